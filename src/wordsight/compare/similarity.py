@@ -1,0 +1,37 @@
+"""What every similarity promises: scores of all images with all texts, and the reasons for them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wordsight.sets import EmbeddingSet
+
+Seeker = Literal["word", "region"]
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """Why pairs match: where each query (a word, or a region) looks, and how well it finds itself there."""
+
+    seeker: Seeker  # which side looks
+    shares: Float[
+        Tensor, "pair context query"
+    ]  # where each query looks; sums to 1 over the context, 0 for padding
+    found: Float[Tensor, "pair query"]  # how well it is found there, a cosine in [-1, 1]; 0 for padding
+    score: Float[Tensor, " pair"]  # what that adds up to
+
+
+class Similarity(nn.Module):
+    """Two embedding sets -> scores, and why.
+
+    ``forward`` compares every image with every text in blocks under a memory budget and is differentiable;
+    ``align`` explains image i with text i, and its scores equal those of ``forward``.
+    """
+
+    def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
+        raise NotImplementedError
+
+    def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
+        raise NotImplementedError

@@ -1,0 +1,103 @@
+"""The menu: every name that a config may use -> "module:Class". Text only, so that nothing heavy loads here.
+
+A name with a colon that is not on the menu is taken as it stands: ``name = "my_lab.losses:Focal"``.
+"""
+
+import difflib
+import importlib
+import inspect
+from typing import Any
+
+MENU: dict[str, dict[str, str]] = {
+    "data": {
+        "precomp": "wordsight.read.precomp:read_precomp",
+        "karpathy": "wordsight.read.captions:read_karpathy",
+        "coco-captions": "wordsight.read.captions:read_coco_captions",
+        "table": "wordsight.read.captions:read_table",
+        "folder": "wordsight.read.captions:read_folder",
+        "world": "wordsight.read.world:read_world",
+    },
+    "reader": {
+        "precomputed": "wordsight.read.precomp:Precomputed",
+        "pixels": "wordsight.read.pixels:PixelReader",
+        "backbone": "wordsight.read.backbone:BackboneReader",
+    },
+    "tokenizer": {
+        "words": "wordsight.read.words:Words",
+        "wordpieces": "wordsight.read.wordpieces:WordPieces",
+    },
+    "image_encoder": {
+        "regions": "wordsight.encode.regions:RegionEncoder",
+        "grid-cnn": "wordsight.encode.cnn:GridCNN",
+    },
+    "text_encoder": {
+        "recurrent": "wordsight.encode.recurrent:RecurrentEncoder",
+        "bert": "wordsight.encode.bert:BertEncoder",
+    },
+    "similarity": {
+        "max-sim": "wordsight.compare.max_sim:MaxSim",
+        "cross-attention": "wordsight.compare.cross_attention:CrossAttention",
+    },
+    "pooling": {
+        "mean": "wordsight.compare.pooling:Mean",
+        "max": "wordsight.compare.pooling:Max",
+        "sum": "wordsight.compare.pooling:Sum",
+        "softmax": "wordsight.compare.pooling:Softmax",
+        "log-sum-exp": "wordsight.compare.pooling:LogSumExp",
+    },
+    "loss": {
+        "triplet": "wordsight.learn.triplet:Triplet",
+        "info-nce": "wordsight.learn.contrastive:InfoNCE",
+    },
+}
+
+
+def find(kind: str, name: str) -> Any:
+    """The class (or reading function) behind a name; an unknown name is an error that lists the known ones."""
+    address = name if ":" in name else MENU[kind].get(name)
+    if address is None:
+        raise ValueError(
+            f'{kind} "{name}" is not on the menu{_near(name, MENU[kind])}; known: {_listed(MENU[kind])}'
+        )
+    module, _, attribute = address.partition(":")
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f'{kind} "{name}": {address} cannot be imported ({error})') from error
+
+
+def make(kind: str, settings: dict[str, Any], **given: Any) -> Any:
+    """Build a part from its table; ``given`` offers values to whichever settings the signature names."""
+    settings = dict(settings)
+    try:
+        name = settings.pop("name")
+    except KeyError:
+        raise ValueError(f"[{kind}] has no name; known: {_listed(MENU[kind])}") from None
+    part = find(kind, name)
+    known = {key: parameter for key, parameter in inspect.signature(part).parameters.items() if key != "self"}
+    for key in settings:
+        if key not in known:
+            raise ValueError(
+                f"[{kind}] {key} is not a setting of {name}{_near(key, known)}; known: {_listed(known)}"
+            )
+    offered = {key: value for key, value in given.items() if key in known and key not in settings}
+    missing = [
+        key
+        for key, parameter in known.items()
+        if parameter.default is inspect.Parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and key not in settings
+        and key not in offered
+    ]
+    if missing:
+        raise ValueError(f"[{kind}] {name} needs {', '.join(missing)}")
+    return part(**settings, **offered)
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+def _near(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f' (did you mean "{close[0]}"?)' if close else ""

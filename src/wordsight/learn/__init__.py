@@ -1,0 +1,1 @@
+"""SCORES -> LOSS -> WEIGHTS."""

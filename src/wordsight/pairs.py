@@ -1,0 +1,163 @@
+"""A picture and its text, before and after encoding: PairSet, PairBatch, EncodedPairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, Union
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+Picture: TypeAlias = Union[
+    str, Path, np.ndarray, "Image"
+]  # a file, uint8 [height width 3], or an opened picture
+
+
+class ImageSource(Protocol):
+    """Images by row, read when asked and never held whole.
+
+    What ``read`` returns is either ready for an encoder (Regions, Pixels) or still pictures,
+    which the matcher's reader turns into one of the two.
+    """
+
+    def __len__(self) -> int: ...
+    def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]": ...
+
+
+@dataclass(frozen=True)
+class PictureFiles:
+    """Pictures by path: the image source of every caption file."""
+
+    paths: Sequence[Path]
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, rows: Sequence[int]) -> "list[Picture]":
+        return [self.paths[row] for row in rows]
+
+
+@dataclass(frozen=True)
+class WordBox:
+    """The known place of what one word names; only generated or annotated data has it."""
+
+    word: int  # position among the words of the text, as the word tokenizer splits it, from 0
+    box: tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+
+
+@dataclass(frozen=True, eq=False)
+class PairSet:
+    """One split of a data set: images, texts, and which text tells of which image.
+
+    Any number of texts per image. Relevance is equality of identities: of a picture in Flickr30k
+    and COCO (the default: every image its own), of a person in CUHK-PEDES.
+    """
+
+    images: ImageSource
+    names: Sequence[str]  # one per image: its file or id, for people to read
+    texts: Sequence[str]
+    image_of: Int[Tensor, " text"]  # row of the image that each text tells of
+    identities: Int[Tensor, " image"]
+    objects: Sequence[Sequence[WordBox]] | None = None  # one sequence per text
+    source: str = ""  # where it was read from, for messages
+
+    def __post_init__(self) -> None:
+        n = len(self.images)
+        where = f"{self.source}: " if self.source else ""
+        if not (len(self.names) == len(self.identities) == n):
+            raise ValueError(
+                f"{where}{n} images but {len(self.names)} names and {len(self.identities)} identities; "
+                "expected one of each per image"
+            )
+        if len(self.texts) != len(self.image_of):
+            raise ValueError(f"{where}{len(self.texts)} texts but {len(self.image_of)} image rows for them")
+        if len(self.image_of) and not (int(self.image_of.min()) >= 0 and int(self.image_of.max()) < n):
+            raise ValueError(
+                f"{where}a text names image row {int(self.image_of.max())}, but there are {n} images"
+            )
+
+    def __len__(self) -> int:
+        """The number of pairs, which is the number of texts."""
+        return len(self.texts)
+
+    @property
+    def text_identities(self) -> Int[Tensor, " text"]:
+        return self.identities[self.image_of]
+
+    def with_images(self, images: ImageSource) -> Self:
+        """The same pairs with their images from another source: a feature store instead of picture files."""
+        return replace(self, images=images)
+
+    def subset(self, rows: Sequence[int]) -> Self:
+        """Only these images, in this order, with all their texts."""
+        keep = torch.as_tensor(rows, dtype=torch.long)
+        new_row = torch.full((len(self.images),), -1)
+        new_row[keep] = torch.arange(len(keep))
+        texts = (new_row[self.image_of] >= 0).nonzero().flatten().tolist()
+        return replace(
+            self,
+            images=_Subset(self.images, keep.tolist()),
+            names=[self.names[row] for row in keep.tolist()],
+            texts=[self.texts[t] for t in texts],
+            image_of=new_row[self.image_of[texts]],
+            identities=self.identities[keep],
+            objects=None if self.objects is None else [self.objects[t] for t in texts],
+        )
+
+
+def one_identity_per_image(count: int) -> Int[Tensor, " image"]:
+    return torch.arange(count)
+
+
+@dataclass(frozen=True)
+class _Subset:
+    """Chosen rows of another source."""
+
+    source: ImageSource
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
+        return self.source.read([self.rows[row] for row in rows])
+
+
+@dataclass(frozen=True, eq=False)
+class PairBatch:
+    """Pairs on their way into the encoders: row i of the images goes with row i of the texts."""
+
+    images: Regions | Pixels
+    texts: Tokens
+    identities: Int[Tensor, " pair"]
+    labels: Float[Tensor, "pair label"] | None = None  # CASC's semantic labels, 0 or 1
+
+    def __len__(self) -> int:
+        return len(self.identities)
+
+    def to(self, device: torch.device | str) -> Self:
+        return replace(
+            self,
+            images=self.images.to(device),
+            texts=self.texts.to(device),
+            identities=self.identities.to(device),
+            labels=None if self.labels is None else self.labels.to(device),
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedPairs:
+    """All that a loss may look at."""
+
+    images: EmbeddingSet
+    texts: EmbeddingSet
+    scores: Float[Tensor, "image text"]  # square; the diagonal holds the pairs
+    identities: Int[Tensor, " pair"]  # equal = belong together: same picture, same person
+    labels: Float[Tensor, "pair label"] | None = None

@@ -1,0 +1,38 @@
+"""What every tokenizer promises: text in, Tokens out, and a word to show for every id."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from wordsight.sets import Tokens
+
+
+class Tokenizer(Protocol):
+    """Turns texts into ids, and says which word each id stands for."""
+
+    longest: int  # the most tokens that one text may have, specials included
+    mask_id: int | None  # what a masked word becomes in training; None if there is no such token
+
+    def __len__(self) -> int:
+        """The number of ids."""
+        ...
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """Ids with specials. An empty or too long text is an error that quotes it and names the limit."""
+        ...
+
+    def words(self, text: str) -> list[list[int]]:
+        """The ids of each word, specials left out: what augmentation works on."""
+        ...
+
+    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
+        """The flat ids with specials around them: ``<start> ... <end>``, ``[CLS] ... [SEP]``."""
+        ...
+
+    def labels(self, text: str) -> list[str]:
+        """What to show for each token of ``self([text])``, specials included."""
+        ...
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write what the tokenizer needs into the folder; return its settings, file names relative to it."""
+        ...

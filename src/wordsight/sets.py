@@ -1,0 +1,119 @@
+"""The nouns: what encoders read (Regions, Pixels, Tokens) and what they return (EmbeddingSet).
+
+Axis vocabulary, used in every signature of the package:
+
+``image``, ``text``     items being matched
+``pair``                row-aligned image-text pairs
+``region``, ``word``    parts of an image, of a text; ``item`` where it may be either
+``feature``, ``dim``    sizes before and after encoding
+``context``, ``query``  what is looked at, and who looks
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class _Rows:
+    """What all sets share: every tensor field has the items as its first axis."""
+
+    def _tensors(self) -> dict[str, Tensor]:
+        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {name: value for name, value in values.items() if value is not None}
+
+    def _map(self, change: Any) -> Self:
+        return replace(self, **{name: change(tensor) for name, tensor in self._tensors().items()})  # type: ignore[type-var]
+
+    def __len__(self) -> int:
+        return len(next(iter(self._tensors().values())))
+
+    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, " n"]) -> Self:
+        """The named rows, in that order."""
+        index = rows if isinstance(rows, slice | Tensor) else torch.as_tensor(rows, dtype=torch.long)
+        return self._map(lambda tensor: tensor[index])
+
+    @property
+    def device(self) -> torch.device:
+        return next(iter(self._tensors().values())).device
+
+    def to(self, device: torch.device | str) -> Self:
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def detach(self) -> Self:
+        return self._map(lambda tensor: tensor.detach())
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """One after another; the item axis is padded to the longest part (mask False there)."""
+        together: dict[str, Tensor | None] = {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            tensors = [getattr(part, field.name) for part in parts]
+            present = [tensor for tensor in tensors if tensor is not None]
+            if len(present) != len(tensors) and present:
+                raise ValueError(
+                    f"some of the {len(parts)} parts to join have {field.name} and some have none"
+                )
+            together[field.name] = torch.cat(_widened(present)) if present else None
+        return cls(**together)
+
+
+def _widened(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Zero-pad axis 1 to the widest; tensors of one axis, and pictures of equal size, pass unchanged."""
+    if tensors[0].ndim == 1:
+        return list(tensors)
+    widest = max(tensor.shape[1] for tensor in tensors)
+    return [_pad_items(tensor, widest) for tensor in tensors]
+
+
+def _pad_items(tensor: Tensor, width: int) -> Tensor:
+    return F.pad(tensor, (0, 0) * (tensor.ndim - 2) + (0, width - tensor.shape[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class Regions(_Rows):
+    """What an image encoder reads when the picture has been cut into regions."""
+
+    features: Float[Tensor, "image region feature"]
+    boxes: Float[Tensor, "image region 4"] | None  # left, top, right, bottom; fractions of the picture
+    mask: Bool[Tensor, "image region"]  # False where a region only pads the batch
+
+
+@dataclass(frozen=True, eq=False)
+class Pixels(_Rows):
+    """What an image encoder reads when it sees the picture itself."""
+
+    values: Float[Tensor, "image 3 height width"]  # RGB, normalized as the encoder expects
+
+
+@dataclass(frozen=True, eq=False)
+class Tokens(_Rows):
+    """What a text encoder reads."""
+
+    ids: Int[Tensor, "text word"]
+    mask: Bool[Tensor, "text word"]  # False where a token only pads the batch
+
+    @property
+    def lengths(self) -> Int[Tensor, " text"]:
+        return self.mask.sum(1)
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingSet(_Rows):
+    """What every encoder returns: n images or n texts, each a set of vectors."""
+
+    vectors: Float[Tensor, "n item dim"]  # not normalized: similarities normalize, and CMPM needs the lengths
+    mask: Bool[Tensor, "n item"]
+    boxes: Float[Tensor, "n item 4"] | None = None  # where each item is in its picture; None for texts
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        return self.mask.sum(1)
+
+    @property
+    def dim(self) -> int:
+        return self.vectors.shape[-1]

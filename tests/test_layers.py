@@ -1,0 +1,49 @@
+"""Imports go down only: the rooms of docs/ARCHITECTURE.md, checked over the syntax trees."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
+LEVEL = {
+    "sets": 0, "pairs": 0, "components": 0,
+    "read": 1, "encode": 1, "compare": 1, "checkpoint": 1,
+    "matcher": 2,
+    "learn": 3, "measure": 3, "search": 3,
+    "config": 4,
+    "serve": 5, "__init__": 5, "__main__": 5,
+}  # fmt: skip
+MODULES = sorted(SOURCE.rglob("*.py"))
+
+
+def room(path: Path) -> str:
+    parts = path.relative_to(SOURCE).with_suffix("").parts
+    return parts[0]
+
+
+def imported_rooms(path: Path) -> set[str]:
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "wordsight":
+            inner = node.module.split(".")[1:]
+            rooms |= {inner[0]} if inner else {name.name for name in node.names}
+        elif isinstance(node, ast.Import):
+            rooms |= {name.name.split(".")[1] for name in node.names if name.name.startswith("wordsight.")}
+    return rooms
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_go_down(path: Path) -> None:
+    here = room(path)
+    for there in imported_rooms(path) - {here}:
+        if there == "pairs" and here == "pairs":
+            continue
+        down = LEVEL[there] < LEVEL[here] or (here, there) == ("pairs", "sets")
+        assert down, f"{path.name} in {here} (level {LEVEL[here]}) imports {there} (level {LEVEL[there]})"
+        assert {here, there} != {"sets", "pairs"} or here == "pairs"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+def test_module_opens_with_one_line_that_says_what_goes_in_and_out(path: Path) -> None:
+    assert ast.get_docstring(ast.parse(path.read_text())), f"{path} has no docstring"
