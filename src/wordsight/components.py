@@ -53,7 +53,7 @@ MENU: dict[str, dict[str, str]] = {
 
 
 def find(kind: str, name: str) -> Any:
-    """The class (or reading function) behind a name; an unknown name is an error that lists the known ones."""
+    """The class (or reading function) behind a name; an unknown one is an error that lists the known."""
     address = name if ":" in name else MENU[kind].get(name)
     if address is None:
         raise ValueError(
@@ -67,7 +67,7 @@ def find(kind: str, name: str) -> Any:
 
 
 def make(kind: str, settings: dict[str, Any], **given: Any) -> Any:
-    """Build a part from its table; ``given`` offers values to whichever settings the signature names."""
+    """Build a part from its table; ``given`` offers values to the settings that its signature names."""
     settings = dict(settings)
     try:
         name = settings.pop("name")
@@ -92,6 +92,25 @@ def make(kind: str, settings: dict[str, Any], **given: Any) -> Any:
     if missing:
         raise ValueError(f"[{kind}] {name} needs {', '.join(missing)}")
     return part(**settings, **offered)
+
+
+def describe(part: Any) -> dict[str, Any]:
+    """The table that would build this part again, read from its attributes.
+
+    Every setting of a part's ``__init__`` is kept as an attribute of its name; nested parts are tables too.
+    """
+    table: dict[str, Any] = {"name": _name_of(type(part))}
+    for key in inspect.signature(type(part)).parameters:
+        value = getattr(part, key)
+        nested = hasattr(value, "forward")  # a part of a part, such as a pooling
+        table[key] = describe(value) if nested else value
+    return table
+
+
+def _name_of(part: type) -> str:
+    address = f"{part.__module__}:{part.__qualname__}"
+    names = [name for menu in MENU.values() for name, place in menu.items() if place == address]
+    return names[0] if names else address
 
 
 def _listed(names: Any) -> str:

@@ -1,0 +1,219 @@
+"""Matcher: reader, tokenizer, two encoders, one similarity; pictures and texts in, scores and reasons out."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wordsight import checkpoint, components
+from wordsight.compare.similarity import Alignment, Similarity
+from wordsight.pairs import EncodedPairs, PairBatch, Picture
+from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
+
+PARTS = ("reader", "tokenizer", "image_encoder", "text_encoder", "similarity")
+
+
+class Matcher(nn.Module):
+    """Everything between files and scores, in five parts that are five tables of a configuration.
+
+    The reader and the tokenizer turn pictures and texts into what the encoders read; only the encoders
+    and the similarity are trained. ``Matcher.build`` makes one, ``from_pretrained`` from a folder.
+    """
+
+    reader: Any
+    tokenizer: Any
+    similarity: Similarity
+
+    def __init__(
+        self,
+        reader: Any,
+        tokenizer: Any,
+        image_encoder: nn.Module,
+        text_encoder: nn.Module,
+        similarity: Similarity,
+    ) -> None:
+        super().__init__()
+        object.__setattr__(self, "reader", reader)  # frozen: neither trained nor among the weights
+        self.tokenizer = tokenizer
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.similarity = similarity
+
+    @classmethod
+    def build(cls, tables: Mapping[str, Mapping[str, Any]], **given: Any) -> Self:
+        """Make the five parts from their tables; sizes that one part knows are offered to the next.
+
+        ``given`` may offer ``feature_dim`` (of precomputed regions) or ``vocabulary``.
+        """
+        made: dict[str, Any] = {}
+        for kind in PARTS:
+            if kind not in tables:
+                raise ValueError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
+            made[kind] = components.make(kind, dict(tables[kind]), **given)
+            given |= _sizes(kind, made[kind])
+        return cls(**made)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
+    def read_images(self, images: Regions | Pixels | Sequence[Picture]) -> Regions | Pixels:
+        """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
+        if isinstance(images, Regions | Pixels):
+            return images
+        read: Regions | Pixels = self.reader(images)
+        return read
+
+    def encode_images(self, images: Regions | Pixels | Sequence[Picture]) -> EmbeddingSet:
+        encoded: EmbeddingSet = self.image_encoder(self.read_images(images).to(self.device))
+        return encoded
+
+    def encode_texts(self, texts: Tokens | Sequence[str]) -> EmbeddingSet:
+        tokens = texts if isinstance(texts, Tokens) else self.tokenizer(texts)
+        encoded: EmbeddingSet = self.text_encoder(tokens.to(self.device))
+        return encoded
+
+    def forward(self, batch: PairBatch) -> EncodedPairs:
+        """Encode the batch and compare each of its images with each of its texts."""
+        images, texts = self.encode_images(batch.images), self.encode_texts(batch.texts)
+        return EncodedPairs(images, texts, self.similarity(images, texts), batch.identities, batch.labels)
+
+    @torch.no_grad()
+    def score(
+        self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]
+    ) -> Float[Tensor, "image text"]:
+        """How well each text fits each picture; higher is better, comparable within one model only."""
+        with _evaluating(self):
+            scores: Tensor = self.similarity(self.encode_images(pictures), self.encode_texts(texts))
+        return scores
+
+    @torch.no_grad()
+    def align(self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]) -> list[Alignment]:
+        """Why picture i fits text i; where each word (or region) looks, one Alignment per direction."""
+        with _evaluating(self):
+            return self.similarity.align(self.encode_images(pictures), self.encode_texts(texts))
+
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write a folder that ``from_pretrained`` reads back: JSON, safetensors, the vocabulary.
+
+        ``card`` holds facts for its README.md: data, protocol, numbers, licence.
+        """
+        with checkpoint.whole_folder(Path(folder)) as fresh:
+            parts = {kind: _describe(getattr(self, kind), fresh) for kind in PARTS}
+            checkpoint.save_weights(fresh / checkpoint.WEIGHTS, self.state_dict())
+            config = {
+                "format": checkpoint.FORMAT,
+                "matcher_type": parts["similarity"]["name"],
+                "parts": parts,
+            }
+            checkpoint.write_json(fresh / checkpoint.CONFIG, config)
+            (fresh / "README.md").write_text(_card(parts, card or {}), encoding="utf-8")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+    ) -> Self:
+        """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode."""
+        home = Path(folder).expanduser()
+        if not home.is_dir():
+            home = _download(str(folder), revision, local_files_only, token)
+        config = checkpoint.read_config(home)
+        tables = {kind: _with_paths(table, home) for kind, table in config["parts"].items()}
+        matcher = cls.build(tables)
+        checkpoint.load_weights(matcher, home / checkpoint.WEIGHTS)
+        return matcher.eval()
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Save to the Hugging Face Hub under ``name`` ("user/model"); returns the address of the commit."""
+        import tempfile
+
+        from huggingface_hub import HfApi
+
+        api = HfApi(token=token)
+        with tempfile.TemporaryDirectory() as folder:
+            home = Path(folder) / "model"
+            self.save_pretrained(home, card)
+            api.create_repo(name, private=private, exist_ok=True)
+            return str(api.upload_folder(repo_id=name, folder_path=str(home)))
+
+
+class _evaluating:  # noqa: N801
+    """Evaluation mode inside the block, whatever the mode was outside."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.was_training = module, module.training
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self.module.train(self.was_training)
+
+
+def _sizes(kind: str, part: Any) -> dict[str, Any]:
+    """What a part can tell the parts after it."""
+    known = {"feature_dim": getattr(part, "feature_dim", None), "dim": getattr(part, "dim", None)}
+    if kind == "tokenizer":
+        known["vocabulary_size"] = len(part)
+    return {name: size for name, size in known.items() if size is not None}
+
+
+def _describe(part: Any, folder: Path) -> dict[str, Any]:
+    """The table of a part; parts that need files of their own write them into the folder."""
+    table = components.describe(part)
+    return table | (part.save(folder) if hasattr(part, "save") else {})
+
+
+_FILES = ("vocabulary", "model")  # settings that may name a file inside the saved folder
+
+
+def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
+    inside = {key: home / table[key] for key in _FILES if isinstance(table.get(key), str)}
+    return dict(table) | {key: str(path) for key, path in inside.items() if path.exists()}
+
+
+def _download(name: str, revision: str | None, local_files_only: bool, token: str | None) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    looks_like_a_path = name.count("/") != 1 or name.startswith((".", "/", "~")) or os.sep * 2 in name
+    if looks_like_a_path:
+        raise FileNotFoundError(
+            f"there is no folder {name}; give the folder of a saved model or a hub name user/model"
+        )
+    try:
+        return Path(
+            snapshot_download(name, revision=revision, local_files_only=local_files_only, token=token)
+        )
+    except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        raise FileNotFoundError(
+            f"{name} is neither a folder here nor to be had from the hub ({type(error).__name__}); "
+            f"without a network, copy the model folder to this machine and give its path"
+        ) from error
+
+
+def _card(parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+    named = "\n".join(f"- {kind.replace('_', ' ')}: {table['name']}" for kind, table in parts.items())
+    told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    return (
+        "---\nlibrary_name: wordsight\npipeline_tag: feature-extraction\ntags: [image-text-matching]\n---\n\n"
+        f"# An image-text matcher\n\n{named}\n\n{told}\n\n"
+        '```python\nfrom wordsight import Matcher\n\nmatcher = Matcher.from_pretrained("FOLDER")\n'
+        'print(matcher.score(["photo.jpg"], ["a dog runs"]))\n```\n'
+    )
