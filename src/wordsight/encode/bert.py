@@ -1,0 +1,106 @@
+"""Tokens -> one vector per wordpiece: a pretrained transformer of Hugging Face's and a linear map."""
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wordsight.encode.rows import packed, unpacked
+from wordsight.sets import EmbeddingSet, Tokens
+
+FOLDER = "text_encoder"  # where the architecture is saved, inside a matcher's folder
+
+
+class BertEncoder(nn.Module):
+    """The last hidden states of a BERT, or any text model that ``AutoModel`` knows, and a linear map.
+
+    ``model``        hub name ("bert-base-uncased") or local folder; the tokenizer must be of the same model
+    ``freeze``       the pretrained part gets no gradient and no dropout; the linear map still learns
+    ``pretrained``   False builds the architecture of ``model`` without its weights: for a saved matcher,
+                     which brings its own
+
+    The pretrained weights are the parameters under ``bert.``, so that a group of that prefix can have a
+    lower learning rate. The special tokens count as words, as they do in CHAN and VSE-infinity.
+    """
+
+    def __init__(self, model: str, dim: int = 1024, freeze: bool = False, pretrained: bool = True):
+        super().__init__()
+        self.model = model
+        self.dim = dim
+        self.freeze = freeze
+        self.pretrained = pretrained
+        self.bert = _load(model, pretrained).requires_grad_(not freeze)
+        self.linear = nn.Linear(self.bert.config.hidden_size, dim)
+        self.train(self.training)
+
+    def forward(self, texts: Tokens) -> EmbeddingSet:
+        """One vector, not normalized, per wordpiece; vectors of padding are exactly zero."""
+        self._check(texts)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
+            hidden: Tensor = self.bert(input_ids=texts.ids, attention_mask=texts.mask.long())[0]
+        return EmbeddingSet(unpacked(self.linear(packed(hidden, texts.mask)), texts.mask), texts.mask)
+
+    def train(self, mode: bool = True) -> "BertEncoder":
+        """Training mode, except for the frozen part: its dropout would only add noise."""
+        super().train(mode)
+        if self.freeze:
+            self.bert.eval()
+        return self
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the architecture's config.json; return settings that build it without the weights."""
+        self.bert.config.save_pretrained(folder / FOLDER)
+        return {"model": FOLDER, "dim": self.dim, "freeze": self.freeze, "pretrained": False}
+
+    def _check(self, texts: Tokens) -> None:
+        config = self.bert.config
+        longest = getattr(config, "max_position_embeddings", None)
+        if longest is not None and texts.ids.shape[1] > longest:
+            raise ValueError(
+                f"a text of the batch has {texts.ids.shape[1]} wordpieces, but {self.model} reads at most "
+                f"{longest}; set the tokenizer's longest to that"
+            )
+        highest = int(texts.ids.max())
+        if highest >= config.vocab_size:
+            raise ValueError(
+                f"wordpiece id {highest} is beyond the {config.vocab_size} of {self.model}; "
+                "the tokenizer and the text encoder must come from the same model"
+            )
+
+
+def _load(model: str, pretrained: bool) -> Any:
+    """The transformer, without the pooler that no word vector passes through."""
+    transformers = _import_transformers()
+    try:
+        if pretrained:
+            bert = transformers.AutoModel.from_pretrained(model, dtype=torch.float32)
+        else:
+            bert = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(model))
+    except (OSError, ValueError) as error:
+        raise ValueError(_not_found(model, error)) from error
+    if getattr(bert, "pooler", None) is not None:
+        bert.pooler = None
+    return bert
+
+
+def _not_found(model: str, error: Exception) -> str:
+    what = "no model could be read from it" if Path(model).is_dir() else "it is no folder here"
+    return (
+        f'text encoder model "{model}": {what}, and the hub gave none of that name '
+        f"({str(error).splitlines()[0]}); offline, set model to a local folder with config.json and "
+        "model.safetensors (where there is a network, hf download NAME --local-dir FOLDER fetches one)"
+    )
+
+
+def _import_transformers() -> ModuleType:
+    """Import transformers; a torchvision that is installed but broken must not take it down."""
+    if "transformers" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
+        try:
+            importlib.import_module("torchvision")
+        except Exception:
+            sys.modules["torchvision"] = None  # type: ignore[assignment]
+    return importlib.import_module("transformers")

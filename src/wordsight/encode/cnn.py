@@ -1,0 +1,115 @@
+"""Pixels -> one vector per cell of a grid laid over the picture: a small convolutional network."""
+
+import math
+from itertools import pairwise
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wordsight.encode.attention import attention_layer
+from wordsight.sets import EmbeddingSet, Pixels
+
+
+class GridCNN(nn.Module):
+    """Learned end to end from small pictures; the boxes are the cells, as fractions of the picture.
+
+    ``cell``         side of a cell in pixels, a power of two: 64 x 64 pictures have 8 x 8 cells of 8
+    ``width``        channels of the first layer; they double with each halving, up to four times that
+    ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells
+    ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
+    ``context``      "none", or lets cells look at each other: "self-attention", "transformer"
+
+    Norms are group norms: a picture's vectors do not depend on the pictures beside it.
+    """
+
+    def __init__(
+        self,
+        dim: int = 1024,
+        width: int = 32,
+        depth: int = 1,
+        cell: int = 8,
+        coordinates: bool = True,
+        context: str = "none",
+        heads: int = 4,
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        if cell < 2 or cell & (cell - 1):
+            raise ValueError(f"cell = {cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
+        self.dim = dim
+        self.width = width
+        self.depth = depth
+        self.cell = cell
+        self.coordinates = coordinates
+        self.context = context
+        self.heads = heads
+        self.dropout = dropout
+        channels = [3, *(width * min(2**level, 4) for level in range(int(math.log2(cell))))]
+        self.halvings = nn.Sequential(*(_halving(*pair) for pair in pairwise(channels)))
+        self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(depth)))
+        self.head = nn.Linear(channels[-1] + 4 * coordinates, dim)
+        self.layer = attention_layer(context, dim, heads, dropout)
+
+    def forward(self, pixels: Pixels) -> EmbeddingSet:
+        """One vector of ``dim`` numbers, not normalized, per cell, row by row from the top left."""
+        values = pixels.values
+        self._check(values)
+        grid = self.blocks(self.halvings(values.contiguous(memory_format=torch.channels_last)))
+        boxes = cell_boxes(*grid.shape[2:]).to(values.device).expand(len(values), -1, -1)
+        cells = grid.flatten(2).transpose(1, 2)
+        if self.coordinates:
+            cells = torch.cat([cells, _where(boxes).to(cells.dtype)], 2)
+        vectors = nn.functional.dropout(self.head(cells), self.dropout, self.training)
+        mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=values.device)
+        if self.layer is not None:
+            vectors = self.layer(vectors, mask)
+        return EmbeddingSet(vectors, mask, boxes)
+
+    def _check(self, values: Float[Tensor, "image 3 height width"]) -> None:
+        height, width = values.shape[2:]
+        if height % self.cell or width % self.cell:
+            raise ValueError(
+                f"pictures of {width} x {height} pixels do not divide into cells of {self.cell}; "
+                "set the reader's size to a multiple of the cell"
+            )
+
+
+def cell_boxes(rows: int, columns: int) -> Float[Tensor, "cell 4"]:
+    """Left, top, right, bottom of every cell, row by row; fractions of the picture."""
+    top, left = torch.meshgrid(torch.arange(rows) / rows, torch.arange(columns) / columns, indexing="ij")
+    return torch.stack([left, top, left + 1 / columns, top + 1 / rows], -1).flatten(0, 1)
+
+
+def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"]:
+    """The centre in [-1, 1] and its square: enough for a linear map to prefer a side, or the middle."""
+    centre = boxes[..., :2] + boxes[..., 2:] - 1
+    return torch.cat([centre, centre.square()], -1)
+
+
+def _halving(inputs: int, outputs: int) -> nn.Sequential:
+    convolution = nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False)
+    return nn.Sequential(convolution, _norm(outputs), nn.ReLU())
+
+
+class _Residual(nn.Module):
+    """x + two 3 x 3 convolutions of relu(norm(x))."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.change = nn.Sequential(
+            _norm(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _norm(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+
+    def forward(self, grid: Float[Tensor, "image channel row column"]) -> Tensor:
+        change: Tensor = self.change(grid)
+        return grid + change
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(8, channels), channels)

@@ -1,0 +1,142 @@
+"""Tokens -> one vector per word: word embeddings and a GRU or LSTM that reads both ways."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from wordsight.encode.rows import zeroed
+from wordsight.sets import EmbeddingSet, Tokens
+
+CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
+
+
+class RecurrentEncoder(nn.Module):
+    """The text encoder of the VSE family: a bidirectional GRU whose two directions are averaged.
+
+    ``merge``           "mean" of two directions of ``dim`` units, or "concat" of two of ``dim`` / 2
+    ``init``            of the word table: "xavier" (CHAN), or "uniform" in (-0.1, 0.1) (VSE++, SCAN)
+    ``vectors``         file of pretrained word vectors; whoever builds the encoder reads it and calls
+                        ``load_vectors``, so that a saved encoder never needs the file again
+    ``freeze_vectors``  the word table gets no gradient at all
+    ``dropout``         share of the word embeddings dropped in training, and of what passes between layers
+
+    Every text is read alone: its vectors do not depend on its padding or on the texts beside it.
+    """
+
+    def __init__(
+        self,
+        vocabulary_size: int,
+        dim: int = 1024,
+        word_dim: int = 300,
+        cell: str = "gru",
+        layers: int = 1,
+        bidirectional: bool = True,
+        merge: str = "mean",
+        vectors: str | None = None,
+        freeze_vectors: bool = False,
+        dropout: float = 0.0,
+        init: str = "xavier",
+    ):
+        super().__init__()
+        self.vocabulary_size = vocabulary_size
+        self.dim = dim
+        self.word_dim = word_dim
+        self.cell = cell
+        self.layers = layers
+        self.bidirectional = bidirectional
+        self.merge = merge
+        self.vectors = vectors
+        self.freeze_vectors = freeze_vectors
+        self.dropout = dropout
+        self.init = init
+        self.words = _word_table(vocabulary_size, word_dim, init)
+        self.words.weight.requires_grad_(not freeze_vectors)
+        self.reader = self._cell()(
+            word_dim,
+            self._units(),
+            layers,
+            batch_first=True,
+            bidirectional=bidirectional,
+            dropout=dropout if layers > 1 else 0.0,
+        )
+
+    def forward(self, texts: Tokens) -> EmbeddingSet:
+        """One vector of ``dim`` numbers, not normalized, per word; vectors of padding are exactly zero."""
+        _check_ids(texts, self.vocabulary_size)
+        embedded = nn.functional.dropout(self.words(texts.ids), self.dropout, self.training)
+        return EmbeddingSet(zeroed(self._merged(self._read(embedded, texts)), texts.mask), texts.mask)
+
+    def load_vectors(
+        self,
+        matrix: Float[Tensor, "vocabulary word_dim"],
+        known: Bool[Tensor, " vocabulary"] | None = None,
+    ) -> None:
+        """Start from pretrained word vectors, row for row of the vocabulary.
+
+        Words that are not ``known`` (default: whose row is all zeros) are drawn with the mean and spread of
+        the known ones, so that they are neither louder nor quieter.
+        """
+        if matrix.shape != self.words.weight.shape:
+            raise ValueError(
+                f"the word vectors are {tuple(matrix.shape)}, but the vocabulary and word_dim ask for "
+                f"{tuple(self.words.weight.shape)}; set word_dim = {matrix.shape[1]} for these vectors"
+            )
+        known = matrix.ne(0).any(1) if known is None else known
+        if not known.any():
+            raise ValueError("none of the words has a pretrained vector; is the file of another language?")
+        real = matrix[known]
+        drawn = torch.randn_like(matrix) * real.std(correction=0) + real.mean()
+        with torch.no_grad():
+            self.words.weight.copy_(torch.where(known[:, None], matrix, drawn))
+
+    def _cell(self) -> type[nn.GRU] | type[nn.LSTM]:
+        if self.cell not in CELLS:
+            raise ValueError(f'cell "{self.cell}" is not known; known: {", ".join(sorted(CELLS))}')
+        return CELLS[self.cell]
+
+    def _units(self) -> int:
+        if self.merge not in ("mean", "concat"):
+            raise ValueError(f'merge "{self.merge}" is not known; known: concat, mean')
+        if self.merge == "mean" or not self.bidirectional:
+            return self.dim
+        if self.dim % 2:
+            raise ValueError(f'merge = "concat" halves dim, and {self.dim} is odd')
+        return self.dim // 2
+
+    def _read(
+        self, embedded: Float[Tensor, "text word word_dim"], texts: Tokens
+    ) -> Float[Tensor, "text word unit"]:
+        lengths = texts.lengths.cpu()
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
+        out: PackedSequence = self.reader(packed)[0]
+        return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
+
+    def _merged(self, states: Float[Tensor, "text word unit"]) -> Float[Tensor, "text word dim"]:
+        if self.bidirectional and self.merge == "mean":
+            forward, backward = states.chunk(2, dim=-1)
+            return (forward + backward) / 2
+        return states
+
+
+def _word_table(size: int, dim: int, init: str) -> nn.Embedding:
+    table = nn.Embedding(size, dim)
+    if init == "xavier":
+        nn.init.xavier_uniform_(table.weight)
+    elif init == "uniform":
+        nn.init.uniform_(table.weight, -0.1, 0.1)
+    else:
+        raise ValueError(f'init "{init}" is not known; known: uniform, xavier')
+    return table
+
+
+def _check_ids(texts: Tokens, vocabulary_size: int) -> None:
+    if not bool(texts.mask.any(1).all()):
+        row = int((~texts.mask.any(1)).nonzero()[0])
+        raise ValueError(f"text {row} of the batch has no words; leave empty texts out")
+    highest = int(texts.ids.max())
+    if highest >= vocabulary_size:
+        raise ValueError(
+            f"word id {highest} is beyond the encoder's vocabulary of {vocabulary_size} words; "
+            "the tokenizer and the text encoder must come from the same vocabulary"
+        )

@@ -1,0 +1,127 @@
+"""Regions -> one vector per region: a linear map, with an MLP, box positions and attention on request."""
+
+import math
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from wordsight.encode.attention import attention_layer
+from wordsight.encode.rows import packed, unpacked, zeroed
+from wordsight.sets import EmbeddingSet, Regions
+
+
+class RegionEncoder(nn.Module):
+    """CHAN's image encoders: basic (``attention="none"``), self-attention and transformer.
+
+    ``normalize_input``   scales every region's features to length 1 first
+    ``input_dropout``     share of the features dropped in training
+    ``dropout``           share of the embedding entries and of the attention dropped in training
+    ``mlp``               adds VSE-infinity's residual MLP, its batch statistics taken over real regions only
+    ``positions``         adds a learned linear map of (left, top, right, bottom, area); starts at zero
+    ``attend_padding``, ``attend_batch``
+                          reproduce what CHAN's published code attends to; see ``Attention``
+
+    Padding never reaches a real region, and its vectors are exactly zero.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        dim: int = 1024,
+        attention: str = "none",
+        heads: int = 8,
+        dropout: float = 0.0,
+        input_dropout: float = 0.0,
+        normalize_input: bool = False,
+        mlp: bool = False,
+        positions: bool = False,
+        attend_padding: bool = False,
+        attend_batch: bool = False,
+    ):
+        super().__init__()
+        self.feature_dim = feature_dim
+        self.dim = dim
+        self.attention = attention
+        self.heads = heads
+        self.dropout = dropout
+        self.input_dropout = input_dropout
+        self.normalize_input = normalize_input
+        self.mlp = mlp
+        self.positions = positions
+        self.attend_padding = attend_padding
+        self.attend_batch = attend_batch
+        self.linear = uniform_linear(feature_dim, dim)
+        self.residual = residual_mlp(feature_dim, dim) if mlp else None
+        self.place = _zero_linear(5, dim) if positions else None
+        reference = {"attend_padding": attend_padding, "attend_batch": attend_batch}
+        self.layer = attention_layer(attention, dim, heads, dropout, **reference)
+
+    def forward(self, regions: Regions) -> EmbeddingSet:
+        """One vector of ``dim`` numbers, not normalized, per region; boxes and mask are carried through."""
+        rows = self._project(packed(regions.features, regions.mask))
+        if self.place is not None:
+            rows = rows + self.place(geometry(packed(self._boxes(regions), regions.mask)).to(rows.dtype))
+        rows = nn.functional.dropout(rows, self.dropout, self.training)
+        vectors = unpacked(rows, regions.mask)
+        if self.layer is not None:
+            vectors = zeroed(
+                self.layer(self._with_padding(vectors, regions.mask), regions.mask), regions.mask
+            )
+        return EmbeddingSet(vectors, regions.mask, regions.boxes)
+
+    def _project(self, features: Float[Tensor, "real feature"]) -> Float[Tensor, "real dim"]:
+        if features.shape[1] != self.feature_dim:
+            raise ValueError(
+                f"the regions have {features.shape[1]} features each, but the encoder was built for "
+                f"feature_dim = {self.feature_dim}; take the features it was trained on, or build it anew"
+            )
+        features = features.to(self.linear.weight.dtype)
+        if self.normalize_input:
+            features = features / (features.norm(dim=1, keepdim=True) + 1e-8)
+        features = nn.functional.dropout(features, self.input_dropout, self.training)
+        rows: Tensor = self.linear(features)
+        return rows if self.residual is None else rows + self.residual(features)
+
+    def _with_padding(
+        self, vectors: Float[Tensor, "image region dim"], mask: Bool[Tensor, "image region"]
+    ) -> Float[Tensor, "image region dim"]:
+        """What attention sees: in CHAN's code a padded region is not zero but the bias of the linear map."""
+        return torch.where(mask[..., None], vectors, self.linear.bias) if self.attend_padding else vectors
+
+    def _boxes(self, regions: Regions) -> Float[Tensor, "image region 4"]:
+        if regions.boxes is None:
+            raise ValueError(
+                "positions = true needs the boxes of the regions, and these features came without any; "
+                "extract them with boxes, or set positions = false"
+            )
+        return regions.boxes
+
+
+def geometry(boxes: Float[Tensor, "real 4"]) -> Float[Tensor, "real 5"]:
+    """Left, top, right, bottom and area, all fractions of the picture."""
+    left, top, right, bottom = boxes.unbind(1)
+    return torch.cat([boxes, ((right - left) * (bottom - top))[:, None]], 1)
+
+
+def uniform_linear(inputs: int, outputs: int) -> nn.Linear:
+    """W ~ U(-r, r) with r = sqrt(6 / (in + out)), bias 0: the image branch of the whole VSE family."""
+    linear = nn.Linear(inputs, outputs)
+    radius = math.sqrt(6 / (inputs + outputs))
+    nn.init.uniform_(linear.weight, -radius, radius)
+    nn.init.zeros_(linear.bias)
+    return linear
+
+
+def residual_mlp(inputs: int, outputs: int) -> nn.Sequential:
+    """Linear, batch norm, ReLU, linear, half as wide inside: the image branch of VSE-infinity."""
+    hidden = outputs // 2
+    return nn.Sequential(
+        nn.Linear(inputs, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, outputs)
+    )
+
+
+def _zero_linear(inputs: int, outputs: int) -> nn.Linear:
+    linear = nn.Linear(inputs, outputs, bias=False)
+    nn.init.zeros_(linear.weight)
+    return linear

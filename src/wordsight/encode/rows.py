@@ -1,0 +1,21 @@
+"""Padded items -> the real ones as packed rows, and packed rows -> padded items again (zeros at padding)."""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def packed(items: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "real dim"]:
+    """The items that are not padding, set after set; only they are worth multiplying."""
+    return items[mask]
+
+
+def unpacked(rows: Float[Tensor, "real dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "n item dim"]:
+    """Each row back at its place; padding is exactly zero."""
+    items = rows.new_zeros(*mask.shape, rows.shape[-1])
+    return items.index_put((mask,), rows)
+
+
+def zeroed(items: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "n item dim"]:
+    """The items with zeros at padding, whatever was there (NaN included)."""
+    return torch.where(mask[..., None], items, 0)
