@@ -1,0 +1,77 @@
+"""Feature maps -> grids of regions: averaged cells of one or several grids, and where each cell is."""
+
+from collections.abc import Sequence
+from math import isqrt
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+Grid = int | Literal["full"]  # cells along each side; "full" = as many as the map has
+
+
+def feature_map(
+    states: Float[Tensor, "image *positions"], patches: tuple[int, int]
+) -> Float[Tensor, "image channel row column"]:
+    """A convolutional map as it is; tokens without the leading class and register tokens, laid out in rows.
+
+    ``patches``: rows and columns of patches that the picture was cut into. Models that merge patches on
+    the way (Swin) leave a square of fewer tokens.
+    """
+    if states.ndim == 4:
+        return states
+    tokens, (rows, columns) = states.shape[1], patches
+    if tokens < rows * columns:
+        rows = columns = isqrt(tokens)
+    laid_out = states[:, tokens - rows * columns :].transpose(1, 2)
+    return laid_out.reshape(len(states), -1, rows, columns)
+
+
+def sides(grid: Grid, native: tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of cells. More cells than the map has would only repeat them: an error."""
+    if grid == "full":
+        return native
+    if not 1 <= grid <= min(native):
+        raise ValueError(
+            f"grid = {grid} is out of reach: the model's own grid is {native[0]} x {native[1]} cells; "
+            f'choose 1 to {min(native)}, "full", or a larger size of the pictures'
+        )
+    return grid, grid
+
+
+def pooled(
+    features: Float[Tensor, "image channel row column"], grids: Sequence[tuple[int, int]]
+) -> Float[Tensor, "image region channel"]:
+    """Average the map to each grid in turn; the cells of a grid go row by row from the top left."""
+    levels = [F.adaptive_avg_pool2d(features, grid).flatten(2) for grid in grids]
+    return torch.cat(levels, 2).transpose(1, 2)
+
+
+def boxes(grids: Sequence[tuple[int, int]], native: tuple[int, int]) -> Float[Tensor, "region 4"]:
+    """Left, top, right, bottom of every region, in fractions of what the model sees.
+
+    These are the cells that were averaged: where a grid does not divide the map, neighbours share some.
+    """
+    levels = []
+    for rows, columns in grids:
+        top, bottom = _edges(rows, native[0])
+        left, right = _edges(columns, native[1])
+        corners = [
+            side.expand(rows, columns) for side in (left[None], top[:, None], right[None], bottom[:, None])
+        ]
+        levels.append(torch.stack(corners, 2).reshape(-1, 4))
+    return torch.cat(levels)
+
+
+def _edges(cells: int, native: int) -> tuple[Float[Tensor, " cell"], Float[Tensor, " cell"]]:
+    """Where adaptive average pooling begins and ends each cell: floor(i n / g) to ceil((i + 1) n / g)."""
+    index = torch.arange(cells)
+    begin, end = index * native // cells, -(-(index + 1) * native // cells)
+    return begin / native, end / native
+
+
+def signed_root(features: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """The power transform with exponent 1/2: tames the few large values of features that follow a ReLU."""
+    return features.sign() * features.abs().sqrt()

@@ -1,0 +1,245 @@
+"""Batches of Regions -> a feature store: one writer at a time, whole batches or nothing."""
+
+import errno
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+
+from wordsight.read import cache
+from wordsight.read.cache import BOXES, FEATURES, FILES, FORMAT, META, PICTURES, Stamp
+from wordsight.read.tail import LOCK, Tail, locked
+from wordsight.sets import Regions
+
+DTYPES = ("float16", "float32")
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class StoreFull(OSError):  # noqa: N818
+    """There is no space for the next batch; all before it is stored."""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A picture file as it was when it was read."""
+
+    path: Path
+    stamp: Stamp
+    content: str
+    size: tuple[int, int]  # width, height of the picture in pixels
+
+
+class StoreWriter:
+    """Appends batches to a store; a context manager that holds the store's lock.
+
+    Order of a commit: arrays to the disk, then the lines of ``pictures.jsonl``, then the arrays' headers.
+    A kill in between leaves rows that no line names; the next writer cuts them off.
+    """
+
+    def __init__(self, folder: Path, identity: str, settings: dict[str, Any], dtype: str = "float16") -> None:
+        if dtype not in DTYPES:
+            raise ValueError(f'dtype = "{dtype}" is unknown; known: {", ".join(DTYPES)}')
+        self.folder = folder
+        self.meta: dict[str, Any] = {
+            "format": FORMAT,
+            "identity": identity,
+            "reader": settings,
+            "dtype": dtype,
+        }
+        self._tails: dict[str, Tail] = {}
+        self._rows: dict[str, int] = {}  # content -> row
+        self._seen: dict[str, tuple[Stamp, str]] = {}
+        self._to_remember: list[dict[str, Any]] = []  # lines for files.jsonl, written with the next batch
+
+    def __enter__(self) -> Self:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._lock = locked(self.folder)
+        try:
+            if (self.folder / META).is_file():
+                self._continue(cache.read_meta(self.folder))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._tails:
+            self._remember()
+        self.close()
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            tail.file.close()
+        self._lock.close()
+        if not (self.folder / META).is_file():  # nothing was stored: leave nothing behind
+            (self.folder / LOCK).unlink(missing_ok=True)
+            if not any(self.folder.iterdir()):
+                self.folder.rmdir()
+
+    def _continue(self, before: dict[str, Any]) -> None:
+        if before["identity"] != self.meta["identity"]:
+            raise ValueError(
+                f"{self.folder} holds features of another reader "
+                f"({cache.difference(before['reader'], self.meta['reader'])}); "
+                "choose another folder, or the reader it was begun with"
+            )
+        self.meta = before
+        pictures = cache.read_lines(self.folder / PICTURES)
+        self._rows = {line["content"]: row for row, line in enumerate(pictures)}
+        self._seen = cache.read_files(self.folder)
+        for name in (FEATURES, BOXES):
+            if len(pictures):
+                cache.mapped(self.folder / name, len(pictures))  # raises if rows are missing
+            end = len(_header(self._shape(name), len(pictures))) + len(pictures) * self._row_bytes(name)
+            self._tails[name] = Tail(self.folder / name, end)
+        for name in (PICTURES, FILES):
+            self._tails[name] = Tail(self.folder / name, _whole_lines(self.folder / name))
+        self._count()
+
+    def has(self, content: str) -> bool:
+        return content in self._rows
+
+    def known(self, path: Path, stamp: Stamp) -> str | None:
+        """The content of a file that has not changed since it was last read."""
+        before, content = self._seen.get(str(path), (None, None))
+        return content if before == stamp else None
+
+    def saw(self, path: Path, stamp: Stamp, content: str) -> None:
+        """Remember where a stored content is, so that the file need not be read again."""
+        if self.known(path, stamp) != content:
+            self._seen[str(path)] = (stamp, content)
+            bytes_, changed = stamp
+            line = {"path": str(path), "bytes": bytes_, "changed": changed, "content": content}
+            self._to_remember.append(line)
+
+    def append(self, regions: Regions, seen: Sequence[Seen], left: int) -> None:
+        """Store one batch; ``left``: pictures still to come with it, to check the free space in time.
+
+        Raises StoreFull, and ValueError for features that are not finite.
+        """
+        if regions.boxes is None:
+            raise ValueError("a feature store keeps boxes, and these regions have none")
+        features, boxes = self._cast(regions, seen), regions.boxes.cpu().numpy().astype(np.float32)
+        if not self._tails:
+            self._begin(features, left)
+        self._check_shape(features)
+        lines = [
+            {"content": one.content, "name": one.path.name, "size": list(one.size), "regions": count}
+            for one, count in zip(seen, regions.mask.sum(1).tolist(), strict=True)
+        ]
+        self._commit({FEATURES: features.tobytes(), BOXES: boxes.tobytes()}, _as_bytes(lines), left)
+        self._rows |= {one.content: len(self._rows) + i for i, one in enumerate(seen)}
+        for one in seen:
+            self.saw(one.path, one.stamp, one.content)
+        self._remember()
+
+    def _commit(self, arrays: dict[str, bytes], lines: bytes, left: int) -> None:
+        try:
+            for name, data in arrays.items():
+                self._tails[name].add(data)
+            self._tails[PICTURES].add(lines)  # from here on the batch counts
+            for name in (*arrays, PICTURES):
+                self._tails[name].keep()
+        except OSError as error:
+            if error.errno in _FULL:
+                raise StoreFull(error.errno, self._full(left)) from error
+            raise
+        finally:
+            for name in (*arrays, PICTURES):
+                self._tails[name].drop()
+        self._count(lines.count(b"\n"))
+
+    def _remember(self) -> None:
+        """Write what was seen where; without space it is merely read again next time."""
+        try:
+            self._tails[FILES].add(_as_bytes(self._to_remember))
+            self._tails[FILES].keep()
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+        finally:
+            self._tails[FILES].drop()
+        self._to_remember = []
+
+    def _begin(self, features: np.ndarray, left: int) -> None:
+        """The first batch settles the shapes, and whether the disk can hold what is to come."""
+        _, self.meta["regions"], self.meta["feature_dim"] = features.shape
+        if left * self._row_bytes(FEATURES) > shutil.disk_usage(self.folder).free:
+            raise StoreFull(errno.ENOSPC, self._full(left))
+        for name in (FEATURES, BOXES, PICTURES, FILES):
+            header = _header(self._shape(name), 0) if name in (FEATURES, BOXES) else b""
+            (self.folder / name).write_bytes(header)
+            self._tails[name] = Tail(self.folder / name, len(header))
+        fresh = self.folder / f".{META}"
+        fresh.write_text(json.dumps(self.meta, indent=2) + "\n", encoding="utf-8")
+        fresh.replace(self.folder / META)
+
+    def _shape(self, name: str) -> tuple[str, int, int]:
+        """Number type and shape of one row of an array file."""
+        regions, feature_dim = self.meta["regions"], self.meta["feature_dim"]
+        return ("float32", regions, 4) if name == BOXES else (self.meta["dtype"], regions, feature_dim)
+
+    def _row_bytes(self, name: str) -> int:
+        dtype, regions, width = self._shape(name)
+        return np.dtype(dtype).itemsize * regions * width
+
+    def _count(self, more: int = 0) -> None:
+        """Tell the arrays' headers how many rows count; numpy leaves room in them to grow."""
+        for name in (FEATURES, BOXES):
+            self._tails[name].write(0, _header(self._shape(name), len(self._rows) + more))
+
+    def _check_shape(self, features: np.ndarray) -> None:
+        expected = (self.meta["regions"], self.meta["feature_dim"])
+        if features.shape[1:] != expected:
+            raise ValueError(
+                f"the reader gave regions x features of {features.shape[1:]}, but {self.folder} holds "
+                f"{expected}; "
+                "a store keeps one number of regions per picture, padded if need be"
+            )
+
+    def _cast(self, regions: Regions, seen: Sequence[Seen]) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            features = regions.features.cpu().numpy().astype(self.meta["dtype"])
+        bad = np.flatnonzero(~np.isfinite(features).all(axis=(1, 2)))
+        if len(bad):
+            largest = float(regions.features[bad[0]].abs().max())
+            raise ValueError(
+                f"the features of {seen[bad[0]].path} are not finite in {self.meta['dtype']} "
+                f'(largest {largest:.4g}); store them with dtype = "float32" in a new folder; '
+                "if that is nan or inf, the model itself is broken"
+            )
+        return features
+
+    def _full(self, left: int) -> str:
+        needed, free = left * self._row_bytes(FEATURES), shutil.disk_usage(self.folder).free
+        return (
+            f"no space for the features in {self.folder}: about {needed / 1e6:,.1f} MB to come, "
+            f"{free / 1e6:,.1f} MB free on that disk; the {len(self._rows)} pictures stored so far are safe: "
+            "make room and run the same command again"
+        )
+
+
+def _header(row: tuple[str, int, int], rows: int) -> bytes:
+    dtype, regions, width = row
+    head = BytesIO()
+    shape = (rows, regions, width)
+    np.lib.format.write_array_header_1_0(
+        head, {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
+    )
+    return head.getvalue()
+
+
+def _as_bytes(lines: Sequence[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(line, ensure_ascii=True).encode() + b"\n" for line in lines)
+
+
+def _whole_lines(path: Path) -> int:
+    return path.read_bytes().rfind(b"\n") + 1 if path.is_file() else 0

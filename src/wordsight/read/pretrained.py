@@ -1,0 +1,127 @@
+"""A hub name or a folder -> a published model's files, and the vision model in them."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+SAFE = ("model*.safetensors", "model.safetensors.index.json")
+PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")  # read with weights_only, never unpickled
+
+
+class MissingModel(OSError):  # noqa: N818
+    """Pretrained weights that are neither here nor to be had from here."""
+
+
+def import_transformers() -> ModuleType:
+    """transformers, also beside a torchvision of another build, which would fail every model's import."""
+    if "transformers" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
+        try:
+            importlib.import_module("torchvision")
+        except Exception:  # a mismatched build fails in many ways: missing operators, missing libraries
+            for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+                del sys.modules[name]
+            sys.modules["torchvision"] = None  # type: ignore[assignment]  # from now on: not installed
+    return importlib.import_module("transformers")
+
+
+def find_model(name: str, revision: str | None = None, files: tuple[str, ...] = ()) -> Path:
+    """The folder that holds config.json and the weights, fetched from the hub if need be.
+
+    ``files``: further file patterns to fetch. Raises MissingModel: what to fetch and where to put it.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not (folder / "config.json").is_file() or not weight_files(folder):
+            raise MissingModel(
+                f"{folder} is not a published model: it needs config.json and model.safetensors; "
+                f"found {', '.join(sorted(path.name for path in folder.iterdir())) or 'nothing'}"
+            )
+        return folder
+    if name.startswith((".", "/", "~")) or name.count("/") > 1:
+        raise MissingModel(
+            f"there is no folder {folder}; give a folder with config.json and model.safetensors"
+        )
+    return _fetch(name, revision, files)
+
+
+def _fetch(name: str, revision: str | None, files: tuple[str, ...]) -> Path:
+    from huggingface_hub import snapshot_download
+
+    def fetched(weights: tuple[str, ...]) -> Path:
+        patterns = ["config.json", *files, *weights]
+        return Path(snapshot_download(name, revision=revision, allow_patterns=patterns))
+
+    try:
+        folder = fetched(SAFE)
+        folder = folder if weight_files(folder) else fetched(PICKLED)
+    except Exception as error:  # no network, no such repository, no permission: the way out is the same
+        raise MissingModel(_what_to_fetch(name, revision, files, _first_line(error))) from error
+    if not weight_files(folder) or not (folder / "config.json").is_file():
+        raise MissingModel(
+            _what_to_fetch(name, revision, files, "it holds no config.json with model weights")
+        )
+    return folder
+
+
+def _what_to_fetch(name: str, revision: str | None, files: tuple[str, ...], why: str) -> str:
+    wanted = ", ".join(("config.json", "model.safetensors", *files))
+    at = f" --revision {revision}" if revision else ""
+    return (
+        f'model "{name}" is neither a folder nor in the local cache, and could not be fetched ({why}). '
+        f"On a machine with a network run: hf download {name}{at} --local-dir {Path(name).name} "
+        f"(files: {wanted}); copy that folder here and give its path as the model"
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [""])[0].rstrip(".") or type(error).__name__
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights, safetensors before pickled ones; empty if there are none."""
+    for patterns in (SAFE, PICKLED):
+        found = sorted(path for pattern in patterns for path in folder.glob(pattern))
+        if any(path.suffix != ".json" for path in found):
+            return found
+    return []
+
+
+def load_vision(folder: Path) -> Any:
+    """The vision backbone in a folder, frozen: the whole model, or the picture side if it also reads text.
+
+    Raises ValueError if the weights do not fill the model, which transformers would make up at random.
+    """
+    transformers = import_transformers()
+    with _quiet(transformers):
+        model, told = transformers.AutoModel.from_pretrained(
+            folder, local_files_only=True, dtype="float32", output_loading_info=True
+        )
+    whole = not hasattr(model, "vision_model")
+    # the pooler summarizes what we read in parts; many published files leave it out
+    absent = sorted(key for key in told["missing_keys"] if "pooler" not in key and (whole or "vision" in key))
+    if absent:
+        raise ValueError(
+            f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
+            "fetch both files from the same place"
+        )
+    return (model if whole else model.vision_model).eval().requires_grad_(False)
+
+
+@contextmanager
+def _quiet(transformers: ModuleType) -> Iterator[None]:
+    """No report on the weights of a classifier head that is not wanted here, and no bar for loading."""
+    logging = transformers.utils.logging
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
