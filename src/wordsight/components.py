@@ -6,6 +6,7 @@ A name with a colon that is not on the menu is taken as it stands: ``name = "my_
 import difflib
 import importlib
 import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 MENU: dict[str, dict[str, str]] = {
@@ -57,7 +58,7 @@ def find(kind: str, name: str) -> Any:
     address = name if ":" in name else MENU[kind].get(name)
     if address is None:
         raise ValueError(
-            f'{kind} "{name}" is not on the menu{_near(name, MENU[kind])}; known: {_listed(MENU[kind])}'
+            f'{kind} "{name}" is not on the menu{nearest(name, MENU[kind])}; known: {_listed(MENU[kind])}'
         )
     module, _, attribute = address.partition(":")
     try:
@@ -66,32 +67,59 @@ def find(kind: str, name: str) -> Any:
         raise ValueError(f'{kind} "{name}": {address} cannot be imported ({error})') from error
 
 
-def make(kind: str, settings: dict[str, Any], **given: Any) -> Any:
+def make(kind: str, table: Mapping[str, Any], **given: Any) -> Any:
     """Build a part from its table; ``given`` offers values to the settings that its signature names."""
-    settings = dict(settings)
-    try:
-        name = settings.pop("name")
-    except KeyError:
-        raise ValueError(f"[{kind}] has no name; known: {_listed(MENU[kind])}") from None
-    part = find(kind, name)
-    known = {key: parameter for key, parameter in inspect.signature(part).parameters.items() if key != "self"}
+    name, settings = _named(kind, table)
+    return build(find(kind, name), f"[{kind}]", settings, **given)
+
+
+def build(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **given: Any) -> Any:
+    """Call ``part`` with its settings; an unknown or a missing one is an error that lists the known ones."""
+    known = _settings_of(part)
     for key in settings:
         if key not in known:
             raise ValueError(
-                f"[{kind}] {key} is not a setting of {name}{_near(key, known)}; known: {_listed(known)}"
+                f"{where} {key} is not a setting of {part.__name__}{nearest(key, known)}; "
+                f"known: {_listed(known)}"
             )
     offered = {key: value for key, value in given.items() if key in known and key not in settings}
     missing = [
         key
-        for key, parameter in known.items()
-        if parameter.default is inspect.Parameter.empty
-        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
-        and key not in settings
-        and key not in offered
+        for key, setting in known.items()
+        if setting.default is setting.empty and key not in settings and key not in offered
     ]
     if missing:
-        raise ValueError(f"[{kind}] {name} needs {', '.join(missing)}")
+        raise ValueError(f"{where} {part.__name__} needs {', '.join(missing)}")
     return part(**settings, **offered)
+
+
+def complete(kind: str, table: Mapping[str, Any]) -> dict[str, Any]:
+    """The table with the default of every setting that it leaves out."""
+    name, settings = _named(kind, table)
+    return {"name": name} | _defaults(find(kind, name)) | settings
+
+
+def _named(kind: str, table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    settings = dict(table)
+    if "name" not in settings:
+        raise ValueError(f"[{kind}] has no name; known: {_listed(MENU[kind])}")
+    return settings.pop("name"), settings
+
+
+def _settings_of(part: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    return {
+        key: setting
+        for key, setting in inspect.signature(part).parameters.items()
+        if setting.kind in (setting.POSITIONAL_OR_KEYWORD, setting.KEYWORD_ONLY)
+    }
+
+
+def _defaults(part: Callable[..., Any]) -> dict[str, Any]:
+    return {
+        key: setting.default
+        for key, setting in _settings_of(part).items()
+        if setting.default is not setting.empty
+    }
 
 
 def describe(part: Any) -> dict[str, Any]:
@@ -117,6 +145,6 @@ def _listed(names: Any) -> str:
     return ", ".join(sorted(names))
 
 
-def _near(name: str, names: Any) -> str:
+def nearest(name: str, names: Any) -> str:
     close = difflib.get_close_matches(name, list(names), n=1)
     return f' (did you mean "{close[0]}"?)' if close else ""

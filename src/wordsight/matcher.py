@@ -26,6 +26,8 @@ class Matcher(nn.Module):
 
     reader: Any
     tokenizer: Any
+    image_encoder: Any
+    text_encoder: Any
     similarity: Similarity
 
     def __init__(

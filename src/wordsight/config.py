@@ -1,0 +1,268 @@
+"""A TOML file -> data, matcher, loss, settings of a run; an unknown key is an error that lists the known."""
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from wordsight import components
+from wordsight.learn.loss import Loss
+from wordsight.learn.settings import Training
+from wordsight.learn.training import History, fit
+from wordsight.matcher import PARTS, Matcher
+from wordsight.measure import evaluate
+from wordsight.measure.pointing import pointing_accuracy
+from wordsight.pairs import PairSet, PictureFiles
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+TABLES = ("data", "vocabulary", *PARTS, "loss", "training", "evaluation")
+CONFIG = "config.toml"
+
+
+@dataclass(frozen=True)
+class DataSplits:
+    """What each split is called in the data, and where its region features are if they are stored apart."""
+
+    train: str = "train"
+    validation: str = "val"
+    test: str = "test"
+    features: str | None = None  # a folder made by `wordsight features extract`
+
+
+@dataclass(frozen=True)
+class LearnedVocabulary:
+    """The [vocabulary] table: how words are learned when the tokenizer is given none."""
+
+    min_count: int = 4  # rarer words become <unk>
+    validation: bool = False  # count the validation texts too, as the published vocabularies do
+    mask: bool = True  # with a <mask> token, which drop_words needs
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The [evaluation] table: how the model is measured."""
+
+    protocol: str = "all"
+    batch_size: int = 64
+    precision: str = "auto"
+    ties: str = "pessimistic"
+
+
+@dataclass(frozen=True)
+class Config:
+    """The tables of a run, with the reasons for what is wrong in them."""
+
+    tables: Mapping[str, Mapping[str, Any]]
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        for name, table in self.tables.items():
+            if name not in TABLES:
+                near = components.nearest(name, TABLES)
+                raise ValueError(
+                    f"{self.source}: no table is called [{name}]{near}; known: {', '.join(TABLES)}"
+                )
+            if not isinstance(table, Mapping):
+                raise ValueError(f"{self.source}: {name} = {table!r} stands outside of every table")
+
+    @classmethod
+    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:
+        """Read a TOML file; each change is "table.key=value", the value as TOML writes it (or plain text)."""
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no configuration {path}; ready ones are in configs/")
+        try:
+            tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path} is not TOML: {error}") from error
+        for change in changes:
+            _apply(tables, change)
+        return cls(_expanded(tables, str(path)), str(path))
+
+    def save(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(self.to_toml(), encoding="utf-8")
+        fresh.replace(path)
+
+    def to_toml(self) -> str:
+        import tomli_w
+
+        return tomli_w.dumps({name: _without_none(table) for name, table in self.tables.items()})
+
+    def complete(self) -> Self:
+        """The same run with every default written out."""
+        tables = {
+            name: self._complete_table(name) for name in TABLES if name in self.tables or name in _PLAIN
+        }
+        return type(self)(tables, self.source)
+
+    def _complete_table(self, name: str) -> dict[str, Any]:
+        table = self.tables.get(name, {})
+        if name in _PLAIN:
+            return {field.name: getattr(self._plain(name), field.name) for field in fields(_PLAIN[name])}
+        if name == "data":
+            split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
+            whole = components.complete(name, self._data_table()) | split
+            return {key: value for key, value in whole.items() if key != "split"}
+        return components.complete(name, table)
+
+    def _plain(self, name: str) -> Any:
+        return components.build(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
+
+    @property
+    def training(self) -> Training:
+        settings: Training = self._plain("training")
+        return settings
+
+    @property
+    def evaluation(self) -> Evaluation:
+        settings: Evaluation = self._plain("evaluation")
+        return settings
+
+    @property
+    def splits(self) -> DataSplits:
+        own = {field.name for field in fields(DataSplits)}
+        return DataSplits(**{key: value for key, value in self._table("data").items() if key in own})
+
+    def _table(self, name: str) -> Mapping[str, Any]:
+        if name not in self.tables:
+            raise ValueError(f"{self.source}: [{name}] is missing")
+        return self.tables[name]
+
+    def _data_table(self) -> dict[str, Any]:
+        own = {field.name for field in fields(DataSplits)}
+        return {key: value for key, value in self._table("data").items() if key not in own}
+
+    def pairs(self, which: Split) -> PairSet:
+        """One split of the data; its images come from the feature store if the table names one."""
+        splits = self.splits
+        pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(splits, which)})
+        return pairs if splits.features is None else _with_features(pairs, Path(splits.features))
+
+    def matcher(self, train: PairSet) -> Matcher:
+        """A new matcher; the vocabulary and feature_dim left open come from the training data."""
+        given = {"feature_dim": getattr(train.images, "feature_dim", None)}
+        if self._table("tokenizer").get("name") == "words" and "vocabulary" not in self._table("tokenizer"):
+            given["vocabulary"] = self._learn_vocabulary(train)
+        given = {key: value for key, value in given.items() if value is not None}
+        matcher = Matcher.build({kind: self._table(kind) for kind in PARTS}, **given)
+        self._check_features(matcher)
+        self._load_vectors(matcher)
+        return matcher
+
+    def _learn_vocabulary(self, train: PairSet) -> Any:
+        from wordsight.read.vocabulary import Vocabulary
+
+        settings: LearnedVocabulary = self._plain("vocabulary")
+        texts = [*train.texts, *(self.pairs("validation").texts if settings.validation else ())]
+        rule = components.complete("tokenizer", self._table("tokenizer"))["rule"]
+        learned = Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
+        return learned.with_mask() if settings.mask else learned
+
+    def _check_features(self, matcher: Matcher) -> None:
+        if self.splits.features and hasattr(matcher.reader, "settings"):
+            from wordsight.read.cache import FeatureStore
+
+            FeatureStore.open(self.splits.features).check_reader(
+                matcher.reader.identity, matcher.reader.settings
+            )
+
+    def _load_vectors(self, matcher: Matcher) -> None:
+        vectors = self._table("text_encoder").get("vectors")
+        if vectors is not None:
+            from wordsight.read.vectors import load_vectors
+
+            matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary)
+            matcher.text_encoder.load_vectors(matrix, report.known)
+
+    def loss(self) -> Loss:
+        loss: Loss = components.make("loss", self._table("loss"))
+        return loss
+
+    def train(self, folder: Path, resume: bool = False) -> History:
+        """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
+        import torch
+
+        settings = self.training
+        train, validation = self.pairs("train"), self.pairs("validation")
+        torch.manual_seed(settings.seed)
+        matcher, loss = self.matcher(train), self.loss()
+        self.save(folder / CONFIG)
+
+        def validate(model: Matcher) -> dict[str, float]:
+            recalls = evaluate(
+                model, validation, "all", batch_size=self.evaluation.batch_size, intervals=False
+            )
+            return {"rsum": recalls.rsum} | _pointing(model, validation)
+
+        return fit(matcher, loss, train, settings, folder, validate, resume)
+
+
+_PLAIN: dict[str, Any] = {"vocabulary": LearnedVocabulary, "training": Training, "evaluation": Evaluation}
+
+
+def _pointing(matcher: Matcher, pairs: PairSet) -> dict[str, float]:
+    return {} if pairs.objects is None else {"pointing": pointing_accuracy(matcher, pairs).share}
+
+
+def _with_features(pairs: PairSet, folder: Path) -> PairSet:
+    from wordsight.read.cache import FeatureStore
+
+    if not isinstance(pairs.images, PictureFiles):
+        raise ValueError(
+            f"[data] features = {folder}: stored features stand in for picture files, but this data has none"
+        )
+    return pairs.with_images(FeatureStore.open(folder).source(pairs.images.paths))
+
+
+def _apply(tables: dict[str, Any], change: str) -> None:
+    address, equals, text = change.partition("=")
+    *path, key = address.strip().split(".")
+    if not equals or not path:
+        raise ValueError(f'the change "{change}" is not table.key=value, for instance training.epochs=10')
+    table = tables
+    for name in path:
+        table = table.setdefault(name, {})
+    table[key] = _value(text.strip())
+
+
+def _value(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def _expanded(value: Any, source: str) -> Any:
+    """Replace ${NAME} and ${NAME:-default} in every text, as a shell does."""
+    if isinstance(value, dict):
+        return {key: _expanded(inner, source) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner, source) for inner in value]
+    return _VARIABLE.sub(lambda found: _variable(found, source), value) if isinstance(value, str) else value
+
+
+def _variable(found: re.Match[str], source: str) -> str:
+    name, default = found.groups()
+    value = os.environ.get(name, default)
+    if value is None:
+        raise ValueError(
+            f"{source}: the environment variable {name} is not set and {found.group()} has no default"
+        )
+    return value
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }
