@@ -1,0 +1,114 @@
+"""Named protocols: a test set in; the folds to measure, or why its number would not be the protocol's."""
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from wordsight.pairs import PairSet
+
+
+class ProtocolMismatchError(ValueError):
+    """What was given is not what the protocol measures."""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a published R@K was measured on; 0 stands for any number."""
+
+    name: str
+    title: str
+    images: int = 0
+    captions_per_image: int = 0
+    folds: int = 1
+
+    @property
+    def captions(self) -> int:
+        return self.images * self.captions_per_image
+
+    def expects(self) -> str:
+        if not self.images:
+            return "any number of images, any number of texts per image"
+        counts = (
+            f"{self.images} images with {self.captions_per_image} captions each ({self.captions} captions)"
+        )
+        return f"{counts}, in {self.folds} consecutive folds" if self.folds > 1 else counts
+
+    def check(self, texts_of: Int[Tensor, " image"], strict: bool = True) -> str:
+        """Why these counts of texts per image are not the protocol's; empty when they are.
+
+        Raises ProtocolMismatchError instead, with the way out, when ``strict``.
+        """
+        images, texts = len(texts_of), int(texts_of.sum())
+        fits = images == self.images and bool(torch.all(texts_of == self.captions_per_image))
+        if fits or not self.images:
+            return ""
+        deviation = (
+            f"{images} images with {texts} captions were given; "
+            f"{self.name} ({self.title}) is measured on {self.expects()}"
+        )
+        if strict:
+            raise ProtocolMismatchError(f"{deviation}. {self._advice(texts_of)}")
+        return deviation
+
+    def rows(self, images: int) -> list[range]:
+        """The images of each fold: consecutive, never shuffled."""
+        size = self.images // self.folds if self.folds > 1 else images
+        return [range(start, min(start + size, images)) for start in range(0, images, size)]
+
+    def _advice(self, texts_of: Int[Tensor, " image"]) -> str:
+        images, captions = len(texts_of), self.captions_per_image
+        more = int((texts_of > captions).sum())
+        advice = ""
+        if images == self.images and more and int(texts_of.min()) >= captions:
+            advice = (
+                f"{more} images have more than {captions} captions; published numbers use the first "
+                f"{captions} of each: wordsight.measure.keep_texts(pairs, {captions}). "
+            )
+        elif images < self.images and self.name.startswith("coco"):
+            advice = (
+                f"The first {images} images alone are another and easier test, and their R@K must not stand "
+                f"beside published numbers: give all {self.images} images. "
+            )
+        return (
+            f'{advice}Measure what you have with the protocol "all", or pass strict=False: '
+            "the result then says that it is not the protocol"
+        )
+
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol("f30k", "Flickr30k, 1K test", 1000, 5),
+        Protocol("f8k", "Flickr8k, 1K test", 1000, 5),
+        Protocol("coco-5k", "COCO, 5K test", 5000, 5),
+        Protocol("coco-1k-5fold", "COCO, average over five folds of 1K", 5000, 5, folds=5),
+        Protocol("all", "all pairs given"),
+    )
+}
+
+
+def find_protocol(name: str | Protocol) -> Protocol:
+    """A protocol by name; an unknown name is an error that lists the known ones."""
+    if isinstance(name, Protocol):
+        return name
+    if name not in PROTOCOLS:
+        raise ValueError(f'protocol "{name}" is not known; known: {", ".join(PROTOCOLS)}')
+    return PROTOCOLS[name]
+
+
+def keep_texts(pairs: PairSet, count: int) -> PairSet:
+    """The same images with only the first ``count`` texts of each, in their order."""
+    seen = [0] * len(pairs.images)
+    kept = []
+    for text, image in enumerate(pairs.image_of.tolist()):
+        seen[image] += 1
+        if seen[image] <= count:
+            kept.append(text)
+    return replace(
+        pairs,
+        texts=[pairs.texts[text] for text in kept],
+        image_of=pairs.image_of[torch.tensor(kept, dtype=torch.long)],
+        objects=None if pairs.objects is None else [pairs.objects[text] for text in kept],
+    )
