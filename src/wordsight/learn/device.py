@@ -1,0 +1,24 @@
+"""The settings device and precision -> where to train, and whether in bfloat16."""
+
+import torch
+
+
+def wants_cuda(device: str) -> bool:
+    return device.startswith("cuda") or (device == "auto" and torch.cuda.is_available())
+
+
+def find_device(name: str, local_rank: int) -> torch.device:
+    if not wants_cuda(name):
+        return torch.device("cpu" if name == "auto" else name)
+    if not torch.cuda.is_available():
+        raise ValueError(f'[training] device = "{name}", but torch sees no GPU here; use "auto" or "cpu"')
+    return torch.device(name if ":" in name else f"cuda:{local_rank}")
+
+
+def takes_bf16(precision: str, device: torch.device) -> bool:
+    gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    if precision == "bf16" and device.type == "cuda" and not gpu:
+        raise ValueError(
+            '[training] precision = "bf16", but this GPU has no bfloat16; use "auto" or "float32"'
+        )
+    return precision == "bf16" or (precision == "auto" and gpu)

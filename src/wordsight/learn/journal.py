@@ -1,0 +1,123 @@
+"""What happens in a run -> log.jsonl (always), TensorBoard (when installed), a bar or lines on stderr."""
+
+import json
+import math
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm  # type: ignore[import-untyped]
+
+from wordsight.learn.collapse import CollapseWarning
+
+LOG = "log.jsonl"
+SMOOTHING = 10.0  # seconds over which the speed is averaged
+
+
+class Journal:
+    """Open from the first step to the last. A process that is not the first of its run writes nothing.
+
+    ``position`` is how many bytes of the log belong to the checkpoint that the run goes on from: what was
+    written after it is about steps that will be taken again, and is cut off.
+    """
+
+    def __init__(self, folder: Path, writes: bool = True, position: int = 0, step: int = 0):
+        self.writes = writes
+        self.bar: tqdm[Any] | None = None
+        self.started = time.monotonic()
+        if not writes:
+            return
+        self.file = (folder / LOG).open("ab")
+        self.file.truncate(position)
+        self.board = _tensorboard(folder / "tensorboard", step)
+
+    def position(self) -> int:
+        """How long the log is, once all of it is on disk."""
+        if not self.writes:
+            return 0
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        return self.file.seek(0, os.SEEK_END)
+
+    def write(self, event: str, step: int, **facts: Any) -> None:
+        if not self.writes:
+            return
+        self.file.write(json.dumps({"event": event, "step": step} | facts).encode() + b"\n")
+        self.file.flush()
+        if self.board:
+            for name, value in facts.items():
+                if isinstance(value, int | float):
+                    self.board.add_scalar(f"{event}/{name}", value, step)
+
+    def say(self, line: str) -> None:
+        if self.writes:
+            tqdm.write(line, file=sys.stderr)
+
+    def warn(self, step: int, message: str) -> None:
+        self.write("warning", step, message=message)
+        if self.writes:
+            warnings.warn(message, CollapseWarning, stacklevel=4)
+
+    def begin_epoch(self, epoch: int, epochs: int, batches: int, done: int) -> None:
+        shown = self.writes and sys.stderr.isatty()
+        self.bar = tqdm(
+            total=batches, initial=done, desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False,
+            disable=not shown, file=sys.stderr,
+        )  # fmt: skip
+
+    def advance(self, batches: int, **facts: str) -> None:
+        if self.bar is not None:
+            self.bar.set_postfix(facts, refresh=False)
+            self.bar.update(batches)
+
+    def end_epoch(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+
+    def close(self) -> None:
+        self.end_epoch()
+        if self.writes:
+            self.position()
+            self.file.close()
+            if self.board:
+                self.board.close()
+
+
+class Speed:
+    """Pairs per second; the last seconds count most."""
+
+    def __init__(self) -> None:
+        self.rate, self.last = 0.0, time.monotonic()
+
+    def add(self, pairs: int) -> None:
+        now = time.monotonic()
+        took = max(now - self.last, 1e-9)
+        remembered = math.exp(-took / SMOOTHING) if self.rate else 0.0
+        self.rate = remembered * self.rate + (1 - remembered) * pairs / took
+        self.last = now
+
+
+def time_left(seconds: float) -> str:
+    """Seconds in words: "40 s", "12 min", "3 h 20 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def numbers(facts: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    if find_spec("tensorboard") is None:
+        return None
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step or None)

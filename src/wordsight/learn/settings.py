@@ -1,0 +1,88 @@
+"""The [training] table in; checked settings of one training run out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+Group: TypeAlias = float | int | Mapping[str, float]  # a learning-rate factor, or {factor, weight_decay}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long, how fast and on what a matcher is trained; the defaults are those of CHAN.
+
+    A *batch* is the pairs that are each other's negatives. With several processes it is shared out among
+    them and scored as one, so the number of processes changes nothing but the speed. A *step* is one change
+    of the weights; it takes ``accumulate`` batches.
+    """
+
+    epochs: int = 25  # one epoch visits every text once
+    batch_size: int = 128  # pairs per batch, over all processes together
+    accumulate: int = 1  # batches per step; negatives still come from within each batch
+    drop_last: bool = True  # leave out the last batch of an epoch when it is short (never the only one)
+    distinct_images: bool = (
+        False  # no two pairs of one image (of one identity) in a batch: no false negatives
+    )
+    drop_regions: float = 0.0  # size augmentation: the share of regions left out of each image
+    drop_words: float = 0.0  # size augmentation: the share of words masked, replaced or left out
+
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    learning_rate: float = 5e-4
+    weight_decay: float = 0.01  # adamw: decoupled; adam and sgd: added to the gradient (L2)
+    betas: tuple[float, float] = (0.9, 0.999)  # of adam and adamw; sgd takes the first as its momentum
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    """Weights by the start of their name -> learning-rate factor, or {factor, weight_decay}; the longest
+    start wins. {"text_encoder.bert": 0.1} trains BERT ten times slower, a factor of 0 freezes. The weights
+    of the loss are called "loss...."."""
+    clip: float = 2.0  # longest gradient, as the norm over all weights; 0 = any length
+
+    schedule: Literal["constant", "step", "cosine"] = "step"
+    milestones: Sequence[int] = (
+        15,
+    )  # step: epochs (from 0) at which the learning rate is multiplied by factor
+    factor: float = 0.1  # step: what it is multiplied by; cosine: what is left of it at the end
+    warmup_steps: int = 0  # the learning rate grows linearly over so many steps
+
+    precision: Literal["float32", "bf16", "auto"] = "auto"
+    """bf16 computes encoders and scores in bfloat16 where that is safe (autocast); weights, loss and
+    optimizer stay float32. auto takes bf16 on a GPU that has it, and float32 elsewhere."""
+    ema: float = 0.0  # decay of the running average of the weights, which is what is validated; 0 = none
+    compile: bool = False  # compile the encoders with torch.compile
+
+    validate_every: int = 1  # epochs; the last epoch is always validated
+    patience: int = 0  # stop after so many validations without a better rsum; 0 = never
+    checkpoint_every: int = 0  # steps; 0 = at the end of each epoch only
+    log_every: int = 10  # steps per line of the log
+
+    device: str = "auto"  # auto = the GPU if there is one; else cpu, cuda, cuda:1
+    seed: int = 0  # order, augmentation and dropout are functions of seed, epoch, batch and process
+    workers: int = 1  # threads that read images ahead; 0 = none, read between the steps
+    prefetch: int = 2  # batches kept ready
+
+    def __post_init__(self) -> None:
+        for name, least in _AT_LEAST.items():
+            _expect(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        for name in ("drop_regions", "drop_words", "ema"):
+            _expect(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 up to, but not including, 1")
+        for name, known in _CHOICES.items():
+            _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        rising = list(self.milestones) == sorted(set(self.milestones))
+        _expect(rising, "milestones", list(self.milestones), "epochs that rise, each once")
+
+
+_AT_LEAST: dict[str, float] = {
+    "epochs": 1, "batch_size": 2, "accumulate": 1, "weight_decay": 0, "clip": 0, "factor": 0,
+    "warmup_steps": 0, "validate_every": 1, "patience": 0, "checkpoint_every": 0, "log_every": 1, "seed": 0,
+    "workers": 0, "prefetch": 1,
+}  # fmt: skip
+_CHOICES = {
+    "optimizer": ("adamw", "adam", "sgd"),
+    "schedule": ("constant", "step", "cosine"),
+    "precision": ("float32", "bf16", "auto"),
+}
+
+
+def _expect(fine: bool, name: str, value: Any, expected: str) -> None:
+    if not fine:
+        raise ValueError(f"[training] {name} = {value!r}; expected {expected}")

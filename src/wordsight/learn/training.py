@@ -1,0 +1,323 @@
+"""A matcher, a loss and pairs -> trained weights: the loop, from top to bottom."""
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
+from wordsight.learn.collapse import Collapse, explain_non_finite, score_spread
+from wordsight.learn.device import find_device, takes_bf16, wants_cuda
+from wordsight.learn.interrupt import Interrupt
+from wordsight.learn.journal import Journal, Speed, numbers, time_left
+from wordsight.learn.loss import Loss
+from wordsight.learn.optimizers import (
+    WeightAverage,
+    learning_rate_share,
+    make_optimizer,
+    named_weights,
+    set_learning_rate,
+)
+from wordsight.learn.processes import Processes
+from wordsight.learn.resume import BEST, Progress, Trained, describe_run, load, open_folder, save
+from wordsight.learn.settings import Training
+from wordsight.matcher import Matcher
+from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.sets import EmbeddingSet
+
+__all__ = ["History", "Training", "fit"]
+
+Validate: TypeAlias = Callable[[Matcher], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class History:
+    """What a run came to."""
+
+    epochs: Sequence[Mapping[str, Any]]  # loss and validation of each, as logged
+    steps: int
+    best_epoch: int | None  # from 0; None without validation
+    best_rsum: float | None
+    stopped_early: bool
+
+
+def fit(
+    matcher: Matcher,
+    loss: Loss,
+    train: PairSet,
+    settings: Training,
+    folder: str | os.PathLike[str],
+    validate: Validate | None = None,
+    resume: bool = False,
+) -> History:
+    """Train the matcher in place; ``folder/best`` is the model to keep (the latest one without ``validate``).
+
+    ``validate`` returns numbers by name, "rsum" among them: higher is better. With ``resume`` the run goes
+    on from ``folder/last`` if there is one, to the same bits on a CPU as if it had never stopped; other
+    settings or data than it was begun with are a ValueError that names them. Started by torchrun, the
+    processes share each batch and must see one folder.
+
+    Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
+    written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
+    """
+    run = _Run(matcher, loss, train, settings, Path(folder), resume)
+    with Interrupt(active=run.processes.world == 1) as interrupt:
+        try:
+            while not run.finished:
+                run.train_epoch(interrupt)
+                run.finish_epoch(validate)
+        finally:
+            run.journal.close()
+    return run.history
+
+
+class _Run:
+    """One call of ``fit``."""
+
+    def __init__(
+        self, matcher: Matcher, loss: Loss, train: PairSet, settings: Training, folder: Path, resume: bool
+    ) -> None:
+        self.settings, self.folder = settings, folder
+        self.processes = Processes.join(cuda=wants_cuda(settings.device))
+        self.device = find_device(settings.device, self.processes.local_rank)
+        self.bf16 = takes_bf16(settings.precision, self.device)
+        self.matcher, self.loss = matcher.to(self.device).train(), loss.to(self.device).train()
+        self.batches = _batches(matcher, train, settings, self.processes)
+        self.steps_per_epoch = math.ceil(len(self.batches.rows(0)) / settings.accumulate)
+        self.processes.same_everywhere(self.matcher, self.loss)
+        self.trained = _trained(self.matcher, self.loss, settings)
+        self.progress = self._begin_or_go_on(resume)
+        self.collapse = Collapse.over(self.steps_per_epoch)
+        if self.progress.collapse:
+            self.collapse.load(self.progress.collapse)
+        position, step = self.progress.log_position, self.progress.step
+        self.journal = Journal(folder, self.processes.first, position, step)
+        self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
+        if settings.compile:
+            self.matcher.image_encoder.compile()
+            self.matcher.text_encoder.compile()
+
+    def _begin_or_go_on(self, resume: bool) -> Progress:
+        if self.processes.first:
+            world = self.processes.world
+            run = describe_run(self.matcher, self.loss, self.batches, self.settings, world)
+            open_folder(self.folder, run, resume)
+        self.processes.tell(None)  # wait until the folder is there
+        return (load(self.folder, self.trained) if resume else None) or Progress()
+
+    @property
+    def stopped_early(self) -> bool:
+        return 0 < self.settings.patience <= self.progress.without_better
+
+    @property
+    def finished(self) -> bool:
+        return self.progress.epoch >= self.settings.epochs or self.stopped_early
+
+    @property
+    def history(self) -> History:
+        at = self.progress
+        return History(at.epochs, at.step, at.best_epoch, at.best_rsum, self.stopped_early)
+
+    def train_epoch(self, interrupt: Interrupt) -> None:
+        """All the batches of the epoch that are still to be seen."""
+        at = self.progress
+        self.loss.begin(at.epoch)
+        rows = self.batches.rows(at.epoch)
+        self.journal.begin_epoch(at.epoch, self.settings.epochs, len(rows), at.batch)
+        coming = self._read(rows, range(at.batch, len(rows)))
+        try:
+            for first in range(at.batch, len(rows), self.settings.accumulate):
+                self._step(coming, rows, range(first, min(first + self.settings.accumulate, len(rows))))
+                every = self.settings.checkpoint_every
+                if interrupt.asked or (every and at.step % every == 0):
+                    self._save()
+                if interrupt.asked:
+                    raise KeyboardInterrupt(f"the state is saved in {self.folder}; go on with resume")
+        finally:
+            coming.close()
+            self.journal.end_epoch()
+
+    def _read(self, rows: list[list[int]], numbers: range) -> Any:
+        """This process's share of each batch, on the device, read ahead by other threads."""
+        epoch = self.progress.epoch
+
+        @torch.no_grad()
+        def make(number: int) -> PairBatch:
+            return self.batches.make(epoch, number, rows[number]).to(self.device)
+
+        return ahead(make, numbers, self.settings.workers, self.settings.prefetch)
+
+    def _step(self, coming: Iterator[PairBatch], rows: list[list[int]], group: range) -> None:
+        """One change of the weights, by the mean loss of a group of batches."""
+        at, optimizer = self.progress, self.trained.optimizer
+        optimizer.zero_grad(set_to_none=True)
+        losses, spreads = [], []
+        for number in group:
+            pairs = self._encode(next(coming), number)
+            value = self.loss(pairs)
+            if value.requires_grad:  # not when no pair of the batch has a negative
+                (value / len(group)).backward()
+            losses.append(value.detach())
+            spreads.append(score_spread(pairs.scores))
+        norm = self._clip()
+        mean, spread, length = torch.stack([_mean(losses), _mean(spreads), norm]).tolist()
+        self._refuse_non_finite(mean, length, pairs, rows[group[-1]])
+        share = learning_rate_share(at.step, self.steps_per_epoch, self.settings)
+        set_learning_rate(optimizer, self.settings.learning_rate * share)
+        optimizer.step()
+        at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + mean * len(group)
+        if self.trained.average:
+            self.trained.average.update(at.step)
+        self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group))
+
+    def _encode(self, batch: PairBatch, number: int) -> EncodedPairs:
+        """Dropout draws from the batch's own seed: where a run has been does not matter."""
+        place = (self.settings.seed, self.progress.epoch, number, self.processes.rank)
+        torch.manual_seed(random_seed(WEIGHTS, *place))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            pairs = self.processes.encode(self.matcher, batch)
+        return _in_float32(pairs) if self.bf16 else pairs
+
+    def _clip(self) -> Tensor:
+        """Average the gradients over the processes and shorten them; the length they had."""
+        weights = [weight for weight in self.trained.weights.values() if weight.requires_grad]
+        self.processes.average_gradients(weights)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        norm = get_total_norm(gradients)
+        if self.settings.clip:
+            clip_grads_with_norm_(weights, self.settings.clip, norm)
+        return norm.to(self.device)
+
+    def _refuse_non_finite(self, loss: float, norm: float, pairs: EncodedPairs, rows: Sequence[int]) -> None:
+        if math.isfinite(loss) and math.isfinite(norm):
+            return
+        at, train = self.progress, self.batches.pairs
+        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's length is {norm}"
+        names = [train.names[image] for image in train.image_of[list(rows)].tolist()]
+        where = f"epoch {at.epoch + 1}, step {at.step + 1}"
+        message = explain_non_finite(what, where, pairs, names)
+        self.journal.write("error", at.step + 1, epoch=at.epoch, message=message)
+        raise FloatingPointError(message)
+
+    def _report(self, loss: float, spread: float, norm: float, pairs: int, batches: int) -> None:
+        at = self.progress
+        self.speed.add(pairs)
+        if at.step % self.settings.log_every == 0:
+            rate = (
+                self.trained.optimizer.param_groups[0]["lr"]
+                / self.trained.optimizer.param_groups[0]["factor"]
+            )
+            self.journal.write(
+                "step", at.step, epoch=at.epoch, loss=loss, learning_rate=rate, gradient_norm=norm,
+                score_spread=spread, pairs_per_second=round(self.speed.rate, 1),
+            )  # fmt: skip
+        self.journal.advance(batches, loss=f"{loss:.4g}", pairs_per_second=f"{self.speed.rate:.0f}")
+        stuck = self.collapse.see(loss, self.loss.collapsed_at(pairs // batches), spread)
+        if stuck:
+            self.journal.warn(at.step, stuck)
+
+    def finish_epoch(self, validate: Validate | None) -> None:
+        """Validate, keep the best, write the log and the checkpoint."""
+        at = self.progress
+        facts: dict[str, Any] = {"epoch": at.epoch, "loss": at.loss_sum / max(at.batch, 1)}
+        last = at.epoch + 1 == self.settings.epochs
+        if validate is None or last or (at.epoch + 1) % self.settings.validate_every == 0:
+            self._save()  # so that an error in the validation costs no epoch
+            facts |= self.processes.tell(self._validated(validate) if self.processes.first else None)
+            self._compare(facts)
+        at.epochs.append(facts)
+        self.journal.write("epoch", at.step, **facts)
+        self.epochs_here += 1
+        self.journal.say(self._line(facts))
+        at.epoch, at.batch, at.loss_sum = at.epoch + 1, 0, 0.0
+        self._save()
+
+    def _validated(self, validate: Validate | None) -> dict[str, float]:
+        """Measure the weights, or their average; write them to ``best/`` if nothing was better so far."""
+        average = self.trained.average
+        self.matcher.eval()
+        with average.in_place() if average else nullcontext(), torch.no_grad():
+            facts = numbers(validate(self.matcher)) if validate else {}
+            if validate is None or self._is_better(_rsum(facts)):
+                card = {"training data": self.batches.pairs.source or "not named"}
+                card |= {f"validation {name}": f"{value:.4g}" for name, value in facts.items()}
+                self.matcher.save_pretrained(self.folder / BEST, card)
+        self.matcher.train()
+        return facts
+
+    def _is_better(self, rsum: float) -> bool:
+        return self.progress.best_rsum is None or rsum > self.progress.best_rsum
+
+    def _compare(self, facts: Mapping[str, Any]) -> None:
+        at = self.progress
+        if "rsum" not in facts:
+            return
+        if self._is_better(facts["rsum"]):
+            at.best_rsum, at.best_epoch, at.without_better = facts["rsum"], at.epoch, 0
+        else:
+            at.without_better += 1
+
+    def _line(self, facts: Mapping[str, Any]) -> str:
+        at, total = self.progress, self.settings.epochs
+        took = (monotonic() - self.started) / self.epochs_here
+        rsum = f", rsum {facts['rsum']:.1f} (best {at.best_rsum:.1f})" if "rsum" in facts else ""
+        left = total - at.epoch - 1
+        rest = f", {time_left(took)} per epoch, at most {time_left(took * left)} left" if left else ""
+        return f"epoch {at.epoch + 1}/{total}: loss {facts['loss']:.4g}{rsum}{rest}"
+
+    def _save(self) -> None:
+        """The newest checkpoint, with the BatchNorm statistics of the first process, which all go on from."""
+        self.processes.same_everywhere(self.matcher)
+        self.progress.log_position = self.journal.position()
+        self.progress.collapse = self.collapse.state()
+        if self.processes.first:
+            save(self.folder, self.trained, self.progress)
+
+
+def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
+    drop_regions, drop_words = _augmentation(matcher, settings)
+    return Batches(
+        train, matcher.tokenizer, matcher.read_images, settings.batch_size,
+        seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
+        drop_regions=drop_regions, drop_words=drop_words, processes=processes,
+    )  # fmt: skip
+
+
+def _augmentation(matcher: Matcher, settings: Training) -> tuple[Any, Any]:
+    if not (settings.drop_regions or settings.drop_words):
+        return None, None
+    from wordsight.read.augment import DropRegions, DropWords
+
+    regions = DropRegions(settings.drop_regions) if settings.drop_regions else None
+    return regions, DropWords(settings.drop_words, matcher.tokenizer) if settings.drop_words else None
+
+
+def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
+    weights = named_weights(matcher, loss)
+    average = WeightAverage(matcher, settings.ema) if settings.ema else None
+    return Trained(matcher, loss, weights, make_optimizer(weights, settings), average)
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([value.float() for value in values]).mean()
+
+
+def _in_float32(pairs: EncodedPairs) -> EncodedPairs:
+    def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
+        return replace(embeddings, vectors=embeddings.vectors.float())
+
+    return replace(pairs, images=wide(pairs.images), texts=wide(pairs.texts), scores=pairs.scores.float())
+
+
+def _rsum(facts: Mapping[str, float]) -> float:
+    if not math.isfinite(facts.get("rsum", math.nan)):
+        raise ValueError(f"validate must return a finite number named rsum; it returned {dict(facts)}")
+    return facts["rsum"]
