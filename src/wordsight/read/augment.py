@@ -1,0 +1,128 @@
+"""Regions or one text in, fewer of them out: size augmentation, for training only.
+
+Source: VSE-infinity's size augmentation, with CHAN's rates. All chance comes from the generator that the
+caller passes, so that a training run can be repeated and resumed.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wordsight.read.padding import pad_ids as pad_ids
+from wordsight.read.tokenizer import Tokenizer
+from wordsight.sets import Regions
+
+Random = torch.Generator | np.random.Generator
+
+
+class DropRegions:
+    """Drop each region with probability ``rate``; an image always keeps one of those it had."""
+
+    def __init__(self, rate: float = 0.2) -> None:
+        self.rate = _checked(rate)
+
+    def __call__(self, regions: Regions, random: Random) -> Regions:
+        """The kept regions in their order, moved to the front; padding is zero and no wider than needed."""
+        draws = _uniform(random, *regions.mask.shape).to(regions.mask.device)
+        return compact(regions, kept_regions(draws, regions.mask, self.rate))
+
+
+class DropWords:
+    """Touch each word with probability ``rate``: half of these are masked, 40 % deleted, 10 % replaced at random.
+
+    ``specials``   ``<start>`` and ``<end>`` take part too, as in CHAN's BiGRU data; by default, and in its
+                   BERT data, they are never touched
+
+    At least one word stays: where all are deleted, the one with the largest draw is kept as it was.
+    """
+
+    def __init__(self, rate: float = 0.2, specials: bool = False) -> None:
+        self.rate = _checked(rate)
+        self.specials = specials
+
+    def __call__(self, tokenizer: Tokenizer, text: str, random: Random) -> list[int]:
+        """The ids that the text encoder reads, specials included. Raises ValueError without a mask token."""
+        if tokenizer.mask_id is None:
+            raise ValueError(
+                "dropping words needs a mask token, and the tokenizer has none; "
+                "a word tokenizer gets one by mask = true"
+            )
+        words = tokenizer.words(text)
+        if self.specials:
+            start, end = tokenizer.finish([])
+            words = [[start], *words, [end]]
+        draws = _uniform(random, len(words)).tolist()
+        kept = drop_words(words, draws, lambda: _below(random, len(tokenizer)), tokenizer.mask_id, self.rate)
+        kept = kept or [words[max(range(len(words)), key=draws.__getitem__)]]
+        return [id for word in kept for id in word] if self.specials else tokenizer.finish(kept)
+
+
+def drop_words(
+    words: Sequence[Sequence[int]],
+    draws: Sequence[float],
+    random_id: Callable[[], int],
+    mask_id: int,
+    rate: float = 0.2,
+) -> list[list[int]]:
+    """What becomes of each word, given its draw from [0, 1); may leave nothing.
+
+    Below 0.5 ``rate`` every piece becomes the mask, below 0.6 ``rate`` an id of its own from ``random_id``,
+    below ``rate`` the word is deleted (CHAN, VSE-infinity).
+    """
+    kept: list[list[int]] = []
+    for word, draw in zip(words, draws, strict=True):
+        if draw >= rate:
+            kept.append(list(word))
+        elif draw / rate < 0.5:
+            kept.append([mask_id] * len(word))
+        elif draw / rate < 0.6:
+            kept.append([random_id() for _ in word])
+    return kept
+
+
+def kept_regions(
+    draws: Float[Tensor, "image region"], mask: Bool[Tensor, "image region"], rate: float
+) -> Bool[Tensor, "image region"]:
+    """A region is kept if its draw exceeds ``rate``; where none does, the one with the largest draw is."""
+    kept = (draws > rate) & mask
+    largest = draws.masked_fill(~mask, -1).argmax(1, keepdim=True)
+    rescued = torch.zeros_like(mask).scatter(1, largest, ~kept.any(1, keepdim=True))
+    return kept | (rescued & mask)
+
+
+def compact(regions: Regions, kept: Bool[Tensor, "image region"]) -> Regions:
+    """Only the kept regions, in their order, padded with zeros to the largest number kept."""
+    counts = kept.sum(1)
+    width = int(counts.max()) if len(counts) else 0
+    front = torch.argsort((~kept).int(), dim=1, stable=True)[:, :width]
+    mask = torch.arange(width, device=kept.device) < counts[:, None]
+
+    def moved(values: Tensor) -> Tensor:
+        return torch.take_along_dim(values, front[..., None], 1) * mask[..., None]
+
+    boxes = None if regions.boxes is None else moved(regions.boxes)
+    return replace(regions, features=moved(regions.features), boxes=boxes, mask=mask)
+
+
+def _checked(rate: float) -> float:
+    if not 0 <= rate < 1:
+        raise ValueError(f"rate is {rate}; it is the share to drop, at least 0 and below 1")
+    return rate
+
+
+def _uniform(random: Random, *shape: int) -> Tensor:
+    """Draws from [0, 1)."""
+    if isinstance(random, torch.Generator):
+        return torch.rand(shape, generator=random, device=random.device)
+    return torch.from_numpy(random.random(shape))
+
+
+def _below(random: Random, end: int) -> int:
+    """A whole number from 0 to ``end`` - 1."""
+    if isinstance(random, torch.Generator):
+        return int(torch.randint(end, (1,), generator=random, device=random.device))
+    return int(random.integers(end))
