@@ -1,60 +1,193 @@
-"""Every context with every query, in any size."""
+"""Every context with every query, in blocks under a memory budget: what the similarities share."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.compare.by_length import ByLength, runs, stacked, unit
+from wordsight.compare.gemm import product
 from wordsight.compare.pooling import Pooling
 from wordsight.compare.similarity import Alignment, Seeker, Similarity
 from wordsight.components import make
 from wordsight.sets import EmbeddingSet
 
-EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
+CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
+
+
+class Stack(NamedTuple):
+    """Some contexts of about one length, ready to be looked at."""
+
+    vectors: Float[Tensor, "n context dim"]
+    mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
+
+
+class Strip(NamedTuple):
+    """The scores of neighbouring contexts with neighbouring queries, both shortest first."""
+
+    contexts: slice
+    queries: slice
+    scores: Float[Tensor, "context query"]
 
 
 class SeekingSimilarity(Similarity):
-    """Every query (a word, or a region) looks for itself in the context; pooling adds up what it finds."""
+    """Every query (a word, or a region) looks for itself in the context; pooling adds up what it finds.
 
-    def __init__(self, seeker: Seeker, pooling: str | dict[str, Any] | Pooling):
+    ``memory_mb`` bounds what a forward pass without gradients needs beside its input and its scores, and what
+    a block of cosines needs in training; one image with one text is the smallest block.
+    """
+
+    copies = 2  # how many tensors of a block's size are alive at once
+
+    def __init__(self, seeker: Seeker, pooling: str | dict[str, Any] | Pooling, memory_mb: float):
         super().__init__()
         if seeker not in ("word", "region"):
             raise ValueError(f'seeker = "{seeker}"; expected "word" or "region"')
+        if not memory_mb > 0:
+            raise ValueError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
         self.seeker: Seeker = seeker
         self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
-
-    def attend(
-        self,
-        cosines: Float[Tensor, "*rows context query"],
-        contexts: Float[Tensor, "*contexts context dim"],
-        context_mask: Bool[Tensor, "*contexts context"],
-        query_mask: Bool[Tensor, "*queries query"],
-    ) -> tuple[Float[Tensor, "*rows context query"], Float[Tensor, "*rows query"]]:
-        raise NotImplementedError
+        self.memory_mb = memory_mb
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
-        contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
-        looked_at, looking = normalized(contexts), normalized(queries)
-        cosines = torch.einsum("ckd,qld->cqkl", looked_at, looking)
-        mask = queries.mask[None]
-        _, found = self.attend(cosines, looked_at[:, None], contexts.mask[:, None], mask)
-        scores = self.pooling(found, mask)
+        contexts, queries = self.sides(images, texts)
+        dtype = _product_dtype(contexts.device)
+        with torch.autocast(contexts.device.type, enabled=False):
+            if torch.is_grad_enabled() and self._needs_gradient(contexts, queries):
+                scores = self._scores_with_gradient(contexts, queries, dtype)
+            else:
+                scores = self._scores(contexts, queries, dtype)
         return scores if self.seeker == "word" else scores.T
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
-        contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
-        looked_at, looking = normalized(contexts), normalized(queries)
-        cosines = torch.bmm(looked_at, looking.transpose(1, 2))
-        shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
-        shares = shares.masked_fill(~queries.mask[:, None], 0)
-        found = found.masked_fill(~queries.mask, 0)
-        return [Alignment(self.seeker, shares, found, self.pooling(found, queries.mask))]
+        with torch.autocast(images.device.type, enabled=False):
+            contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
+            looked_at, looking = _masked_unit(contexts), _masked_unit(queries)
+            shares, found = self.attend(
+                torch.bmm(looked_at, looking.transpose(1, 2)), looked_at, contexts.mask, queries.mask
+            )
+            shares = shares.masked_fill(~queries.mask[:, None], 0)
+            found = found.masked_fill(~queries.mask, 0)
+            return [Alignment(self.seeker, shares, found, self.pooling(found, queries.mask))]
+
+    def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[ByLength, ByLength]:
+        """Who is looked at, and who looks."""
+        by_length = ByLength(images, "image"), ByLength(texts, "text")
+        return by_length if self.seeker == "word" else by_length[::-1]
+
+    def attend(
+        self,
+        cosines: Float[Tensor, "pair context query"],
+        contexts: Float[Tensor, "pair context dim"],
+        context_mask: Bool[Tensor, "pair context"],
+        query_mask: Bool[Tensor, "pair query"],
+    ) -> tuple[Float[Tensor, "pair context query"], Float[Tensor, "pair query"]]:
+        """Where each query of a pair looks, and how well it is found there."""
+        raise NotImplementedError
+
+    def find(
+        self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
+    ) -> Float[Tensor, "context row"]:
+        """How well each query is found in each context, for queries of these lengths one after another."""
+        raise NotImplementedError
+
+    def find_with_gradient(
+        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
+    ) -> Float[Tensor, "context row"]:
+        """The same for all contexts and queries, differentiable."""
+        raise NotImplementedError
+
+    def strips(
+        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None = None
+    ) -> Iterator[Strip]:
+        """All scores, some at a time; ``dtype`` is that of the products, None for the embeddings' own."""
+        most = self.cosines_at_once(contexts.device)
+        for first, last in queries.pieces(self._rows_at_once(queries)):
+            looking = queries.unit_rows(first, last).to(dtype)
+            for start, stop in contexts.pieces(_context_rows(most)):
+                vectors = contexts.unit_rows(start, stop).to(dtype)
+                stack = Stack(*stacked(vectors, contexts.lengths[start:stop]))
+                wide = max(1, most // max(1, stack.vectors.shape[:2].numel()))
+                scores = [
+                    self._pooled(stack, looking, queries, first, a, b)
+                    for a, b in queries.pieces(wide, first, last)
+                ]
+                yield Strip(slice(start, stop), slice(first, last), torch.cat(scores, 1))
+
+    def cosines_at_once(self, device: torch.device) -> int:
+        """A block's size; half the budget is for what is packed."""
+        most = int(self.memory_mb * 2**20 / 2 / 4 / self.copies)
+        return min(most, CACHED_COSINES) if device.type == "cpu" else most
+
+    def _rows_at_once(self, side: ByLength) -> int:
+        bytes_per_row = (
+            3 * side.items.dim * max(4, side.items.vectors.element_size())
+        )  # as it came, unit, cast
+        return max(1, int(self.memory_mb * 2**20 / 2 / bytes_per_row))
+
+    def _pooled(
+        self, stack: Stack, looking: Tensor, queries: ByLength, first: int, start: int, stop: int
+    ) -> Float[Tensor, "context query"]:
+        rows = slice(
+            queries.starts[start] - queries.starts[first], queries.starts[stop] - queries.starts[first]
+        )
+        lengths = queries.lengths[start:stop]
+        return pooled(self.pooling, self.find(stack, looking[rows], lengths), lengths)
+
+    def _needs_gradient(self, contexts: ByLength, queries: ByLength) -> bool:
+        tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
+        return any(tensor.requires_grad for tensor in tensors)
+
+    @torch.no_grad()
+    def _scores(self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None) -> Tensor:
+        kind = torch.promote_types(contexts.items.vectors.dtype, torch.float32)
+        scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
+        for strip in self.strips(contexts, queries, dtype):
+            scores[contexts.order[strip.contexts, None], queries.order[strip.queries]] = strip.scores
+        return scores
+
+    def _scores_with_gradient(
+        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
+    ) -> Tensor:
+        found = self.find_with_gradient(contexts, queries, dtype)
+        scores = pooled(self.pooling, found, queries.lengths)
+        return scores[contexts.order.argsort()][:, queries.order.argsort()]
 
 
-def normalized(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
-    vectors = items.vectors
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + EPSILON)
+def cosines_of(
+    contexts: Float[Tensor, "n context dim"], queries: Float[Tensor, "row dim"]
+) -> Float[Tensor, "n context row"]:
+    return product(contexts.flatten(0, 1), queries).view(*contexts.shape[:2], len(queries))
+
+
+def pooled(
+    pooling: Pooling, found: Float[Tensor, "context row"], lengths: Sequence[int]
+) -> Float[Tensor, "context query"]:
+    """Neighbours of one length are pooled together: no mask, no padding."""
+    parts, row = [], 0
+    for count, length in runs(lengths):
+        values = found[:, row : row + count * length].reshape(len(found), count, length)
+        parts.append(pooling(values))
+        row += count * length
+    return torch.cat(parts, 1)
+
+
+def _masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
+    """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
+    return unit(items.vectors.masked_fill(~items.mask[..., None], 0))
+
+
+def _context_rows(most: int) -> int:
+    """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
+    return max(1, int((2 * most) ** 0.5))
+
+
+def _product_dtype(device: torch.device) -> torch.dtype | None:
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return None
 
 
 def _pooling(given: str | dict[str, Any]) -> Pooling:

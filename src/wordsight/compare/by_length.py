@@ -1,0 +1,85 @@
+"""An embedding set -> its real items, of unit length, shortest members first, so that nothing pads."""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, groupby
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet
+
+EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
+
+
+def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
+    """Of length 1, in float32 at least."""
+    if vectors.dtype in (torch.bfloat16, torch.float16):
+        vectors = vectors.float()
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / (length + EPSILON)
+
+
+class ByLength:
+    """The members of a set, shortest first. ``kind`` (image, text) is for messages."""
+
+    def __init__(self, items: EmbeddingSet, kind: str):
+        lengths = items.lengths
+        if len(items) and int(lengths.min()) == 0:
+            empty = int(lengths.argmin())
+            raise ValueError(f"{kind} {empty} of {len(items)} is empty: its mask is False everywhere")
+        self.items, self.kind = items, kind
+        self.order = lengths.argsort(stable=True)
+        self.lengths: list[int] = lengths[self.order].tolist()
+        self.starts: list[int] = [0, *accumulate(self.lengths)]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    @property
+    def device(self) -> torch.device:
+        return self.items.device
+
+    def rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
+        """The items of these members, one after another, as they came."""
+        members = self.order[start:stop]
+        member, item = self.items.mask[members].nonzero(as_tuple=True)
+        return self.items.vectors[members[member], item]
+
+    def unit_rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
+        return unit(self.rows(start, stop))
+
+    def pieces(self, most_rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
+        """Neighbours of at most so many rows together, padded to the longest; never fewer than one member."""
+        stop = len(self) if stop is None else stop
+        while start < stop:
+            end = start + 1
+            while end < stop and (end + 1 - start) * self.lengths[end] <= most_rows:
+                end += 1
+            yield start, end
+            start = end
+
+
+def runs(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """How many neighbours share a length, and that length."""
+    for length, group in groupby(lengths):
+        yield len(list(group)), length
+
+
+def stack_rows(
+    lengths: Sequence[int], device: torch.device
+) -> tuple[Int[Tensor, "n item"], Bool[Tensor, "n item"]]:
+    """Where each member's items are among the rows; short members repeat their last item."""
+    length = torch.tensor(lengths, device=device)[:, None]
+    item = torch.arange(max(lengths), device=device)
+    return (length.cumsum(0) - length) + torch.minimum(item, length - 1), item < length
+
+
+def stacked(
+    rows: Float[Tensor, "row dim"], lengths: Sequence[int]
+) -> tuple[Float[Tensor, "n item dim"], Bool[Tensor, "n item"] | None]:
+    """Rows -> members; a short one repeats its last item. The mask is None if all are of one length."""
+    if lengths[0] == lengths[-1]:
+        return rows.reshape(len(lengths), lengths[0], rows.shape[1]), None
+    where, mask = stack_rows(lengths, rows.device)
+    return rows[where], mask
