@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wordsight.read.padding import pad_ids as pad_ids
 from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import Regions
 
 Random = torch.Generator | np.random.Generator
+Words = Sequence[Sequence[int]]  # the ids of each word of one text, specials left out
 
 
 class DropRegions:
@@ -32,37 +32,41 @@ class DropRegions:
 
 
 class DropWords:
-    """Touch each word with probability ``rate``: half of these are masked, 40 % deleted, 10 % replaced at random.
+    """Touch each word with probability ``rate``: mask half of these, delete 40 %, change 10 % to any other.
 
-    ``specials``   ``<start>`` and ``<end>`` take part too, as in CHAN's BiGRU data; by default, and in its
-                   BERT data, they are never touched
+    Works on what ``tokenizer.words`` returns, so that a text is tokenized once, not in every epoch. At least
+    one word stays: where all are deleted, the one with the largest draw is kept as it was.
 
-    At least one word stays: where all are deleted, the one with the largest draw is kept as it was.
+    Raises ValueError for a tokenizer without a mask token.
     """
 
-    def __init__(self, rate: float = 0.2, specials: bool = False) -> None:
-        self.rate = _checked(rate)
-        self.specials = specials
-
-    def __call__(self, tokenizer: Tokenizer, text: str, random: Random) -> list[int]:
-        """The ids that the text encoder reads, specials included. Raises ValueError without a mask token."""
+    def __init__(self, rate: float, tokenizer: Tokenizer) -> None:
         if tokenizer.mask_id is None:
             raise ValueError(
                 "dropping words needs a mask token, and the tokenizer has none; "
                 "a word tokenizer gets one by mask = true"
             )
-        words = tokenizer.words(text)
-        if self.specials:
-            start, end = tokenizer.finish([])
-            words = [[start], *words, [end]]
+        self.rate = _checked(rate)
+        self.tokenizer = tokenizer
+
+    def __call__(self, words: Words, random: Random) -> list[list[int]]:
+        """The words that remain, for ``tokenizer.finish``."""
+        mask_id, count = self.tokenizer.mask_id, len(self.tokenizer)
+        assert mask_id is not None
         draws = _uniform(random, len(words)).tolist()
-        kept = drop_words(words, draws, lambda: _below(random, len(tokenizer)), tokenizer.mask_id, self.rate)
-        kept = kept or [words[max(range(len(words)), key=draws.__getitem__)]]
-        return [id for word in kept for id in word] if self.specials else tokenizer.finish(kept)
+        kept = drop_words(words, draws, lambda: _below(random, count), mask_id, self.rate)
+        return kept or [list(words[draws.index(max(draws))])]
+
+    def ids(self, words: Words, random: Random, specials: bool = False) -> list[int]:
+        """The finished ids of a text; with ``specials``, ``<start>`` and ``<end>`` take part (CHAN's BiGRU)."""
+        if not specials:
+            return self.tokenizer.finish(self(words, random))
+        start, end = self.tokenizer.finish([])
+        return [id for word in self([[start], *words, [end]], random) for id in word]
 
 
 def drop_words(
-    words: Sequence[Sequence[int]],
+    words: Words,
     draws: Sequence[float],
     random_id: Callable[[], int],
     mask_id: int,
