@@ -176,19 +176,25 @@ def test_perfect_separation_costs_nothing(loss: Loss) -> None:
     assert gradient.abs().max() < 1e-6
 
 
-@pytest.mark.parametrize("loss", EVERY_LOSS)
+@pytest.mark.parametrize("negatives", ["hardest", "all", 3])
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("n", [1, 2, 6])
-def test_collapse_is_at_the_stated_value(loss: Loss, n: int) -> None:
-    assert float(loss(pairs(torch.full((n, n), 0.3)))) == pytest.approx(
-        loss.collapsed_at(n), rel=1e-5, abs=1e-6
-    )
+def test_triplet_collapses_at_the_stated_value(negatives: str | int, reduction: str, n: int) -> None:
+    loss = Triplet(0.3, negatives, reduction=reduction, scale=2.0)
+    assert loss(pairs(torch.full((n, n), 0.7))).item() == pytest.approx(loss.collapsed_at(n))
 
 
 def test_collapse_of_the_published_recipe() -> None:
     assert Triplet(0.2).collapsed_at(128) == pytest.approx(51.2)
     assert Triplet(0.2, "all").collapsed_at(128) == pytest.approx(51.2 * 127)
     assert Triplet(0.2, "all", reduction="mean").collapsed_at(128) == pytest.approx(0.4)
-    assert InfoNCE(0.05).collapsed_at(128) == pytest.approx(2 * math.log(128))
+
+
+def test_info_nce_of_equal_scores() -> None:
+    """2 log(1 + (n - 1) exp(margin / temperature)), where it still has a gradient: no collapse to name."""
+    value = InfoNCE(0.1, margin=0.2)(pairs(torch.full((6, 6), 0.7)))
+    assert value.item() == pytest.approx(2 * math.log(1 + 5 * math.exp(2)))
+    assert InfoNCE().collapsed_at(6) is None
 
 
 @settings(deadline=None, max_examples=40)
@@ -244,7 +250,7 @@ def test_a_learned_temperature_falls_when_pairs_are_told_apart_and_stays_in_boun
     with torch.no_grad():
         loss.log_temperature.fill_(-100)
     assert loss(pairs(-scores)).isfinite()
-    assert float(loss.log_temperature.exp()) == pytest.approx(0.001)
+    assert loss.log_temperature.exp().item() == pytest.approx(0.001)
 
 
 def test_half_precision_scores_are_summed_in_single() -> None:

@@ -55,12 +55,6 @@ class InfoNCE(Loss):
         costs = torch.stack([logits.logsumexp(1) - own, logits.logsumexp(0) - own]).sum(0)
         return costs.mean() if self.reduction == "mean" else costs.sum()
 
-    def collapsed_at(self, pairs: int) -> float:
-        """2 log(1 + (pairs - 1) exp(margin / temperature)), per pair."""
-        reach = self.margin / float(self._temperature())
-        per_pair = 2 * float(torch.tensor([0.0] + [reach] * (pairs - 1), dtype=torch.float64).logsumexp(0))
-        return per_pair if self.reduction == "mean" else per_pair * pairs
-
     def _temperature(self) -> float | Float[Tensor, ""]:
         if self.log_temperature is None:
             return self.temperature

@@ -1,0 +1,107 @@
+"""The small convolutional network: cells with true boxes, one picture at a time, and able to learn."""
+
+import pytest
+import torch
+
+from wordsight.encode.cnn import GridCNN, cell_boxes
+from wordsight.sets import Pixels
+
+KINDS = [
+    {},
+    {"coordinates": False, "depth": 0},
+    {"cell": 4, "depth": 2},
+    {"context": "self-attention"},
+    {"context": "transformer", "cell": 16},
+]
+
+
+def pictures(n: int = 3, height: int = 64, width: int = 64) -> Pixels:
+    return Pixels(torch.randn(n, 3, height, width))
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+def test_one_vector_and_one_box_per_cell(settings: dict[str, object]) -> None:
+    network = GridCNN(24, width=8, **settings)  # type: ignore[arg-type]
+    out = network(pictures(3, 32, 64))
+    cells = (32 // network.cell) * (64 // network.cell)
+    assert out.vectors.shape == (3, cells, 24)
+    assert out.mask.all()
+    assert out.boxes.shape == (3, cells, 4)
+
+
+def test_boxes_tile_the_picture_row_by_row() -> None:
+    expected = [[0, 0, 0.5, 1 / 3], [0.5, 0, 1, 1 / 3], [0, 1 / 3, 0.5, 2 / 3]]
+    torch.testing.assert_close(cell_boxes(3, 2)[:3], torch.tensor(expected))
+    areas = (cell_boxes(5, 7)[:, 2:] - cell_boxes(5, 7)[:, :2]).prod(1)
+    torch.testing.assert_close(areas.sum(), torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+@pytest.mark.parametrize("training", [True, False])
+def test_pictures_do_not_see_their_batch_mates(settings: dict[str, object], training: bool) -> None:
+    network = GridCNN(24, width=8, **settings).train(training)  # type: ignore[arg-type]
+    batch = pictures()
+    torch.testing.assert_close(
+        network(batch).vectors[1], network(batch[1:2]).vectors[0], atol=1e-5, rtol=1e-4
+    )
+
+
+def test_a_cell_sees_what_lies_in_its_box() -> None:
+    """Averaged over random networks, pixels weigh on a cell evenly about the centre of its box."""
+    pixels = torch.arange(64) + 0.5
+    for cell in (9, 27, 36):
+        weight = torch.zeros(64, 64)
+        for _ in range(20):
+            values = torch.randn(1, 3, 64, 64, requires_grad=True)
+            out = GridCNN(24, width=8, depth=0)(Pixels(values))
+            (gradient,) = torch.autograd.grad(out.vectors[0, cell].square().sum(), values)
+            weight += gradient[0].square().sum(0)
+        left, top, right, bottom = (out.boxes[0, cell] * 64).tolist()
+        weight /= weight.sum()
+        assert float(weight.sum(0) @ pixels) == pytest.approx((left + right) / 2, abs=1)
+        assert float(weight.sum(1) @ pixels) == pytest.approx((top + bottom) / 2, abs=1)
+
+
+def test_coordinates_tell_equal_cells_apart() -> None:
+    grey = Pixels(torch.zeros(1, 3, 64, 64))
+    inner = torch.tensor([27, 28, 35, 36])  # away from the borders, where the convolutions' zeros begin
+    with_them = GridCNN(24, width=8)(grey).vectors[0, inner]
+    without = GridCNN(24, width=8, coordinates=False)(grey).vectors[0, inner]
+    assert torch.pdist(with_them).min() > 1e-2
+    assert torch.pdist(without).max() < 1e-4
+
+
+@pytest.mark.parametrize("settings", KINDS, ids=str)
+def test_every_weight_learns(settings: dict[str, object]) -> None:
+    network = GridCNN(24, width=8, **settings)  # type: ignore[arg-type]
+    network(pictures()).vectors.square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_learns_where_a_red_square_is() -> None:
+    """Twenty steps are enough for the vector of the coloured cell to stand out."""
+    network = GridCNN(1, width=8)
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-2)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        values = torch.randn(32, 3, 64, 64, generator=generator) * 0.1
+        cells = torch.randint(64, (32,), generator=generator)
+        for picture, cell in enumerate(cells.tolist()):
+            top, left = cell // 8 * 8, cell % 8 * 8
+            values[picture, 0, top : top + 8, left : left + 8] += 1
+        scores = network(Pixels(values)).vectors[..., 0]
+        loss = torch.nn.functional.cross_entropy(scores, cells)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert (scores.argmax(1) == cells).float().mean() > 0.9
+
+
+def test_mistakes_name_value_and_remedy() -> None:
+    with pytest.raises(ValueError, match="cell = 6 pixels; expected a power of two"):
+        GridCNN(24, cell=6)
+    with pytest.raises(ValueError, match="pictures of 60 x 64 pixels do not divide into cells of 8"):
+        GridCNN(24)(pictures(1, 64, 60))
+    with pytest.raises(ValueError, match='attention "more" is not known'):
+        GridCNN(24, context="more")
