@@ -24,12 +24,12 @@ class Stack(NamedTuple):
     mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
 
 
-class Strip(NamedTuple):
-    """The scores of neighbouring contexts with neighbouring queries, both shortest first."""
+class Chunk(NamedTuple):
+    """Some queries, ready to look: ``first`` to ``last`` of all, shortest first."""
 
-    contexts: slice
-    queries: slice
-    scores: Float[Tensor, "context query"]
+    vectors: Float[Tensor, "row dim"]
+    first: int
+    last: int
 
 
 class SeekingSimilarity(Similarity):
@@ -99,42 +99,33 @@ class SeekingSimilarity(Similarity):
         """The same for all contexts and queries, differentiable."""
         raise NotImplementedError
 
-    def strips(
-        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None = None
-    ) -> Iterator[Strip]:
-        """All scores, some at a time; ``dtype`` is that of the products, None for the embeddings' own."""
-        most = self.cosines_at_once(contexts.device)
-        for first, last in queries.pieces(self._rows_at_once(queries)):
-            looking = queries.unit_rows(first, last).to(dtype)
-            for start, stop in contexts.pieces(_context_rows(most)):
-                vectors = contexts.unit_rows(start, stop).to(dtype)
-                stack = Stack(*stacked(vectors, contexts.lengths[start:stop]))
-                wide = max(1, most // max(1, stack.vectors.shape[:2].numel()))
-                scores = [
-                    self._pooled(stack, looking, queries, first, a, b)
-                    for a, b in queries.pieces(wide, first, last)
-                ]
-                yield Strip(slice(start, stop), slice(first, last), torch.cat(scores, 1))
+    def chunks(self, queries: ByLength, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
+        """All queries, as many at a time as half the budget holds; ``dtype`` is that of the products."""
+        bytes_per_row = queries.items.dim * max(4, queries.items.vectors.element_size())
+        for first, last in queries.pieces(max(1, int(self.memory_mb * 2**20 / 2 / bytes_per_row))):
+            yield Chunk(queries.unit_rows(first, last).to(dtype), first, last)
+
+    def stack(self, contexts: ByLength, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
+        return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))
+
+    def scores_of(self, stack: Stack, chunk: Chunk, queries: ByLength) -> Float[Tensor, "context query"]:
+        most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
+        scores = []
+        for start, stop in queries.pieces(max(1, most), chunk.first, chunk.last):
+            before = queries.starts[chunk.first]
+            rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
+            lengths = queries.lengths[start:stop]
+            scores.append(pooled(self.pooling, self.find(stack, rows, lengths), lengths))
+        return torch.cat(scores, 1)
 
     def cosines_at_once(self, device: torch.device) -> int:
         """A block's size; half the budget is for what is packed."""
         most = int(self.memory_mb * 2**20 / 2 / 4 / self.copies)
         return min(most, CACHED_COSINES) if device.type == "cpu" else most
 
-    def _rows_at_once(self, side: ByLength) -> int:
-        bytes_per_row = (
-            3 * side.items.dim * max(4, side.items.vectors.element_size())
-        )  # as it came, unit, cast
-        return max(1, int(self.memory_mb * 2**20 / 2 / bytes_per_row))
-
-    def _pooled(
-        self, stack: Stack, looking: Tensor, queries: ByLength, first: int, start: int, stop: int
-    ) -> Float[Tensor, "context query"]:
-        rows = slice(
-            queries.starts[start] - queries.starts[first], queries.starts[stop] - queries.starts[first]
-        )
-        lengths = queries.lengths[start:stop]
-        return pooled(self.pooling, self.find(stack, looking[rows], lengths), lengths)
+    def context_rows(self, device: torch.device) -> int:
+        """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
+        return max(1, int((2 * self.cosines_at_once(device)) ** 0.5))
 
     def _needs_gradient(self, contexts: ByLength, queries: ByLength) -> bool:
         tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
@@ -144,8 +135,11 @@ class SeekingSimilarity(Similarity):
     def _scores(self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None) -> Tensor:
         kind = torch.promote_types(contexts.items.vectors.dtype, torch.float32)
         scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
-        for strip in self.strips(contexts, queries, dtype):
-            scores[contexts.order[strip.contexts, None], queries.order[strip.queries]] = strip.scores
+        for chunk in self.chunks(queries, dtype):
+            columns = queries.order[chunk.first : chunk.last]
+            for start, stop in contexts.pieces(self.context_rows(contexts.device)):
+                block = self.scores_of(self.stack(contexts, start, stop, dtype), chunk, queries)
+                scores[contexts.order[start:stop, None], columns] = block
         return scores
 
     def _scores_with_gradient(
@@ -177,11 +171,6 @@ def pooled(
 def _masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
     """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
     return unit(items.vectors.masked_fill(~items.mask[..., None], 0))
-
-
-def _context_rows(most: int) -> int:
-    """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
-    return max(1, int((2 * most) ** 0.5))
 
 
 def _product_dtype(device: torch.device) -> torch.dtype | None:

@@ -20,6 +20,14 @@ def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
     return vectors / (length + EPSILON)
 
 
+def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
+    """The same in place, without a gradient, with lengths taken in float64: two roundings per number, no more."""
+    if vectors.dtype in (torch.bfloat16, torch.float16):
+        vectors = vectors.float()
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=torch.float64)
+    return vectors.div_((length + EPSILON).to(vectors))
+
+
 class ByLength:
     """The members of a set, shortest first. ``kind`` (image, text) is for messages."""
 
@@ -42,12 +50,24 @@ class ByLength:
 
     def rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
         """The items of these members, one after another, as they came."""
-        members = self.order[start:stop]
-        member, item = self.items.mask[members].nonzero(as_tuple=True)
-        return self.items.vectors[members[member], item]
+        return self.rows_of(torch.arange(start, stop, device=self.device))
 
     def unit_rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
-        return unit(self.rows(start, stop))
+        rows = self.rows(start, stop)  # a copy, so that it may be changed
+        return unit(rows) if torch.is_grad_enabled() else make_unit(rows)
+
+    def rows_of(self, members: Int[Tensor, " member"]) -> Float[Tensor, "row dim"]:
+        """The items of any members, one after another, as they came."""
+        chosen = self.order[members]
+        member, item = self.items.mask[chosen].nonzero(as_tuple=True)
+        return self.items.vectors[chosen[member], item]
+
+    def places_of(self, members: Int[Tensor, " member"]) -> Int[Tensor, " row"]:
+        """Where the items of these members are among all rows."""
+        starts = torch.tensor(self.starts, device=members.device)
+        lengths = starts[members + 1] - starts[members]
+        own = torch.arange(int(lengths.sum()), device=members.device)
+        return own + (starts[members] - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
 
     def pieces(self, most_rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
         """Neighbours of at most so many rows together, padded to the longest; never fewer than one member."""

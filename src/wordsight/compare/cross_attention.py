@@ -172,7 +172,7 @@ def _blocks(ctx: Any, looked_at: Tensor, share: int) -> Iterator[tuple[Stack, sl
     """Contexts with queries, in blocks of a stated share of the budget."""
     contexts, queries = ctx.contexts, ctx.queries
     most = ctx.similarity.cosines_at_once(looked_at.device) // share
-    for start, stop in contexts.pieces(max(1, int((2 * most) ** 0.5))):
+    for start, stop in contexts.pieces(ctx.similarity.context_rows(looked_at.device)):
         rows = looked_at[contexts.starts[start] : contexts.starts[stop]]
         stack = Stack(*stacked(rows, contexts.lengths[start:stop]))
         for a, b in queries.pieces(max(1, most // stack.vectors.shape[:2].numel())):

@@ -53,9 +53,9 @@ class MaxSim(SeekingSimilarity):
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
     ) -> Float[Tensor, "context row"]:
         looked_at, looking = contexts.unit_rows(0, len(contexts)), queries.unit_rows(0, len(queries))
-        most = self.cosines_at_once(contexts.device)
+        sizes = self.context_rows(contexts.device), self.cosines_at_once(contexts.device)
         found: Tensor = _Best.apply(  # type: ignore[no-untyped-call]
-            looked_at, looking, contexts, dtype, most
+            looked_at, looking, contexts, dtype, *sizes
         )
         return found
 
@@ -70,12 +70,13 @@ class _Best(torch.autograd.Function):
         looking: Float[Tensor, "query_row dim"],
         contexts: ByLength,
         dtype: torch.dtype | None,
+        rows_at_once: int,
         most: int,
     ) -> Float[Tensor, "context query_row"]:
         found = looking.new_empty(len(contexts), len(looking))
         places = torch.empty(found.shape, dtype=_place_dtype(contexts.lengths[-1]), device=looking.device)
         columns = looking.to(dtype)
-        for start, stop in contexts.pieces(max(1, int((2 * most) ** 0.5))):
+        for start, stop in contexts.pieces(rows_at_once):
             rows = looked_at[contexts.starts[start] : contexts.starts[stop]].to(dtype)
             stack, _ = stacked(rows, contexts.lengths[start:stop])
             wide = max(1, most // stack.shape[:2].numel())
@@ -92,7 +93,7 @@ class _Best(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(
         ctx: Any, gradient: Float[Tensor, "context query_row"]
-    ) -> tuple[Tensor, Tensor, None, None, None]:
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
         looked_at, looking, places = ctx.saved_tensors
         contexts: ByLength = ctx.contexts
         for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
@@ -110,7 +111,7 @@ class _Best(torch.autograd.Function):
             for_contexts[own] = _weighted_sums(
                 own.stop - own.start, picked[by_item] - own.start, query[by_item], weight[by_item], looking
             )
-        return for_contexts, for_queries, None, None, None
+        return for_contexts, for_queries, None, None, None, None
 
 
 def _place_dtype(longest: int) -> torch.dtype:
