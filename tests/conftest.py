@@ -13,13 +13,14 @@ DATA = Path(os.environ.get("WORDSIGHT_DATA", Path(__file__).parents[1] / ".." / 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not DATA.is_dir():
-        absent = pytest.mark.skip(
-            reason=f"the photos and weights are not at {DATA}; set WORDSIGHT_DATA to their folder"
-        )
-        for item in items:
-            if item.get_closest_marker("data"):
-                item.add_marker(absent)
+    if DATA.is_dir():
+        return
+    absent = f"the photos and weights are not at {DATA}; set WORDSIGHT_DATA to their folder"
+    if os.environ.get("WORDSIGHT_REQUIRE_DATA"):
+        raise pytest.UsageError(absent)
+    for item in items:
+        if item.get_closest_marker("data"):
+            item.add_marker(pytest.mark.skip(reason=absent))
 
 
 @pytest.fixture(scope="session")

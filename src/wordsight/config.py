@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 
 from wordsight import components
 from wordsight.learn.loss import Loss
+from wordsight.learn.resume import BEST
 from wordsight.learn.settings import Training
 from wordsight.learn.training import History, fit
 from wordsight.matcher import PARTS, Matcher
-from wordsight.measure import evaluate
-from wordsight.measure.pointing import pointing_accuracy
+from wordsight.measure import Pointing, Recalls, evaluate, pointing_accuracy
 from wordsight.pairs import PairSet, PictureFiles
 
 Split = Literal["train", "validation", "test"]
@@ -39,7 +39,6 @@ class LearnedVocabulary:
 
     min_count: int = 4  # rarer words become <unk>
     validation: bool = False  # count the validation texts too, as the published vocabularies do
-    mask: bool = True  # with a <mask> token, which drop_words needs
 
 
 @dataclass(frozen=True)
@@ -109,6 +108,11 @@ class Config:
             split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
             whole = components.complete(name, self._data_table()) | split
             return {key: value for key, value in whole.items() if key != "split"}
+        if name == "text_encoder":  # as when it is built: as wide as the image encoder
+            table = {
+                "dim": components.complete("image_encoder", self._table("image_encoder"))["dim"],
+                **table,
+            }
         return components.complete(name, table)
 
     def _plain(self, name: str) -> Any:
@@ -138,6 +142,10 @@ class Config:
         own = {field.name for field in fields(DataSplits)}
         return {key: value for key, value in self._table("data").items() if key not in own}
 
+    def reader(self) -> Any:
+        """The reader alone, for extracting features ahead of training."""
+        return components.make("reader", self._table("reader"))
+
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
         splits = self.splits
@@ -161,8 +169,7 @@ class Config:
         settings: LearnedVocabulary = self._plain("vocabulary")
         texts = [*train.texts, *(self.pairs("validation").texts if settings.validation else ())]
         rule = components.complete("tokenizer", self._table("tokenizer"))["rule"]
-        learned = Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
-        return learned.with_mask() if settings.mask else learned
+        return Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
 
     def _check_features(self, matcher: Matcher) -> None:
         if self.splits.features and hasattr(matcher.reader, "settings"):
@@ -192,22 +199,61 @@ class Config:
         train, validation = self.pairs("train"), self.pairs("validation")
         torch.manual_seed(settings.seed)
         matcher, loss = self.matcher(train), self.loss()
-        self.save(folder / CONFIG)
 
         def validate(model: Matcher) -> dict[str, float]:
-            recalls = evaluate(
-                model, validation, "all", batch_size=self.evaluation.batch_size, intervals=False
+            recalls = self.measure(model, validation, protocol="all", intervals=False)
+            found = (
+                {} if validation.objects is None else {"pointing": pointing_accuracy(model, validation).share}
             )
-            return {"rsum": recalls.rsum} | _pointing(model, validation)
+            return {"rsum": recalls.rsum} | found
 
-        return fit(matcher, loss, train, settings, folder, validate, resume)
+        history = fit(matcher, loss, train, settings, folder, validate, resume)
+        self.save(folder / CONFIG)
+        return history
+
+    def measure(self, matcher: Matcher, pairs: PairSet, **asked: Any) -> Recalls:
+        """R@K as [evaluation] says, except for what is asked otherwise."""
+        settings = {field.name: getattr(self.evaluation, field.name) for field in fields(Evaluation)}
+        settings |= {key: value for key, value in asked.items() if value is not None}
+        return evaluate(matcher, pairs, **settings)
+
+
+def load_config(name: str, changes: Sequence[str] = ()) -> Config:
+    """A configuration by path, by the name of a published one, or that of a run's folder."""
+    path = Path(name)
+    if (path / CONFIG).is_file():
+        return Config.load(path / CONFIG, changes)
+    shipped = configs_folder() / f"{name}.toml"
+    return Config.load(shipped if not path.exists() and shipped.is_file() else path, changes)
+
+
+def configs_folder() -> Path:
+    """Where the published configurations are: inside the installed package, or beside the sources."""
+    inside = Path(__file__).parent / "configs"
+    return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
+
+
+def measure_model(
+    model: str,
+    config: str | None,
+    changes: Sequence[str],
+    split: Split,
+    asked: Mapping[str, Any],
+    intervals: bool = True,
+    save_scores: Path | None = None,
+) -> tuple[Recalls, Pointing | None]:
+    """Measure a run's best model, or any saved model on the data of a configuration; boxes give pointing."""
+    home = Path(model)
+    if config is None and not (home / CONFIG).is_file():
+        raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
+    chosen = load_config(config or model, changes)
+    matcher = Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
+    pairs = chosen.pairs(split)
+    recalls = chosen.measure(matcher, pairs, **asked, intervals=intervals, save_scores=save_scores)
+    return recalls, None if pairs.objects is None else pointing_accuracy(matcher, pairs)
 
 
 _PLAIN: dict[str, Any] = {"vocabulary": LearnedVocabulary, "training": Training, "evaluation": Evaluation}
-
-
-def _pointing(matcher: Matcher, pairs: PairSet) -> dict[str, float]:
-    return {} if pairs.objects is None else {"pointing": pointing_accuracy(matcher, pairs).share}
 
 
 def _with_features(pairs: PairSet, folder: Path) -> PairSet:

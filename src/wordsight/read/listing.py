@@ -1,0 +1,45 @@
+"""A data set or a folder -> the picture files in it, or its training texts."""
+
+from pathlib import Path
+
+from wordsight.read.captioned import Captioned, picture_folder
+from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, karpathy_items
+from wordsight.read.documents import read_json, read_lines
+from wordsight.read.precomp import read_precomp
+from wordsight.read.table import Columns, table_items
+
+TABLES = (".csv", ".tsv", ".jsonl")
+
+
+def picture_paths(source: Path, pictures: Path | None = None) -> list[Path]:
+    """Every picture under a folder, or every picture that a caption file names, each once."""
+    if source.is_dir():
+        found = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES)
+        paths = [path for path in found if path.is_file()]
+        if not paths:
+            raise ValueError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        return paths
+    return list(dict.fromkeys(item.picture for item in _items(source, pictures)))
+
+
+def training_texts(source: Path) -> list[str]:
+    """The lines of a text file; of a data set, the texts of its train split (of all, if it has no splits)."""
+    if source.is_dir():
+        return list(read_precomp(source, "train", pictures=None).texts)
+    if source.suffix.lower() == ".txt":
+        return [line for line in read_lines(source) if line]
+    items = _items(source, None)
+    train = [item for item in items if item.split in ("train", "restval")] or items
+    return [text for item in train for text in item.texts]
+
+
+def _items(source: Path, pictures: Path | None) -> list[Captioned]:
+    if not source.exists():
+        raise FileNotFoundError(f"there is no {source}; give a folder of pictures or a caption file")
+    folder = picture_folder(source, pictures)
+    if source.suffix.lower() in TABLES:
+        return table_items(source, folder, Columns())
+    content = read_json(source)
+    if isinstance(content, dict) and "annotations" in content:
+        return coco_items(source, folder)
+    return karpathy_items(source, folder)

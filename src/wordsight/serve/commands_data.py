@@ -1,0 +1,146 @@
+"""Commands about data: features extract, data check, data world, data convert, vocab build."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
+
+
+def register(app: typer.Typer) -> None:
+    features = typer.Typer(help="Region features of pictures.", no_args_is_help=True)
+    features.command(
+        epilog="Example: wordsight features extract photos/ --model facebook/dinov2-small --out features/"
+    )(extract)
+    app.add_typer(features, name="features")
+    data = typer.Typer(help="Data sets: look at them, convert them, generate one.", no_args_is_help=True)
+    data.command(epilog="Example: wordsight data check data/f30k_precomp")(check)
+    data.command(epilog="Example: wordsight data world world/ --images 1000")(world)
+    data.command(epilog="Example: wordsight data convert f30k.tsv --ids train_ids.txt --out f30k_precomp")(
+        convert
+    )
+    app.add_typer(data, name="data")
+    vocab = typer.Typer(help="Word vocabularies.", no_args_is_help=True)
+    vocab.command(epilog="Example: wordsight vocab build data/f30k_precomp --out f30k_vocab.json")(build)
+    app.add_typer(vocab, name="vocab")
+
+
+def extract(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER|DATA", help="A folder of pictures, or a caption file that names them."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The feature store; run again to go on or to add pictures.")],
+    model: Annotated[
+        str | None, typer.Option(help="The backbone: a hub name or a folder (transformers layout).")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Take the [reader] of this configuration instead of --model.")
+    ] = None,
+    grid: Annotated[str, typer.Option(help="Cells along a side: full, 4, or several as 1,2,4.")] = "full",
+    root: Annotated[bool, typer.Option("--root", help="Signed square root of the features.")] = False,
+    pictures: Annotated[
+        Path | None, typer.Option(help="The pictures' folder, if it is not beside the caption file.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
+) -> None:
+    """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
+    from wordsight.config import load_config
+    from wordsight.read.extract import extract as run
+    from wordsight.read.listing import picture_paths
+
+    if (model is None) == (config is None):
+        raise typer.BadParameter(
+            "give a backbone with --model, or a configuration with --config, and not both"
+        )
+    reader = _reader(model, grid, root) if model is not None else load_config(str(config)).reader()
+    result = run(reader.to(_device(device)), picture_paths(source, pictures), out, batch_size=batch_size)
+    typer.echo(
+        f"{out}: {result.done} pictures stored, {result.reused} already there, {len(result.skipped)} skipped"
+    )
+    for path, reason in result.skipped:
+        typer.echo(f"skipped {path}: {reason}", err=True)
+    if result.skipped:
+        raise typer.Exit(3)
+
+
+def _reader(model: str, grid: str, root: bool) -> Any:
+    from wordsight.read.backbone import BackboneReader
+
+    cells: list[Any] = [int(part) if part.isdigit() else part for part in grid.split(",")]
+    return BackboneReader(model, grid=cells if len(cells) > 1 else cells[0], root=root)
+
+
+def _device(name: str) -> str:
+    import torch
+
+    return ("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name
+
+
+def check(
+    path: Annotated[
+        Path, typer.Argument(help="A precomputed folder, a caption file, or a folder of pictures.")
+    ],
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="Also count words that this vocabulary does not have.")
+    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="The pictures' folder, if it is elsewhere.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a data set holds, what is wrong in it, where, and what to do."""
+    from wordsight.read.check import check as run
+
+    report = run(path, vocabulary=vocabulary, pictures=pictures)
+    typer.echo(json.dumps(report.to_dict()) if as_json else report.to_text())
+    if not report.ok:
+        raise typer.Exit(1)
+
+
+def world(
+    out: Annotated[Path, typer.Argument(help="The folder to write.")],
+    images: Annotated[
+        int, typer.Option(help="Pictures to train on; 500 each come for validation and test.")
+    ] = 1000,
+    seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 0,
+    size: Annotated[int, typer.Option(help="Pixels along a side.")] = 64,
+) -> None:
+    """Write the generated world: pictures, five sentences each, splits, and the box of every object."""
+    from wordsight.read.world_folder import write_world
+
+    typer.echo(write_world(out, seed=seed, images=images, size=size))
+
+
+def convert(
+    source: Annotated[list[Path], typer.Argument(metavar="TSV...", help="Bottom-up-attention TSV files.")],
+    out: Annotated[Path, typer.Option(help="The precomputed folder to write.")],
+    split: Annotated[str, typer.Option(help="train, dev, test or testall.")] = "train",
+    ids: Annotated[
+        Path | None, typer.Option(help="One image id per line: the order of the rows, if not the TSV's own.")
+    ] = None,
+) -> None:
+    """Turn bottom-up-attention TSV files into a precomputed folder, boxes included."""
+    from wordsight.read.bottom_up import convert_bottom_up
+
+    typer.echo(convert_bottom_up(source, out, split, ids))
+
+
+def build(
+    source: Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per line, or a data set.")],
+    out: Annotated[Path, typer.Option(help="The JSON to write, in SCAN's layout.")],
+    min_count: Annotated[int, typer.Option(help="Rarer words become <unk>.")] = 4,
+    rule: Annotated[
+        str, typer.Option(help="How texts are cut into words: treebank, karpathy or cmpl.")
+    ] = "treebank",
+) -> None:
+    """Learn a vocabulary from the training texts of a data set, or from a text file."""
+    from wordsight.read.listing import training_texts
+    from wordsight.read.vocabulary import Vocabulary
+
+    vocabulary = Vocabulary.learn(training_texts(source), rule=rule, min_count=min_count)
+    vocabulary.save(out)
+    typer.echo(f"{out}: {len(vocabulary)} words")
