@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,7 +62,7 @@ class FeatureStore:
         self._seen = read_files(folder)
 
     @classmethod
-    def open(cls, folder: str | Path) -> Self:
+    def open(cls, folder: str | Path) -> "FeatureStore":
         folder = Path(folder)
         return cls(folder, read_meta(folder), read_lines(folder / PICTURES))
 

@@ -1,11 +1,12 @@
 """Picture files -> a feature store: decoded ahead in threads, resumable, the unreadable listed."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
@@ -13,7 +14,10 @@ from wordsight.read.journal import Seen, StoreWriter
 from wordsight.read.pixels import Frame, UnreadablePicture
 from wordsight.sets import Regions
 
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
 
+
+@runtime_checkable
 class RegionReader(Protocol):
     """What extraction asks of a reader."""
 
@@ -23,6 +27,19 @@ class RegionReader(Protocol):
 
     def prepare(self, picture: Picture) -> Frame: ...
     def read(self, frames: Sequence[Frame]) -> Regions: ...
+
+
+def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The picture files in a folder and below, sorted, and the folders that may not be read, with reasons."""
+    files: list[Path] = []
+    closed: list[tuple[Path, str]] = []
+
+    def note(error: OSError) -> None:
+        closed.append((Path(error.filename), (error.strerror or str(error)).lower()))
+
+    for home, _, names in os.walk(folder, onerror=note):
+        files += [Path(home, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
+    return sorted(files), closed
 
 
 @dataclass

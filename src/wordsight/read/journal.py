@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class StoreWriter:
         self._seen: dict[str, tuple[Stamp, str]] = {}
         self._to_remember: list[dict[str, Any]] = []  # lines for files.jsonl, written with the next batch
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "StoreWriter":
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = locked(self.folder)
         try:

@@ -70,8 +70,8 @@ class PixelReader:
         if resample not in RESAMPLE:
             raise ValueError(f'resample = "{resample}" is unknown; known: {", ".join(sorted(RESAMPLE))}')
         self.size = size
-        self.mean = list(mean)
-        self.std = list(std)
+        self.mean = [float(number) for number in mean]
+        self.std = [float(number) for number in std]
         self.resample = resample
         self.keep_aspect = keep_aspect
         self.short_side = short_side

@@ -23,7 +23,10 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
 
 
 def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
-    """``fit``: "squash" shows the whole picture, "crop" its centre; ``size`` replaces the published one."""
+    """Pictures of the published size and normalization; ``size`` (pixels) replaces the published one.
+
+    ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
+    """
     settings = read_preprocessing(folder)
     if settings.get("do_flip_channel_order"):
         raise ValueError(
@@ -31,21 +34,22 @@ def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
         )
     (height, width), short_side = _sizes(settings)
     if size is not None:
-        short_side = short_side * size // min(height, width)
+        short_side = short_side and short_side * size // min(height, width)
         height = width = size
+    crop = fit == "published" and short_side is not None
     mean, std = _normalization(settings)
     return PixelReader(
         size=height if height == width else [height, width],
         mean=mean,
         std=std,
         resample=next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
-        keep_aspect=fit == "crop",
-        short_side=max(short_side, height, width) if fit == "crop" else None,
+        keep_aspect=crop,
+        short_side=max(short_side, height, width) if crop and short_side else None,
     )
 
 
-def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int]:
-    """Height and width that the model reads, and the picture's shorter side before the centre is cut out."""
+def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int | None]:
+    """Height and width that the model reads, and the shorter side of which that is the centre, if it is."""
     size = settings.get("size", 224)
     if isinstance(size, int):
         size = {"shortest_edge": size}
@@ -56,7 +60,7 @@ def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int]:
         return cropped, min(resized)
     if settings.get("crop_pct") and min(resized) < SQUASHED_FROM:
         return resized, int(min(resized) / settings["crop_pct"])
-    return resized, max(resized)
+    return resized, None
 
 
 def _normalization(settings: dict[str, Any]) -> tuple[list[float], list[float]]:
