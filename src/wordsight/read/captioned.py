@@ -1,0 +1,153 @@
+"""Pictures and captions as found in a file -> PairSet; missing and empty ones are judged here."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from wordsight.pairs import PairSet, PictureFiles
+
+Missing = Literal["error", "skip", "keep"]
+VALIDATION = ("val", "dev", "valid", "validation")  # one split, four names
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """A picture and what is said of it, as it stands in a file and before anybody has judged it."""
+
+    picture: Path
+    name: str
+    texts: Sequence[str]
+    places: Sequence[str]  # where each text stands: "line 17", "images[3].sentences[0]"
+    where: str  # where the picture is named
+    split: str | None = None
+    identity: str | None = None  # None: every picture its own
+
+
+def same_split(split: str) -> tuple[str, ...]:
+    """The names that a split goes by, the given one first."""
+    others = [name for name in VALIDATION if name != split] if split in VALIDATION else []
+    return (split, *others)
+
+
+def placed(path: str | Path, split: str | None) -> Path:
+    """The path with ``{split}`` replaced by the split, or by another name of it if only that exists."""
+    if "{split}" not in str(path):
+        return Path(path)
+    if split is None:
+        raise ValueError(f"{path} names {{split}}, but no split was asked for; pass split, or write it out")
+    candidates = [Path(str(path).replace("{split}", name)) for name in same_split(split)]
+    return next((candidate for candidate in candidates if candidate.exists()), candidates[0])
+
+
+def picture_folder(beside: Path, pictures: str | Path | None, split: str | None = None) -> Path:
+    """Where relative picture paths start from; by default ``images`` beside the file, or its folder."""
+    if pictures is None:
+        return beside.parent / "images" if (beside.parent / "images").is_dir() else beside.parent
+    folder = placed(pictures, split)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"pictures = {folder} is not a folder; set it to the folder of the pictures")
+    return folder
+
+
+def of_split(
+    items: Sequence[Captioned], split: str, source: Path, joined: Sequence[str] = ()
+) -> list[Captioned]:
+    """The pictures of one split and of those ``joined`` to it; an unknown split lists the known ones."""
+    names = (*same_split(split), *joined)
+    chosen = [item for item in items if item.split in names]
+    if not chosen:
+        known = Counter(item.split for item in items)
+        listed = ", ".join(f"{name} ({count} pictures)" for name, count in known.items())
+        raise ValueError(f'{source} has no pictures of split "{split}"; it has {listed}')
+    return chosen
+
+
+def pair_set(items: Sequence[Captioned], source: Path, missing: Missing, drop_empty: bool) -> PairSet:
+    """All these pictures with all their texts.
+
+    Raises ValueError for empty captions and pictures without any (unless ``drop_empty``), FileNotFoundError
+    for pictures that are not there (unless ``missing`` is "skip", which leaves them out, or "keep").
+    """
+    present = _with_captions(items, source, drop_empty)
+    if missing != "keep":
+        present = _on_disk(present, source, missing)
+    if not present:
+        raise ValueError(f"{source}: no picture with a caption is left of {len(items)}")
+    image_of = [row for row, item in enumerate(present) for _ in item.texts]
+    return PairSet(
+        images=PictureFiles([item.picture for item in present]),
+        names=[item.name for item in present],
+        texts=[text for item in present for text in item.texts],
+        image_of=torch.tensor(image_of, dtype=torch.long),
+        identities=_identities(present),
+        source=str(source),
+    )
+
+
+def empty_places(items: Sequence[Captioned]) -> list[str]:
+    """Where captions are empty."""
+    return [
+        place
+        for item in items
+        for text, place in zip(item.texts, item.places, strict=True)
+        if not text.strip()
+    ]
+
+
+def missing_pictures(items: Sequence[Captioned]) -> list[Captioned]:
+    return [item for item in items if not item.picture.is_file()]
+
+
+def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -> list[Captioned]:
+    if drop_empty:
+        return [kept for kept in map(_without_empty, items) if kept.texts]
+    empty = empty_places(items)
+    if empty:
+        raise ValueError(
+            f"{source}: {len(empty)} empty captions, the first at {empty[0]}; "
+            "fill them in, or set drop_empty = true to leave them out"
+        )
+    silent = [item for item in items if not item.texts]
+    if silent:
+        raise ValueError(
+            f"{source}: {len(silent)} pictures have no caption, the first {silent[0].name} "
+            f"({silent[0].where}); "
+            "write one for each, or set drop_empty = true to leave these pictures out"
+        )
+    return list(items)
+
+
+def _without_empty(item: Captioned) -> Captioned:
+    kept = [(text, place) for text, place in zip(item.texts, item.places, strict=True) if text.strip()]
+    return Captioned(
+        item.picture,
+        item.name,
+        [text for text, _ in kept],
+        [place for _, place in kept],
+        item.where,
+        item.split,
+        item.identity,
+    )
+
+
+def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list[Captioned]:
+    absent = missing_pictures(items)
+    if absent and missing == "error":
+        raise FileNotFoundError(
+            f"{source}: {len(absent)} of {len(items)} pictures do not exist, the first {absent[0].picture} "
+            f"({absent[0].where}); set pictures to the folder that holds them, "
+            'or missing = "skip" to leave them out'
+        )
+    gone = {id(item) for item in absent}
+    return [item for item in items if id(item) not in gone]
+
+
+def _identities(items: Sequence[Captioned]) -> torch.Tensor:
+    """A number per identity, counted from 0 in order of appearance."""
+    numbers: dict[object, int] = {}
+    keys = [item.identity if item.identity is not None else (row,) for row, item in enumerate(items)]
+    return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.long)
