@@ -233,7 +233,8 @@ def test_the_table_names_protocol_split_and_ties_first_and_protocol_in_each_row(
     text = evaluate_scores(golden_scores(), split="my test split").to_text()
     first, _, *table = text.splitlines()
     assert first == ("protocol all: 12 images, 60 texts; my test split; ties count against the query")
-    assert [row.split()[0] for row in table if row and not row.startswith((" ", "95"))] == ["all"] * 4
+    rows = table[: table.index("")]
+    assert [row.split()[0] for row in rows if not row.startswith(" ")] == ["all"] * 4
     assert "1000 resamples of the images with their texts" in text
     assert len({len(row.rstrip()) for row in table if "->" in row}) == 1
 
@@ -405,7 +406,7 @@ def test_non_finite_weights_are_an_error() -> None:
     matcher = small_matcher()
     with torch.no_grad():
         matcher.text_encoder.vectors.weight[5:] = torch.nan  # type: ignore[union-attr,index,operator]
-    with pytest.raises(ValueError, match="image"):
+    with pytest.raises(ValueError, match="finite"):
         evaluate(matcher, some_pairs())
 
 

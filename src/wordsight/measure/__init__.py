@@ -1,10 +1,11 @@
 """Scores -> ranks, R@K with its protocol and its interval, pointing accuracy."""
 
-from wordsight.measure.evaluation import evaluate, write_scores
+from wordsight.measure.evaluation import evaluate
 from wordsight.measure.matrix import NonFiniteScoresError, evaluate_scores
 from wordsight.measure.pointing import Pointing, pointing_accuracy
 from wordsight.measure.protocols import PROTOCOLS, Protocol, ProtocolMismatchError, keep_texts
 from wordsight.measure.recalls import Direction, Recalls
+from wordsight.measure.saving import write_scores
 
 __all__ = [
     "PROTOCOLS",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from wordsight.compare.similarity import Alignment
 from wordsight.matcher import Matcher
-from wordsight.measure.evaluation import inference
+from wordsight.measure.encoding import inference
 from wordsight.pairs import PairSet, WordBox
 from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import EmbeddingSet

@@ -94,7 +94,7 @@ class Recalls:
         """Everything, JSON-able."""
         intervals = None
         if self.intervals is not None:
-            intervals = {"method": interval_method(), "level": 0.95}
+            intervals = {"method": interval_method().replace("\n", " "), "level": 0.95}
             intervals |= {name: list(ends) for name, ends in self.intervals.items()}
         return {
             "protocol": self.protocol,
@@ -136,7 +136,7 @@ class Recalls:
 def interval_method() -> str:
     return (
         f"95 % intervals: percentile bootstrap, {RESAMPLES} resamples of the images with their texts "
-        f"(seed {SEED}); the gallery stays whole, so they cover the choice of queries, not of training runs."
+        f"(seed {SEED});\nthe gallery stays whole: they cover the choice of queries, not of training runs."
     )
 
 

@@ -1,0 +1,49 @@
+"""A matcher and its pairs -> the matrix of all scores as a file, whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from wordsight.matcher import Matcher
+from wordsight.measure.encoding import Progress, batches, encode_rows, encode_texts, inference, silent
+from wordsight.pairs import PairSet
+
+
+def write_scores(
+    matcher: Matcher, pairs: PairSet, path: Path, batch_size: int = 64, progress: Progress | None = None
+) -> None:
+    """Scores of every image with every text as float32 .npy: complete, or not there at all.
+
+    Rows are written in order, never through a sparse map: a full disk is then an error that can be caught,
+    and not the end of the process.
+    """
+    report = progress or silent
+    with inference(matcher), whole_file(path) as file:
+        texts = encode_texts(matcher, pairs, batch_size, report)
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "<f4", "fortran_order": False, "shape": (len(pairs.images), len(texts))}
+        )
+        for rows in batches(len(pairs.images), batch_size):
+            scores = matcher.similarity(encode_rows(matcher, pairs, rows), texts)
+            file.write(scores.float().cpu().numpy().astype("<f4").tobytes())
+            report("scores", rows.stop, len(pairs.images))
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file that appears under its name when the block ends well, and leaves nothing behind otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

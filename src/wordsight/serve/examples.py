@@ -1,0 +1,122 @@
+"""A matcher and some texts of a test set -> Examples: where each word looks, and how the picture ranked."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.compare.similarity import Alignment
+from wordsight.matcher import Matcher
+from wordsight.measure.encoding import encode_images, inference
+from wordsight.measure.pointing import chosen_regions, word_starts
+from wordsight.pairs import PairSet, Picture
+from wordsight.serve.overlay import WordMatch
+from wordsight.sets import EmbeddingSet
+
+COMPARED = 100  # other pictures that say what a word finds where it does not belong
+ALIKE = 1e-5  # cosines closer than this are the same
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """One text, its own picture, and what each word found there."""
+
+    picture: Picture
+    text: str
+    words: Sequence[WordMatch]
+    score: float
+    rank: int  # of its picture among all pictures, from 1; ties count against it
+    pictures: int = 0  # how many it was ranked among
+    name: str = ""  # of the picture
+
+
+def make_examples(
+    matcher: Matcher, pairs: PairSet, rows: Sequence[int], pictures: Sequence[Picture] | None = None
+) -> list[Example]:
+    """Examples of the texts in ``rows``, ranked among all images of ``pairs``.
+
+    A word counts as not found when more than half of the other pictures (the first 100 are asked) answer
+    it at least as well as its own does. ``pictures``, one per image, are what to show where ``pairs`` holds
+    features.
+    """
+    with inference(matcher):
+        images = encode_images(matcher, pairs)
+        return [_example(matcher, pairs, images, row, pictures) for row in rows]
+
+
+def _example(
+    matcher: Matcher,
+    pairs: PairSet,
+    images: EmbeddingSet,
+    row: int,
+    pictures: Sequence[Picture] | None,
+) -> Example:
+    text, image = pairs.texts[row], int(pairs.image_of[row])
+    encoded = matcher.encode_texts([text])
+    scores = matcher.similarity(images, encoded)[:, 0]
+    wrong = (pairs.identities != pairs.identities[image]).to(scores.device)
+    return Example(
+        picture=pictures[image] if pictures is not None else _picture(pairs, image),
+        text=text,
+        words=_words(matcher, text, encoded, images, image),
+        score=float(scores[image]),
+        rank=1 + int((wrong & (scores >= scores[image])).sum()),
+        pictures=len(images),
+        name=pairs.names[image],
+    )
+
+
+def _picture(pairs: PairSet, image: int) -> Picture:
+    read = pairs.images.read([image])
+    if not isinstance(read, list):
+        raise ValueError(
+            f"{pairs.source or 'these pairs'} hold features and no pictures to show; "
+            "pass pictures=, one per image"
+        )
+    return read[0]
+
+
+def _words(
+    matcher: Matcher, text: str, encoded: EmbeddingSet, images: EmbeddingSet, image: int
+) -> list[WordMatch]:
+    """One entry per token that is not a special."""
+    own = images[[image]]
+    alignments = matcher.similarity.align(own, encoded)
+    regions = chosen_regions(alignments, own)[0].tolist()
+    found = found_by_word(alignments)[0]
+    others = images[[other for other in range(len(images)) if other != image][:COMPARED]]
+    missing = torch.zeros(len(found), dtype=torch.bool)
+    if len(others):
+        texts = encoded[[0] * len(others)]
+        elsewhere = found_by_word(matcher.similarity.align(others, texts))
+        missing = (elsewhere >= found - ALIKE).float().mean(0) > 0.5
+    labels = matcher.tokenizer.labels(text)
+    pieces = sum(len(word) for word in matcher.tokenizer.words(text))
+    start = word_starts(matcher.tokenizer, text)[0]
+    return [
+        WordMatch(
+            labels[token],
+            float(found[token]),
+            None if missing[token] or regions[token] < 0 else _box(own, regions[token]),
+        )
+        for token in range(start, start + pieces)
+    ]
+
+
+def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]:
+    """How well each word is found; where only regions look, by the region that finds itself best in it."""
+    by_word = [alignment for alignment in alignments if alignment.seeker == "word"]
+    if by_word:
+        return by_word[0].found.cpu()
+    looked = alignments[0].found[:, None].expand_as(alignments[0].shares)
+    best = looked.masked_fill(alignments[0].shares <= 0, -1).amax(2)
+    return best.cpu()
+
+
+def _box(images: EmbeddingSet, region: int) -> tuple[float, float, float, float] | None:
+    if images.boxes is None:
+        return None
+    left, top, right, bottom = images.boxes[0, region].tolist()
+    return left, top, right, bottom
