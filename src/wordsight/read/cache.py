@@ -160,7 +160,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         return []
     *lines, _ = path.read_bytes().split(b"\n")
-    return [json.loads(line) for line in lines]
+    read: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            read.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path} line {number} is damaged; restore it, or extract again") from error
+    return read
 
 
 def read_files(folder: Path) -> dict[str, tuple[Stamp, str]]:
@@ -179,11 +185,13 @@ def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
 
 def mapped(path: Path, rows: int) -> np.ndarray:
     """The first rows of an array file, mapped; an error if it has fewer."""
-    with path.open("rb") as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{path} is damaged: it does not begin as a numpy file; extract again")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-        start = file.tell()
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+    except ValueError as error:
+        raise ValueError(f"{path} does not begin as a numpy file ({error}); extract again") from error
     there = (path.stat().st_size - start) // (dtype.itemsize * shape[1] * shape[2])
     if there < rows:
         raise ValueError(

@@ -3,7 +3,8 @@
 import errno
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -17,12 +18,16 @@ from wordsight.read.cache import BOXES, FEATURES, FILES, FORMAT, META, PICTURES,
 from wordsight.read.tail import LOCK, Tail, locked
 from wordsight.sets import Regions
 
+DATA = (FEATURES, BOXES, PICTURES, FILES)
 DTYPES = ("float16", "float32")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class StoreFull(OSError):  # noqa: N818
     """There is no space for the next batch; all before it is stored."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class StoreWriter:
             "reader": settings,
             "dtype": dtype,
         }
+        self._claim = folder / f".{META}"  # there only while a new store's files are being made
         self._tails: dict[str, Tail] = {}
         self._rows: dict[str, int] = {}  # content -> row
         self._seen: dict[str, tuple[Stamp, str]] = {}
@@ -63,6 +69,8 @@ class StoreWriter:
         try:
             if (self.folder / META).is_file():
                 self._continue(cache.read_meta(self.folder))
+            else:
+                self._clear()
         except BaseException:
             self.close()
             raise
@@ -71,7 +79,7 @@ class StoreWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._tails:
+        if FILES in self._tails:
             self._remember()
         self.close()
 
@@ -80,9 +88,22 @@ class StoreWriter:
             tail.file.close()
         self._lock.close()
         if not (self.folder / META).is_file():  # nothing was stored: leave nothing behind
+            if self._claim.is_file():
+                self._clear()
             (self.folder / LOCK).unlink(missing_ok=True)
             if not any(self.folder.iterdir()):
                 self.folder.rmdir()
+
+    def _clear(self) -> None:
+        """Remove what a store killed at its very beginning left behind; a stranger's files are an error."""
+        there = [name for name in DATA if (self.folder / name).exists()]
+        if there and not self._claim.is_file():
+            raise ValueError(
+                f"{self.folder} holds {', '.join(there)} but no {META}: it is not a feature store; "
+                "choose another folder, or move those files away"
+            )
+        for name in (*there, self._claim.name):
+            (self.folder / name).unlink(missing_ok=True)
 
     def _continue(self, before: dict[str, Any]) -> None:
         if before["identity"] != self.meta["identity"]:
@@ -128,34 +149,41 @@ class StoreWriter:
         if regions.boxes is None:
             raise ValueError("a feature store keeps boxes, and these regions have none")
         features, boxes = self._cast(regions, seen), regions.boxes.cpu().numpy().astype(np.float32)
-        if not self._tails:
-            self._begin(features, left)
-        self._check_shape(features)
         lines = [
             {"content": one.content, "name": one.path.name, "size": list(one.size), "regions": count}
             for one, count in zip(seen, regions.mask.sum(1).tolist(), strict=True)
         ]
-        self._commit({FEATURES: features.tobytes(), BOXES: boxes.tobytes()}, _as_bytes(lines), left)
-        self._rows |= {one.content: len(self._rows) + i for i, one in enumerate(seen)}
+        with self._space(left):
+            if not self._tails:
+                self._begin(features, left)
+            self._check_shape(features)
+            self._commit({FEATURES: features.tobytes(), BOXES: boxes.tobytes(), PICTURES: _as_bytes(lines)})
+            self._rows |= {one.content: len(self._rows) + i for i, one in enumerate(seen)}
+            self._count()
         for one in seen:
             self.saw(one.path, one.stamp, one.content)
         self._remember()
 
-    def _commit(self, arrays: dict[str, bytes], lines: bytes, left: int) -> None:
+    def _commit(self, data: dict[str, bytes]) -> None:
+        """All of it or nothing; the lines of the last file are what makes the batch count."""
         try:
-            for name, data in arrays.items():
-                self._tails[name].add(data)
-            self._tails[PICTURES].add(lines)  # from here on the batch counts
-            for name in (*arrays, PICTURES):
+            for name, bytes_ in data.items():
+                self._tails[name].add(bytes_)
+            for name in data:
                 self._tails[name].keep()
-        except OSError as error:
-            if error.errno in _FULL:
-                raise StoreFull(error.errno, self._full(left)) from error
-            raise
         finally:
-            for name in (*arrays, PICTURES):
+            for name in data:
                 self._tails[name].drop()
-        self._count(lines.count(b"\n"))
+
+    @contextmanager
+    def _space(self, left: int) -> Iterator[None]:
+        """A full disk inside the block is told as such."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, StoreFull) or error.errno not in _FULL:
+                raise
+            raise StoreFull(error.errno, self._full(left)) from error
 
     def _remember(self) -> None:
         """Write what was seen where; without space it is merely read again next time."""
@@ -174,13 +202,13 @@ class StoreWriter:
         _, self.meta["regions"], self.meta["feature_dim"] = features.shape
         if left * self._row_bytes(FEATURES) > shutil.disk_usage(self.folder).free:
             raise StoreFull(errno.ENOSPC, self._full(left))
-        for name in (FEATURES, BOXES, PICTURES, FILES):
-            header = _header(self._shape(name), 0) if name in (FEATURES, BOXES) else b""
-            (self.folder / name).write_bytes(header)
-            self._tails[name] = Tail(self.folder / name, len(header))
-        fresh = self.folder / f".{META}"
-        fresh.write_text(json.dumps(self.meta, indent=2) + "\n", encoding="utf-8")
-        fresh.replace(self.folder / META)
+        self._claim.write_text(json.dumps(self.meta, indent=2) + "\n", encoding="utf-8")
+        for name in DATA:
+            self._tails[name] = Tail(self.folder / name, 0)
+        for name in (FEATURES, BOXES):
+            self._tails[name].add(_header(self._shape(name), 0))
+            self._tails[name].keep()
+        self._claim.replace(self.folder / META)
 
     def _shape(self, name: str) -> tuple[str, int, int]:
         """Number type and shape of one row of an array file."""
@@ -191,10 +219,10 @@ class StoreWriter:
         dtype, regions, width = self._shape(name)
         return np.dtype(dtype).itemsize * regions * width
 
-    def _count(self, more: int = 0) -> None:
+    def _count(self) -> None:
         """Tell the arrays' headers how many rows count; numpy leaves room in them to grow."""
         for name in (FEATURES, BOXES):
-            self._tails[name].write(0, _header(self._shape(name), len(self._rows) + more))
+            self._tails[name].write(0, _header(self._shape(name), len(self._rows)))
 
     def _check_shape(self, features: np.ndarray) -> None:
         expected = (self.meta["regions"], self.meta["feature_dim"])

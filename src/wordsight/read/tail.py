@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -42,7 +43,7 @@ class Tail:
 
 def locked(folder: Path) -> BinaryIO:
     """The lock file, held until it is closed, by a kill too."""
-    lock = (folder / LOCK).open("a+b")
+    lock = (folder / LOCK).open("a+b", buffering=0)
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -61,6 +62,6 @@ def locked(folder: Path) -> BinaryIO:
             "wait until it ends, stop it, or choose another folder"
         ) from None
     lock.truncate(0)
-    lock.write(str(os.getpid()).encode())
-    lock.flush()
+    with suppress(OSError):  # on a full disk the lock holds all the same
+        lock.write(str(os.getpid()).encode())
     return lock
