@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from wordsight import components
 from wordsight.learn.loss import Loss
@@ -69,7 +69,7 @@ class Config:
                 raise ValueError(f"{self.source}: {name} = {table!r} stands outside of every table")
 
     @classmethod
-    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> Self:
+    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> "Config":
         """Read a TOML file; each change is "table.key=value", the value as TOML writes it (or plain text)."""
         path = Path(path)
         if not path.is_file():
@@ -93,7 +93,7 @@ class Config:
 
         return tomli_w.dumps({name: _without_none(table) for name, table in self.tables.items()})
 
-    def complete(self) -> Self:
+    def complete(self) -> "Config":
         """The same run with every default written out."""
         tables = {
             name: self._complete_table(name) for name in TABLES if name in self.tables or name in _PLAIN

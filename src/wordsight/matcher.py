@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -46,7 +46,7 @@ class Matcher(nn.Module):
         self.similarity = similarity
 
     @classmethod
-    def build(cls, tables: Mapping[str, Mapping[str, Any]], **given: Any) -> Self:
+    def build(cls, tables: Mapping[str, Mapping[str, Any]], **given: Any) -> "Matcher":
         """Make the five parts from their tables; sizes that one part knows are offered to the next.
 
         ``given`` may offer ``feature_dim`` (of precomputed regions) or ``vocabulary``.
@@ -123,7 +123,7 @@ class Matcher(nn.Module):
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
-    ) -> Self:
+    ) -> "Matcher":
         """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode."""
         home = Path(folder).expanduser()
         if not home.is_dir():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, Self, TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
 
 import numpy as np
 import torch
@@ -91,11 +91,11 @@ class PairSet:
     def text_identities(self) -> Int[Tensor, " text"]:
         return self.identities[self.image_of]
 
-    def with_images(self, images: ImageSource) -> Self:
+    def with_images(self, images: ImageSource) -> "PairSet":
         """The same pairs with their images from another source: a feature store instead of picture files."""
         return replace(self, images=images)
 
-    def subset(self, rows: Sequence[int]) -> Self:
+    def subset(self, rows: Sequence[int]) -> "PairSet":
         """Only these images, in this order, with all their texts."""
         keep = torch.as_tensor(rows, dtype=torch.long)
         new_row = torch.full((len(self.images),), -1)
@@ -142,7 +142,7 @@ class PairBatch:
     def __len__(self) -> int:
         return len(self.identities)
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self, device: torch.device | str) -> "PairBatch":
         return replace(
             self,
             images=self.images.to(device),

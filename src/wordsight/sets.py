@@ -11,12 +11,15 @@ Axis vocabulary, used in every signature of the package:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
+
+
+Rows = TypeVar("Rows", bound="_Rows")  # not Self, which the run-time check of shapes cannot resolve
 
 
 class _Rows:
@@ -26,13 +29,13 @@ class _Rows:
         values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
         return {name: value for name, value in values.items() if value is not None}
 
-    def _map(self, change: Any) -> Self:
+    def _map(self: Rows, change: Any) -> Rows:
         return replace(self, **{name: change(tensor) for name, tensor in self._tensors().items()})  # type: ignore[type-var]
 
     def __len__(self) -> int:
         return len(next(iter(self._tensors().values())))
 
-    def __getitem__(self, rows: slice | Sequence[int] | Int[Tensor, " n"]) -> Self:
+    def __getitem__(self: Rows, rows: slice | Sequence[int] | Int[Tensor, " n"]) -> Rows:
         """The named rows, in that order."""
         index = rows if isinstance(rows, slice | Tensor) else torch.as_tensor(rows, dtype=torch.long)
         return self._map(lambda tensor: tensor[index])
@@ -41,14 +44,14 @@ class _Rows:
     def device(self) -> torch.device:
         return next(iter(self._tensors().values())).device
 
-    def to(self, device: torch.device | str) -> Self:
+    def to(self: Rows, device: torch.device | str) -> Rows:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def detach(self) -> Self:
+    def detach(self: Rows) -> Rows:
         return self._map(lambda tensor: tensor.detach())
 
     @classmethod
-    def join(cls, parts: Sequence[Self]) -> Self:
+    def join(cls: type[Rows], parts: Sequence[Rows]) -> Rows:
         """One after another; the item axis is padded to the longest part (mask False there)."""
         together: dict[str, Tensor | None] = {}
         for field in fields(cls):  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tokenize import TokenError
-from typing import IO, Any, Self
+from typing import IO, Any
 
 import numpy as np
 
@@ -145,7 +145,7 @@ class ArrayFile:
         with suppress(OSError):  # a full disk, which the failed write has already told
             self._file.close()
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "ArrayFile":
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 from jaxtyping import Float
@@ -124,7 +123,7 @@ class Converted:
         os.replace(temporary, path)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "Converted":
         values = json.loads(path.read_text())
         bits = np.unpackbits(np.frombuffer(base64.b64decode(values.pop("done")), dtype=np.uint8))
         return cls(done=bits[: values.pop("ids")].astype(bool).tolist(), **values)

@@ -7,7 +7,7 @@ readers).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -21,11 +21,11 @@ class Fold:
     image_of: Int[np.ndarray, " text"]
     names: Sequence[str] = ()
 
-    def named(self, names: Sequence[str]) -> Self:
+    def named(self, names: Sequence[str]) -> "Fold":
         """The same with one name per image."""
         return replace(self, names=list(names))
 
-    def only(self, texts: Sequence[int]) -> Self:
+    def only(self, texts: Sequence[int]) -> "Fold":
         """Only these captions, and only the images that they tell of."""
         images, image_of = np.unique(self.image_of[list(texts)], return_inverse=True)
         return type(self)(self.rows[images], image_of.reshape(-1), [self.names[image] for image in images])

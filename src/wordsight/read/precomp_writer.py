@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 
@@ -108,7 +108,7 @@ class PrecompWriter:
         self.__exit__()
         shutil.rmtree(self.partial, ignore_errors=True)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "PrecompWriter":
         return self
 
     def __exit__(self, *_: object) -> None:
