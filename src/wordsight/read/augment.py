@@ -48,17 +48,16 @@ class DropWords:
             )
         self.rate = _checked(rate)
         self.tokenizer = tokenizer
+        self.mask_id = tokenizer.mask_id
 
     def __call__(self, words: Words, random: Random) -> list[list[int]]:
         """The words that remain, for ``tokenizer.finish``."""
-        mask_id, count = self.tokenizer.mask_id, len(self.tokenizer)
-        assert mask_id is not None
-        draws = _uniform(random, len(words)).tolist()
-        kept = drop_words(words, draws, lambda: _below(random, count), mask_id, self.rate)
+        draws, count = _uniform(random, len(words)).tolist(), len(self.tokenizer)
+        kept = drop_words(words, draws, lambda: _below(random, count), self.mask_id, self.rate)
         return kept or [list(words[draws.index(max(draws))])]
 
     def ids(self, words: Words, random: Random, specials: bool = False) -> list[int]:
-        """The finished ids of a text; with ``specials``, ``<start>`` and ``<end>`` take part (CHAN's BiGRU)."""
+        """The finished ids; with ``specials``, ``<start>`` and ``<end>`` take part too (CHAN, BiGRU)."""
         if not specials:
             return self.tokenizer.finish(self(words, random))
         start, end = self.tokenizer.finish([])
@@ -106,7 +105,7 @@ def compact(regions: Regions, kept: Bool[Tensor, "image region"]) -> Regions:
     mask = torch.arange(width, device=kept.device) < counts[:, None]
 
     def moved(values: Tensor) -> Tensor:
-        return torch.take_along_dim(values, front[..., None], 1) * mask[..., None]
+        return torch.take_along_dim(values, front[..., None], 1).masked_fill(~mask[..., None], 0)
 
     boxes = None if regions.boxes is None else moved(regions.boxes)
     return replace(regions, features=moved(regions.features), boxes=boxes, mask=mask)

@@ -6,9 +6,10 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BufferedIOBase
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,8 +47,8 @@ def load_vectors(
     once more without ``- . '`` and without what follows a ``/`` (CHAN).
 
     ``dim``             what the file must have; None takes it as it is
-    ``missing_scale``   standard deviation of the rows still missing; None: that of the found ones. CHAN's is 1,
-                        several times louder than GloVe
+    ``missing_scale``   standard deviation of the rows still missing; None: that of the found ones. CHAN has
+                        1, several times louder than GloVe
 
     Raises ValueError, naming the line, for a file of another format or size.
     """
@@ -99,15 +100,18 @@ def _read(path: Path, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.nda
     read = _read_json if path.name.removesuffix(".gz").endswith(".json") else _read_text
     try:
         with gzip.open(path) if zipped else path.open("rb") as file:
-            return read(cast(BinaryIO, file), dim, wanted)
+            return read(file, dim, wanted)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} is cut short or damaged ({error}); fetch it again") from error
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
 
-def _read_json(file: BinaryIO, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
-    content = json.load(file)
+def _read_json(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
+    try:
+        content = json.load(file)
+    except ValueError as error:  # no JSON, or no text at all
+        raise ValueError(f"not JSON, or cut short ({error})") from None
     if not isinstance(content, dict) or not content or not isinstance(next(iter(content.values())), list):
         raise ValueError("expected JSON of the form {word: [numbers]}")
     width = _checked_width(len(next(iter(content.values()))), dim)
@@ -118,10 +122,14 @@ def _read_json(file: BinaryIO, dim: int | None, wanted: set[bytes]) -> dict[byte
     }
 
 
-def _read_text(file: BinaryIO, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
+def _read_text(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
     """Lines of a word and its numbers; fastText's first line says how many and how wide."""
     opening = list(islice(file, 2))
-    if not opening or opening[0].startswith(b"PK") or any(b"\0" in line for line in opening):
+    if (
+        not b"".join(opening).strip()
+        or opening[0].startswith(b"PK")
+        or any(b"\0" in line for line in opening)
+    ):
         raise ValueError(
             "not text with a word and its numbers on each line; "
             "unpack a .zip first, and save a binary model as text"

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from wordsight.read.splitting import split_words
 
@@ -34,7 +34,7 @@ class Vocabulary:
             raise ValueError(f'"{twice[0]}" is in the vocabulary twice; every word has one id')
 
     @classmethod
-    def learn(cls, texts: Iterable[str], rule: str = "treebank", min_count: int = 4) -> Self:
+    def learn(cls, texts: Iterable[str], rule: str = "treebank", min_count: int = 4) -> "Vocabulary":
         """The words seen ``min_count`` times or more, most frequent first, equally frequent ones by alphabet.
 
         Source: SCAN counts train and dev captions by the "treebank" rule and keeps words from 4 on.
@@ -46,7 +46,7 @@ class Vocabulary:
         return cls((*SPECIALS, *sorted(frequent, key=lambda word: (-counts[word], word))))
 
     @classmethod
-    def load(cls, path: str | Path) -> Self:
+    def load(cls, path: str | Path) -> "Vocabulary":
         """Read SCAN's JSON: ``word2idx``, ``idx2word`` with text keys, ``idx``, which must agree."""
         path = Path(path).expanduser()
         if not path.is_file():
@@ -82,7 +82,7 @@ class Vocabulary:
     def mask_id(self) -> int | None:
         return len(self) - 1 if self.entries[-1] == MASK else None
 
-    def with_mask(self) -> Self:
+    def with_mask(self) -> "Vocabulary":
         """The same words and ``<mask>`` after them (CHAN), unless it is there already."""
         return self if self.mask_id is not None else type(self)((*self.entries, MASK))
 
