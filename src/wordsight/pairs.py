@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias, Union
+from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ Picture: TypeAlias = Union[
 ]  # a file, uint8 [height width 3], or an opened picture
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """Images by row, read when asked and never held whole.
 

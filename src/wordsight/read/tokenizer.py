@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from wordsight.sets import Tokens
 
 
+@runtime_checkable
 class Tokenizer(Protocol):
     """Turns texts into ids, and says which word each id stands for."""
 

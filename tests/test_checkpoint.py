@@ -1,0 +1,122 @@
+"""A folder is written whole or not at all, and read strictly."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from wordsight import checkpoint
+
+
+def write(folder: Path, text: str) -> None:
+    with checkpoint.whole_folder(folder) as fresh:
+        (fresh / "a.txt").write_text(text)
+
+
+def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    write(tmp_path / "model", "old")
+    write(tmp_path / "model", "new")
+    assert (tmp_path / "model" / "a.txt").read_text() == "new"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
+    write(tmp_path / "model", "old")
+    with pytest.raises(RuntimeError), checkpoint.whole_folder(tmp_path / "model") as fresh:
+        (fresh / "a.txt").write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "model" / "a.txt").read_text() == "old"
+    assert os.listdir(tmp_path) == ["model"]
+
+
+def test_death_between_two_renames_is_undone(tmp_path: Path) -> None:
+    write(tmp_path / "model", "old")
+    (tmp_path / "model").rename(tmp_path / ".model.previous")
+    checkpoint.recover(tmp_path / "model")
+    assert (tmp_path / "model" / "a.txt").read_text() == "old"
+
+
+def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import sys
+        from pathlib import Path
+        from wordsight import checkpoint
+        for n in range(100000):
+            with checkpoint.whole_folder(Path(sys.argv[1])) as fresh:
+                for name in "ab":
+                    (fresh / name).write_text(str(n))
+            print(n, flush=True)
+    """)
+    folder = tmp_path / "model"
+    for written in (1, 3, 8, 20, 33):
+        process = subprocess.Popen([sys.executable, "-c", program, folder], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(written):
+            process.stdout.readline()
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        checkpoint.recover(folder)
+        assert (folder / "a").read_text() == (folder / "b").read_text()
+        assert os.listdir(tmp_path) == ["model"]
+
+
+def test_weights_of_another_configuration_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save_weights(path, nn.Linear(3, 2).state_dict())
+    with pytest.raises(ValueError, match=r"weight is 2 x 3 in the file and 2 x 4 here"):
+        checkpoint.load_weights(nn.Linear(4, 2), path)
+    with pytest.raises(ValueError, match="bias has no place"):
+        checkpoint.load_weights(nn.Linear(3, 2, bias=False), path)
+    same = nn.Linear(3, 2)
+    checkpoint.load_weights(same, path)
+    assert torch.equal(same.weight, checkpoint.read_weights(path)["weight"])
+
+
+def test_damaged_weights_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    checkpoint.save_weights(path, nn.Linear(300, 200).state_dict())
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"weights.safetensors is damaged .* restore an older checkpoint"):
+        checkpoint.read_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "holds no config.json"),
+        ("{", "is not JSON"),
+        (json.dumps({"model_type": "bert"}), "does not describe a wordsight model"),
+        (json.dumps({"format": 99, "parts": {}}), "update wordsight"),
+    ],
+)
+def test_what_is_not_a_model_is_said(tmp_path: Path, content: str | None, message: str) -> None:
+    if content is not None:
+        (tmp_path / "config.json").write_text(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        checkpoint.read_config(tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import resource, signal, sys
+        from pathlib import Path
+        import torch
+        from wordsight import checkpoint
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # every larger file fails as on a full disk
+        with checkpoint.whole_folder(Path(sys.argv[1])) as fresh:
+            checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
+    """)
+    write(tmp_path / "model", "old")
+    failed = subprocess.run([sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True)
+    assert failed.returncode != 0
+    assert "File too large" in failed.stderr
+    assert os.listdir(tmp_path) == ["model"]
+    assert (tmp_path / "model" / "a.txt").read_text() == "old"

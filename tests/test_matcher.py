@@ -1,0 +1,108 @@
+"""A matcher is five parts; saved and opened again, it scores the same."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from wordsight import components
+from wordsight.matcher import Matcher
+from wordsight.pairs import PairBatch
+from wordsight.read.vocabulary import Vocabulary
+from wordsight.sets import Pixels
+
+TEXTS = ["a red dog runs", "two men on a bench .", "a cat"]
+TABLES: dict[str, dict[str, Any]] = {
+    "reader": {"name": "pixels", "size": 32},
+    "tokenizer": {"name": "words"},
+    "image_encoder": {"name": "grid-cnn", "dim": 16, "width": 8},
+    "text_encoder": {"name": "recurrent", "word_dim": 8},
+    "similarity": {"name": "max-sim", "pooling": {"name": "log-sum-exp", "temperature": 0.2}},
+}
+
+
+@pytest.fixture
+def matcher() -> Matcher:
+    return Matcher.build(TABLES, vocabulary=Vocabulary.learn(TEXTS, min_count=1)).eval()
+
+
+@pytest.fixture
+def pictures() -> list[np.ndarray]:
+    return list(np.random.default_rng(0).integers(0, 256, (3, 40, 50, 3), dtype=np.uint8))
+
+
+def test_scores_every_picture_with_every_text(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    scores = matcher.score(pictures, TEXTS[:2])
+    assert scores.shape == (3, 2)
+    assert scores.isfinite().all()
+    alone = matcher.score(pictures[1:2], TEXTS[1:2])
+    torch.testing.assert_close(alone, scores[1:2, 1:2])
+
+
+def test_alignment_adds_up_to_the_score(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    (alignment,) = matcher.align(pictures, TEXTS)
+    torch.testing.assert_close(alignment.score, matcher.score(pictures, TEXTS).diagonal())
+
+
+def test_saved_and_opened_again_it_scores_the_same(
+    matcher: Matcher, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    matcher.save_pretrained(tmp_path / "model", card={"data": "made up"})
+    again = Matcher.from_pretrained(tmp_path / "model")
+    assert torch.equal(matcher.score(pictures, TEXTS), again.score(pictures, TEXTS))
+    assert not again.training
+    (tmp_path / "model").rename(tmp_path / "moved")
+    moved = Matcher.from_pretrained(tmp_path / "moved")
+    assert torch.equal(matcher.score(pictures, TEXTS), moved.score(pictures, TEXTS))
+    assert "made up" in (tmp_path / "moved" / "README.md").read_text()
+
+
+def test_a_saved_model_is_json_and_safetensors(matcher: Matcher, tmp_path: Path) -> None:
+    matcher.save_pretrained(tmp_path / "model")
+    assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors", ".md"}
+    parts = json.loads((tmp_path / "model" / "config.json").read_text())["parts"]
+    assert parts["similarity"]["pooling"] == components.complete("pooling", TABLES["similarity"]["pooling"])
+
+
+def test_weights_of_another_matcher_are_refused(matcher: Matcher, tmp_path: Path) -> None:
+    matcher.save_pretrained(tmp_path / "model")
+    config = tmp_path / "model" / "config.json"
+    config.write_text(config.read_text().replace('"word_dim": 8', '"word_dim": 9'))
+    with pytest.raises(ValueError, match="belongs to another configuration: text_encoder"):
+        Matcher.from_pretrained(tmp_path / "model")
+
+
+def test_only_encoders_and_similarity_are_trained(matcher: Matcher) -> None:
+    assert {name.split(".")[0] for name, _ in matcher.named_parameters()} == {"image_encoder", "text_encoder"}
+
+
+def test_forward_gives_what_a_loss_may_look_at(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    images = matcher.read_images(pictures)
+    assert isinstance(images, Pixels)
+    pairs = matcher(PairBatch(images, matcher.tokenizer(TEXTS), torch.arange(3)))
+    assert pairs.scores.shape == (3, 3)
+    pairs.scores.sum().backward()
+    assert all(parameter.grad is not None for parameter in matcher.parameters())
+
+
+def test_scoring_does_not_leave_training_mode(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    matcher.train()
+    matcher.score(pictures, TEXTS)
+    assert matcher.training
+
+
+def test_a_missing_hub_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match=r"copy the model folder .* and give its path"):
+        Matcher.from_pretrained("nobody/nothing", local_files_only=True)
+    with pytest.raises(FileNotFoundError, match="there is no folder runs/typo/best"):
+        Matcher.from_pretrained("runs/typo/best")
+
+
+def test_a_part_of_ones_own_needs_no_registering(matcher: Matcher) -> None:
+    tables = TABLES | {"similarity": {"name": "wordsight.compare.max_sim:MaxSim", "seeker": "region"}}
+    own = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
+    assert own.similarity.seeker == "region"
