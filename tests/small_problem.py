@@ -3,7 +3,7 @@
 Run as a program it trains in a folder, so that tests can kill it: see ``main``.
 """
 
-import argparse
+import json
 import os
 import signal
 import sys
@@ -22,52 +22,17 @@ from wordsight.learn.training import History, fit
 from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, one_identity_per_image
-from wordsight.sets import Regions, Tokens
+from wordsight.read.precomp import Precomputed
+from wordsight.read.vocabulary import Vocabulary
+from wordsight.read.words import Words
+from wordsight.sets import Regions
 
 COLOURS = ["red", "orange", "yellow", "green", "blue", "violet", "white", "black", "brown", "pink"]
-DIM = 8
+DIM = 16
 SETTINGS = Training(
     epochs=3, batch_size=8, learning_rate=0.01, schedule="constant", device="cpu", log_every=1, workers=1,
     drop_regions=0.2, drop_words=0.2, ema=0.9,
 )  # fmt: skip
-
-
-class Colours:
-    """A tokenizer whose words are the colours, one id each."""
-
-    longest = 8
-    mask_id: int | None = None
-
-    def __len__(self) -> int:
-        return 4 + len(COLOURS)
-
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        ids = [self.finish(self.words(text)) for text in texts]
-        width = max(map(len, ids))
-        padded = torch.tensor([row + [0] * (width - len(row)) for row in ids])
-        return Tokens(padded, padded != 0)
-
-    def words(self, text: str) -> list[list[int]]:
-        return [[4 + COLOURS.index(word)] for word in text.split()]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        return [1, *(piece for word in words for piece in word), 2]
-
-    def labels(self, text: str) -> list[str]:
-        return ["<start>", *text.split(), "<end>"]
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
-
-
-class Given:
-    """A reader for images that are regions already."""
-
-    identity = "given"
-    feature_dim = len(COLOURS)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
 
 
 @dataclass(frozen=True)
@@ -102,11 +67,12 @@ def small_pairs(images: int = 20, texts: int = 2, seed: int = 0) -> PairSet:
 
 def small_matcher(dropout: float = 0.2, seed: int = 0) -> Matcher:
     torch.manual_seed(seed)
+    words = Words(Vocabulary.learn([" ".join(COLOURS)], min_count=1))
     return Matcher(
-        Given(),
-        Colours(),
+        Precomputed(len(COLOURS)),
+        words,
         RegionEncoder(len(COLOURS), DIM, dropout=dropout),
-        RecurrentEncoder(len(Colours()), DIM, word_dim=DIM, dropout=dropout),
+        RecurrentEncoder(len(words), DIM, word_dim=DIM, dropout=dropout),
         MaxSim(),
     )
 
@@ -163,21 +129,20 @@ def _kill_at_file_event(number: int) -> None:
 
 
 def main() -> None:
-    """FOLDER [--events N ...] [--seconds S ...] [--checkpoint-every N]: die so often, then finish."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--events", type=int, nargs="*", default=[])
-    parser.add_argument("--seconds", type=float, nargs="*", default=[])
-    parser.add_argument("--checkpoint-every", type=int, default=1)
-    given = parser.parse_args()
-    import torch.utils.tensorboard
+    """PLAN...: for each, a run that dies as its plan says and is then finished; prints how many died.
+
+    A plan is JSON: {"folder": ..., "checkpoint_every": 1, "events": [n, ...], "seconds": [s, ...]}.
+    """
+    import torch._dynamo
+    import torch.utils.tensorboard  # both take seconds: once, before the processes part
 
     torch.set_num_threads(1)
-    settings = replace(SETTINGS, checkpoint_every=given.checkpoint_every)
-    deaths = [(number, None) for number in given.events] + [(None, seconds) for seconds in given.seconds]
-    killed = sum(os.WIFSIGNALED(dying(given.folder, settings, *death)) for death in deaths)
-    train(given.folder, settings, resume=True)
-    print(killed)
+    for plan in map(json.loads, sys.argv[1:]):
+        settings = replace(SETTINGS, checkpoint_every=plan["checkpoint_every"])
+        deaths = [(number, None) for number in plan["events"]] + [(None, time) for time in plan["seconds"]]
+        died = [os.WIFSIGNALED(dying(Path(plan["folder"]), settings, *death)) for death in deaths]
+        train(Path(plan["folder"]), settings, resume=True)
+        print(sum(died))
 
 
 if __name__ == "__main__":

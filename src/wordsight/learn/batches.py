@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import Generator
 
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairBatch, PairSet
+from wordsight.read.augment import DropRegions, DropWords
+from wordsight.read.padding import pad_ids
 from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import Pixels, Regions, Tokens
 
-Words: TypeAlias = list[list[int]]  # the ids of each word of one text, specials left out
 Made = TypeVar("Made")
 ORDER, AUGMENTATION, WEIGHTS = range(3)  # what a random number is for; the same seed serves all three
 
@@ -33,7 +33,7 @@ def random_seed(purpose: int, *place: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TextIds:
-    """The ids of every word of every text, in three flat arrays."""
+    """The ids of every word of every text, specials left out, in three flat arrays: tokenized once."""
 
     ids: np.ndarray  # of all words of all texts
     words: np.ndarray  # where each word starts in ids, and the end
@@ -50,15 +50,9 @@ class TextIds:
             starts.append(len(words) - 1)
         return cls(np.array(ids, np.int32), np.array(words), np.array(starts))
 
-    def __getitem__(self, text: int) -> Words:
+    def __getitem__(self, text: int) -> list[list[int]]:
         bounds = self.words[self.texts[text] : self.texts[text + 1] + 1]
         return [self.ids[start:stop].tolist() for start, stop in pairwise(bounds)]
-
-    def digest(self) -> str:
-        joined = hashlib.blake2b(digest_size=8)
-        for array in (self.ids, self.words, self.texts):
-            joined.update(array.astype(np.int64).tobytes())
-        return joined.hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +61,8 @@ class Batches:
 
     ``batch_size``       pairs per batch over all processes; this process makes its share of them only
     ``read_images``      what ``pairs.images.read`` returns -> Regions or Pixels (``Matcher.read_images``)
-    ``drop_regions``, ``drop_words``   training's augmentation, given the generator to draw from
+    ``drop_regions``, ``drop_words``   size augmentation, drawn anew for every batch; ``drop_specials`` lets
+                         it touch <start> and <end>
     ``distinct_images``  no two pairs of one identity in a batch
     """
 
@@ -78,8 +73,9 @@ class Batches:
     seed: int = 0
     drop_last: bool = True
     distinct_images: bool = False
-    drop_regions: Callable[[Regions, Generator], Regions] | None = None
-    drop_words: Callable[[Words, Generator], Words] | None = None
+    drop_regions: DropRegions | None = None
+    drop_words: DropWords | None = None
+    drop_specials: bool = False
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
@@ -92,10 +88,11 @@ class Batches:
 
     def digest(self) -> str:
         """Equal for equal texts (as ids) of equal images in equal order."""
-        rows = hashlib.blake2b(digest_size=8)
-        for tensor in (self.pairs.image_of, self.pairs.identities):
-            rows.update(tensor.numpy().astype(np.int64).tobytes())
-        return f"{self.text_ids.digest()}-{rows.hexdigest()}"
+        known = self.text_ids
+        joined = hashlib.blake2b(digest_size=12)
+        for part in (known.ids, known.words, known.texts, self.pairs.image_of, self.pairs.identities):
+            joined.update(np.asarray(part, np.int64).tobytes())
+        return joined.hexdigest()
 
     def rows(self, epoch: int) -> list[list[int]]:
         """The texts of each batch of an epoch, by row, over all processes."""
@@ -105,19 +102,18 @@ class Batches:
             batches = _without_repeats(order, self.pairs.text_identities.tolist(), self.batch_size)
         else:
             batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        short = self.drop_last and len(batches) > 1 and len(batches[-1]) < len(batches[0])
-        return batches[:-1] if short else batches
+        short = self.drop_last and len(batches[-1]) < len(batches[0])
+        too_few = len(batches[-1]) < self.processes.world  # each process needs a pair
+        return batches[:-1] if len(batches) > 1 and (short or too_few) else batches
 
     def make(self, epoch: int, number: int, rows: Sequence[int]) -> PairBatch:
         """This process's share of batch ``number``, whose rows are ``self.rows(epoch)[number]``."""
         mine = self.processes.share(rows)
-        generator = Generator().manual_seed(
-            random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank)
-        )
+        draw = np.random.default_rng(random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank))
         images = self._images(self.pairs.image_of[mine].tolist())
         if self.drop_regions and isinstance(images, Regions):
-            images = self.drop_regions(images, generator)
-        return PairBatch(images, self._texts(mine, generator), self.pairs.text_identities[mine])
+            images = self.drop_regions(images, draw)
+        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine])
 
     def _images(self, rows: Sequence[int]) -> Regions | Pixels:
         """Each image is read once, however many of its texts are in the batch."""
@@ -125,21 +121,11 @@ class Batches:
         read = self.read_images(self.pairs.images.read(different.tolist()))
         return read[torch.from_numpy(place)]
 
-    def _texts(self, rows: Sequence[int], generator: Generator) -> Tokens:
+    def _texts(self, rows: Sequence[int], draw: np.random.Generator) -> Tokens:
         texts = [self.text_ids[row] for row in rows]
-        if self.drop_words:
-            texts = [self.drop_words(words, generator) for words in texts]
-        return padded([self.tokenizer.finish(words) for words in texts])
-
-
-def padded(texts: Sequence[Sequence[int]]) -> Tokens:
-    """Lists of ids, filled up to the longest with 0 and mask False."""
-    ids = torch.zeros(len(texts), max(map(len, texts), default=0), dtype=torch.long)
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        ids[row, : len(text)] = torch.tensor(text, dtype=torch.long)
-        mask[row, : len(text)] = True
-    return Tokens(ids, mask)
+        if self.drop_words is None:
+            return pad_ids([self.tokenizer.finish(words) for words in texts])
+        return pad_ids([self.drop_words.ids(words, draw, self.drop_specials) for words in texts])
 
 
 def _without_repeats(order: Sequence[int], identities: Sequence[int], size: int) -> list[list[int]]:

@@ -56,7 +56,7 @@ class Journal:
 
     def say(self, line: str) -> None:
         if self.writes:
-            tqdm.write(line, file=sys.stderr)
+            print(line, file=sys.stderr, flush=True)
 
     def warn(self, step: int, message: str) -> None:
         self.write("warning", step, message=message)
@@ -64,11 +64,9 @@ class Journal:
             warnings.warn(message, CollapseWarning, stacklevel=4)
 
     def begin_epoch(self, epoch: int, epochs: int, batches: int, done: int) -> None:
-        shown = self.writes and sys.stderr.isatty()
-        self.bar = tqdm(
-            total=batches, initial=done, desc=f"epoch {epoch + 1}/{epochs}", unit="batch", leave=False,
-            disable=not shown, file=sys.stderr,
-        )  # fmt: skip
+        if self.writes and sys.stderr.isatty():
+            name = f"epoch {epoch + 1}/{epochs}"
+            self.bar = tqdm(total=batches, initial=done, desc=name, unit="batch", leave=False)
 
     def advance(self, batches: int, **facts: str) -> None:
         if self.bar is not None:

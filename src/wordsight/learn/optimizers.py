@@ -38,7 +38,7 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
     if settings.optimizer == "sgd":
         return SGD(tables, settings.learning_rate, momentum=settings.betas[0])
     adam = AdamW if settings.optimizer == "adamw" else Adam
-    return adam(tables, settings.learning_rate, betas=settings.betas)
+    return adam(tables, settings.learning_rate, betas=(settings.betas[0], settings.betas[1]))
 
 
 def _group_of(name: str, settings: Training) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, TypeAlias
 
 Group: TypeAlias = float | int | Mapping[str, float]  # a learning-rate factor, or {factor, weight_decay}
 
@@ -25,25 +25,26 @@ class Training:
     )
     drop_regions: float = 0.0  # size augmentation: the share of regions left out of each image
     drop_words: float = 0.0  # size augmentation: the share of words masked, replaced or left out
+    drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
 
-    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    optimizer: str = "adamw"  # or "adam", "sgd"
     learning_rate: float = 5e-4
     weight_decay: float = 0.01  # adamw: decoupled; adam and sgd: added to the gradient (L2)
-    betas: tuple[float, float] = (0.9, 0.999)  # of adam and adamw; sgd takes the first as its momentum
+    betas: Sequence[float] = (0.9, 0.999)  # of adam and adamw; sgd takes the first as its momentum
     groups: Mapping[str, Group] = field(default_factory=dict)
     """Weights by the start of their name -> learning-rate factor, or {factor, weight_decay}; the longest
     start wins. {"text_encoder.bert": 0.1} trains BERT ten times slower, a factor of 0 freezes. The weights
     of the loss are called "loss...."."""
     clip: float = 2.0  # longest gradient, as the norm over all weights; 0 = any length
 
-    schedule: Literal["constant", "step", "cosine"] = "step"
+    schedule: str = "step"  # or "constant", "cosine"
     milestones: Sequence[int] = (
         15,
     )  # step: epochs (from 0) at which the learning rate is multiplied by factor
     factor: float = 0.1  # step: what it is multiplied by; cosine: what is left of it at the end
     warmup_steps: int = 0  # the learning rate grows linearly over so many steps
 
-    precision: Literal["float32", "bf16", "auto"] = "auto"
+    precision: str = "auto"  # or "float32", "bf16"
     """bf16 computes encoders and scores in bfloat16 where that is safe (autocast); weights, loss and
     optimizer stay float32. auto takes bf16 on a GPU that has it, and float32 elsewhere."""
     ema: float = 0.0  # decay of the running average of the weights, which is what is validated; 0 = none

@@ -31,6 +31,7 @@ from wordsight.learn.resume import BEST, Progress, Trained, describe_run, load, 
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.read.augment import DropRegions, DropWords
 from wordsight.sets import EmbeddingSet
 
 __all__ = ["History", "Training", "fit"]
@@ -262,6 +263,7 @@ class _Run:
             return
         if self._is_better(facts["rsum"]):
             at.best_rsum, at.best_epoch, at.without_better = facts["rsum"], at.epoch, 0
+            self.collapse.at_loss = 0  # a model that gets better has not collapsed, wherever its loss is
         else:
             at.without_better += 1
 
@@ -283,21 +285,15 @@ class _Run:
 
 
 def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
-    drop_regions, drop_words = _augmentation(matcher, settings)
+    regions, words = settings.drop_regions, settings.drop_words
     return Batches(
         train, matcher.tokenizer, matcher.read_images, settings.batch_size,
         seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
-        drop_regions=drop_regions, drop_words=drop_words, processes=processes,
+        drop_regions=DropRegions(regions) if regions else None,
+        drop_words=DropWords(words, matcher.tokenizer) if words else None,
+        drop_specials=settings.drop_specials,
+        processes=processes,
     )  # fmt: skip
-
-
-def _augmentation(matcher: Matcher, settings: Training) -> tuple[Any, Any]:
-    if not (settings.drop_regions or settings.drop_words):
-        return None, None
-    from wordsight.read.augment import DropRegions, DropWords
-
-    regions = DropRegions(settings.drop_regions) if settings.drop_regions else None
-    return regions, DropWords(settings.drop_words, matcher.tokenizer) if settings.drop_words else None
 
 
 def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
