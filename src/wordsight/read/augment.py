@@ -16,7 +16,7 @@ from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import Regions
 
 Random = torch.Generator | np.random.Generator
-Words = Sequence[Sequence[int]]  # the ids of each word of one text, specials left out
+WordIds = Sequence[Sequence[int]]  # the ids of each word of one text, specials left out
 
 
 class DropRegions:
@@ -50,13 +50,13 @@ class DropWords:
         self.tokenizer = tokenizer
         self.mask_id = tokenizer.mask_id
 
-    def __call__(self, words: Words, random: Random) -> list[list[int]]:
+    def __call__(self, words: WordIds, random: Random) -> list[list[int]]:
         """The words that remain, for ``tokenizer.finish``."""
         draws, count = _uniform(random, len(words)).tolist(), len(self.tokenizer)
         kept = drop_words(words, draws, lambda: _below(random, count), self.mask_id, self.rate)
         return kept or [list(words[draws.index(max(draws))])]
 
-    def ids(self, words: Words, random: Random, specials: bool = False) -> list[int]:
+    def ids(self, words: WordIds, random: Random, specials: bool = False) -> list[int]:
         """The finished ids; with ``specials``, ``<start>`` and ``<end>`` take part too (CHAN, BiGRU)."""
         if not specials:
             return self.tokenizer.finish(self(words, random))
@@ -65,7 +65,7 @@ class DropWords:
 
 
 def drop_words(
-    words: Words,
+    words: WordIds,
     draws: Sequence[float],
     random_id: Callable[[], int],
     mask_id: int,
@@ -103,9 +103,10 @@ def compact(regions: Regions, kept: Bool[Tensor, "image region"]) -> Regions:
     width = int(counts.max()) if len(counts) else 0
     front = torch.argsort((~kept).int(), dim=1, stable=True)[:, :width]
     mask = torch.arange(width, device=kept.device) < counts[:, None]
+    images = torch.arange(len(kept), device=kept.device)[:, None]
 
     def moved(values: Tensor) -> Tensor:
-        return torch.take_along_dim(values, front[..., None], 1).masked_fill(~mask[..., None], 0)
+        return values[images, front].masked_fill_(~mask[..., None], 0)
 
     boxes = None if regions.boxes is None else moved(regions.boxes)
     return replace(regions, features=moved(regions.features), boxes=boxes, mask=mask)
