@@ -92,7 +92,9 @@ def test_unknown_split_lists_the_known(tmp_path: Path) -> None:
 def test_missing_pictures_are_counted_and_named_or_skipped(tmp_path: Path) -> None:
     path = karpathy(tmp_path, *((f"{n}.jpg", "train", ["x", "y"]) for n in range(4)))
     touch(tmp_path / "images", "1.jpg", "3.jpg")
-    with pytest.raises(FileNotFoundError, match=r"2 of 4 pictures .*0\.jpg \(images\[0\]\); set pictures to"):
+    with pytest.raises(
+        FileNotFoundError, match=r"do not exist: 2 of 4, .*0\.jpg \(images\[0\]\); set pictures to"
+    ):
         read_karpathy(path, "train")
     pairs = read_karpathy(path, "train", missing="skip")
     assert pairs.names == ["1.jpg", "3.jpg"]
@@ -104,7 +106,7 @@ def test_empty_captions_are_counted_and_placed_or_dropped(tmp_path: Path) -> Non
         tmp_path, ("a.jpg", "train", ["x", " "]), ("b.jpg", "train", [""]), ("c.jpg", "train", ["z"])
     )
     with pytest.raises(
-        ValueError, match=r"2 empty captions, the first at images\[0\]\.sentences\[1\]; .*drop"
+        ValueError, match=r"empty captions: 2, the first at images\[0\]\.sentences\[1\]; .*drop"
     ):
         read_karpathy(path, "train", missing="keep")
     pairs = read_karpathy(path, "train", missing="keep", drop_empty=True)
@@ -113,7 +115,7 @@ def test_empty_captions_are_counted_and_placed_or_dropped(tmp_path: Path) -> Non
 
 def test_pictures_without_captions_are_an_error(tmp_path: Path) -> None:
     path = karpathy(tmp_path, ("a.jpg", "train", ["x"]), ("b.jpg", "train", []))
-    with pytest.raises(ValueError, match=r"1 pictures have no caption, the first b\.jpg \(images\[1\]\)"):
+    with pytest.raises(ValueError, match=r"without a caption: 1, the first b\.jpg \(images\[1\]\)"):
         read_karpathy(path, "train", missing="keep")
 
 
@@ -253,7 +255,7 @@ def test_columns_by_setting(tmp_path: Path) -> None:
             r"picture a has several identities: 1 \(line 2\), 2 \(line 3",
         ),
         ('image,caption\na.jpg,"x\n', r"line 2: unexpected end of data"),
-        ("image,caption\na.jpg,\nb.jpg,x\n", r"1 empty captions, the first at line 2"),
+        ("image,caption\na.jpg,\nb.jpg,x\n", r"empty captions: 1, the first at line 2"),
     ],
 )
 def test_broken_tables_are_told_by_line(tmp_path: Path, content: str, message: str) -> None:
@@ -320,9 +322,7 @@ def test_pictures_without_sidecars(tmp_path: Path) -> None:
     touch(tmp_path, "a.jpg", "b.jpg", "c.jpg")
     (tmp_path / "a.txt").write_text("a dog")
     (tmp_path / "c.txt").write_text("")
-    with pytest.raises(
-        ValueError, match=r"2 pictures have no caption, the first b\.jpg \(expected in .*b\.txt\)"
-    ):
+    with pytest.raises(ValueError, match=r"without a caption: 2, the first b\.jpg \(expected in .*b\.txt\)"):
         read_folder(tmp_path)
     assert read_folder(tmp_path, drop_empty=True).names == ["a.jpg"]
 
@@ -354,9 +354,7 @@ def test_ids_that_are_not_mapped(tmp_path: Path) -> None:
         ValueError, match=r"does not map 2 of 3 ids, the first '391895'; its 1 keys start with '0'"
     ):
         read_id_mapping(path, ["0", "391895", "522418"])
-    with pytest.raises(
-        FileNotFoundError, match=r"1 of 1 pictures do not exist, the first .*x\.jpg; set pictures"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"do not exist: 1 of 1, the first .*x\.jpg; set pictures"):
         read_id_mapping(path, ["0"])
     path.write_text("[]")
     with pytest.raises(ValueError, match="holds a JSON list; expected an object"):

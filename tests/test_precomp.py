@@ -152,7 +152,7 @@ def test_empty_captions_are_placed_or_dropped(tmp_path: Path) -> None:
     published(tmp_path, "test", features(2))
     (tmp_path / "test_caps.txt").write_text("a\nb\n\n \ne\n" + "\n" * 5)
     with pytest.raises(
-        ValueError, match=r"test_caps\.txt: 7 empty captions, the first at line 3; fill them in, or"
+        ValueError, match=r"test_caps\.txt: empty captions: 7, the first at line 3; fill them in, or"
     ):
         read_precomp(tmp_path, "test")
     pairs = read_precomp(tmp_path, "test", drop_empty=True)

@@ -116,6 +116,12 @@ class Converted:
     repeated: int = 0  # lines whose id came before; the first is kept
     unused: int = 0  # lines whose id is not asked for
 
+    def __str__(self) -> str:
+        return (
+            f"{sum(self.done):,} images of {self.regions} regions x {self.feature_dim:,}; lines left out: "
+            f"{self.repeated:,} of an image that came before, {self.unused:,} of images not asked for"
+        )
+
     def save(self, path: Path) -> None:
         packed = base64.b64encode(np.packbits(self.done).tobytes()).decode()
         temporary = path.with_suffix(".new")

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +11,7 @@ import torch
 from wordsight.pairs import PairSet, PictureFiles
 
 Missing = Literal["error", "skip", "keep"]
+ORDER = ("train", "restval", "val", "dev", "valid", "validation", "test", "testall")
 VALIDATION = ("val", "dev", "valid", "validation")  # one split, four names
 
 
@@ -31,6 +32,11 @@ def same_split(split: str) -> tuple[str, ...]:
     """The names that a split goes by, the given one first."""
     others = [name for name in VALIDATION if name != split] if split in VALIDATION else []
     return (split, *others)
+
+
+def split_order(split: str) -> tuple[int, str]:
+    """A key to sort splits by: in the order of their use, others after them by name."""
+    return (ORDER.index(split) if split in ORDER else len(ORDER), split)
 
 
 def placed(path: str | Path, split: str | None) -> Path:
@@ -88,58 +94,36 @@ def pair_set(items: Sequence[Captioned], source: Path, missing: Missing, drop_em
     )
 
 
-def empty_places(items: Sequence[Captioned]) -> list[str]:
-    """Where captions are empty."""
-    return [
-        place
-        for item in items
-        for text, place in zip(item.texts, item.places, strict=True)
-        if not text.strip()
-    ]
-
-
-def missing_pictures(items: Sequence[Captioned]) -> list[Captioned]:
-    return [item for item in items if not item.picture.is_file()]
-
-
 def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -> list[Captioned]:
     if drop_empty:
         return [kept for kept in map(_without_empty, items) if kept.texts]
-    empty = empty_places(items)
+    said = [(text, place) for item in items for text, place in zip(item.texts, item.places, strict=True)]
+    empty = [place for text, place in said if not text.strip()]
     if empty:
         raise ValueError(
-            f"{source}: {len(empty)} empty captions, the first at {empty[0]}; "
+            f"{source}: empty captions: {len(empty)}, the first at {empty[0]}; "
             "fill them in, or set drop_empty = true to leave them out"
         )
     silent = [item for item in items if not item.texts]
     if silent:
         raise ValueError(
-            f"{source}: {len(silent)} pictures have no caption, the first {silent[0].name} "
-            f"({silent[0].where}); "
-            "write one for each, or set drop_empty = true to leave these pictures out"
+            f"{source}: pictures without a caption: {len(silent)}, the first {silent[0].name} "
+            f"({silent[0].where}); write one for each, or set drop_empty = true to leave these pictures out"
         )
     return list(items)
 
 
 def _without_empty(item: Captioned) -> Captioned:
     kept = [(text, place) for text, place in zip(item.texts, item.places, strict=True) if text.strip()]
-    return Captioned(
-        item.picture,
-        item.name,
-        [text for text, _ in kept],
-        [place for _, place in kept],
-        item.where,
-        item.split,
-        item.identity,
-    )
+    return replace(item, texts=[text for text, _ in kept], places=[place for _, place in kept])
 
 
 def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list[Captioned]:
-    absent = missing_pictures(items)
+    absent = [item for item in items if not item.picture.is_file()]
     if absent and missing == "error":
         raise FileNotFoundError(
-            f"{source}: {len(absent)} of {len(items)} pictures do not exist, the first {absent[0].picture} "
-            f"({absent[0].where}); set pictures to the folder that holds them, "
+            f"{source}: pictures that do not exist: {len(absent)} of {len(items)}, "
+            f"the first {absent[0].picture} ({absent[0].where}); set pictures to the folder that holds them, "
             'or missing = "skip" to leave them out'
         )
     gone = {id(item) for item in absent}

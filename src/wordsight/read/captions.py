@@ -217,7 +217,7 @@ def picture_files(names: Sequence[str], folder: Path, source: Path) -> PictureFi
     absent = [path for path in paths if not path.is_file()]
     if absent:
         raise FileNotFoundError(
-            f"{source}: {len(absent)} of {len(paths)} pictures do not exist, the first {absent[0]}; "
+            f"{source}: pictures that do not exist: {len(absent)} of {len(paths)}, the first {absent[0]}; "
             "set pictures to the folder that holds them"
         )
     return PictureFiles(paths)

@@ -106,7 +106,8 @@ def read_precomp(
     files = find_split(find_precomp_folder(Path(path)), split)
     texts = read_lines(files.captions)
     raw = pictures is not None or id_mapping is not None
-    fold = _fold_names(files, texts, captions_per_image) if raw else _fold(files, texts, captions_per_image)
+    fold_by = fold_pictures if raw else fold_features
+    fold = fold_by(files, texts, captions_per_image)
     keep = _kept(texts, files, drop_empty)
     if dev_limit_5000 and files.split in same_split("dev"):
         keep = keep[:DEV_LIMIT]
@@ -123,7 +124,7 @@ def read_precomp(
     )
 
 
-def _fold(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
+def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
     """Images told apart by the ids, or where there are none by the features themselves."""
     if not files.features.is_file():
         raise FileNotFoundError(
@@ -149,7 +150,7 @@ def _fold(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
     )
 
 
-def _fold_names(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
+def fold_pictures(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
     """Images told apart by file name or id alone; no features needed."""
     path = files.file_names if files.file_names.is_file() else files.ids
     if not path.is_file():
@@ -189,7 +190,7 @@ def _kept(texts: list[str], files: PrecompSplit, drop_empty: bool) -> list[int]:
     if len(kept) < len(texts) and not drop_empty:
         first = texts.index("") + 1
         raise ValueError(
-            f"{files.captions}: {len(texts) - len(kept)} empty captions, the first at line {first}; "
+            f"{files.captions}: empty captions: {len(texts) - len(kept)}, the first at line {first}; "
             "fill them in, or set drop_empty = true to leave them out"
         )
     return kept

@@ -7,7 +7,7 @@ Both published layouts are found: SCAN's ``DATA/f30k_precomp/{split}_ims.npy`` a
 from dataclasses import dataclass
 from pathlib import Path
 
-from wordsight.read.captioned import same_split
+from wordsight.read.captioned import same_split, split_order
 from wordsight.read.documents import read_lines
 
 CAPTIONS = "_caps.txt"
@@ -74,7 +74,8 @@ def find_precomp_folder(path: Path) -> Path:
 
 
 def splits_of(folder: Path) -> list[str]:
-    return sorted(path.name.removesuffix(CAPTIONS) for path in folder.glob(f"*{CAPTIONS}"))
+    """By their caption files, train first."""
+    return sorted((path.name.removesuffix(CAPTIONS) for path in folder.glob(f"*{CAPTIONS}")), key=split_order)
 
 
 def find_split(folder: Path, split: str) -> PrecompSplit:
