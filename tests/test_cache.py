@@ -234,6 +234,12 @@ def test_features_that_are_not_finite(tmp_path: Path, pictures: list[Path], scal
     assert not (tmp_path / "store").exists()
 
 
+def test_a_reader_without_regions_is_refused(tmp_path: Path, pictures: list[Path]) -> None:
+    with pytest.raises(ValueError, match="PixelReader gives pixels and no regions to store"):
+        extract(PixelReader(4), pictures, tmp_path / "store")
+    assert not (tmp_path / "store").exists()
+
+
 def test_one_writer_at_a_time(tmp_path: Path, pictures: list[Path]) -> None:
     run(pictures[:3], tmp_path / "store")
     with journal.StoreWriter(tmp_path / "store", MeanColours().identity, MeanColours().settings):

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
 from wordsight.read.journal import Seen, StoreWriter
-from wordsight.read.pixels import Frame, UnreadablePicture
+from wordsight.read.pixels import Frame, PixelReader, UnreadablePicture
 from wordsight.sets import Regions
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
@@ -63,7 +63,7 @@ class _Looked:
 
 
 def extract(
-    reader: RegionReader,
+    reader: RegionReader | PixelReader,
     paths: Iterable[str | Path],
     folder: str | Path,
     batch_size: int = 32,
@@ -79,6 +79,10 @@ def extract(
     """
     from tqdm import tqdm  # type: ignore[import-untyped]
 
+    if not isinstance(reader, RegionReader):
+        raise ValueError(
+            f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
+        )
     result = Extraction()
     files = [Path(path).absolute() for path in paths]
     with (
@@ -86,7 +90,7 @@ def extract(
         tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):
         batch: list[_Looked] = []
-        for left, looked in enumerate(_ahead(reader, files, writer, workers, 2 * batch_size)):
+        for seen, looked in enumerate(_ahead(reader, files, writer, workers, 2 * batch_size), 1):
             if looked.reason:
                 result.skipped.append((looked.path, looked.reason))
             elif writer.has(looked.content) or any(other.content == looked.content for other in batch):
@@ -95,7 +99,7 @@ def extract(
             else:
                 batch.append(looked)
             if len(batch) == batch_size:
-                result.done += _store(reader, writer, batch, len(files) - left)
+                result.done += _store(reader, writer, batch, len(batch) + len(files) - seen)
                 batch = []
             bar.update()
         result.done += _store(reader, writer, batch, len(batch))
