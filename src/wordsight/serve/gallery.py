@@ -90,7 +90,7 @@ def _region(place: Place, width: int, height: int, scale: float) -> str:
     left, top, right, bottom = (
         round(side * length, 2) for side, length in zip(place.box, (width, height) * 2, strict=True)
     )
-    wide, high, side = round(right - left, 2), round(bottom - top, 2), round(7 * scale, 2)
+    wide, high, side = round(right - left, 2), round(bottom - top, 2), round(6 * scale, 2)
     at_x, at_y = round(min(left, width - side), 2), round(min(top, height - side), 2)
     return (
         f'<g data-place="{place.number}" style="--hue:{place.colour}">'

@@ -130,10 +130,11 @@ def _recall_table(recalls: Recalls) -> str:
     table = _table(
         "Recall at K",
         f"{_sentence(recalls.headline)} Recalls in percent.",
-        ("Asked → answered", *(f"R@{k}" for k in K), "med r", "mean r"),
+        ("Asked → answered", *(f"R@{k}" for k in K), "medr", "meanr"),
         _recall_row("Picture → text", "i2t", recalls.i2t, recalls)
         + _recall_row("Text → picture", "t2i", recalls.t2i, recalls)
         + total,
+        "recalls",
     )
     note = f'<p class="note">{escape(interval_method())}</p>' if recalls.intervals is not None else ""
     return f'<section aria-labelledby="recalls"><h2 id="recalls">Recall at K</h2>{table}{note}</section>'
