@@ -99,10 +99,14 @@ class SeekingSimilarity(Similarity):
         """The same for all contexts and queries, differentiable."""
         raise NotImplementedError
 
+    def found_error(self, dim: int) -> float:
+        """How far a float32 ``find`` may be from the exact value, for unit vectors of so many numbers."""
+        raise NotImplementedError
+
     def chunks(self, queries: ByLength, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
-        """All queries, as many at a time as half the budget holds; ``dtype`` is that of the products."""
+        """All queries, as many at a time as a third of the budget holds; ``dtype`` is that of the products."""
         bytes_per_row = queries.items.dim * max(4, queries.items.vectors.element_size())
-        for first, last in queries.pieces(max(1, int(self.memory_mb * 2**20 / 2 / bytes_per_row))):
+        for first, last in queries.pieces(max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))):
             yield Chunk(queries.unit_rows(first, last).to(dtype), first, last)
 
     def stack(self, contexts: ByLength, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:

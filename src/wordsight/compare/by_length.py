@@ -21,11 +21,13 @@ def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
 
 
 def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
-    """The same in place, without a gradient, with lengths taken in float64: two roundings per number, no more."""
+    """The same in place, without a gradient, with lengths taken in float64: two roundings per number."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
-    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True, dtype=torch.float64)
-    return vectors.div_((length + EPSILON).to(vectors))
+    for some in torch.split(vectors, 1024):  # a float64 copy of these, not of all
+        length: Tensor = torch.linalg.vector_norm(some, dim=-1, keepdim=True, dtype=torch.float64)
+        some.div_((length + EPSILON).to(some))
+    return vectors
 
 
 class ByLength:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of
 from wordsight.compare.by_length import EPSILON, ByLength, runs, stack_rows, stacked
 from wordsight.compare.gemm import product
-from wordsight.compare.pooling import Pooling
+from wordsight.compare.pooling import ROUNDING, Pooling
 from wordsight.compare.similarity import Seeker
 
 Normalize: TypeAlias = Literal["none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax"]
@@ -97,6 +97,10 @@ class CrossAttention(SeekingSimilarity):
         shares = logits.softmax(1)
         square = (shares * torch.bmm(gram, shares)).sum(1)
         return shares, (shares * cosines).sum(1) / square.clamp_min(EPSILON**2).sqrt()
+
+    def found_error(self, dim: int) -> float:
+        """An allowance many times above what is seen, not a proof: the attention has no useful bound."""
+        return 4.0 * (dim + 8) * ROUNDING
 
     def find_with_gradient(
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None

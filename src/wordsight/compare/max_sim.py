@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of
 from wordsight.compare.by_length import ByLength, stacked
-from wordsight.compare.pooling import Pooling
+from wordsight.compare.pooling import ROUNDING, Pooling
 from wordsight.compare.similarity import Seeker
 
 
@@ -48,6 +48,10 @@ class MaxSim(SeekingSimilarity):
     ) -> Float[Tensor, "context row"]:
         # Over the middle axis, and without places: anything else is 15 times slower than this maximum.
         return cosines_of(contexts.vectors, queries).amax(1)
+
+    def found_error(self, dim: int) -> float:
+        """Two roundings of each number of either vector, one per addition in whatever order: a proof."""
+        return 1.01 * (dim + 8) * ROUNDING
 
     def find_with_gradient(
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None

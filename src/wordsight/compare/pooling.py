@@ -1,7 +1,10 @@
 """Many scores -> one: mean, max, sum, softmax, log-sum-exp over the last axis, padding left out by a mask."""
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+
+ROUNDING = 2.0**-24  # of a float32 number, relative
 
 
 class Pooling(nn.Module):
@@ -29,6 +32,13 @@ class Pooling(nn.Module):
         """-inf is right for whatever takes an exponential or a maximum."""
         return self.pool(values.masked_fill(~mask, -float("inf")))
 
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:  # noqa: ARG002
+        """How far a float32 result may be off when each of ``count`` cosines is off by at most ``each``.
+
+        It certifies ranks that were found with inexact cosines; infinite where nothing is known.
+        """
+        return torch.full_like(each, float("inf"))
+
 
 class Mean(Pooling):
     def pool(self, values: Float[Tensor, "*rows query"]) -> Float[Tensor, "*rows"]:
@@ -38,6 +48,9 @@ class Mean(Pooling):
         self, values: Float[Tensor, "*rows query"], mask: Bool[Tensor, "*#rows query"]
     ) -> Float[Tensor, "*rows"]:
         return values.masked_fill(~mask, 0).sum(-1) / mask.sum(-1)
+
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:
+        return each + (count + 2) * ROUNDING
 
 
 class Sum(Pooling):
@@ -49,10 +62,16 @@ class Sum(Pooling):
     ) -> Float[Tensor, "*rows"]:
         return values.masked_fill(~mask, 0).sum(-1)
 
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:
+        return count * (each + count * ROUNDING)
+
 
 class Max(Pooling):
     def pool(self, values: Float[Tensor, "*rows query"]) -> Float[Tensor, "*rows"]:
         return values.amax(-1)
+
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:  # noqa: ARG002
+        return each
 
 
 class _WithTemperature(Pooling):
@@ -77,6 +96,10 @@ class Softmax(_WithTemperature):
         weights = (values / self.temperature).masked_fill(~mask, -float("inf")).softmax(-1)
         return (values.masked_fill(~mask, 0) * weights).sum(-1)
 
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:
+        """The derivatives are p (1 + (value - pooled) / T): their sizes add up to 1 + 1 / T for cosines."""
+        return (1 + 1.1 / self.temperature) * each + 2 * (count + 10 + 10 / self.temperature) * ROUNDING
+
 
 class LogSumExp(_WithTemperature):
     """T log sum exp(value / T): a smooth maximum, between max and max + T log n.
@@ -92,3 +115,8 @@ class LogSumExp(_WithTemperature):
     def pool(self, values: Float[Tensor, "*rows query"]) -> Float[Tensor, "*rows"]:
         pooled = (values / self.temperature).logsumexp(-1)
         return pooled * self.temperature if self.scaled else pooled
+
+    def error(self, each: Float[Tensor, "*n"], count: int) -> Float[Tensor, "*n"]:
+        """The derivatives are a softmax / T; and value / T, the sum and its logarithm are rounded."""
+        unscaled = (each + 10 * ROUNDING) / self.temperature + (count + 10) * ROUNDING
+        return unscaled * self.temperature if self.scaled else unscaled

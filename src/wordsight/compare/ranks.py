@@ -34,6 +34,8 @@ def ranks_from_blocks(
 
     Raises ValueError for scores that are not finite (names the first) and for items that nothing belongs to.
     """
+    if iter(blocks) is blocks:
+        raise ValueError("blocks are read twice; give a list or an object like MatrixBlocks, not a generator")
     best = BestMatches(image_identities, text_identities)
     for block in blocks:
         best.see(block)
@@ -66,6 +68,7 @@ class BestMatches:
         self.image_identities, self.text_identities = image_identities, text_identities
         self.image_scores = torch.full(image_identities.shape, -torch.inf, dtype=torch.float64)
         self.text_scores = torch.full(text_identities.shape, -torch.inf, dtype=torch.float64)
+        self.equal = 0.0  # scores no further apart count as equal
         self.image_places = torch.full(image_identities.shape, -1)  # the last of equally good texts
         self.text_places = torch.full(text_identities.shape, -1)
 
@@ -79,8 +82,8 @@ class BestMatches:
         self, images: Int[Tensor, " pair"], texts: Int[Tensor, " pair"], scores: Float[Tensor, " pair"]
     ) -> None:
         """Matching pairs with their scores."""
-        _keep_best(self.image_scores, self.image_places, images, texts, scores)
-        _keep_best(self.text_scores, self.text_places, texts, images, scores)
+        _keep_best(self.image_scores, self.image_places, images, texts, scores, self.equal)
+        _keep_best(self.text_scores, self.text_places, texts, images, scores, self.equal)
 
 
 def _keep_best(
@@ -89,11 +92,12 @@ def _keep_best(
     items: Int[Tensor, " pair"],
     matches: Int[Tensor, " pair"],
     scores: Float[Tensor, " pair"],
+    equal: float,
 ) -> None:
     before = best.clone()
     best.scatter_reduce_(0, items, scores.to(best), "amax")
-    places[best > before] = -1
-    winning = scores.to(best) == best[items]
+    places[best > before + equal] = -1
+    winning = scores.to(best) >= best[items] - equal
     places.scatter_reduce_(0, items[winning], matches[winning], "amax")
 
 
