@@ -15,12 +15,16 @@ def test_every_name_on_the_menu_leads_to_a_documented_part(kind: str, name: str)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r'loss "tripplet" is not on the menu \(did you mean "triplet"\?\); known:'):
+    with pytest.raises(
+        ValueError, match=r'loss "tripplet" is not on the menu \(did you mean "triplet"\?\); known:'
+    ):
         components.make("loss", {"name": "tripplet"})
 
 
 def test_an_unknown_setting_lists_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r'\[loss\] margn is not a setting of Triplet \(did you mean "margin"\?\)'):
+    with pytest.raises(
+        ValueError, match=r'\[loss\] margn is not a setting of Triplet \(did you mean "margin"\?\)'
+    ):
         components.make("loss", {"name": "triplet", "margn": 0.1})
 
 
@@ -34,8 +38,11 @@ def test_an_address_that_leads_nowhere_is_said() -> None:
         components.find("loss", "my_lab.losses:Focal")
 
 
-def test_a_part_describes_itself_by_the_table_that_builds_it() -> None:
-    table = {"name": "max-sim", "seeker": "region", "pooling": {"name": "softmax", "temperature": 0.3}}
+@pytest.mark.parametrize("pooling", components.MENU["pooling"])
+@pytest.mark.parametrize("similarity", components.MENU["similarity"])
+def test_a_part_describes_itself_by_the_table_that_builds_it(similarity: str, pooling: str) -> None:
+    table = {"name": similarity, "seeker": "region", "pooling": {"name": pooling}}
     described = components.describe(components.make("similarity", table))
     assert described == components.describe(components.make("similarity", described))
-    assert described["pooling"]["temperature"] == 0.3
+    assert described["seeker"] == "region"
+    assert described["pooling"] == components.complete("pooling", {"name": pooling})

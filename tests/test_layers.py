@@ -12,7 +12,8 @@ LEVEL = {
     "matcher": 2,
     "learn": 3, "measure": 3, "search": 3,
     "config": 4,
-    "serve": 5, "__init__": 5, "__main__": 5,
+    "serve": 5, "__init__": 5,
+    "__main__": 6,
 }  # fmt: skip
 MODULES = sorted(SOURCE.rglob("*.py"))
 

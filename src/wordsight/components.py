@@ -128,7 +128,7 @@ def describe(part: Any) -> dict[str, Any]:
     Every setting of a part's ``__init__`` is kept as an attribute of its name; nested parts are tables too.
     """
     table: dict[str, Any] = {"name": _name_of(type(part))}
-    for key in inspect.signature(type(part)).parameters:
+    for key in _settings_of(type(part)):
         value = getattr(part, key)
         nested = hasattr(value, "forward")  # a part of a part, such as a pooling
         table[key] = describe(value) if nested else value

@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from wordsight import components
 from wordsight.learn.loss import Loss
 from wordsight.learn.resume import BEST
@@ -184,8 +186,9 @@ class Config:
         if vectors is not None:
             from wordsight.read.vectors import load_vectors
 
-            matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary)
-            matcher.text_encoder.load_vectors(matrix, report.known)
+            seed = self.training.seed
+            matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary, seed=seed)
+            matcher.text_encoder.load_vectors(matrix, torch.ones_like(report.known))  # missing ones are drawn
 
     def loss(self) -> Loss:
         loss: Loss = components.make("loss", self._table("loss"))
@@ -193,8 +196,6 @@ class Config:
 
     def train(self, folder: Path, resume: bool = False) -> History:
         """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
-        import torch
-
         settings = self.training
         train, validation = self.pairs("train"), self.pairs("validation")
         torch.manual_seed(settings.seed)

@@ -5,21 +5,21 @@ from pathlib import Path
 from wordsight.read.captioned import Captioned, picture_folder
 from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, karpathy_items
 from wordsight.read.documents import read_json, read_lines
+from wordsight.read.extract import find_pictures
 from wordsight.read.precomp import read_precomp
 from wordsight.read.table import Columns, table_items
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
 
-def picture_paths(source: Path, pictures: Path | None = None) -> list[Path]:
-    """Every picture under a folder, or every picture that a caption file names, each once."""
-    if source.is_dir():
-        found = (path for path in sorted(source.rglob("*")) if path.suffix.lower() in PICTURE_SUFFIXES)
-        paths = [path for path in found if path.is_file()]
-        if not paths:
-            raise ValueError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-        return paths
-    return list(dict.fromkeys(item.picture for item in _items(source, pictures)))
+def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Every picture under a folder, or that a caption file names, each once; and the folders closed to us."""
+    if not source.is_dir():
+        return list(dict.fromkeys(item.picture for item in _items(source, pictures))), []
+    paths, closed = find_pictures(source)
+    if not paths and not closed:
+        raise ValueError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+    return paths, closed
 
 
 def training_texts(source: Path) -> list[str]:

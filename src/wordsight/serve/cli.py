@@ -29,9 +29,9 @@ commands_data.register(app)
 @app.callback(invoke_without_command=True)
 def _version(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
     if version:
-        from wordsight import __version__
+        from importlib.metadata import version as installed
 
-        typer.echo(f"wordsight {__version__}")
+        typer.echo(f"wordsight {installed('wordsight')}")
         raise typer.Exit
 
 

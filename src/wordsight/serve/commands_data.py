@@ -36,7 +36,7 @@ def extract(
     ],
     out: Annotated[Path, typer.Option(help="The feature store; run again to go on or to add pictures.")],
     model: Annotated[
-        str | None, typer.Option(help="The backbone: a hub name or a folder (transformers layout).")
+        str | None, typer.Option(help="The backbone: a hub name or a folder; else the one that made --out.")
     ] = None,
     config: Annotated[
         str | None, typer.Option(help="Take the [reader] of this configuration instead of --model.")
@@ -50,30 +50,40 @@ def extract(
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
 ) -> None:
     """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
-    from wordsight.config import load_config
     from wordsight.read.extract import extract as run
     from wordsight.read.listing import picture_paths
 
-    if (model is None) == (config is None):
+    if model is not None and config is not None:
         raise typer.BadParameter(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
-    reader = _reader(model, grid, root) if model is not None else load_config(str(config)).reader()
-    result = run(reader.to(_device(device)), picture_paths(source, pictures), out, batch_size=batch_size)
-    typer.echo(
-        f"{out}: {result.done} pictures stored, {result.reused} already there, {len(result.skipped)} skipped"
-    )
-    for path, reason in result.skipped:
+    paths, closed = picture_paths(source, pictures)
+    reader = _reader(model, config, grid, root, out).to(_device(device))
+    result = run(reader, paths, out, batch_size=batch_size)
+    skipped = [*closed, *result.skipped]
+    typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
+    for path, reason in skipped:
         typer.echo(f"skipped {path}: {reason}", err=True)
-    if result.skipped:
+    if skipped:
         raise typer.Exit(3)
 
 
-def _reader(model: str, grid: str, root: bool) -> Any:
+def _reader(model: str | None, config: str | None, grid: str, root: bool, store: Path) -> Any:
+    """The backbone that was asked for; for a store that exists already, the one that made it."""
     from wordsight.read.backbone import BackboneReader
 
-    cells: list[Any] = [int(part) if part.isdigit() else part for part in grid.split(",")]
-    return BackboneReader(model, grid=cells if len(cells) > 1 else cells[0], root=root)
+    if config is not None:
+        from wordsight.config import load_config
+
+        return load_config(config).reader()
+    if model is not None:
+        cells: list[Any] = [int(part) if part.isdigit() else part for part in grid.split(",")]
+        return BackboneReader(model, grid=cells if len(cells) > 1 else cells[0], root=root)
+    if not (store / "meta.json").is_file():
+        raise typer.BadParameter("give a backbone with --model, or a configuration with --config")
+    from wordsight.read.cache import FeatureStore
+
+    return BackboneReader(**FeatureStore.open(store).settings)
 
 
 def _device(name: str) -> str:

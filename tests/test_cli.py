@@ -1,0 +1,136 @@
+"""The command line as a person meets it: real processes, exit codes, messages, files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+VERBS = [
+    ["train"], ["evaluate"], ["demo"], ["config", "show"], ["features", "extract"], ["data", "check"],
+    ["data", "world"], ["data", "convert"], ["vocab", "build"],
+]  # fmt: skip
+SMALL = [
+    "data.images=24", "tokenizer.longest=64", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",
+    "training.epochs=2", "training.batch_size=8", "training.warmup_steps=0",
+]  # fmt: skip
+
+
+def wordsight(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=" ".join)
+def test_every_verb_explains_itself_with_an_example(verb: list[str]) -> None:
+    told = wordsight(*verb, "--help")
+    assert told.returncode == 0
+    assert "Example: wordsight" in " ".join(told.stdout.split())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; from wordsight.serve.cli import app; "
+        "heavy = {'torch', 'numpy', 'transformers', 'PIL', 'huggingface_hub'} & set(sys.modules); "
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_run_trains_measures_and_resumes(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = [part for change in SMALL for part in ("--set", change)]
+    trained = wordsight("train", "demo", *changes, "--out", run)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith(str(run / "best"))
+    measured = wordsight("evaluate", run, "--json", "--protocol", "all")
+    assert measured.returncode == 0, measured.stderr
+    numbers = json.loads(measured.stdout)
+    assert numbers["protocol"] == "all"
+    assert "pointing" in numbers
+    again = wordsight("train", "demo", *changes, "--out", run, "--resume")
+    assert again.returncode == 0, again.stderr
+    other = wordsight(
+        "train", "demo", *changes, "--set", "training.learning_rate=0.5", "--out", run, "--resume"
+    )
+    assert other.returncode == 1
+    assert "learning_rate" in other.stderr
+
+
+def test_anyones_score_matrix_is_measured(tmp_path: Path) -> None:
+    np.save(tmp_path / "scores.npy", np.repeat(np.eye(4), 5, axis=1) + 0.0)
+    told = wordsight("evaluate", "--scores", tmp_path / "scores.npy", "--json")
+    assert json.loads(told.stdout)["rsum"] == 600
+    broken = np.full((4, 20), np.nan)
+    np.save(tmp_path / "broken.npy", broken)
+    refused = wordsight("evaluate", "--scores", tmp_path / "broken.npy")
+    assert refused.returncode == 1
+    assert "not finite" in refused.stderr or "NaN" in refused.stderr
+
+
+def test_the_matrix_that_evaluate_saves_measures_the_same(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    changes = [part for change in SMALL for part in ("--set", change)]
+    assert wordsight("train", "demo", *changes, "--set", "training.epochs=1", "--out", run).returncode == 0
+    scores = tmp_path / "scores.npy"
+    model = json.loads(
+        wordsight("evaluate", run, "--json", "--protocol", "all", "--save-scores", scores).stdout
+    )
+    matrix = json.loads(wordsight("evaluate", "--scores", scores, "--json").stdout)
+    assert model["i2t"] == matrix["i2t"]
+    assert model["t2i"] == matrix["t2i"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["train", "no-such-config"], 1, "ready ones are in configs/"),
+        (["train", "demo", "--set", "training.epoch=3"], 1, 'did you mean "epochs"'),
+        (["train", "demo", "--set", "trainign.epochs=3"], 1, "did you mean"),
+        (["train", "demo", "--set", "epochs"], 1, "table.key=value"),
+        (["evaluate", "no/such/run"], 1, "give --config"),
+        (["evaluate"], 2, "give a MODEL"),
+        (["evaluate", "x", "--split", "holdout"], 2, "known: train, validation, test"),
+        (["data", "check", "/no/such/place"], 1, "/no/such/place"),
+        (["features", "extract", "/no/such/place", "--model", "x", "--out", "y"], 1, "/no/such/place"),
+        (["vocab", "build", "/no/such/place", "--out", "y"], 1, "/no/such/place"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_with_the_next_step(
+    arguments: list[str], code: int, message: str
+) -> None:
+    told = wordsight(*arguments)
+    assert told.returncode == code, told.stderr
+    assert message in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_a_hub_model_that_is_not_here_exits_with_4(tmp_path: Path) -> None:
+    (tmp_path / "pictures").mkdir()
+    told = wordsight(
+        "features", "extract", tmp_path / "pictures", "--model", "nobody/nothing", "--out", tmp_path / "out",
+        HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),
+    )  # fmt: skip
+    assert told.returncode == 4, told.stderr
+    assert "copy that folder here" in told.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.data
+def test_unreadable_pictures_are_skipped_and_listed(data: Path, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for photo in sorted((data / "flickr8k" / "images").iterdir())[:3]:
+        (pictures / photo.name).write_bytes(photo.read_bytes())
+    (pictures / "empty.jpg").touch()
+    model = data / "weights" / "mobilenet_v2_1.0_224"
+    told = wordsight(
+        "features", "extract", pictures, "--model", model, "--grid", "1,4", "--out", tmp_path / "out"
+    )
+    assert told.returncode == 3, told.stderr
+    assert "3 pictures stored" in told.stdout
+    assert "empty.jpg" in told.stderr

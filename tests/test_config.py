@@ -1,0 +1,96 @@
+"""A configuration says everything about a run, and what is wrong in it is said where it stands."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from wordsight import components
+from wordsight.config import Config, configs_folder, load_config
+
+PUBLISHED = sorted(path.stem for path in configs_folder().glob("*.toml"))
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_published_configuration_is_complete_and_known(name: str) -> None:
+    complete = load_config(name).complete()
+    for kind in ("data", "reader", "tokenizer", "image_encoder", "text_encoder", "similarity", "loss"):
+        table = complete.tables[kind]
+        assert components.find(kind, table["name"])
+        known = set(components.complete(kind, {"name": table["name"]}))
+        left_open = {"path", "split", "vocabulary", "model", "feature_dim", "vocabulary_size"}
+        own = {"train", "validation", "test", "features"} if kind == "data" else set()
+        assert set(table) <= known | left_open | own
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_configuration_opens_with_what_it_is_and_how_to_run_it(name: str) -> None:
+    text = (configs_folder() / f"{name}.toml").read_text()
+    head = text.split("[data]")[0]
+    assert head.startswith("# ")
+    assert f"wordsight train configs/{name}.toml" in head or f"wordsight {name}" in head
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_what_is_saved_is_read_back(name: str, tmp_path: Path) -> None:
+    config = load_config(name)
+    config.save(tmp_path / "config.toml")
+    assert json.dumps(Config.load(tmp_path / "config.toml").tables) == json.dumps(config.tables)
+
+
+def test_changes_are_values_as_toml_writes_them_or_plain_text(tmp_path: Path) -> None:
+    path = written(tmp_path, '[training]\nepochs = 3\n[data]\nname = "world"\n')
+    changes = ["training.epochs=5", "training.milestones=[2, 4]", "data.name=karpathy", "loss.name='triplet'"]
+    tables = Config.load(path, changes).tables
+    assert tables["training"] == {"epochs": 5, "milestones": [2, 4]}
+    assert tables["data"]["name"] == "karpathy"
+    assert tables["loss"]["name"] == "triplet"
+
+
+def test_variables_are_replaced_as_in_a_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PHOTOS", "/photos")
+    path = written(tmp_path, '[data]\nname = "folder"\npath = "${PHOTOS}/a/${NONE_SUCH:-b}"\n')
+    assert Config.load(path).tables["data"]["path"] == "/photos/a/b"
+    path = written(tmp_path, '[data]\nname = "folder"\npath = "${NONE_SUCH}"\n')
+    with pytest.raises(ValueError, match="NONE_SUCH is not set"):
+        Config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nepochs = ", "is not TOML"),
+        ("[trainig]\nepochs = 3", r'no table is called \[trainig\] \(did you mean "training"\?\)'),
+        ("epochs = 3", r"no table is called \[epochs\]"),
+        ("training = 3", "stands outside of every table"),
+    ],
+)
+def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Config.load(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("training.epoch=3", r'epoch is not a setting of Training \(did you mean "epochs"\?\)'),
+        ("training.epochs=0", "epochs = 0; expected at least 1"),
+        ("evaluation.protocl=f30k", r'did you mean "protocol"'),
+        ("vocabulary.min=3", "not a setting of LearnedVocabulary"),
+    ],
+)
+def test_wrong_settings_are_named_before_anything_runs(change: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        load_config("demo", [change]).complete()
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    config = Config.load(written(tmp_path, '[data]\nname = "world"\nimages = 8\n'))
+    with pytest.raises(ValueError, match=r"\[tokenizer\] is missing"):
+        config.matcher(config.pairs("train"))
