@@ -104,10 +104,14 @@ class SeekingSimilarity(Similarity):
         raise NotImplementedError
 
     def chunks(self, queries: ByLength, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
-        """All queries, as many at a time as a third of the budget holds; ``dtype`` is that of the products."""
-        bytes_per_row = queries.items.dim * max(4, queries.items.vectors.element_size())
-        for first, last in queries.pieces(max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))):
+        """All queries, some at a time; ``dtype`` is that of the products."""
+        for first, last in queries.pieces(self.rows_at_once(queries)):
             yield Chunk(queries.unit_rows(first, last).to(dtype), first, last)
+
+    def rows_at_once(self, side: ByLength) -> int:
+        """As many as a third of the budget holds."""
+        bytes_per_row = side.items.dim * max(4, side.items.vectors.element_size())
+        return max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))
 
     def stack(self, contexts: ByLength, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
         return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))

@@ -10,6 +10,7 @@ from torch import Tensor
 from wordsight.sets import EmbeddingSet
 
 EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
+AT_ONCE = 1024  # rows that are changed together, so that what it takes stays small
 
 
 def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
@@ -24,10 +25,21 @@ def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     """The same in place, without a gradient, with lengths taken in float64: two roundings per number."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
-    for some in torch.split(vectors, 1024):  # a float64 copy of these, not of all
+    for some in torch.split(vectors, AT_ONCE):  # a float64 copy of these, not of all
         length: Tensor = torch.linalg.vector_norm(some, dim=-1, keepdim=True, dtype=torch.float64)
         some.div_((length + EPSILON).to(some))
     return vectors
+
+
+def _before_unit(
+    vectors: Float[Tensor, "row dim"], gradient: Float[Tensor, "row dim"]
+) -> Float[Tensor, "row dim"]:
+    """The gradient of v, given that of u = v / (|v| + e): (g - u (u.g) (|v| + e) / |v|) / (|v| + e)."""
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    along = (vectors * gradient).sum(-1, keepdim=True) / (length * (length + EPSILON))
+    return torch.addcmul(gradient, vectors, torch.where(length > 0, along, 0), value=-1).div_(
+        length + EPSILON
+    )
 
 
 class ByLength:
@@ -55,8 +67,21 @@ class ByLength:
         return self.rows_of(torch.arange(start, stop, device=self.device))
 
     def unit_rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
-        rows = self.rows(start, stop)  # a copy, so that it may be changed
-        return unit(rows) if torch.is_grad_enabled() else make_unit(rows)
+        """The same at unit length; autograd does not see it, ``add_gradient`` is its backward."""
+        with torch.no_grad():
+            return make_unit(self.rows(start, stop))
+
+    def add_gradient(
+        self, total: Float[Tensor, "n item dim"], start: int, stop: int, gradient: Float[Tensor, "row dim"]
+    ) -> None:
+        """From the gradient of ``unit_rows`` to that of the set's vectors."""
+        for a, b in self.pieces(AT_ONCE, start, stop):
+            rows = slice(self.starts[a] - self.starts[start], self.starts[b] - self.starts[start])
+            members = self.order[a:b]
+            member, item = self.items.mask[members].nonzero(as_tuple=True)
+            where = members[member], item
+            vectors = self.items.vectors[where].to(gradient.dtype)
+            total[where] += _before_unit(vectors, gradient[rows]).to(total.dtype)
 
     def rows_of(self, members: Int[Tensor, " member"]) -> Float[Tensor, "row dim"]:
         """The items of any members, one after another, as they came."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of
-from wordsight.compare.by_length import EPSILON, ByLength, runs, stack_rows, stacked
+from wordsight.compare.by_length import EPSILON, ByLength, runs, stack_rows
 from wordsight.compare.gemm import product
 from wordsight.compare.pooling import ROUNDING, Pooling
 from wordsight.compare.similarity import Seeker
@@ -105,9 +105,8 @@ class CrossAttention(SeekingSimilarity):
     def find_with_gradient(
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
     ) -> Float[Tensor, "context row"]:
-        looked_at, looking = contexts.unit_rows(0, len(contexts)), queries.unit_rows(0, len(queries))
         found: Tensor = _Attended.apply(  # type: ignore[no-untyped-call]
-            looked_at, looking, self, contexts, queries, dtype
+            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
         )
         return found
 
@@ -136,25 +135,28 @@ def _normalized(
 
 
 class _Attended(torch.autograd.Function):
-    """(rows of contexts, rows of queries) -> how well each query is found in each context; keeps no more."""
+    """How well each query is found in each context; nothing is kept, the backward pass computes it again."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        looked_at: Float[Tensor, "context_row dim"],
-        looking: Float[Tensor, "query_row dim"],
+        context_vectors: Float[Tensor, "context context_item dim"],
+        query_vectors: Float[Tensor, "query query_item dim"],
         similarity: CrossAttention,
         contexts: ByLength,
         queries: ByLength,
         dtype: torch.dtype | None,
     ) -> Float[Tensor, "context query_row"]:
-        ctx.save_for_backward(looked_at, looking)
-        ctx.similarity, ctx.contexts, ctx.queries, ctx.dtype = similarity, contexts, queries, dtype
+        ctx.save_for_backward(context_vectors, query_vectors)
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
+        looking = queries.unit_rows(0, len(queries))
         found = looking.new_empty(len(contexts), len(looking))
-        for stack, members, rows, lengths in _blocks(ctx, looked_at, 1):
-            found[members, rows] = similarity.find(
-                Stack(stack.vectors.to(dtype), stack.mask), looking[rows].to(dtype), lengths
-            )
+        looking = looking.to(dtype)
+        most = similarity.cosines_at_once(looking.device)
+        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+            stack = similarity.stack(contexts, start, stop, dtype)
+            for rows, lengths in _query_blocks(queries, most // stack.vectors.shape[:2].numel()):
+                found[start:stop, rows] = similarity.find(stack, looking[rows], lengths)
         return found
 
     @staticmethod
@@ -162,68 +164,82 @@ class _Attended(torch.autograd.Function):
     def backward(
         ctx: Any, gradient: Float[Tensor, "context query_row"]
     ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        looked_at, looking = ctx.saved_tensors
-        pairs = _pairs_with_gradient(gradient, ctx.queries)
-        with torch.autocast(looking.device.type, enabled=False):
-            if len(pairs) * 4 <= len(ctx.contexts) * len(ctx.queries):
-                both = _gradient_of_pairs(ctx, looked_at, looking, gradient, pairs)
-            else:
-                both = _gradient_of_all(ctx, looked_at, looking, gradient)
-        return *both, None, None, None, None
+        _ = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        contexts, queries = ctx.sides
+        pairs = _pairs_with_gradient(gradient, queries)
+        with torch.autocast(gradient.device.type, enabled=False):
+            few = len(pairs) * 4 <= len(contexts) * len(queries)
+            way = _gradient_of_pairs if few else _gradient_of_all
+            totals = way(ctx.similarity, contexts, queries, gradient, pairs)
+        return totals[0], totals[1], None, None, None, None
 
 
-def _blocks(ctx: Any, looked_at: Tensor, share: int) -> Iterator[tuple[Stack, slice, slice, Sequence[int]]]:
-    """Contexts with queries, in blocks of a stated share of the budget."""
-    contexts, queries = ctx.contexts, ctx.queries
-    most = ctx.similarity.cosines_at_once(looked_at.device) // share
-    for start, stop in contexts.pieces(ctx.similarity.context_rows(looked_at.device)):
-        rows = looked_at[contexts.starts[start] : contexts.starts[stop]]
-        stack = Stack(*stacked(rows, contexts.lengths[start:stop]))
-        for a, b in queries.pieces(max(1, most // stack.vectors.shape[:2].numel())):
-            yield stack, slice(start, stop), slice(queries.starts[a], queries.starts[b]), queries.lengths[a:b]
+def _query_blocks(queries: ByLength, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
+    for start, stop in queries.pieces(max(1, most)):
+        yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
 
 
-def _gradient_of_all(ctx: Any, looked_at: Tensor, looking: Tensor, gradient: Tensor) -> tuple[Tensor, Tensor]:
+def _gradient_of_all(
+    similarity: CrossAttention,
+    contexts: ByLength,
+    queries: ByLength,
+    gradient: Float[Tensor, "context row"],
+    pairs: Int[Tensor, "pair 2"],  # noqa: ARG001
+) -> tuple[Tensor, Tensor]:
     """Block by block: the cosines again, autograd through what is pointwise in them, two products back."""
-    for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
-    contexts = ctx.contexts
-    for stack, members, rows, lengths in _blocks(ctx, looked_at, 3):
-        vectors, mask = stack
-        cosines = cosines_of(vectors, looking[rows])
-        cosines, gram = cosines.requires_grad_(), _gram(vectors).requires_grad_()
-        with torch.enable_grad():
-            found = ctx.similarity.found(cosines, gram, mask, lengths)
-        for_cosines, for_gram = torch.autograd.grad(found, (cosines, gram), gradient[members, rows])
-        flat = for_cosines.flatten(0, 1)
-        for_queries[rows] += product(flat.T.contiguous(), vectors.flatten(0, 1).T.contiguous())
-        for_vectors = product(flat, looking[rows].T.contiguous()).view_as(vectors)
-        for_vectors += torch.bmm(for_gram + for_gram.transpose(1, 2), vectors)
-        where, _ = stack_rows(contexts.lengths[members], looking.device)
-        own = slice(contexts.starts[members.start], contexts.starts[members.stop])
-        for_contexts[own].index_add_(0, where.flatten(), for_vectors.flatten(0, 1))
-    return for_contexts, for_queries
+    totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
+    looking = queries.unit_rows(0, len(queries))
+    for_queries = torch.zeros_like(looking)
+    most = similarity.cosines_at_once(looking.device) // 3
+    for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+        vectors, mask = similarity.stack(contexts, start, stop)
+        gram, flat = _gram(vectors), vectors.flatten(0, 1)
+        for_gram, for_flat = torch.zeros_like(gram), torch.zeros_like(flat)
+        for rows, lengths in _query_blocks(queries, most // len(flat)):
+            cosines = cosines_of(vectors, looking[rows]).requires_grad_()
+            with torch.enable_grad():
+                found = similarity.found(cosines, gram.requires_grad_(), mask, lengths)
+            back, also = torch.autograd.grad(found, (cosines, gram), gradient[start:stop, rows])
+            back = back.flatten(0, 1)
+            for_gram += also
+            for_queries[rows] += product(back.T.contiguous(), flat.T.contiguous())
+            for_flat += product(back, looking[rows].T.contiguous())
+        for_flat += torch.bmm(for_gram + for_gram.transpose(1, 2), vectors).flatten(0, 1)
+        where, _ = stack_rows(contexts.lengths[start:stop], looking.device)
+        for_rows = looking.new_zeros(contexts.starts[stop] - contexts.starts[start], looking.shape[1])
+        contexts.add_gradient(totals[0], start, stop, for_rows.index_add_(0, where.flatten(), for_flat))
+    queries.add_gradient(totals[1], 0, len(queries), for_queries)
+    return totals
 
 
 def _gradient_of_pairs(
-    ctx: Any, looked_at: Tensor, looking: Tensor, gradient: Tensor, pairs: Int[Tensor, "pair 2"]
+    similarity: CrossAttention,
+    contexts: ByLength,
+    queries: ByLength,
+    gradient: Float[Tensor, "context row"],
+    pairs: Int[Tensor, "pair 2"],
 ) -> tuple[Tensor, Tensor]:
     """Only the pairs whose score counts, gathered."""
+    looked_at, looking = (side.unit_rows(0, len(side)) for side in (contexts, queries))
     for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
-    widest = ctx.contexts.lengths[-1] + ctx.queries.lengths[-1]
-    budget = ctx.similarity.memory_mb * 2**20 / 2 / looking.element_size()
-    for some in torch.split(pairs, max(1, int(budget / (3 * widest * looking.shape[1])))):
-        context_rows, context_mask = _rows_of(ctx.contexts, some[:, 0])
-        query_rows, query_mask = _rows_of(ctx.queries, some[:, 1])
+    widest = contexts.lengths[-1] + queries.lengths[-1]
+    at_once = max(1, similarity.rows_at_once(contexts) // (3 * widest))
+    for some in torch.split(pairs, at_once):
+        context_rows, context_mask = _rows_of(contexts, some[:, 0])
+        query_rows, query_mask = _rows_of(queries, some[:, 1])
         vectors = looked_at[context_rows].requires_grad_()
-        queries = looking[query_rows].requires_grad_()
+        words = looking[query_rows].requires_grad_()
         with torch.enable_grad():
-            cosines = torch.bmm(vectors, queries.transpose(1, 2))
-            _, found = ctx.similarity.attend(cosines, vectors, context_mask, query_mask)
+            cosines = torch.bmm(vectors, words.transpose(1, 2))
+            _, found = similarity.attend(cosines, vectors, context_mask, query_mask)
         arriving = gradient[some[:, :1], query_rows].masked_fill(~query_mask, 0)
-        for_vectors, for_words = torch.autograd.grad(found, (vectors, queries), arriving)
+        for_vectors, for_words = torch.autograd.grad(found, (vectors, words), arriving)
         for_contexts.index_add_(0, context_rows.flatten(), for_vectors.flatten(0, 1))
         for_queries.index_add_(0, query_rows.flatten(), for_words.flatten(0, 1))
-    return for_contexts, for_queries
+    totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
+    contexts.add_gradient(totals[0], 0, len(contexts), for_contexts)
+    queries.add_gradient(totals[1], 0, len(queries), for_queries)
+    return totals
 
 
 def _pairs_with_gradient(gradient: Float[Tensor, "context row"], queries: ByLength) -> Int[Tensor, "pair 2"]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of
-from wordsight.compare.by_length import ByLength, stacked
+from wordsight.compare.by_length import ByLength
 from wordsight.compare.pooling import ROUNDING, Pooling
 from wordsight.compare.similarity import Seeker
 
@@ -56,41 +56,40 @@ class MaxSim(SeekingSimilarity):
     def find_with_gradient(
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
     ) -> Float[Tensor, "context row"]:
-        looked_at, looking = contexts.unit_rows(0, len(contexts)), queries.unit_rows(0, len(queries))
-        sizes = self.context_rows(contexts.device), self.cosines_at_once(contexts.device)
         found: Tensor = _Best.apply(  # type: ignore[no-untyped-call]
-            looked_at, looking, contexts, dtype, *sizes
+            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
         )
         return found
 
 
 class _Best(torch.autograd.Function):
-    """(rows of contexts, rows of queries) -> how well each query is found in each context."""
+    """How well each query is found in each context; backward keeps the places of the best, no more."""
 
     @staticmethod
     def forward(
         ctx: Any,
-        looked_at: Float[Tensor, "context_row dim"],
-        looking: Float[Tensor, "query_row dim"],
+        context_vectors: Float[Tensor, "context context_item dim"],
+        query_vectors: Float[Tensor, "query query_item dim"],
+        similarity: MaxSim,
         contexts: ByLength,
+        queries: ByLength,
         dtype: torch.dtype | None,
-        rows_at_once: int,
-        most: int,
     ) -> Float[Tensor, "context query_row"]:
+        looking = queries.unit_rows(0, len(queries))
         found = looking.new_empty(len(contexts), len(looking))
+        looking = looking.to(dtype)
         places = torch.empty(found.shape, dtype=_place_dtype(contexts.lengths[-1]), device=looking.device)
-        columns = looking.to(dtype)
-        for start, stop in contexts.pieces(rows_at_once):
-            rows = looked_at[contexts.starts[start] : contexts.starts[stop]].to(dtype)
-            stack, _ = stacked(rows, contexts.lengths[start:stop])
+        most = similarity.cosines_at_once(looking.device)
+        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+            stack = similarity.stack(contexts, start, stop, dtype).vectors
             wide = max(1, most // stack.shape[:2].numel())
             for a in range(0, len(looking), wide):
-                cosines = cosines_of(stack, columns[a : a + wide])
+                cosines = cosines_of(stack, looking[a : a + wide])
                 best = cosines.amax(1)
                 found[start:stop, a : a + wide] = best
                 places[start:stop, a : a + wide] = _first_place(cosines, best, places.dtype)
-        ctx.save_for_backward(looked_at, looking, places)
-        ctx.contexts, ctx.most = contexts, most
+        ctx.save_for_backward(context_vectors, query_vectors, places)
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
         return found
 
     @staticmethod
@@ -98,24 +97,36 @@ class _Best(torch.autograd.Function):
     def backward(
         ctx: Any, gradient: Float[Tensor, "context query_row"]
     ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        looked_at, looking, places = ctx.saved_tensors
-        contexts: ByLength = ctx.contexts
-        for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
-        starts = torch.tensor(contexts.starts, device=places.device)
-        pieces = -(-int(gradient.count_nonzero()) // ctx.most) or 1
-        for members in torch.arange(len(contexts), device=places.device).chunk(pieces):
-            # Every nonzero gradient belongs to one query and the one item it picked; query after query.
-            query, member = gradient[members].T.nonzero(as_tuple=True)
-            context = members[member]
-            picked = torch.minimum(starts[context] + places[context, query], starts[context + 1] - 1)
-            weight = gradient[context, query]
+        *_, places = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        contexts, queries = ctx.sides
+        totals = [torch.zeros_like(side.items.vectors) for side in ctx.sides]
+        looking = queries.unit_rows(0, len(queries))
+        for_queries = torch.zeros_like(looking)
+        entries_per_row = int(gradient.count_nonzero()) / contexts.starts[-1]
+        rows_at_once = ctx.similarity.cosines_at_once(places.device) / max(1, entries_per_row)
+        most = min(int(rows_at_once), ctx.similarity.rows_at_once(contexts))
+        for start, stop in contexts.pieces(max(1, most)):
+            looked_at = contexts.unit_rows(start, stop)
+            query, picked, weight = _entries(contexts, start, stop, places, gradient)
             for_queries += _weighted_sums(len(looking), query, picked, weight, looked_at)
-            own = slice(contexts.starts[int(members[0])], contexts.starts[int(members[-1]) + 1])
             by_item = picked.argsort(stable=True)
-            for_contexts[own] = _weighted_sums(
-                own.stop - own.start, picked[by_item] - own.start, query[by_item], weight[by_item], looking
+            for_contexts = _weighted_sums(
+                len(looked_at), picked[by_item], query[by_item], weight[by_item], looking
             )
-        return for_contexts, for_queries, None, None, None, None
+            contexts.add_gradient(totals[0], start, stop, for_contexts)
+        queries.add_gradient(totals[1], 0, len(queries), for_queries)
+        return totals[0], totals[1], None, None, None, None
+
+
+def _entries(
+    contexts: ByLength, start: int, stop: int, places: Tensor, gradient: Tensor
+) -> tuple[Int[Tensor, " entry"], Int[Tensor, " entry"], Float[Tensor, " entry"]]:
+    """Every gradient that is not zero: its query (ascending), the context's row that it picked, its value."""
+    starts = torch.tensor(contexts.starts, device=places.device)
+    query, context = gradient[start:stop].T.nonzero(as_tuple=True)
+    context += start
+    picked = torch.minimum(starts[context] + places[context, query], starts[context + 1] - 1)
+    return query, picked - starts[start], gradient[context, query]
 
 
 def _place_dtype(longest: int) -> torch.dtype:
