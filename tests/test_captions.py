@@ -51,13 +51,6 @@ def test_real_flickr8k(data: Path, split: str, images: int) -> None:
         assert pairs.texts[0] == "A black dog is running after a white dog in the snow ."
 
 
-@pytest.mark.data
-def test_real_flickr30k_text_without_pictures(data: Path) -> None:
-    path = data / "flickr30k_text" / "dataset_flickr30k_captions_only.json.gz"
-    pairs = read_karpathy(path, "val", missing="keep")
-    assert (len(pairs.images), len(pairs)) == (1014, 5070)
-
-
 def test_restval_joins_train_unless_told_otherwise(tmp_path: Path) -> None:
     path = karpathy(tmp_path, ("a.jpg", "train", ["x"]), ("b.jpg", "restval", ["y"]), ("c.jpg", "val", ["z"]))
     touch(tmp_path / "images", "a.jpg", "b.jpg", "c.jpg")

@@ -80,9 +80,9 @@ def test_a_sound_folder_has_no_findings(tmp_path: Path) -> None:
     assert report.findings == []
     assert report.to_text().splitlines()[2:] == [
         "split  images  captions  per image  words each        features",
-        "train  6       30        5          5 to 5, mean 5.0  6 x 3 x 4 float32, 2.88e-07 GB",
-        "dev    2       10        5          5 to 5, mean 5.0  2 x 3 x 4 float32, 9.6e-08 GB",
-        "test   3       15        5          5 to 5, mean 5.0  3 x 3 x 4 float32, 1.44e-07 GB",
+        "train  6       30        5          5 to 5, mean 5.0  6 x 3 x 4 float32, 0.0 MB",
+        "dev    2       10        5          5 to 5, mean 5.0  2 x 3 x 4 float32, 0.0 MB",
+        "test   3       15        5          5 to 5, mean 5.0  3 x 3 x 4 float32, 0.0 MB",
         "",
         "errors: 0, warnings: 0, notes: 0",
     ]
@@ -303,6 +303,24 @@ def test_what_is_no_data(tmp_path: Path, name: str, content: str, message: str) 
         check(tmp_path)
     with pytest.raises(FileNotFoundError, match="does not exist"):
         check(tmp_path / "nowhere")
+
+
+def test_features_without_captions_say_what_is_missing(tmp_path: Path) -> None:
+    (precomp(tmp_path / "f30k_precomp", train=features(2)) / "train_caps.txt").unlink()
+    with pytest.raises(
+        ValueError, match=r"features but no captions; put train_caps\.txt beside train_ims\.npy"
+    ):
+        check(tmp_path)
+
+
+def test_an_empty_file_does_not_hide_the_other_splits(tmp_path: Path) -> None:
+    folder = precomp(tmp_path, train=features(2), dev=features(2, 1), test=features(2) * 0)
+    (folder / "train_ids.txt").write_text("")
+    (folder / "dev_caps.txt").write_text("")
+    report = check(folder)
+    assert found(report, "train_ids.txt is empty").todo == "fetch it again"
+    assert found(report, "dev_caps.txt is empty").severity == "error"
+    assert found(report, "nothing but zeros: 2").where == "test_ims.npy rows 0, 1"
 
 
 def test_detector_tsv_is_told_from_a_table(tmp_path: Path) -> None:

@@ -19,8 +19,6 @@ from wordsight.read.precomp import PrecompImages, Precomputed, read_precomp
 from wordsight.read.precomp_writer import PrecompWriter, write_precomp
 from wordsight.sets import Regions
 
-RANDOM = np.random.default_rng(0)
-
 
 def features(images: int, regions: int = 3, size: int = 4) -> np.ndarray:
     return np.random.default_rng(images).normal(size=(images, regions, size)).astype(np.float32)
@@ -253,7 +251,7 @@ def test_an_array_cut_short_says_how_much(tmp_path: Path) -> None:
         read_precomp(tmp_path, "test")
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, 127), st.integers(0, 255))
 def test_a_damaged_header_is_always_a_value_error(tmp_path: Path, place: int, value: int) -> None:
     path = published(tmp_path, "test", features(4)) / "test_ims.npy"
@@ -468,7 +466,7 @@ def room_for(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("full_after", [0, 1, 7, 20])
+@pytest.mark.parametrize("full_after", [0, 1, 7, 19])
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, full_after: int) -> None:
     images = features(20, 30, 100)
 
@@ -476,7 +474,6 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, full_after: int) -> N
         yield from images[:full_after]
         with room_for(1000):
             yield from images[full_after:]
-            yield from [] if full_after < 20 else [images[0]]
 
     with pytest.raises(OSError, match=r"while writing train_ims\.npy; make room on the disk") as caught:
         write_precomp(tmp_path, "train", filling_the_disk(), [["a"]] * 20, [f"{n}" for n in range(20)])

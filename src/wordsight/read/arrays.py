@@ -40,8 +40,8 @@ def open_floats(path: Path, *layouts: str) -> np.ndarray:
         )
     if array.ndim not in [len(layout.split()) for layout in layouts]:
         raise ValueError(
-            f"{path.name} has shape {array.shape}; "
-            f"expected {' or '.join(f'[{layout}]' for layout in layouts)}"
+            f"{path.name} has shape {array.shape}; expected "
+            f"{' or '.join(f'[{layout}]' for layout in layouts)}"
         )
     return array
 
@@ -73,8 +73,7 @@ def _check_size(path: Path, promised: int, shape: tuple[int, ...], dtype: np.dty
     if size < promised:
         raise ValueError(
             f"{path.name} is cut short: its header promises {dtype} {shape}, {promised:,} bytes with the "
-            "header, "
-            f"but the file has {size:,} bytes; fetch it again"
+            f"header, but the file has {size:,} bytes; fetch it again"
         )
 
 
@@ -102,8 +101,8 @@ class ArrayFile:
             found = open_array(path)
             if (found.shape, found.dtype) != (shape, self.dtype):
                 raise ValueError(
-                    f"{path} was begun as {found.dtype} {found.shape}, now it is to be {self.dtype} {shape}; "
-                    "delete it to begin again"
+                    f"{path} was begun as {found.dtype} {found.shape}, now it is to be {self.dtype} "
+                    f"{shape}; delete it to begin again"
                 )
             self._file = path.open("r+b")
             _header(self._file, path)

@@ -53,8 +53,7 @@ class Line:
         if len(self.columns) != len(COLUMNS):
             raise ValueError(
                 f"{self.where} has {len(self.columns)} columns, expected {len(COLUMNS)} "
-                f"({', '.join(COLUMNS)}); "
-                "if this is the last line, the file is cut short: fetch it again"
+                f"({', '.join(COLUMNS)}); if this is the last line, the file is cut short: fetch it again"
             )
         width, height, count = (self._number(column) for column in (1, 2, 3))
         boxes, features = self._array(4, int(count)), self._array(5, int(count))
@@ -242,8 +241,8 @@ class _Conversion:
             raise ValueError(
                 f"{line.where}: image {line.image_id} has {found.features.shape[0]} boxes of "
                 f"{found.features.shape[1]} numbers, but the first had {state.regions} of "
-                f"{state.feature_dim}; "
-                "the format needs the same for all: extract with a fixed number of boxes (36 as published)"
+                f"{state.feature_dim}; the format needs the same for all: extract with a fixed number of "
+                "boxes (36 as published)"
             )
         for row in self.rows[line.image_id]:
             self.writer.write(row, (found.features, found.boxes, found.size))

@@ -87,8 +87,7 @@ def _reach(boxes: np.ndarray, path: Path) -> float:
         row, region = np.argwhere(backwards)[0]
         raise ValueError(
             f"{path.name} row {row} region {region} is {boxes[row, region].tolist()}: it ends before it "
-            "begins; "
-            "expected left, top, right, bottom, not width and height"
+            "begins; expected left, top, right, bottom, not width and height"
         )
     return reach
 
@@ -99,8 +98,7 @@ def _sizes(folder: Path, split: str, boxes: np.ndarray, path: Path) -> np.ndarra
     if size_path is None:
         raise ValueError(
             f"{path.name} is in pixels (up to {boxes.max():.0f}), but there is no {split}_img_sizes.npy "
-            "with the "
-            f"width and height of every picture to divide by; add it, {LEAVE_OUT}"
+            f"with the width and height of every picture to divide by; add it, {LEAVE_OUT}"
         )
     sizes = np.array(open_array(size_path), dtype=np.float32)
     if sizes.shape != (len(boxes), 2) or not (sizes > 0).all():

@@ -50,7 +50,7 @@ def placed(path: str | Path, split: str | None) -> Path:
 
 
 def picture_folder(beside: Path, pictures: str | Path | None, split: str | None = None) -> Path:
-    """Where relative picture paths start from; by default ``images`` beside the file, or its folder."""
+    """Where relative picture paths start; by default ``images`` beside the file, or its folder."""
     if pictures is None:
         return beside.parent / "images" if (beside.parent / "images").is_dir() else beside.parent
     folder = placed(pictures, split)

@@ -56,8 +56,7 @@ def _recognized(path: Path) -> tuple[str, Look]:
         return "table of pictures and captions", _look_table
     raise ValueError(
         f"{path} is of no known kind; expected a precomputed folder, a folder of pictures with .txt beside "
-        "them, "
-        f"a caption file (.json, {', '.join(TABLES)})"
+        f"them, a caption file (.json, {', '.join(TABLES)})"
     )
 
 
@@ -70,6 +69,11 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
         return "precomputed folder", look_precomp
     if any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.rglob("*")):
         return "folder of pictures with captions beside them", _look_folder
+    if any(path.rglob("*_ims.npy")):
+        raise ValueError(
+            f"{path} holds features but no captions; put train{CAPTIONS} beside train_ims.npy, "
+            "one caption per line, five lines per row"
+        )
     files = sorted(file.name for file in path.iterdir() if file.suffix in (".json", ".gz", *TABLES))
     raise ValueError(
         f"{path} holds neither *{CAPTIONS} (a precomputed folder) nor pictures; "

@@ -40,7 +40,10 @@ def look_precomp(path: Path, pictures: Path | None, report: Report) -> list[Text
 
 def _row_names(files: PrecompSplit, rows: int) -> list[str] | None:
     """The id of every row; None where ids are absent or do not fit, which the fold has reported."""
-    names, _ = files.names()
+    try:
+        names, _ = files.names()
+    except ValueError:
+        return None
     if names is None or rows % len(names):
         return None
     return [name for name in names for _ in range(rows // len(names))]
@@ -59,8 +62,8 @@ def _warn_bare(folder: Path, splits: list[str], report: Report) -> None:
         "warning",
         f"captions without features: {', '.join(splits)}",
         f"expected {PrecompSplit(folder, splits[0]).features}",
-        "fetch or make the features; or use the captions with raw pictures: pictures under [data], "
-        "and --pictures to check them",
+        "fetch or make the features; or use the captions with raw pictures: pictures under [data], and "
+        "--pictures to check them",
     )
 
 
@@ -113,7 +116,8 @@ def _per_row(files: PrecompSplit, lines: list[str], features: np.ndarray, report
 
 def _shape(features: np.ndarray) -> str:
     sizes = " x ".join(f"{size:,}" for size in features.shape)
-    return f"{sizes} {features.dtype}, {features.nbytes / 1e9:.3g} GB"
+    unit, bytes_each = ("GB", 1e9) if features.nbytes >= 1e9 else ("MB", 1e6)
+    return f"{sizes} {features.dtype}, {features.nbytes / bytes_each:,.1f} {unit}"
 
 
 def _boxes(files: PrecompSplit, features: np.ndarray, report: Report) -> str | None:

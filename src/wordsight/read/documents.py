@@ -106,8 +106,8 @@ def _json_lines(path: Path) -> Iterator[Row]:
                 value = json.loads(text)
             except json.JSONDecodeError as error:
                 raise ValueError(
-                    f"{path} line {line} column {error.colno}: not valid JSON ({error.msg}); "
-                    "expected one object per line"
+                    f"{path} line {line} column {error.colno}: not valid JSON ({error.msg}); expected one "
+                    "object per line"
                 ) from error
             yield Row(line, _object(value, f"{path} line {line}"))
 
@@ -148,8 +148,8 @@ def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
             if len(values) != len(names):
                 raise ValueError(
                     f"{path} line {reader.line_num}: {len(values)} columns, but the header names "
-                    f"{len(names)} "
-                    f"({', '.join(names)}); put double quotes around a value that contains {delimiter!r}"
+                    f"{len(names)} ({', '.join(names)}); put double quotes around a value that contains "
+                    f"{delimiter!r}"
                 )
             yield Row(reader.line_num, dict(zip(names, (value.strip() for value in values), strict=True)))
     except csv.Error as error:

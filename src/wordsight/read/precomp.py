@@ -56,7 +56,9 @@ class PrecompImages:
     def read(self, rows: Sequence[int]) -> Regions:
         """Features (float32), boxes and mask of these images. Features that are not finite are an error."""
         wanted = self.rows[np.asarray(rows, dtype=np.int64)]
-        features = np.array(self._file[wanted], dtype=np.float32).reshape(-1, self.regions, self.feature_dim)
+        features = np.asarray(self._file[wanted], dtype=np.float32).reshape(
+            -1, self.regions, self.feature_dim
+        )
         finite = np.isfinite(features).all((1, 2))
         if not finite.all():
             raise ValueError(
@@ -129,8 +131,7 @@ def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
     if not files.features.is_file():
         raise FileNotFoundError(
             f"{files.features} does not exist; fetch the features or make them, or set pictures to the "
-            "folder of "
-            "raw pictures to use these captions with them"
+            "folder of raw pictures to use these captions with them"
         )
     features = open_features(files.features)
     names, name_path = files.names()
@@ -145,8 +146,8 @@ def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
         return fold_evenly(rows, len(names), per_row).named(names)
     raise ValueError(
         f"{name_path.name} has {len(names)} lines but {files.features.name} has {rows} rows; expected one "
-        "per row; "
-        f"fetch both from one place, or take {name_path.name} away to tell images apart by their features"
+        f"per row; fetch both from one place, or take {name_path.name} away to tell images apart by their "
+        "features"
     )
 
 
@@ -156,8 +157,7 @@ def fold_pictures(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
     if not path.is_file():
         raise FileNotFoundError(
             f"{files.folder} has neither {files.ids.name} nor {files.file_names.name}, so nothing says "
-            "which picture "
-            "a caption tells of; add one"
+            "which picture a caption tells of; add one"
         )
     names = read_lines(path)
     return fold_by_name(
@@ -210,9 +210,8 @@ class Precomputed:
     def __call__(self, pictures: Sequence[Picture]) -> Regions | Pixels:
         raise ValueError(
             f"this model reads precomputed features of {self.feature_dim} numbers per region and cannot "
-            "look at "
-            f"pictures ({len(pictures)} given). Give it Regions of read_precomp; or, for a model that reads "
-            "pictures, "
+            f"look at pictures ({len(pictures)} given). Give it Regions of read_precomp; or, for a model "
+            "that reads pictures, "
             'train with [reader] name = "backbone" (features of a pretrained network) or "pixels"'
         )
 

@@ -61,14 +61,12 @@ def find_precomp_folder(path: Path) -> Path:
     if not found:
         raise FileNotFoundError(
             f"{path} holds no precomputed folder: no *{CAPTIONS} in it, in precomp/, *_precomp/ or "
-            "*/precomp/; "
-            "set path to the folder with train_ims.npy and train_caps.txt in it"
+            "*/precomp/; set path to the folder with train_ims.npy and train_caps.txt in it"
         )
     if found[0] != path and len(found) > 1:
         raise ValueError(
             f"{path} holds several precomputed folders, "
-            f"{', '.join(str(f.relative_to(path)) for f in found)}; "
-            "set path to one of them"
+            f"{', '.join(str(f.relative_to(path)) for f in found)}; set path to one of them"
         )
     return found[0]
 

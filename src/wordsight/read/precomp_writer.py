@@ -69,8 +69,7 @@ class PrecompWriter:
             if not np.isfinite(stored).all():
                 raise ValueError(
                     f"{self.files.split}_{name}.npy row {row} would hold NaN, infinity or a number too "
-                    "large for "
-                    f"{stored.dtype}; expected finite numbers"
+                    f"large for {stored.dtype}; expected finite numbers"
                 )
             array.write(row, stored)
 
