@@ -6,7 +6,7 @@ from wordsight.read.captioned import Captioned, picture_folder
 from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, karpathy_items
 from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
-from wordsight.read.precomp import read_precomp
+from wordsight.read.precomp_folder import find_precomp_folder, find_split
 from wordsight.read.table import Columns, table_items
 
 TABLES = (".csv", ".tsv", ".jsonl")
@@ -25,7 +25,8 @@ def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path
 def training_texts(source: Path) -> list[str]:
     """The lines of a text file; of a data set, the texts of its train split (of all, if it has no splits)."""
     if source.is_dir():
-        return list(read_precomp(source, "train", pictures=None).texts)
+        captions = find_split(find_precomp_folder(source), "train").captions
+        return [line for line in read_lines(captions) if line]
     if source.suffix.lower() == ".txt":
         return [line for line in read_lines(source) if line]
     items = _items(source, None)
