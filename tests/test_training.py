@@ -160,18 +160,18 @@ def test_an_unknown_setting_of_a_group_lists_the_known() -> None:
 
 def test_step_schedule() -> None:
     settings = Training(schedule="step", milestones=[2, 3], factor=0.1)
-    shares = [learning_rate_share(step, 4, settings) for step in (0, 7, 8, 11, 12, 99)]
+    shares = [learning_rate_share(step, step // 4, 4, settings) for step in (0, 7, 8, 11, 12, 99)]
     assert shares == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
 
 
 def test_cosine_schedule_with_warm_up() -> None:
     settings = Training(schedule="cosine", epochs=3, factor=0.2, warmup_steps=4)
-    shares = [learning_rate_share(step, 8, settings) for step in (0, 1, 3, 4, 14, 24)]
-    assert shares == pytest.approx([0.25, 0.5, 1, 1, 0.6, 0.2])
+    shares = [learning_rate_share(step, step // 8, 8, settings) for step in (0, 1, 3, 4, 14, 24, 30)]
+    assert shares == pytest.approx([0.25, 0.5, 1, 1, 0.6, 0.2, 0.2])
 
 
 def test_constant_schedule() -> None:
-    assert [learning_rate_share(step, 4, Training(schedule="constant")) for step in (0, 99)] == [1, 1]
+    assert [learning_rate_share(step, 0, 4, Training(schedule="constant")) for step in (0, 99)] == [1, 1]
 
 
 def test_the_schedule_reaches_the_log(tmp_path: Path) -> None:

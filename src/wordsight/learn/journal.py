@@ -7,7 +7,6 @@ import sys
 import time
 import warnings
 from collections.abc import Mapping
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +92,10 @@ class Speed:
     def __init__(self) -> None:
         self.rate, self.last = 0.0, time.monotonic()
 
+    def restart(self) -> None:
+        """What happened since the last pairs (a validation, say) is not theirs."""
+        self.last = time.monotonic()
+
     def add(self, pairs: int) -> None:
         now = time.monotonic()
         took = max(now - self.last, 1e-9)
@@ -114,8 +117,9 @@ def numbers(facts: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _tensorboard(folder: Path, step: int) -> Any:
-    if find_spec("tensorboard") is None:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        print("tensorboard is not installed: the run is logged to log.jsonl only", file=sys.stderr)
         return None
-    from torch.utils.tensorboard import SummaryWriter
-
     return SummaryWriter(str(folder), purge_step=step or None)

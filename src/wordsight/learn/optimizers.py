@@ -71,17 +71,15 @@ def _factor_and_decay(prefix: str, settings: Training) -> tuple[float, float]:
     return float(group.get("factor", 1.0)), float(group.get("weight_decay", settings.weight_decay))
 
 
-def learning_rate_share(step: int, steps_per_epoch: int, settings: Training) -> float:
-    """What part of the learning rate step ``step`` (from 0) uses."""
+def learning_rate_share(step: int, epoch: int, steps_per_epoch: int, settings: Training) -> float:
+    """What part of the learning rate step ``step`` of the run, in ``epoch``, uses; both count from 0."""
     warm = settings.warmup_steps
     share = min(1.0, (step + 1) / warm) if warm else 1.0
     if settings.schedule == "step":
-        return share * settings.factor ** sum(
-            step // steps_per_epoch >= epoch for epoch in settings.milestones
-        )
+        return share * settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
     if settings.schedule == "cosine":
         total = settings.epochs * steps_per_epoch
-        done = max(0, step - warm) / max(1, total - warm)
+        done = min(1.0, max(0, step - warm) / max(1, total - warm))
         return share * (settings.factor + (1 - settings.factor) * (1 + math.cos(math.pi * done)) / 2)
     return share
 

@@ -105,7 +105,6 @@ def save(folder: Path, trained: Trained, progress: Progress) -> None:
 def load(folder: Path, trained: Trained) -> Progress | None:
     """Put a run back to its newest checkpoint; None if it has none."""
     last = folder / LAST
-    checkpoint.recover(last)
     if not last.is_dir():
         return None
     state = checkpoint.read_json(last / PROGRESS)
@@ -148,7 +147,16 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     elif any((folder / name).exists() for name in (LAST, BEST)):
         raise FileExistsError(f"{folder} already holds a run; resume it, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
+    _clear_unfinished(folder)
     checkpoint.write_json(there, run)
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """What a process that died here had begun to write."""
+    for name in (LAST, BEST):
+        checkpoint.recover(folder / name)
+    for unfinished in folder.glob(f".{RUN}.*"):
+        unfinished.unlink()
 
 
 def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

@@ -131,6 +131,7 @@ class _Run:
         """All the batches of the epoch that are still to be seen."""
         at = self.progress
         self.loss.begin(at.epoch)
+        self.speed.restart()
         rows = self.batches.rows(at.epoch)
         self.journal.begin_epoch(at.epoch, self.settings.epochs, len(rows), at.batch)
         coming = self._read(rows, range(at.batch, len(rows)))
@@ -171,7 +172,7 @@ class _Run:
         norm = self._clip()
         mean, spread, length = torch.stack([_mean(losses), _mean(spreads), norm]).tolist()
         self._refuse_non_finite(mean, length, pairs, rows[group[-1]])
-        share = learning_rate_share(at.step, self.steps_per_epoch, self.settings)
+        share = learning_rate_share(at.step, at.epoch, self.steps_per_epoch, self.settings)
         set_learning_rate(optimizer, self.settings.learning_rate * share)
         optimizer.step()
         at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + mean * len(group)
