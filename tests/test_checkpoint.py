@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import nn
 
-from wordsight import checkpoint
+from wordsight import checkpoint, whole
 
 
 def write(folder: Path, text: str) -> None:
-    with checkpoint.whole_folder(folder) as fresh:
+    with whole.whole_folder(folder) as fresh:
         (fresh / "a.txt").write_text(text)
 
 
@@ -29,9 +29,8 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "model", "old")
-    with pytest.raises(RuntimeError), checkpoint.whole_folder(tmp_path / "model") as fresh:
-        (fresh / "a.txt").write_text("half")
-        raise RuntimeError
+    with pytest.raises(FileNotFoundError), whole.whole_folder(tmp_path / "model") as fresh:
+        (fresh / "a.txt").write_text("half") and (fresh / "none" / "a.txt").write_text("")
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
     assert os.listdir(tmp_path) == ["model"]
 
@@ -39,7 +38,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None
 def test_death_between_two_renames_is_undone(tmp_path: Path) -> None:
     write(tmp_path / "model", "old")
     (tmp_path / "model").rename(tmp_path / ".model.previous")
-    checkpoint.recover(tmp_path / "model")
+    whole.recover(tmp_path / "model")
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
 
 
@@ -47,9 +46,9 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from wordsight import checkpoint
+        from wordsight import checkpoint, whole
         for n in range(100000):
-            with checkpoint.whole_folder(Path(sys.argv[1])) as fresh:
+            with whole.whole_folder(Path(sys.argv[1])) as fresh:
                 for name in "ab":
                     (fresh / name).write_text(str(n))
             print(n, flush=True)
@@ -62,7 +61,7 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        checkpoint.recover(folder)
+        whole.recover(folder)
         assert (folder / "a").read_text() == (folder / "b").read_text()
         assert os.listdir(tmp_path) == ["model"]
 
@@ -108,14 +107,16 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         import resource, signal, sys
         from pathlib import Path
         import torch
-        from wordsight import checkpoint
+        from wordsight import checkpoint, whole
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # every larger file fails as on a full disk
-        with checkpoint.whole_folder(Path(sys.argv[1])) as fresh:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail as on a full disk
+        with whole.whole_folder(Path(sys.argv[1])) as fresh:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
     """)
     write(tmp_path / "model", "old")
-    failed = subprocess.run([sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True)
+    failed = subprocess.run(
+        [sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True
+    )
     assert failed.returncode != 0
     assert "File too large" in failed.stderr
     assert os.listdir(tmp_path) == ["model"]

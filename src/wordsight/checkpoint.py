@@ -1,11 +1,7 @@
-"""A folder of JSON and safetensors on disk: written whole or not at all, read strictly."""
+"""A model on disk, JSON and safetensors: read strictly, with a reason for everything that is refused."""
 
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,67 +9,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from wordsight.whole import whole_file
+
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
 
 
-@contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
-    """Yield a temporary folder that takes the place of ``folder`` when the block ends without an error.
-
-    At every moment one whole folder exists: the old one is moved aside before the new one takes its name,
-    and ``recover`` puts it back if the process died in between.
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    recover(folder)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield fresh
-        _to_disk(fresh)
-        fresh.chmod(0o755)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
-    old = _aside(folder)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def recover(folder: Path) -> None:
-    """Undo a replacement that a dying process left half done, and clear its unfinished copies."""
-    old = _aside(folder)
-    if old.exists() and not folder.exists():
-        old.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-    for unfinished in folder.parent.glob(f".{folder.name}.????????"):
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _aside(folder: Path) -> Path:
-    return folder.parent / f".{folder.name}.previous"
-
-
-def _to_disk(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def write_json(path: Path, value: Any) -> None:
-    """Write a file whole: to a temporary name, then under its own."""
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        fresh.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        fresh.replace(path)
-    finally:
-        fresh.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_json(path: Path) -> Any:

@@ -18,6 +18,7 @@ from wordsight.learn.training import History, fit
 from wordsight.matcher import PARTS, Matcher
 from wordsight.measure import Pointing, Recalls, evaluate, pointing_accuracy
 from wordsight.pairs import PairSet, PictureFiles
+from wordsight.whole import whole_file
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -85,10 +86,8 @@ class Config:
         return cls(_expanded(tables, str(path)), str(path))
 
     def save(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_text(self.to_toml(), encoding="utf-8")
-        fresh.replace(path)
+        with whole_file(path) as file:
+            file.write(self.to_toml().encode())
 
     def to_toml(self) -> str:
         import tomli_w

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wordsight import checkpoint, components
+from wordsight import checkpoint, components, whole
 from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
@@ -104,7 +104,7 @@ class Matcher(nn.Module):
 
         ``card`` holds facts for its README.md: data, protocol, numbers, licence.
         """
-        with checkpoint.whole_folder(Path(folder)) as fresh:
+        with whole.whole_folder(Path(folder)) as fresh:
             parts = {kind: _describe(getattr(self, kind), fresh) for kind in PARTS}
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, self.state_dict())
             config = {

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import wordsight
-from wordsight import checkpoint, components
+from wordsight import checkpoint, components, whole
 from wordsight.learn.batches import Batches
 from wordsight.learn.optimizers import WeightAverage
 from wordsight.learn.settings import Training
@@ -90,7 +90,7 @@ def save(folder: Path, trained: Trained, progress: Progress) -> None:
     """Replace ``last/``; the checkpoint before it stays until the new one is whole, and on any error."""
     last = folder / LAST
     try:
-        with checkpoint.whole_folder(last) as fresh:
+        with whole.whole_folder(last) as fresh:
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, trained.matcher.state_dict())
             checkpoint.save_weights(fresh / RESUME, trained.tensors())
             checkpoint.write_json(fresh / PROGRESS, asdict(progress))
@@ -154,7 +154,7 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
 def _clear_unfinished(folder: Path) -> None:
     """What a process that died here had begun to write."""
     for name in (LAST, BEST):
-        checkpoint.recover(folder / name)
+        whole.recover(folder / name)
     for unfinished in folder.glob(f".{RUN}.*"):
         unfinished.unlink()
 

@@ -1,17 +1,13 @@
 """A matcher and its pairs -> the matrix of all scores as a file, whole or not at all."""
 
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import Progress, batches, encode_rows, encode_texts, inference, silent
 from wordsight.pairs import PairSet
+from wordsight.whole import whole_file
 
 
 def write_scores(
@@ -32,18 +28,3 @@ def write_scores(
             scores = matcher.similarity(encode_rows(matcher, pairs, rows), texts)
             file.write(scores.float().cpu().numpy().astype("<f4").tobytes())
             report("scores", rows.stop, len(pairs.images))
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when the block ends well, and leaves nothing behind otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

@@ -9,7 +9,6 @@ import base64
 import binascii
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from jaxtyping import Float
 from wordsight.read.documents import read_lines
 from wordsight.read.precomp_folder import PrecompSplit
 from wordsight.read.precomp_writer import FeatureType, PrecompWriter
+from wordsight.whole import whole_file
 
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 SAVE_EVERY = 512  # images between two notes of how far we are
@@ -123,9 +123,8 @@ class Converted:
 
     def save(self, path: Path) -> None:
         packed = base64.b64encode(np.packbits(self.done).tobytes()).decode()
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(asdict(self) | {"done": packed, "ids": len(self.done)}))
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            file.write(json.dumps(asdict(self) | {"done": packed, "ids": len(self.done)}).encode())
 
     @classmethod
     def load(cls, path: Path) -> "Converted":

@@ -1,8 +1,6 @@
 """Texts in, a Vocabulary of their frequent words out; SCAN's JSON in and out."""
 
 import json
-import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.read.splitting import split_words
+from wordsight.whole import whole_file
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")  # ids 0 to 3 in every vocabulary of the SCAN family
 PAD, START, END, UNKNOWN = range(4)
@@ -65,7 +64,8 @@ class Vocabulary:
             "idx2word": {str(place): word for place, word in enumerate(self.entries)},
             "idx": len(self.entries),
         }
-        _write_whole(Path(path), json.dumps(content, ensure_ascii=False))
+        with whole_file(Path(path)) as file:
+            file.write(json.dumps(content, ensure_ascii=False).encode())
 
     def __len__(self) -> int:
         """The number of ids, specials included."""
@@ -157,15 +157,3 @@ def _agreeing(entries: Sequence[Any], places: dict[str, Any]) -> Iterable[str]:
         if not isinstance(word, str) or places.get(word) != place:
             raise ValueError(f'id {place} is "{word}" in idx2word, but word2idx says {places.get(word)}')
         yield word
-
-
-def _write_whole(path: Path, content: str) -> None:
-    handle, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(content)
-        Path(fresh).chmod(0o644)
-        os.replace(fresh, path)
-    except BaseException:
-        Path(fresh).unlink(missing_ok=True)
-        raise

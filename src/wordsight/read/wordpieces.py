@@ -1,8 +1,5 @@
 """Texts in, Tokens out, one per wordpiece: the tokenizer of a published BERT, from the hub or a folder."""
 
-import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
@@ -13,6 +10,7 @@ from wordsight.read.pretrained import import_transformers
 from wordsight.read.vocabulary import several
 from wordsight.read.words import check_length
 from wordsight.sets import Tokens
+from wordsight.whole import whole_folder
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # any one of them makes a tokenizer
 FOLDER = "tokenizer"
@@ -74,15 +72,8 @@ class WordPieces:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
-        home = folder / FOLDER
-        fresh = Path(tempfile.mkdtemp(dir=folder, prefix=f".{FOLDER}."))
-        try:
+        with whole_folder(folder / FOLDER) as fresh:
             self._tokenizer.save_pretrained(fresh)
-            home.mkdir(exist_ok=True)
-            for file in fresh.iterdir():
-                os.replace(file, home / file.name)
-        finally:
-            shutil.rmtree(fresh)
         return {"model": FOLDER, "longest": self.longest, "truncate": self.truncate}
 
     def _encode(self, text: str) -> Any:

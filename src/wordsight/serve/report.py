@@ -8,10 +8,10 @@ from typing import Any
 
 from wordsight.measure.pointing import Pointing
 from wordsight.measure.recalls import Direction, K, Recalls, interval_method
-from wordsight.measure.saving import whole_file
 from wordsight.serve.curve import curve
 from wordsight.serve.examples import Example
 from wordsight.serve.gallery import gallery
+from wordsight.whole import whole_file
 
 PAGE = """<!doctype html>
 <html lang="en">
