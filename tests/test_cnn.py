@@ -1,15 +1,20 @@
 """The small convolutional network: cells with true boxes, one picture at a time, and able to learn."""
 
+import itertools
+
 import pytest
 import torch
 
+from wordsight.encode import surroundings
 from wordsight.encode.cnn import GridCNN, cell_boxes
 from wordsight.sets import Pixels
 
 KINDS = [
     {},
-    {"coordinates": False, "depth": 0},
+    {"coordinates": False, "depth": 1},
     {"cell": 4, "depth": 2},
+    {"context": "surroundings"},
+    {"context": "surroundings", "cell": 2},  # more cells than are multiplied out
     {"context": "self-attention"},
     {"context": "transformer", "cell": 16},
 ]
@@ -60,6 +65,45 @@ def test_a_cell_sees_what_lies_in_its_box() -> None:
         weight /= weight.sum()
         assert float(weight.sum(0) @ pixels) == pytest.approx((left + right) / 2, abs=1)
         assert float(weight.sum(1) @ pixels) == pytest.approx((top + bottom) / 2, abs=1)
+
+
+@pytest.mark.parametrize("small", [0, 10_000])
+@pytest.mark.parametrize("reach", [1, 7])
+def test_surroundings_are_weighted_by_their_offset(
+    small: int, reach: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Against a loop over pairs of cells, on the way through matrices and through a convolution."""
+    monkeypatch.setattr(surroundings, "SMALL", small)
+    layer, grid = surroundings.Surroundings(6, reach).double(), torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    said = layer.say(layer.norm(grid)).relu()
+    heard = torch.zeros_like(said)
+    for row, column, down, across in itertools.product(range(3), range(5), range(3), range(5)):
+        far_down, far_across = down - row, across - column
+        if max(abs(far_down), abs(far_across)) <= reach:
+            weight = layer.kernel[:, far_down + reach, far_across + reach]
+            heard[:, row, column] += weight * said[:, down, across]
+    torch.testing.assert_close(layer(grid), grid + layer.hear(heard.relu()))
+
+
+def test_surroundings_learn_which_red_cell_has_green_next_to_it_however_far() -> None:
+    """Red, green, blue, red or red, blue, green, red: by themselves, the red cells leave an even guess."""
+    network = GridCNN(16, width=8, context="surroundings")
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-2)
+    right = []
+    for _ in range(70):
+        values = torch.randn(32, 3, 8, 96) * 0.1
+        places = torch.rand(32, 12).argsort(1)[:, :4].sort(1).values
+        first = torch.randint(2, (32,))  # 0: green comes first, 1: blue does
+        cells, rows = values.unflatten(3, (12, 8)), torch.arange(32)
+        for place, colour in enumerate((0 * first, 1 + first, 2 - first, 0 * first)):
+            cells[rows, colour, :, places[:, place]] += 1
+        target = places[rows, 3 * first]
+        scores = network(Pixels(values)).vectors[..., 0]
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(scores, target).backward()
+        optimizer.step()
+        right.append((scores.argmax(1) == target).float())
+    assert torch.cat(right[-10:]).mean() > 0.93
 
 
 def test_coordinates_tell_equal_cells_apart() -> None:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
+from wordsight.encode.surroundings import Surroundings
 from wordsight.sets import EmbeddingSet, Pixels
 
 
@@ -18,7 +19,7 @@ class GridCNN(nn.Module):
     ``width``        channels of the first layer; they double with each halving, up to four times that
     ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells
     ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
-    ``context``      "none", or lets cells look at each other: "self-attention", "transformer"
+    ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
 
     Norms are group norms: a picture's vectors do not depend on the pictures beside it.
     """
@@ -26,8 +27,8 @@ class GridCNN(nn.Module):
     def __init__(
         self,
         dim: int = 1024,
-        width: int = 32,
-        depth: int = 1,
+        width: int = 16,
+        depth: int = 0,
         cell: int = 8,
         coordinates: bool = True,
         context: str = "none",
@@ -49,7 +50,9 @@ class GridCNN(nn.Module):
         self.halvings = nn.Sequential(*(_halving(*pair) for pair in pairwise(channels)))
         self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(depth)))
         self.head = nn.Linear(channels[-1] + 4 * coordinates, dim)
-        self.layer = attention_layer(context, dim, heads, dropout)
+        surroundings = context == "surroundings"
+        self.surroundings = Surroundings(dim) if surroundings else None
+        self.layer = attention_layer("none" if surroundings else context, dim, heads, dropout)
 
     def forward(self, pixels: Pixels) -> EmbeddingSet:
         """One vector of ``dim`` numbers, not normalized, per cell, row by row from the top left."""
@@ -62,6 +65,8 @@ class GridCNN(nn.Module):
             cells = torch.cat([cells, _where(boxes).to(cells.dtype)], 2)
         vectors = nn.functional.dropout(self.head(cells), self.dropout, self.training)
         mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=values.device)
+        if self.surroundings is not None:
+            vectors = self.surroundings(vectors.reshape(len(vectors), *grid.shape[2:], -1)).flatten(1, 2)
         if self.layer is not None:
             vectors = self.layer(vectors, mask)
         return EmbeddingSet(vectors, mask, boxes)
@@ -88,7 +93,7 @@ def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"
 
 
 def _halving(inputs: int, outputs: int) -> nn.Sequential:
-    # 3 x 3 with a stride of 2 looks up and to the left of its output's box, by 3.5 pixels after three halvings.
+    # 3 x 3 with a stride of 2 would look up and to the left of each box, by 3.5 pixels after three halvings.
     convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
     return nn.Sequential(convolution, _norm(outputs), nn.ReLU())
 
