@@ -149,9 +149,13 @@ class Config:
 
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
-        splits = self.splits
-        pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(splits, which)})
-        return pairs if splits.features is None else _with_features(pairs, Path(splits.features))
+        features, pairs = self.splits.features, self.captioned(which)
+        return pairs if features is None else _with_features(pairs, Path(features))
+
+    def captioned(self, which: Split) -> PairSet:
+        """One split of the data as its own reader gives it: picture files stay picture files."""
+        pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
+        return pairs
 
     def matcher(self, train: PairSet) -> Matcher:
         """A new matcher; the vocabulary and feature_dim left open come from the training data."""
@@ -233,6 +237,18 @@ def configs_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
 
 
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A model, the pairs it was measured on, and what came of it."""
+
+    config: Config
+    matcher: Matcher
+    split: Split
+    pairs: PairSet
+    recalls: Recalls
+    pointing: Pointing | None  # where the pairs say which box each word names
+
+
 def measure_model(
     model: str,
     config: str | None,
@@ -241,8 +257,8 @@ def measure_model(
     asked: Mapping[str, Any],
     intervals: bool = True,
     save_scores: Path | None = None,
-) -> tuple[Recalls, Pointing | None]:
-    """Measure a run's best model, or any saved model on the data of a configuration; boxes give pointing."""
+) -> Measured:
+    """Measure a run's best model, or any saved model, on the data of a configuration."""
     home = Path(model)
     if config is None and not (home / CONFIG).is_file():
         raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
@@ -250,7 +266,8 @@ def measure_model(
     matcher = Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
     pairs = chosen.pairs(split)
     recalls = chosen.measure(matcher, pairs, **asked, intervals=intervals, save_scores=save_scores)
-    return recalls, None if pairs.objects is None else pointing_accuracy(matcher, pairs)
+    pointing = None if pairs.objects is None else pointing_accuracy(matcher, pairs)
+    return Measured(chosen, matcher, split, pairs, recalls, pointing)
 
 
 _PLAIN: dict[str, Any] = {"vocabulary": LearnedVocabulary, "training": Training, "evaluation": Evaluation}

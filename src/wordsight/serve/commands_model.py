@@ -67,6 +67,9 @@ def evaluate(
         str | None, typer.Option(help="float32, int8 (certified: the same ranks) or auto.")
     ] = None,
     intervals: Annotated[bool, typer.Option(help="Bootstrap 95 % intervals.")] = True,
+    report: Annotated[
+        Path | None, typer.Option(help="Also write a page with the numbers and what words found where.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False,
 ) -> None:
     """Measure R@1/5/10, median and mean rank and rsum, both ways, by a named protocol."""
@@ -75,28 +78,37 @@ def evaluate(
     if scores is not None:
         from wordsight.measure import evaluate_scores
 
-        result: Any = evaluate_scores(
+        recalls = evaluate_scores(
             scores,
             captions_per_image=captions,
             protocol=protocol or "all",
             ties=_ties(ties or "pessimistic"),
             intervals=intervals,
         )
-        pointing = None
+        _tell(recalls, None, as_json)
     else:
         from wordsight.config import measure_model
 
-        asked = {"protocol": protocol, "ties": ties, "precision": precision}
-        result, pointing = measure_model(
+        asked = {"protocol": protocol, "ties": ties and _ties(ties), "precision": precision}
+        measured = measure_model(
             str(model), config, changes or (), _split(split), asked, intervals, save_scores
         )
+        _tell(measured.recalls, measured.pointing, as_json)
+        if report is not None:
+            from wordsight.serve.page import write_page
+
+            write_page(report, f"{model}: {split}", measured)
+
+
+def _tell(recalls: Any, pointing: Any, as_json: bool) -> None:
     if as_json:
-        found = {} if pointing is None else {"pointing": pointing.to_dict()}
-        typer.echo(json.dumps(result.to_dict() | found))
-    else:
-        typer.echo(result.to_text())
-        if pointing is not None:
-            typer.echo(pointing.to_text())
+        typer.echo(
+            json.dumps(recalls.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()}))
+        )
+        return
+    typer.echo(recalls.to_text())
+    if pointing is not None:
+        typer.echo(pointing.to_text())
 
 
 def _split(name: str) -> Any:
