@@ -12,11 +12,8 @@ import torch
 
 from wordsight import components
 from wordsight.learn.loss import Loss
-from wordsight.learn.resume import BEST
 from wordsight.learn.settings import Training
-from wordsight.learn.training import History, fit
 from wordsight.matcher import PARTS, Matcher
-from wordsight.measure import Pointing, Recalls, evaluate, pointing_accuracy
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.whole import whole_file
 
@@ -197,30 +194,6 @@ class Config:
         loss: Loss = components.make("loss", self._table("loss"))
         return loss
 
-    def train(self, folder: Path, resume: bool = False) -> History:
-        """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
-        settings = self.training
-        train, validation = self.pairs("train"), self.pairs("validation")
-        torch.manual_seed(settings.seed)
-        matcher, loss = self.matcher(train), self.loss()
-
-        def validate(model: Matcher) -> dict[str, float]:
-            recalls = self.measure(model, validation, protocol="all", intervals=False)
-            found = (
-                {} if validation.objects is None else {"pointing": pointing_accuracy(model, validation).share}
-            )
-            return {"rsum": recalls.rsum} | found
-
-        history = fit(matcher, loss, train, settings, folder, validate, resume)
-        self.save(folder / CONFIG)
-        return history
-
-    def measure(self, matcher: Matcher, pairs: PairSet, **asked: Any) -> Recalls:
-        """R@K as [evaluation] says, except for what is asked otherwise."""
-        settings = {field.name: getattr(self.evaluation, field.name) for field in fields(Evaluation)}
-        settings |= {key: value for key, value in asked.items() if value is not None}
-        return evaluate(matcher, pairs, **settings)
-
 
 def load_config(name: str, changes: Sequence[str] = ()) -> Config:
     """A configuration by path, by the name of a published one, or that of a run's folder."""
@@ -235,39 +208,6 @@ def configs_folder() -> Path:
     """Where the published configurations are: inside the installed package, or beside the sources."""
     inside = Path(__file__).parent / "configs"
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
-
-
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A model, the pairs it was measured on, and what came of it."""
-
-    config: Config
-    matcher: Matcher
-    split: Split
-    pairs: PairSet
-    recalls: Recalls
-    pointing: Pointing | None  # where the pairs say which box each word names
-
-
-def measure_model(
-    model: str,
-    config: str | None,
-    changes: Sequence[str],
-    split: Split,
-    asked: Mapping[str, Any],
-    intervals: bool = True,
-    save_scores: Path | None = None,
-) -> Measured:
-    """Measure a run's best model, or any saved model, on the data of a configuration."""
-    home = Path(model)
-    if config is None and not (home / CONFIG).is_file():
-        raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
-    chosen = load_config(config or model, changes)
-    matcher = Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
-    pairs = chosen.pairs(split)
-    recalls = chosen.measure(matcher, pairs, **asked, intervals=intervals, save_scores=save_scores)
-    pointing = None if pairs.objects is None else pointing_accuracy(matcher, pairs)
-    return Measured(chosen, matcher, split, pairs, recalls, pointing)
 
 
 _PLAIN: dict[str, Any] = {"vocabulary": LearnedVocabulary, "training": Training, "evaluation": Evaluation}

@@ -34,10 +34,10 @@ def train(
 ) -> None:
     """Train a model; the run's folder gets the log, the last state and the best model on validation."""
     from wordsight.config import load_config
+    from wordsight.runs import train as run
 
-    chosen = load_config(config, changes or ())
     folder = out or Path("runs") / Path(config).stem
-    history = chosen.train(folder, resume)
+    history = run(load_config(config, changes or ()), folder, resume)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"
     epoch = "" if history.best_epoch is None else f" (epoch {history.best_epoch + 1})"
     typer.echo(f"{folder / 'best'}{best}{epoch}")
@@ -87,7 +87,7 @@ def evaluate(
         )
         _tell(recalls, None, as_json)
     else:
-        from wordsight.config import measure_model
+        from wordsight.runs import measure_model
 
         asked = {"protocol": protocol, "ties": ties and _ties(ties), "precision": precision}
         measured = measure_model(

@@ -4,7 +4,8 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-from wordsight.config import load_config, measure_model
+from wordsight.config import load_config
+from wordsight.runs import measure_model, train
 from wordsight.serve.page import write_page
 
 TITLE = "A small matcher of a generated world"
@@ -19,7 +20,7 @@ def run_demo(folder: Path, seed: int = 0) -> None:
     run = folder / "run"
     _say("drawing a world of coloured things, and learning to match its pictures with sentences")
     config = load_config("demo", [f"data.seed={seed}", f"training.seed={seed}"])
-    history = config.train(run, resume=(run / "last").is_dir())
+    history = train(config, run, resume=(run / "last").is_dir())
     measured = measure_model(str(run), None, (), "test", {})
     print(measured.recalls.to_text())
     if measured.pointing is not None:

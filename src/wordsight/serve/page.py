@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wordsight.config import Measured
 from wordsight.pairs import Picture, PictureFiles
+from wordsight.runs import Measured
 from wordsight.serve.examples import make_examples
 from wordsight.serve.report import write_report
 
