@@ -43,10 +43,10 @@ def make(data: str, images: int, device: str) -> tuple[EmbeddingSet, EmbeddingSe
     if data == "clustered":
         concepts = torch.randn(5000, DIM)
         shown = torch.randint(5000, (images, 12))
-        vectors.mul_(0.9).add_(concepts[shown.repeat(1, 3)])
+        vectors.mul_(1.2).add_(concepts[shown.repeat(1, 3)])
         named = shown[image_of].gather(1, torch.randint(12, (texts, LONGEST)))
         other = torch.randint(5000, named.shape)
-        words.mul_(1.1).add_(concepts[torch.where(torch.rand(named.shape) < 0.25, other, named)])
+        words.mul_(1.6).add_(concepts[torch.where(torch.rand(named.shape) < 0.25, other, named)])
     whole = torch.ones(images, REGIONS, dtype=torch.bool)
     return EmbeddingSet(vectors, whole).to(device), EmbeddingSet(words, mask).to(device), image_of.to(device)
 

@@ -16,11 +16,14 @@ from wordsight.compare.max_sim import MaxSim
 from wordsight.components import MENU, make
 from wordsight.sets import EmbeddingSet
 
-SIDES = ("word", "region")
 NORMALIZE = ("none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax")
 SIMILARITIES = {
-    **{f"max-sim {side} {pool}": MaxSim(side, pool) for side in SIDES for pool in MENU["pooling"]},
-    **{f"cross {side} {how}": CrossAttention(side, 0.2, how) for side in SIDES for how in NORMALIZE},
+    **{f"max-sim word {pool}": MaxSim("word", pool) for pool in MENU["pooling"]},
+    **{f"max-sim region {pool}": MaxSim("region", pool) for pool in ("mean", "log-sum-exp")},
+    **{f"cross word {how}": CrossAttention("word", 0.2, how) for how in NORMALIZE},
+    **{
+        f"cross region {how}": CrossAttention("region", 0.2, how) for how in ("none", "clipped_l2", "softmax")
+    },
     "cross word log-sum-exp": CrossAttention("word", 0.1, "clipped_l2", "log-sum-exp"),
 }
 every_similarity = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES.keys())
@@ -76,7 +79,7 @@ def test_scores_are_those_of_single_pairs(similarity: SeekingSimilarity) -> None
 
 
 @every_similarity
-@pytest.mark.parametrize("memory_mb", [1e-6, 0.002, 0.01])
+@pytest.mark.parametrize("memory_mb", [1e-6, 0.01])
 def test_blocks_change_nothing(similarity: SeekingSimilarity, memory_mb: float) -> None:
     images, texts = images_and_texts()
     torch.testing.assert_close(

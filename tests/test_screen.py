@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordsight.compare import rank_matches as module
+from wordsight.compare import ranking as module
 from wordsight.compare.by_length import ByLength
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.gemm import integer_product, integers_pay, product
@@ -26,7 +26,7 @@ def ragged(vectors: Tensor, shortest: int) -> EmbeddingSet:
 
 
 def collection(
-    noise: float, images: int = 25, dtype: torch.dtype = torch.float32
+    noise: float, images: int = 20, dtype: torch.dtype = torch.float32
 ) -> tuple[EmbeddingSet, ...]:
     """Images of concepts, and three texts for each, whose words are noisy concepts of their image."""
     concepts = torch.randn(60, DIM)
@@ -126,14 +126,14 @@ def test_almost_equal_scores_are_told_apart_beyond_float32() -> None:
 def test_int8_leaves_few_pairs_open_where_matches_stand_out(monkeypatch: pytest.MonkeyPatch) -> None:
     images, texts = collection(0.3)
     rescored = 0
-    original = module._Ranking._count_again
+    original = module.Ranking._count_again
 
-    def counting(self: module._Ranking, open_: module._Open, chunk: module.Chunk) -> module._Open:
+    def counting(self: module.Ranking, open_: module.Open, chunk: module.Chunk) -> module.Open:
         nonlocal rescored
         rescored += len(open_.context)
         return original(self, open_, chunk)
 
-    monkeypatch.setattr(module._Ranking, "_count_again", counting)
+    monkeypatch.setattr(module.Ranking, "_count_again", counting)
     rank_matches(MaxSim(pooling="mean"), images, texts, *identities(images, texts), "int8")
     assert 0 < rescored < 0.2 * len(images) * len(texts)
 

@@ -104,7 +104,7 @@ class _Best(torch.autograd.Function):
         for_queries = torch.zeros_like(looking)
         entries_per_row = int(gradient.count_nonzero()) / contexts.starts[-1]
         rows_at_once = ctx.similarity.cosines_at_once(places.device) / max(1, entries_per_row)
-        most = min(int(rows_at_once), ctx.similarity.rows_at_once(contexts))
+        most = min(int(rows_at_once), ctx.similarity.rows_at_once(contexts) // 2)
         for start, stop in contexts.pieces(max(1, most)):
             looked_at = contexts.unit_rows(start, stop)
             query, picked, weight = _entries(contexts, start, stop, places, gradient)
