@@ -2,9 +2,6 @@
 
 import json
 import os
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ from wordsight.read.drawing import draw
 from wordsight.read.sentences import Sentence
 from wordsight.read.splitting import split_words
 from wordsight.read.world import WorldSplit, generate, picture_name
+from wordsight.whole import whole_folder
 
 CAPTIONS = "dataset_world.json"
 BOXES = "boxes.json"
@@ -33,7 +31,8 @@ def write_world(
     """
     splits = {"train": images, "val": held_out, "test": held_out}
     home = Path(folder)
-    with _all_or_nothing(home) as fresh:
+    _refuse_full(home)
+    with whole_folder(home) as fresh:
         (fresh / PICTURES).mkdir()
         captions: list[dict[str, Any]] = []
         boxes: dict[str, Any] = {}
@@ -78,18 +77,8 @@ def _write(path: Path, document: Any) -> None:
     path.write_text(json.dumps(document, indent=1), encoding="utf-8")
 
 
-@contextmanager
-def _all_or_nothing(home: Path) -> Iterator[Path]:
-    """A folder beside ``home`` to write into, which takes its name in the end or vanishes."""
+def _refuse_full(home: Path) -> None:
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
         raise FileExistsError(
             f"{home} exists and is not an empty folder; name a new folder, or empty this one"
         )
-    home.parent.mkdir(parents=True, exist_ok=True)
-    fresh = home.with_name(f".{home.name}.{os.getpid()}")
-    try:
-        fresh.mkdir()
-        yield fresh
-        fresh.replace(home)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
