@@ -4,8 +4,8 @@
 
 Pairs of 36 regions and 5 to 25 words, 1,024 numbers each. "hardest": the triplet loss with the hardest
 negatives, "dense": InfoNCE, which gives every pair a gradient. Every variant runs in a process of its own,
-in interleaved rounds; medians. The gradients of both are compared with those of the dense layout in float64, on a
-part of the batch: length of the difference over length. Memory is what a step takes beside its inputs.
+in interleaved rounds; medians. The gradients of both are compared with those of the dense layout in float64,
+on a part of the batch: length of the difference over length. Memory is what a step takes beside its inputs.
 """
 
 import argparse

@@ -12,10 +12,12 @@ from wordsight.compare.by_length import make_unit
 from wordsight.compare.ranks import BestMatches, Ties
 from wordsight.compare.screen import (
     Quantized,
+    Worst,
     best_of_integers,
     cosine_error,
     quantize_each,
     quantize_together,
+    worst_of,
 )
 from wordsight.sets import EmbeddingSet
 
@@ -104,7 +106,7 @@ class Ranking:
             integers = self._quantize_queries(chunk) if self.integers else None
             for start, stop in contexts.pieces(similarity.context_rows(contexts.device)):
                 if integers is not None and self.integers:
-                    yield self._by_integers(start, stop, chunk, integers)
+                    yield self._by_integers(start, stop, chunk, *integers)
                 else:
                     stack = similarity.stack(contexts, start, stop, torch.float32)
                     yield self._by_floats(stack, start, chunk)
@@ -116,10 +118,12 @@ class Ranking:
         scores = self.similarity.scores_of(stack, chunk, self.queries)
         return self._count(scores, torch.tensor(self.error, device=scores.device), start, chunk)
 
-    def _by_integers(self, start: int, stop: int, chunk: Chunk, integers: Quantized) -> Open:
+    def _by_integers(self, start: int, stop: int, chunk: Chunk, integers: Quantized, worst: Worst) -> Open:
         """int8 first; what it leaves open again in float32, all of it or pair by pair."""
         contexts = self._quantize_contexts(start, stop)
-        scores, error = self._integer_scores(contexts, chunk, integers)
+        scores = self._integer_scores(contexts, chunk, integers)
+        each = cosine_error(contexts, worst)
+        error = self.similarity.pooling.error(each, self.queries.lengths[chunk.last - 1])
         before = [(side.count, side.count.clone()) for side in (self.context_side, self.query_side)]
         open_ = self._count(scores, error, start, chunk)
         if len(open_.context) <= TOO_MANY * scores.numel():
@@ -131,22 +135,19 @@ class Ranking:
 
     def _integer_scores(
         self, contexts: Quantized, chunk: Chunk, integers: Quantized
-    ) -> tuple[Float[Tensor, "context query"], Float[Tensor, "context query"]]:
+    ) -> Float[Tensor, "context query"]:
         most = self.similarity.cosines_at_once(contexts.scale.device) // contexts.values.shape[:2].numel()
-        scores, errors = [], []
+        first, scores = self.queries.starts[chunk.first], []
         for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last):
-            first = self.queries.starts[chunk.first]
             rows = slice(self.queries.starts[start] - first, self.queries.starts[stop] - first)
-            some = Quantized(*(values[rows] for values in integers))
-            lengths = self.queries.lengths[start:stop]
-            scores.append(pooled(self.similarity.pooling, best_of_integers(contexts, some), lengths))
-            each = cosine_error(contexts, some, lengths)
-            errors.append(self.similarity.pooling.error(each, lengths[-1]))
-        return torch.cat(scores, 1), torch.cat(errors, 1)
+            found = best_of_integers(contexts, Quantized(*(values[rows] for values in integers)))
+            scores.append(pooled(self.similarity.pooling, found, self.queries.lengths[start:stop]))
+        return torch.cat(scores, 1)
 
-    def _quantize_queries(self, chunk: Chunk) -> Quantized:
+    def _quantize_queries(self, chunk: Chunk) -> tuple[Quantized, Worst]:
         parts = [quantize_each(some) for some in torch.split(chunk.vectors, AT_ONCE)]
-        return Quantized(*map(torch.cat, zip(*parts, strict=True)))
+        integers = Quantized(*map(torch.cat, zip(*parts, strict=True)))
+        return integers, worst_of(integers, self.queries.lengths[chunk.first : chunk.last])
 
     def _quantize_contexts(self, start: int, stop: int) -> Quantized:
         """Kept for the next chunk of queries while all of them fit into the budget."""

@@ -51,14 +51,22 @@ def best_of_integers(contexts: Quantized, queries: Quantized) -> Float[Tensor, "
     return best.float().mul_(contexts.scale[:, None]).mul_(queries.scale)
 
 
-def cosine_error(
-    contexts: Quantized, queries: Quantized, lengths: Sequence[int]
-) -> Float[Tensor, "context query"]:
+class Worst(NamedTuple):
+    """Of each query's vectors, the longest loss and the longest vector."""
+
+    lost: Float[Tensor, " query"]
+    length: Float[Tensor, " query"]
+
+
+def worst_of(queries: Quantized, lengths: Sequence[int]) -> Worst:
+    """Of queries of these numbers of vectors, one after another."""
+    return Worst(*(pooled(Max(), some[None], lengths)[0] for some in (queries.lost, queries.length)))
+
+
+def cosine_error(contexts: Quantized, queries: Worst) -> Float[Tensor, "context query"]:
     """No exact cosine of a context with a query's vectors is further from that of the quantized ones.
 
     r.w - r'.w' = (r - r').w' + r.(w - w'), and by Cauchy-Schwarz neither term exceeds the product of lengths.
     """
-    dim = queries.values.shape[1]
-    lost, length = (pooled(Max(), some[None], lengths) for some in (queries.lost, queries.length))
-    rounded = 1 + (dim + 8) * ROUNDING  # the lengths themselves are float32 sums
-    return (contexts.lost[:, None] * length + lost) * rounded + 12 * ROUNDING
+    rounded = 1 + (contexts.values.shape[-1] + 8) * ROUNDING  # the lengths themselves are float32 sums
+    return (contexts.lost[:, None] * queries.length + queries.lost) * rounded + 12 * ROUNDING
