@@ -75,6 +75,8 @@ def test_surroundings_are_weighted_by_their_offset(
     """Against a loop over pairs of cells, on the way through matrices and through a convolution."""
     monkeypatch.setattr(surroundings, "SMALL", small)
     layer, grid = surroundings.Surroundings(6, reach).double(), torch.randn(2, 3, 5, 6, dtype=torch.float64)
+    torch.testing.assert_close(layer(grid), grid)  # silent at first
+    torch.nn.init.normal_(layer.hear.weight)
     said = layer.say(layer.norm(grid)).relu()
     heard = torch.zeros_like(said)
     for row, column, down, across in itertools.product(range(3), range(5), range(3), range(5)):

@@ -28,7 +28,7 @@ class GridCNN(nn.Module):
         self,
         dim: int = 1024,
         width: int = 16,
-        depth: int = 0,
+        depth: int = 1,
         cell: int = 8,
         coordinates: bool = True,
         context: str = "none",

@@ -24,6 +24,9 @@ class Surroundings(nn.Module):
         self.say = nn.Linear(dim, dim)
         self.kernel = nn.Parameter(torch.randn(dim, 2 * reach + 1, 2 * reach + 1) * 0.02)
         self.hear = nn.Linear(dim, dim)
+        # Hear nothing at first: words must find their own cells before they can find them by their relations.
+        nn.init.zeros_(self.hear.weight)
+        nn.init.zeros_(self.hear.bias)
 
     def forward(self, grid: Float[Tensor, "image row column dim"]) -> Float[Tensor, "image row column dim"]:
         said = F.relu(self.say(self.norm(grid)))
