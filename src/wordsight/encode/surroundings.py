@@ -13,8 +13,8 @@ class Surroundings(nn.Module):
     """x + W relu(sum over offsets of kernel[offset] * relu(V norm(x)) at that offset), channel by channel.
 
     A depthwise convolution as wide as the picture, for which "something blue to the right of here" is one
-    weighted sum. Self-attention has to find offsets in the products of what cells hold, and did not find
-    them in the time in which this layer learned nearly all the relations of the generated world.
+    weighted sum. Self-attention has to find offsets in the products of what cells hold: taught the relations
+    of the generated world directly, it had hardly begun when this layer knew nearly all of them.
     """
 
     def __init__(self, dim: int, reach: int = REACH):
