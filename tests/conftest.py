@@ -7,7 +7,7 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-install_import_hook("wordsight", "beartype.beartype")
+install_import_hook("wordsight", "shape_check.checked")
 
 DATA = Path(os.environ.get("WORDSIGHT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 

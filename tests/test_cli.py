@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 VERBS = [
     ["train"], ["evaluate"], ["demo"], ["config", "show"], ["features", "extract"], ["data", "check"],
     ["data", "world"], ["data", "convert"], ["vocab", "build"],
 ]  # fmt: skip
 SMALL = [
-    "data.images=24", "tokenizer.longest=64", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",
+    "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",
     "training.epochs=2", "training.batch_size=8", "training.warmup_steps=0",
 ]  # fmt: skip
 
@@ -111,6 +112,7 @@ def test_what_is_wrong_is_one_sentence_with_the_next_step(
 
 def test_a_hub_model_that_is_not_here_exits_with_4(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "pictures" / "black.png")
     told = wordsight(
         "features", "extract", tmp_path / "pictures", "--model", "nobody/nothing", "--out", tmp_path / "out",
         HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),

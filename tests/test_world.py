@@ -182,16 +182,16 @@ def test_things_lie_apart_and_inside() -> None:
         assert all(0 <= edge <= 1 for thing in scene.things for edge in thing.box)
 
 
-def test_boxes_hold_what_is_drawn() -> None:
-    """Without the thing, the picture changes inside its box only, and up to each of its sides."""
+@pytest.mark.parametrize("angle", [-0.25, 0.0, 0.2])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_boxes_hold_what_is_drawn(shape: str, angle: float) -> None:
+    """With the thing, the picture changes inside its box only, and up to each of its sides."""
     size = 128
-    for seed in range(30):
-        scene = draw_scene(str(seed))
-        rest = Scene(scene.things[1:], scene.backdrop)
-        before, after = draw(scene, size).astype(int), draw(rest, size).astype(int)
-        rows, columns = np.nonzero(np.abs(before - after).max(2) > 24)
-        seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        assert np.abs(np.array(seen) - size * np.array(scene.things[0].box)).max() < 3, scene.things[0]
+    drawn = replace(thing(shape, "yellow", 0.4, 0.55, "large"), radius=0.16, angle=angle)
+    with_it, without = (draw(Scene(things, "any"), size).astype(int) for things in ((drawn,), ()))
+    rows, columns = np.nonzero(np.abs(with_it - without).max(2) > 24)
+    seen = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+    assert np.abs(np.array(seen) - size * np.array(drawn.box)).max() < 2.5
 
 
 def test_same_seed_same_world_another_seed_another() -> None:

@@ -55,7 +55,7 @@ class Evaluation:
 class Config:
     """The tables of a run, with the reasons for what is wrong in them."""
 
-    tables: Mapping[str, Mapping[str, Any]]
+    tables: Mapping[str, Any]  # each a mapping of settings, which is checked
     source: str = ""
 
     def __post_init__(self) -> None:
@@ -134,7 +134,8 @@ class Config:
     def _table(self, name: str) -> Mapping[str, Any]:
         if name not in self.tables:
             raise ValueError(f"{self.source}: [{name}] is missing")
-        return self.tables[name]
+        table: Mapping[str, Any] = self.tables[name]
+        return table
 
     def _data_table(self) -> dict[str, Any]:
         own = {field.name for field in fields(DataSplits)}
