@@ -18,7 +18,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-
 Rows = TypeVar("Rows", bound="_Rows")  # not Self, which the run-time check of shapes cannot resolve
 
 
