@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from wordsight.read.outlines import OUTLINES, turned
+from wordsight.read.outlines import HOLES, OUTLINES, turned
 from wordsight.read.scenes import Scene, Thing
 
 FINER = 3  # drawn so many times larger and averaged down: smooth edges
@@ -122,9 +122,8 @@ def _stencil(thing: Thing, side: int) -> Image.Image:
     """255 inside the thing's outline."""
     stencil = Image.new("L", (side, side))
     pen = ImageDraw.Draw(stencil)
-    solid, hole = OUTLINES[thing.shape]
-    for outline, inside in ((solid, 255), (hole, 0)):
-        if outline:
-            corners = turned(outline, thing.angle)
-            pen.polygon([((x + 1) * side / 2, (y + 1) * side / 2) for x, y in corners], fill=inside)
+    for outline, inside in ((OUTLINES[thing.shape], 255), (HOLES.get(thing.shape, []), 0)):
+        corners = [((x + 1) * side / 2, (y + 1) * side / 2) for x, y in turned(outline, thing.angle)]
+        if corners:
+            pen.polygon(corners, fill=inside)
     return stencil
