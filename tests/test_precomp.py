@@ -469,14 +469,9 @@ def room_for(size: int) -> Iterator[None]:
 @pytest.mark.parametrize("full_after", [0, 1, 7, 19])
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, full_after: int) -> None:
     images = features(20, 30, 100)
-
-    def filling_the_disk() -> Iterator[np.ndarray]:
-        yield from images[:full_after]
-        with room_for(1000):
-            yield from images[full_after:]
-
-    with pytest.raises(OSError, match=r"while writing train_ims\.npy; make room on the disk") as caught:
-        write_precomp(tmp_path, "train", filling_the_disk(), [["a"]] * 20, [f"{n}" for n in range(20)])
+    full = pytest.raises(OSError, match=r"while writing train_ims\.npy; make room on the disk")
+    with room_for(500 + full_after * images[0].nbytes), full as caught:
+        write_precomp(tmp_path, "train", images, [["a"]] * 20, [f"{n}" for n in range(20)])
     assert caught.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []
 
