@@ -373,7 +373,7 @@ def test_backbone_features_come_back_as_they_were(tmp_path: Path, data: Path) ->
 def test_kill_at_any_write_and_at_any_moment(tmp_path: Path, pictures: list[Path]) -> None:
     """Real processes, really killed: in the middle of each write in turn, and again and again at work."""
     run(pictures[:KILLED], tmp_path / "whole")
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True, timeout=120)
+    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True)
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["writes"] > 18
     assert told["kills"] > 3
