@@ -425,7 +425,7 @@ def be_killed(home: Path) -> None:
     kills, stored = 0, 0
     folder = home / "killed" / "again and again"
     while in_a_process(
-        lambda: run(paths, folder, MeanColours(pause=0.02), batch_size=1), 0.07 + 0.003 * kills
+        lambda: run(paths, folder, MeanColours(pause=0.06), batch_size=1), 0.07 + 0.003 * kills
     ):
         kills += 1
         now = check_prefix(folder, paths)
