@@ -7,7 +7,9 @@ import pytest
 import torch
 from jaxtyping import install_import_hook
 
-os.environ["OMP_NUM_THREADS"] = "1"  # one thread here and in the processes of the tests: the same bits in both
+os.environ["OMP_NUM_THREADS"] = (
+    "1"  # one thread here and in the processes of the tests: the same bits in both
+)
 torch.set_num_threads(1)
 install_import_hook("wordsight", "shape_check.checked")
 

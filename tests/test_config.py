@@ -43,6 +43,14 @@ def test_what_is_saved_is_read_back(name: str, tmp_path: Path) -> None:
     assert Config.load(tmp_path / "config.toml").tables == config.tables
 
 
+def test_a_folder_of_the_same_name_does_not_hide_a_published_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").mkdir()  # what `make demo` leaves behind
+    monkeypatch.chdir(tmp_path)
+    assert load_config("demo").source.endswith("demo.toml")
+
+
 def test_changes_are_values_as_toml_writes_them_or_plain_text(tmp_path: Path) -> None:
     path = written(tmp_path, '[training]\nepochs = 3\n[data]\nname = "world"\n')
     changes = ["training.epochs=5", "training.milestones=[2, 4]", "data.name=karpathy", "loss.name='triplet'"]

@@ -202,7 +202,7 @@ def load_config(name: str, changes: Sequence[str] = ()) -> Config:
     if (path / CONFIG).is_file():
         return Config.load(path / CONFIG, changes)
     shipped = configs_folder() / f"{name}.toml"
-    return Config.load(shipped if not path.exists() and shipped.is_file() else path, changes)
+    return Config.load(shipped if not path.is_file() and shipped.is_file() else path, changes)
 
 
 def configs_folder() -> Path:
