@@ -81,6 +81,15 @@ def test_specials_are_touched_only_when_asked() -> None:
     assert not all((ids[0], ids[-1]) == (1, 2) for ids in reference)
 
 
+@pytest.mark.parametrize("specials", ["start", "none"])
+def test_only_specials_that_are_there_are_touched(specials: str) -> None:
+    words = Words(WORDS.vocabulary, specials=specials)
+    drop, random = DropWords(0.9, words), torch.Generator().manual_seed(0)
+    texts = [drop.ids([[4]], random, specials=True) for _ in range(100)]
+    assert min(map(len, texts)) == 1
+    assert max(map(len, texts)) == len(words.finish([[4]]))
+
+
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_the_generator_alone_decides(generator: Callable) -> None:
     regions = Regions(torch.randn(4, 9, 2), None, torch.ones(4, 9, dtype=torch.bool))

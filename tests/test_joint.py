@@ -24,7 +24,7 @@ def test_is_a_linear_map_then_a_norm_over_the_batch() -> None:
         ]
         mean = sum(values) / 8
         spread = (sum((value - mean) ** 2 for value in values) / 8 + 0.001) ** 0.5
-        scale, shift = float(layer.norm.weight[channel]), float(layer.norm.bias[channel])
+        scale, shift = layer.norm.weight[channel].item(), layer.norm.bias[channel].item()
         expected = [scale * (value - mean) / spread + shift for value in values]
         torch.testing.assert_close(out[:, channel], torch.tensor(expected))
 

@@ -159,6 +159,24 @@ def test_labels_name_every_token_also_unknown_ones() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("specials", "ids", "labels"),
+    [
+        ("both", [1, 4, 5, 2], "<start> a man <end>"),
+        ("start", [1, 4, 5], "<start> a man"),
+        ("none", [4, 5], "a man"),
+    ],
+)
+def test_specials_around_the_words(specials: str, ids: list[int], labels: str) -> None:
+    tokenizer = Words(VOCABULARY, specials=specials, longest=len(ids) if len(ids) > 2 else 3, truncate=True)
+    assert tokenizer(["a man"]).ids.tolist() == [ids]
+    assert tokenizer.finish(tokenizer.words("a man")) == ids
+    assert " ".join(tokenizer.labels("a man")) == labels
+    assert tokenizer(["a man rides a horse"]).ids.shape == (1, tokenizer.longest)
+    with pytest.raises(ValueError, match='specials "end" is not known; known: both, none, start'):
+        Words(VOCABULARY, specials="end")
+
+
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_a_text_without_words_is_an_error_that_quotes_it(text: str) -> None:
     with pytest.raises(ValueError, match=f'the text "{text}" has no words'):
@@ -199,7 +217,7 @@ def test_the_mask_is_added_last_unless_it_is_not_wanted() -> None:
 
 
 def test_saved_words_come_back_the_same(tmp_path: Path) -> None:
-    tokenizer = Words(VOCABULARY, rule="cmpl", longest=7, truncate=True)
+    tokenizer = Words(VOCABULARY, rule="cmpl", longest=7, truncate=True, specials="start")
     table = tokenizer.save(tmp_path)
     again = Words(**table | {"vocabulary": tmp_path / table["vocabulary"]})
     assert json.loads(json.dumps(table)) == table

@@ -60,8 +60,9 @@ class DropWords:
         """The finished ids; with ``specials``, ``<start>`` and ``<end>`` take part too (CHAN, BiGRU)."""
         if not specials:
             return self.tokenizer.finish(self(words, random))
-        start, end = self.tokenizer.finish([])
-        return [id for word in self([[start], *words, [end]], random) for id in word]
+        around = self.tokenizer.finish([])  # both, or what the tokenizer sets of them
+        together = [word for word in (around[:1], *words, around[1:]) if word]
+        return [id for word in self(together, random) for id in word]
 
 
 def drop_words(

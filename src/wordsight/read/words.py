@@ -6,21 +6,28 @@ from typing import Any
 
 from wordsight.read.padding import pad_ids
 from wordsight.read.splitting import split_words as split_words
-from wordsight.read.vocabulary import END, START, Vocabulary, several
+from wordsight.read.vocabulary import END, SPECIALS, START, Vocabulary, several
 from wordsight.sets import Tokens
 
 FILE = "vocabulary.json"
+AROUND = {
+    "both": ([START], [END]),
+    "start": ([START], []),
+    "none": ([], []),
+}  # ids before and after the words
 
 
 class Words:
-    """The word tokenizer of the SCAN family: ``<start> words <end>``, ``<unk>`` for words not known.
+    """The word tokenizer of the whole field: ``<start> words <end>``, ``<unk>`` for words not known.
 
     ``vocabulary``   a Vocabulary or the path of its JSON
     ``rule``         how texts are cut into words: "treebank", "karpathy" or "cmpl"; use the vocabulary's own
-    ``longest``      the most tokens that one text may have, ``<start>`` and ``<end>`` included
+    ``longest``      the most tokens that one text may have, the specials around it included
     ``truncate``     cut longer texts instead of refusing them
     ``mask``         add ``<mask>`` to a vocabulary without it, for augmentation; an encoder made for the
                      vocabulary as it is (SCAN's) wants False
+    ``specials``     what stands around the words: "both", only the "start" (CMPL reads no ``<end>``), or
+                     "none" (CMPL's PyTorch port)
     """
 
     def __init__(
@@ -30,8 +37,11 @@ class Words:
         longest: int = 256,
         truncate: bool = False,
         mask: bool = True,
+        specials: str = "both",
     ) -> None:
         split_words("", rule)  # an unknown rule is an error now, not at the first text
+        if specials not in AROUND:
+            raise ValueError(f'specials "{specials}" is not known; known: {", ".join(sorted(AROUND))}')
         if longest < 3:
             raise ValueError(f"longest is {longest}; a text with one word has 3 tokens: <start>, it, <end>")
         known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
@@ -40,6 +50,8 @@ class Words:
         self.longest = longest
         self.truncate = truncate
         self.mask = mask
+        self.specials = specials
+        self._before, self._after = AROUND[specials]
 
     @property
     def mask_id(self) -> int | None:
@@ -58,32 +70,35 @@ class Words:
         return [[word] for word in self.vocabulary.ids(self._split(text))]
 
     def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        """``<start>``, the ids of the words, ``<end>``."""
-        return [START, *(id for word in words for id in word), END]
+        """The ids of the words, between the specials."""
+        return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
-        """The words as the text has them, lower-cased, between ``<start>`` and ``<end>``."""
-        return ["<start>", *self._split(text), "<end>"]
+        """The words as the text has them, lower-cased, between the specials."""
+        return (
+            [SPECIALS[id] for id in self._before] + self._split(text) + [SPECIALS[id] for id in self._after]
+        )
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write vocabulary.json."""
         self.vocabulary.save(folder / FILE)
-        settings = {name: getattr(self, name) for name in ("rule", "longest", "truncate", "mask")}
+        settings = {name: getattr(self, name) for name in ("rule", "longest", "truncate", "mask", "specials")}
         return {"vocabulary": FILE, **settings}
 
     def _split(self, text: str) -> list[str]:
         words = split_words(text, self.rule)
-        check_length(text, len(words), self.longest, self.truncate)
-        return words[: self.longest - 2]
+        around = len(self._before) + len(self._after)
+        check_length(text, len(words), self.longest, self.truncate, around)
+        return words[: self.longest - around]
 
 
-def check_length(text: str, tokens: int, longest: int, truncate: bool) -> None:
-    """Refuse a text without tokens, and one whose tokens and two specials are more than ``longest``."""
+def check_length(text: str, tokens: int, longest: int, truncate: bool, specials: int = 2) -> None:
+    """Refuse a text without tokens, and one whose tokens and specials are more than ``longest``."""
     quoted = text if len(text) <= 200 else f"{text[:200]}..."
     if tokens == 0:
         raise ValueError(f'the text "{quoted}" has no words; give at least one, or leave it out')
-    if tokens + 2 > longest and not truncate:
+    if tokens + specials > longest and not truncate:
         raise ValueError(
-            f'the text "{quoted}" has {tokens + 2} tokens with its two specials, and the limit is {longest}; '
+            f'the text "{quoted}" has {tokens + specials} tokens with its specials, and the limit is {longest}; '
             "shorten it, or set truncate = true to cut such texts"
         )
