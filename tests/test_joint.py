@@ -51,11 +51,11 @@ def test_in_evaluation_a_vector_stands_alone() -> None:
 
 
 def test_the_map_starts_as_tensorflows_scopes_do() -> None:
-    assert float(Joint(200, 400, std=0.09).linear.weight.std()) == pytest.approx(
+    assert Joint(200, 400, std=0.09).linear.weight.std().item() == pytest.approx(
         0.09 * 0.88, rel=0.02
     )  # tails cut
     wide = Joint(200, 400).linear.weight
-    assert float(wide.std()) == pytest.approx(0.1, rel=0.02)
+    assert wide.std().item() == pytest.approx(0.1, rel=0.02)
     assert wide.abs().max() <= 0.2 * 1.3**0.5
 
 

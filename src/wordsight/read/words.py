@@ -99,6 +99,6 @@ def check_length(text: str, tokens: int, longest: int, truncate: bool, specials:
         raise ValueError(f'the text "{quoted}" has no words; give at least one, or leave it out')
     if tokens + specials > longest and not truncate:
         raise ValueError(
-            f'the text "{quoted}" has {tokens + specials} tokens with its specials, and the limit is {longest}; '
-            "shorten it, or set truncate = true to cut such texts"
+            f'the text "{quoted}" has {tokens + specials} tokens with its specials, and the limit is '
+            f"{longest}; shorten it, or set truncate = true to cut such texts"
         )
