@@ -9,11 +9,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordsight.compare.blocks import SeekingSimilarity
+from wordsight.compare.both_ways import BothWays, directions
 from wordsight.compare.by_length import ByLength
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.max_sim import MaxSim
-from wordsight.components import MENU, make
+from wordsight.compare.pooling import Sum
+from wordsight.compare.similarity import Similarity
+from wordsight.components import MENU, describe, make
 from wordsight.sets import EmbeddingSet
 
 NORMALIZE = ("none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax")
@@ -25,6 +27,8 @@ SIMILARITIES = {
         f"cross region {how}": CrossAttention("region", 0.2, how) for how in ("none", "clipped_l2", "softmax")
     },
     "cross word log-sum-exp": CrossAttention("word", 0.1, "clipped_l2", "log-sum-exp"),
+    "both ways, soft": BothWays(CrossAttention("word", 0.2), CrossAttention("region", 0.3), weight=0.3),
+    "both ways, hard": BothWays("max-sim", {"name": "max-sim", "pooling": "mean"}),
 }
 every_similarity = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES.keys())
 
@@ -44,20 +48,19 @@ def images_and_texts(dtype: torch.dtype = torch.float64) -> tuple[EmbeddingSet, 
     return images, random_set([3, 6, 1, 6, 2, 9, 4, 4], width=12, dtype=dtype)
 
 
-def with_memory(similarity: SeekingSimilarity, memory_mb: float) -> SeekingSimilarity:
+def with_memory(similarity: Similarity, memory_mb: float) -> Similarity:
     changed = make_copy(similarity)
-    changed.memory_mb = memory_mb
+    for looking, _ in directions(changed):
+        looking.memory_mb = memory_mb
     return changed
 
 
-def make_copy(similarity: SeekingSimilarity) -> SeekingSimilarity:
-    settings = {key: getattr(similarity, key) for key in ("seeker", "pooling", "memory_mb")}
-    if isinstance(similarity, CrossAttention):
-        settings |= {"temperature": similarity.temperature, "normalize": similarity.normalize}
-    return type(similarity)(**settings)
+def make_copy(similarity: Similarity) -> Similarity:
+    made: Similarity = make("similarity", describe(similarity))
+    return made
 
 
-def dense(similarity: SeekingSimilarity, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
+def dense(similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
     """Pair by pair through ``align``, whose autograd is torch's own."""
     rows = [
         torch.stack([_one(similarity, images[[i]], texts[[t]]) for t in range(len(texts))])
@@ -66,12 +69,12 @@ def dense(similarity: SeekingSimilarity, images: EmbeddingSet, texts: EmbeddingS
     return torch.stack(rows)
 
 
-def _one(similarity: SeekingSimilarity, image: EmbeddingSet, text: EmbeddingSet) -> Tensor:
-    return similarity.align(image, text)[0].score[0]
+def _one(similarity: Similarity, image: EmbeddingSet, text: EmbeddingSet) -> Tensor:
+    return sum(part.score[0] for part in similarity.align(image, text))
 
 
 @every_similarity
-def test_scores_are_those_of_single_pairs(similarity: SeekingSimilarity) -> None:
+def test_scores_are_those_of_single_pairs(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     torch.testing.assert_close(
         similarity(images, texts), dense(similarity, images, texts), atol=1e-11, rtol=0
@@ -80,7 +83,7 @@ def test_scores_are_those_of_single_pairs(similarity: SeekingSimilarity) -> None
 
 @every_similarity
 @pytest.mark.parametrize("memory_mb", [1e-6, 0.01])
-def test_blocks_change_nothing(similarity: SeekingSimilarity, memory_mb: float) -> None:
+def test_blocks_change_nothing(similarity: Similarity, memory_mb: float) -> None:
     images, texts = images_and_texts()
     torch.testing.assert_close(
         with_memory(similarity, memory_mb)(images, texts), similarity(images, texts), atol=1e-12, rtol=0
@@ -88,7 +91,7 @@ def test_blocks_change_nothing(similarity: SeekingSimilarity, memory_mb: float) 
 
 
 @every_similarity
-def test_ignores_padding(similarity: SeekingSimilarity) -> None:
+def test_ignores_padding(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     filler = EmbeddingSet(torch.full((1, 20, 16), 9.0).double(), torch.arange(20)[None] < 1)
     wider = EmbeddingSet.join([images, filler]), EmbeddingSet.join([texts, filler])
@@ -96,7 +99,7 @@ def test_ignores_padding(similarity: SeekingSimilarity) -> None:
 
 
 @every_similarity
-def test_a_mask_may_have_holes(similarity: SeekingSimilarity) -> None:
+def test_a_mask_may_have_holes(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     mask = images.mask.clone()
     mask[1] = torch.tensor([False, True, True, False, True, False, True])
@@ -111,7 +114,7 @@ def test_a_mask_may_have_holes(similarity: SeekingSimilarity) -> None:
 
 
 @every_similarity
-def test_the_order_of_the_batch_and_of_the_items_does_not_matter(similarity: SeekingSimilarity) -> None:
+def test_the_order_of_the_batch_and_of_the_items_does_not_matter(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     rows, columns = torch.randperm(len(images)), torch.randperm(len(texts))
     shuffled = EmbeddingSet(images.vectors.flip(1), images.mask.flip(1))[rows]
@@ -123,9 +126,7 @@ def test_the_order_of_the_batch_and_of_the_items_does_not_matter(similarity: See
 @every_similarity
 @pytest.mark.parametrize("weight", ["all pairs", "few pairs"])
 @pytest.mark.parametrize("memory_mb", [0.002, 64.0])
-def test_gradients_are_those_of_dense_autograd(
-    similarity: SeekingSimilarity, weight: str, memory_mb: float
-) -> None:
+def test_gradients_are_those_of_dense_autograd(similarity: Similarity, weight: str, memory_mb: float) -> None:
     images, texts = images_and_texts()
     weights = torch.randn(len(images), len(texts), dtype=torch.float64)
     if weight == "few pairs":
@@ -146,7 +147,7 @@ def _gradients(
 
 
 @every_similarity
-def test_gradient_is_finite_even_for_zero_vectors(similarity: SeekingSimilarity) -> None:
+def test_gradient_is_finite_even_for_zero_vectors(similarity: Similarity) -> None:
     images, texts = images_and_texts(torch.float32)
     images.vectors[2, 1] = 0
     texts.vectors[5] = 0
@@ -156,28 +157,28 @@ def test_gradient_is_finite_even_for_zero_vectors(similarity: SeekingSimilarity)
 
 
 @every_similarity
-def test_explanation_adds_up_to_the_score(similarity: SeekingSimilarity) -> None:
+def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
     images, texts = random_set([4, 7, 2, 7]), random_set([3, 6, 1, 6], width=8)
-    (alignment,) = similarity.align(images, texts)
-    torch.testing.assert_close(alignment.score, similarity(images, texts).diagonal(), atol=1e-12, rtol=0)
-    context, query = (images, texts) if similarity.seeker == "word" else (texts, images)
-    total = alignment.shares.sum(1)
-    torch.testing.assert_close(total, query.mask.double())
-    assert (
-        alignment.shares.transpose(1, 2)[~context.mask[:, None].expand_as(alignment.shares.mT)] == 0
-    ).all()
-    assert (alignment.found[~query.mask] == 0).all()
-    assert alignment.found.abs().max() <= 1 + 1e-12
+    alignments = similarity.align(images, texts)
+    total = sum(alignment.score for alignment in alignments)
+    torch.testing.assert_close(total, similarity(images, texts).diagonal(), atol=1e-12, rtol=0)
+    for alignment in alignments:
+        context, query = (images, texts) if alignment.seeker == "word" else (texts, images)
+        torch.testing.assert_close(alignment.shares.sum(1), query.mask.double())
+        padding = ~context.mask[:, None].expand_as(alignment.shares.mT)
+        assert (alignment.shares.mT[padding] == 0).all()
+        assert (alignment.found[~query.mask] == 0).all()
+        assert alignment.found.abs().max() <= 1 + 1e-12
 
 
 @every_similarity
-def test_each_setting_is_an_attribute_that_builds_the_same_again(similarity: SeekingSimilarity) -> None:
+def test_each_setting_is_an_attribute_that_builds_the_same_again(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     assert torch.equal(make_copy(similarity)(images, texts), similarity(images, texts))
 
 
 @every_similarity
-def test_half_precision_embeddings_are_scored_in_float32(similarity: SeekingSimilarity) -> None:
+def test_half_precision_embeddings_are_scored_in_float32(similarity: Similarity) -> None:
     images, texts = images_and_texts(torch.float32)
     rounded = [EmbeddingSet(side.vectors.bfloat16(), side.mask) for side in (images, texts)]
     exact = [EmbeddingSet(side.vectors.float(), side.mask) for side in rounded]
@@ -187,14 +188,14 @@ def test_half_precision_embeddings_are_scored_in_float32(similarity: SeekingSimi
 
 
 @every_similarity
-def test_autocast_keeps_the_pooling_in_float32_and_stays_near(similarity: SeekingSimilarity) -> None:
+def test_autocast_keeps_the_pooling_in_float32_and_stays_near(similarity: Similarity) -> None:
     images, texts = images_and_texts(torch.float32)
     leaves = [side.vectors.clone().requires_grad_() for side in (images, texts)]
     sets = [EmbeddingSet(leaf, side.mask) for leaf, side in zip(leaves, (images, texts), strict=True)]
     with torch.autocast("cpu", torch.bfloat16):
         scores = similarity(*sets)
     assert scores.dtype == torch.float32
-    pooled = 9 if isinstance(similarity.pooling, type(make("pooling", {"name": "sum"}))) else 1
+    pooled = max(9 if isinstance(looking.pooling, Sum) else 1 for looking, _ in directions(similarity))
     torch.testing.assert_close(scores, similarity(images, texts), atol=0.05 * pooled, rtol=0)
     scores.sum().backward()
     assert all(leaf.grad.isfinite().all() for leaf in leaves)
@@ -258,6 +259,7 @@ def test_neighbours_are_packed_without_padding() -> None:
 PEAK = """
 import resource, torch
 from wordsight.compare.max_sim import MaxSim
+from wordsight.compare.pooling import Sum
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.sets import EmbeddingSet
 

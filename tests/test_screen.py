@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from wordsight.compare import rank_any
 from wordsight.compare import ranking as module
+from wordsight.compare.both_ways import BothWays
 from wordsight.compare.by_length import ByLength
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.gemm import integer_product, integers_pay, product
@@ -177,6 +179,32 @@ def test_cross_attention_is_ranked_in_float32() -> None:
     assert same(rank_matches(similarity, images, texts, *ids), by_sorting(exact, *ids, "pessimistic"))
     with pytest.raises(ValueError, match='use "auto"'):
         rank_matches(similarity, images, texts, *ids, "int8")
+
+
+@pytest.mark.parametrize("ties", ["pessimistic", "reference"])
+@pytest.mark.parametrize("scores_at_once", [1, 200, 2**22])
+def test_a_similarity_of_two_directions_has_exact_ranks_in_any_blocks(
+    ties: str, scores_at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Copies, and copies in another order, round differently; and so do products of other sizes."""
+    images, texts = collection(0.8)
+    images = EmbeddingSet.join([images, images])
+    mirrored = EmbeddingSet(texts.vectors.flip(1), texts.mask.flip(1))
+    texts = EmbeddingSet.join([texts, mirrored])
+    monkeypatch.setattr(rank_any, "SCORES_AT_ONCE", scores_at_once)
+    monkeypatch.setattr(rank_any, "NUMBERS_AT_ONCE", scores_at_once)
+    similarity = BothWays("cross-attention", {"name": "max-sim", "pooling": "mean"})
+    ranks = rank_matches(similarity, images, texts, *identities(images, texts), ties=ties)
+    assert same(ranks, exact_ranks(similarity, images, texts, ties))
+
+
+def test_almost_equal_scores_of_two_directions_are_told_apart_beyond_float32() -> None:
+    word = torch.tensor([[[1.0, 0.0, 0.0]]], dtype=torch.float64)
+    right, wrong = (torch.tensor([[[1.0, slope, 0.0]]], dtype=torch.float64) for slope in (1e-3, 1.000001e-3))
+    images = EmbeddingSet(torch.cat([wrong, right]), torch.ones(2, 1) > 0)
+    texts = EmbeddingSet(torch.cat([word, word]), torch.ones(2, 1) > 0)
+    _, t2i = rank_matches(BothWays(), images, texts, torch.tensor([0, 1]), torch.tensor([1, 0]))
+    assert t2i.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize("side", [0, 1])

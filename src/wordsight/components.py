@@ -38,6 +38,7 @@ MENU: dict[str, dict[str, str]] = {
     "similarity": {
         "max-sim": "wordsight.compare.max_sim:MaxSim",
         "cross-attention": "wordsight.compare.cross_attention:CrossAttention",
+        "both-ways": "wordsight.compare.both_ways:BothWays",
     },
     "pooling": {
         "mean": "wordsight.compare.pooling:Mean",
@@ -49,6 +50,7 @@ MENU: dict[str, dict[str, str]] = {
     "loss": {
         "triplet": "wordsight.learn.triplet:Triplet",
         "info-nce": "wordsight.learn.contrastive:InfoNCE",
+        "projection": "wordsight.learn.projection:Projection",
     },
 }
 

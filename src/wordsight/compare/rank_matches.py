@@ -11,8 +11,9 @@ from torch import Tensor
 from wordsight.compare.blocks import SeekingSimilarity
 from wordsight.compare.gemm import integers_pay
 from wordsight.compare.max_sim import MaxSim
+from wordsight.compare.rank_any import rank_any
 from wordsight.compare.ranking import Progress, Ranking
-from wordsight.compare.ranks import BestMatches, RankCounter, ScoreBlock, Ties
+from wordsight.compare.ranks import BestMatches, Ties
 from wordsight.compare.similarity import Similarity
 from wordsight.sets import EmbeddingSet
 
@@ -38,8 +39,8 @@ def rank_matches(
     than float64's own error count as equal; ``ties`` says what that means (``ranks_from_blocks``). "auto"
     tries int8 where this machine is fast at it, and gives it up where it leaves too much open.
 
-    The bound is a proof for hard alignment (MaxSim); for cross attention it is a generous allowance, and int8
-    is not offered. A similarity of another kind is ranked by its own float32 scores as they are.
+    The bound is a proof for hard alignment (MaxSim); for cross attention it is a generous allowance, for a
+    similarity of another kind (``rank_any``) a generous multiple of the errors seen, and int8 is not offered.
     ``progress`` is called with (pairs scored, of how many).
 
     Raises ValueError for embeddings that are not finite and for items that nothing belongs to.
@@ -48,15 +49,15 @@ def rank_matches(
         raise ValueError(f'precision = "{precision}"; expected "float32", "int8" or "auto"')
     best = BestMatches(image_identities.cpu(), text_identities.cpu())
     with torch.no_grad(), _true_float32(), torch.autocast(images.device.type, enabled=False):
-        if not isinstance(similarity, SeekingSimilarity):
-            return _rank_as_scored(similarity, images, texts, best, ties)
         for kind, items in (("image", images), ("text", texts)):
             _must_be_finite(items, kind)
         integers = _integers(similarity, precision, images.device)
+        if not isinstance(similarity, SeekingSimilarity):
+            return rank_any(similarity, images, texts, best, ties, progress)
         return Ranking(similarity, images, texts, best, ties, integers, precision == "auto", progress).run()
 
 
-def _integers(similarity: SeekingSimilarity, precision: Precision, device: torch.device) -> bool:
+def _integers(similarity: Similarity, precision: Precision, device: torch.device) -> bool:
     if precision == "int8" and not isinstance(similarity, MaxSim):
         raise ValueError(
             f'precision = "int8" certifies the ranks of MaxSim only, not of {type(similarity).__name__}; '
@@ -64,22 +65,6 @@ def _integers(similarity: SeekingSimilarity, precision: Precision, device: torch
         )
     hard = isinstance(similarity, MaxSim)
     return precision == "int8" or (precision == "auto" and hard and integers_pay(device.type))
-
-
-def _rank_as_scored(
-    similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet, best: BestMatches, ties: Ties
-) -> tuple[Int[Tensor, " image"], Int[Tensor, " text"]]:
-    def blocks() -> Iterator[ScoreBlock]:
-        every = torch.arange(len(texts))
-        for rows in torch.arange(len(images)).chunk(-(-len(images) // AT_ONCE)):
-            yield ScoreBlock(rows, every, similarity(images[rows.to(images.device)], texts))
-
-    for block in blocks():
-        best.see(block)
-    counter = RankCounter(best, ties)
-    for block in blocks():
-        counter.count(block)
-    return counter.image_ranks, counter.text_ranks
 
 
 def _must_be_finite(items: EmbeddingSet, kind: str) -> None:

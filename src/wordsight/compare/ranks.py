@@ -73,7 +73,7 @@ class BestMatches:
         self.text_places = torch.full(text_identities.shape, -1)
 
     def see(self, block: ScoreBlock) -> None:
-        scores = _finite(block)
+        scores = finite(block)
         belongs = self.image_identities[block.images][:, None] == self.text_identities[block.texts]
         rows, columns = belongs.nonzero(as_tuple=True)
         self.add(block.images[rows], block.texts[columns], scores[rows, columns])
@@ -113,7 +113,7 @@ class RankCounter:
 
     def count(self, block: ScoreBlock) -> None:
         best, (images, texts, _) = self.best, block
-        scores = _finite(block)
+        scores = finite(block)
         wrong = best.image_identities[images][:, None] != best.text_identities[texts]
         before = self._before(
             scores, best.image_scores[images][:, None], texts, best.image_places[images][:, None]
@@ -123,12 +123,15 @@ class RankCounter:
         self.text_ranks[texts] += (before & wrong).sum(0)
 
     def _before(self, scores: Tensor, threshold: Tensor, places: Tensor, best_places: Tensor) -> Tensor:
+        equal = self.best.equal
         if self.ties == "pessimistic":
-            return scores >= threshold
-        return (scores > threshold) | ((scores == threshold) & (places > best_places))
+            return scores >= threshold - equal
+        tied = (scores - threshold).abs() <= equal
+        return (~tied & (scores > threshold)) | (tied & (places > best_places))
 
 
-def _finite(block: ScoreBlock) -> Tensor:
+def finite(block: ScoreBlock) -> Tensor:
+    """The scores in float64, on the CPU; one that is not finite is an error that names its pair."""
     scores = block.scores.cpu().double()
     if not bool(scores.isfinite().all()):
         row, column = (~scores.isfinite()).nonzero()[0].tolist()

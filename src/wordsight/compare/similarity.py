@@ -20,14 +20,14 @@ class Alignment:
         Tensor, "pair context query"
     ]  # where each query looks; sums to 1 over the context, 0 for padding
     found: Float[Tensor, "pair query"]  # how well it is found there, a cosine in [-1, 1]; 0 for padding
-    score: Float[Tensor, " pair"]  # what that adds up to
+    score: Float[Tensor, " pair"]  # what that adds up to, as a part of the pair's score
 
 
 class Similarity(nn.Module):
     """Two embedding sets -> scores, and why.
 
     ``forward`` compares every image with every text in blocks under a memory budget and is differentiable;
-    ``align`` explains image i with text i, and its scores equal those of ``forward``.
+    ``align`` explains image i with text i, in parts whose scores add up to that of ``forward``.
     """
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
