@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.loss import Loss
+from wordsight.learn.projection import Projection
 from wordsight.learn.triplet import Triplet
 from wordsight.pairs import EncodedPairs
 from wordsight.sets import EmbeddingSet
@@ -18,10 +19,11 @@ GOLDEN = [[0.9, 0.5, 0.1, 0.3], [0.4, 0.8, 0.75, 0.2], [0.2, 0.6, 0.7, 0.65], [0
 
 
 def pairs(scores: Tensor, identities: list[int] | None = None) -> EncodedPairs:
-    n = len(scores)
-    anything = EmbeddingSet(torch.zeros(n, 1, 2), torch.ones(n, 1, dtype=torch.bool))
+    """Pairs of these scores, and vectors that say the same: image i is row i, text j lies along axis j."""
+    n, mask = len(scores), torch.ones(len(scores), 1, dtype=torch.bool)
+    images, texts = scores[:, None], 100 * torch.eye(scores.shape[1], dtype=scores.dtype)[:n, None]
     names = torch.tensor(identities if identities is not None else list(range(n)))
-    return EncodedPairs(anything, anything, scores, names)
+    return EncodedPairs(EmbeddingSet(images, mask), EmbeddingSet(texts, mask), scores, names)
 
 
 def slow_triplet(S: Tensor, margin: float, count: int, match: Tensor) -> Tensor:
@@ -141,6 +143,8 @@ EVERY_LOSS = [
     InfoNCE(0.05),
     InfoNCE(0.05, margin=0.2, mask_matches=True),
     InfoNCE(0.05, learn_temperature=True),
+    Projection(),
+    Projection(target="l2"),
 ]
 
 
@@ -171,7 +175,7 @@ def test_gradient_is_finite(loss: Loss, size: float, identities: list[int]) -> N
 
 @pytest.mark.parametrize("loss", EVERY_LOSS)
 def test_perfect_separation_costs_nothing(loss: Loss) -> None:
-    value, gradient = value_and_gradient(loss, 100 * torch.eye(5) - 50)
+    value, gradient = value_and_gradient(loss, 100 * torch.eye(5))
     assert float(value) == pytest.approx(0, abs=1e-6)
     assert gradient.abs().max() < 1e-6
 

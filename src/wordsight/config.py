@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from wordsight import components
+from wordsight.encode.joint import out_dim
 from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
@@ -191,8 +192,11 @@ class Config:
             matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary, seed=seed)
             matcher.text_encoder.load_vectors(matrix, torch.ones_like(report.known))  # missing ones are drawn
 
-    def loss(self) -> Loss:
-        loss: Loss = components.make("loss", self._table("loss"))
+    def loss(self, train: PairSet, matcher: Matcher) -> Loss:
+        """A new loss; the sizes that it leaves open come from the training data and the encoders."""
+        sizes = {"classes": len(torch.unique(train.identities)), "dim": out_dim(matcher.text_encoder)}
+        table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
+        loss: Loss = components.make("loss", table, **sizes)
         return loss
 
 

@@ -96,6 +96,10 @@ class PairSet:
         """The same pairs with their images from another source: a feature store instead of picture files."""
         return replace(self, images=images)
 
+    def numbered(self) -> "PairSet":
+        """The same pairs with identities 0, 1, 2, ... in their order: the classes of a classifier."""
+        return replace(self, identities=torch.unique(self.identities, return_inverse=True)[1])
+
     def subset(self, rows: Sequence[int]) -> "PairSet":
         """Only these images, in this order, with all their texts."""
         keep = torch.as_tensor(rows, dtype=torch.long)

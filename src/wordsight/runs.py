@@ -18,9 +18,10 @@ from wordsight.pairs import PairSet
 def train(config: Config, folder: Path, resume: bool = False) -> History:
     """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
     settings = config.training
-    learned, validation = config.pairs("train"), config.pairs("validation")
+    learned, validation = config.pairs("train").numbered(), config.pairs("validation")
     torch.manual_seed(settings.seed)
-    matcher, loss = config.matcher(learned), config.loss()
+    matcher = config.matcher(learned)
+    loss = config.loss(learned, matcher)
     if not (folder / CONFIG).exists():  # a run that is gone on with keeps its own
         config.save(folder / CONFIG)
 

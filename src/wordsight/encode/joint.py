@@ -59,6 +59,12 @@ def make_joint(joint: int | Mapping[str, Any] | None, width: int) -> Joint | Non
     return made
 
 
+def out_dim(encoder: Any) -> int:
+    """How many numbers each vector of this encoder has: its joint layer's if it has one, or its ``dim``."""
+    joint = getattr(encoder, "joint", None)
+    return int(encoder.dim if joint is None else joint if isinstance(joint, int) else joint["dim"])
+
+
 def joined(items: EmbeddingSet, layer: Joint | None) -> EmbeddingSet:
     """The same items in the joint space; padding counts in no batch statistics and stays zero."""
     if layer is None:
