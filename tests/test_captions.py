@@ -223,7 +223,7 @@ def test_split_and_identity_columns(tmp_path: Path) -> None:
         "path,caption,split,person_id\na.jpg,x,train,7\nb.jpg,y,train,9\nc.jpg,z,train,7\nd.jpg,w,dev,1\n"
     )
     train = read_table(path, "train", missing="keep")
-    assert (train.names, train.identities.tolist()) == (["a.jpg", "b.jpg", "c.jpg"], [0, 1, 0])
+    assert (train.names, train.identities.tolist()) == (["a.jpg", "b.jpg", "c.jpg"], [7, 9, 7])
     assert read_table(path, "val", missing="keep").names == ["d.jpg"]
     assert len(read_table(path, missing="keep")) == 4
 

@@ -16,6 +16,7 @@ MENU: dict[str, dict[str, str]] = {
         "coco-captions": "wordsight.read.captions:read_coco_captions",
         "table": "wordsight.read.captions:read_table",
         "folder": "wordsight.read.captions:read_folder",
+        "persons": "wordsight.read.persons:read_persons",
         "world": "wordsight.read.world:read_world",
     },
     "reader": {

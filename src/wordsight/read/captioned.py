@@ -1,5 +1,6 @@
 """Pictures and captions as found in a file -> PairSet; missing and empty ones are judged here."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from wordsight.pairs import PairSet, PictureFiles
 Missing = Literal["error", "skip", "keep"]
 ORDER = ("train", "restval", "val", "dev", "valid", "validation", "test", "testall")
 VALIDATION = ("val", "dev", "valid", "validation")  # one split, four names
+_NUMBER = re.compile("0|-?[1-9][0-9]{0,17}")  # written in one way only, so that equal texts are equal numbers
 
 
 @dataclass(frozen=True)
@@ -131,7 +133,9 @@ def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list
 
 
 def _identities(items: Sequence[Captioned]) -> torch.Tensor:
-    """A number per identity, counted from 0 in order of appearance."""
+    """The data set's own numbers if all identities are whole numbers; else counted from 0 as they appear."""
+    if all(item.identity is not None and _NUMBER.fullmatch(item.identity) for item in items):
+        return torch.tensor([int(item.identity or 0) for item in items], dtype=torch.long)
     numbers: dict[object, int] = {}
     keys = [item.identity if item.identity is not None else (row,) for row, item in enumerate(items)]
     return torch.tensor([numbers.setdefault(key, len(numbers)) for key in keys], dtype=torch.long)

@@ -7,6 +7,7 @@ replaced by the split. ``missing`` says what to do about pictures that do not ex
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,9 @@ def read_karpathy(
 def karpathy_items(path: Path, folder: Path) -> list[Captioned]:
     """Every picture of every split, as it stands in the file."""
     images = list_field(read_json(path), "images", "the document", path)
-    return [_karpathy_item(image, f"images[{n}]", folder, path) for n, image in enumerate(images)]
+    items = [_karpathy_item(image, f"images[{n}]", folder, path) for n, image in enumerate(images)]
+    distinct = len({item.identity for item in items}) == len(items)  # not so where files were joined
+    return items if distinct else [replace(item, identity=None) for item in items]
 
 
 def _karpathy_item(image: Any, where: str, folder: Path, source: Path) -> Captioned:
@@ -63,6 +66,7 @@ def _karpathy_item(image: Any, where: str, folder: Path, source: Path) -> Captio
         places=places,
         where=where,
         split=str(field(image, "split", where, source)),
+        identity=str(image["imgid"]) if "imgid" in image else None,
     )
 
 
@@ -105,7 +109,7 @@ def coco_items(path: Path, folder: Path) -> list[Captioned]:
         where = f"images[{n}]"
         key, name = field(image, "id", where, path), str(field(image, "file_name", where, path))
         texts[key], places[key] = [], []
-        pictures[key] = Captioned(folder / name, name, texts[key], places[key], where)
+        pictures[key] = Captioned(folder / name, name, texts[key], places[key], where, identity=str(key))
     for n, annotation in enumerate(list_field(document, "annotations", "the document", path)):
         where = f"annotations[{n}]"
         key = field(annotation, "image_id", where, path)

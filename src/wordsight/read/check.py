@@ -6,16 +6,19 @@ from pathlib import Path
 
 from wordsight.read.captioned import ORDER, Captioned, picture_folder
 from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, karpathy_items
+from wordsight.read.check_persons import check_persons
 from wordsight.read.check_pictures import check_pictures
 from wordsight.read.check_precomp import look_precomp
 from wordsight.read.check_texts import Texts, check_texts, check_unknown
 from wordsight.read.documents import read_json
 from wordsight.read.findings import Report, some
+from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import CAPTIONS, find_precomp_folder
 from wordsight.read.table import Columns, table_items
 
 Look = Callable[[Path, Path | None, Report], list[Texts]]
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".token")
+PERSONS = "person-search annotations"
 
 
 def check(
@@ -67,6 +70,8 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
         pass
     else:
         return "precomputed folder", look_precomp
+    if any((path / name).is_file() for name in FILES):
+        return PERSONS, _look_persons
     if any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.rglob("*")):
         return "folder of pictures with captions beside them", _look_folder
     if any(path.rglob("*_ims.npy")):
@@ -83,6 +88,8 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
 
 def _recognized_json(path: Path) -> tuple[str, Look]:
     document = read_json(path)
+    if is_persons(document):
+        return PERSONS, _look_persons
     if isinstance(document, list):
         return "table of pictures and captions", _look_table
     keys = set(document) if isinstance(document, dict) else set()
@@ -102,6 +109,13 @@ def _look_karpathy(path: Path, pictures: Path | None, report: Report) -> list[Te
 
 def _look_coco(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
     return _look_items(coco_items(path, picture_folder(path, pictures)), pictures, report)
+
+
+def _look_persons(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
+    source = annotation_file(path)
+    items = person_items(source, person_pictures(source, pictures))
+    check_persons(items, report)
+    return _look_items(items, pictures, report)
 
 
 def _look_table(path: Path, pictures: Path | None, report: Report) -> list[Texts]:

@@ -6,6 +6,7 @@ from wordsight.read.captioned import Captioned, picture_folder
 from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, karpathy_items
 from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
+from wordsight.read.persons import is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import find_precomp_folder, find_split
 from wordsight.read.table import Columns, table_items
 
@@ -43,4 +44,6 @@ def _items(source: Path, pictures: Path | None) -> list[Captioned]:
     content = read_json(source)
     if isinstance(content, dict) and "annotations" in content:
         return coco_items(source, folder)
+    if is_persons(content):
+        return person_items(source, person_pictures(source, pictures))
     return karpathy_items(source, folder)
