@@ -25,7 +25,7 @@ from wordsight.pairs import PairSet, one_identity_per_image
 from wordsight.read.precomp import Precomputed
 from wordsight.read.vocabulary import Vocabulary
 from wordsight.read.words import Words
-from wordsight.sets import Regions
+from wordsight.sets import Regions, Tokens
 
 COLOURS = ["red", "orange", "yellow", "green", "blue", "violet", "white", "black", "brown", "pink"]
 DIM = 16
@@ -75,6 +75,35 @@ def small_matcher(dropout: float = 0.2, seed: int = 0) -> Matcher:
         RecurrentEncoder(len(words), DIM, word_dim=DIM, dropout=dropout),
         MaxSim(),
     )
+
+
+class SpacedWords:
+    """A tokenizer in few lines: words stand between spaces, and ``pieces_of`` gives the ids of each."""
+
+    longest, mask_id = 64, None
+
+    def __init__(self, pieces_of: Callable[[str], list[int]], size: int = 512) -> None:
+        self.pieces_of, self.size = pieces_of, size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def words(self, text: str) -> list[list[int]]:
+        return [self.pieces_of(word) for word in text.split()]
+
+    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
+        return [1, *(piece for word in words for piece in word), 2]
+
+    def labels(self, text: str) -> list[str]:
+        return ["<start>", *text.split(), "<end>"]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return {}
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        rows = [torch.tensor(self.finish(self.words(text))) for text in texts]
+        ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        return Tokens(ids, ids > 0)
 
 
 def share_ranked_first(pairs: PairSet) -> Callable[[Matcher], dict[str, float]]:

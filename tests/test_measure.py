@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_problem import SpacedWords
 from torch import Tensor, nn
 
 from wordsight.compare.max_sim import MaxSim
@@ -269,31 +270,10 @@ def test_intervals_keep_the_texts_of_an_image_together() -> None:
     assert intervals["t2i R@1"] == pytest.approx(intervals["i2t R@1"])
 
 
-class SplitAtSpaces:
-    """A tokenizer in few lines; words of more than four letters are two pieces."""
-
-    longest, mask_id = 64, None
-
-    def __len__(self) -> int:
-        return 512
-
-    def words(self, text: str) -> list[list[int]]:
-        pieces = [[word[:4], word[4:]] if len(word) > 4 else [word] for word in text.split()]
-        return [[3 + sum(map(ord, piece)) % 500 for piece in word] for word in pieces]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        return [1, *(piece for word in words for piece in word), 2]
-
-    def labels(self, text: str) -> list[str]:
-        return ["<start>", *text.split(), "<end>"]
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
-
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        rows = [torch.tensor(self.finish(self.words(text))) for text in texts]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return Tokens(ids, ids > 0)
+def short_pieces(word: str) -> list[int]:
+    """Words of more than four letters are two pieces."""
+    pieces = [word[:4], word[4:]] if len(word) > 4 else [word]
+    return [3 + sum(map(ord, piece)) % 500 for piece in pieces]
 
 
 class AsTheyAre(nn.Module):
@@ -343,7 +323,7 @@ def quarters(count: int, dim: int = 8) -> Regions:
 
 
 def small_matcher(dim: int = 8) -> Matcher:
-    return Matcher(None, SplitAtSpaces(), AsTheyAre(), Table(dim), MaxSim("word", "mean")).eval()
+    return Matcher(None, SpacedWords(short_pieces), AsTheyAre(), Table(dim), MaxSim("word", "mean")).eval()
 
 
 def some_pairs(images: int = 13) -> PairSet:
@@ -451,7 +431,7 @@ def pointing_pairs() -> PairSet:
 
 def pointing_matcher(similarity: nn.Module) -> Matcher:
     """Its words are the quarters' one-hot vectors."""
-    tokenizer = SplitAtSpaces()
+    tokenizer = SpacedWords(short_pieces)
     matcher = Matcher(None, tokenizer, AsTheyAre(), Table(4), similarity).eval()
     vectors = matcher.text_encoder.vectors.weight  # type: ignore[union-attr]
     with torch.no_grad():
@@ -522,4 +502,4 @@ def test_pooled_words_cannot_point() -> None:
 
 
 def test_a_word_of_several_pieces_starts_at_its_first() -> None:
-    assert word_starts(SplitAtSpaces(), "a bicycle leans here") == [1, 2, 4, 6]
+    assert word_starts(SpacedWords(short_pieces), "a bicycle leans here") == [1, 2, 4, 6]

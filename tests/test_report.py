@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from small_problem import SpacedWords
 from torch import nn
 
 from wordsight.compare.max_sim import MaxSim
@@ -244,30 +245,9 @@ HALVES = (("red", "green"), ("green", "blue"), ("white", "white"), ("blue", "blu
 NAMES = ("red", "green", "blue", "white")
 
 
-class Colours:
-    """A tokenizer of four colours; anything else is "other"."""
-
-    longest, mask_id = 16, None
-
-    def __len__(self) -> int:
-        return 8
-
-    def words(self, text: str) -> list[list[int]]:
-        return [[3 + NAMES.index(word) if word in NAMES else 7] for word in text.split()]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        return [1, *(piece for word in words for piece in word), 2]
-
-    def labels(self, text: str) -> list[str]:
-        return ["<start>", *text.split(), "<end>"]
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
-
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        rows = [torch.tensor(self.finish(self.words(text))) for text in texts]
-        ids = nn.utils.rnn.pad_sequence(rows, batch_first=True)
-        return Tokens(ids, ids > 0)
+def one_piece(word: str) -> list[int]:
+    """Four colours have an id each; anything else has one together."""
+    return [3 + NAMES.index(word) if word in NAMES else 7]
 
 
 class Quarters(nn.Module):
@@ -319,7 +299,9 @@ def coloured(tmp_path: Path) -> PairSet:
 
 @pytest.mark.parametrize("seeker", ["word", "region"])
 def test_examples_tell_where_each_word_looks_and_what_is_missing(coloured: PairSet, seeker: Any) -> None:
-    matcher = Matcher(read_quarters, Colours(), Quarters(), Names(), MaxSim(seeker, "mean")).eval()
+    matcher = Matcher(
+        read_quarters, SpacedWords(one_piece, size=8), Quarters(), Names(), MaxSim(seeker, "mean")
+    ).eval()
     first, second, third = make_examples(matcher, coloured, [0, 1, 2])
     assert [word.label for word in first.words] == ["red", "and", "green"]
     assert first.words[0].box == (0, 0, 0.5, 0.5)
@@ -341,7 +323,9 @@ def test_examples_of_features_need_pictures_to_show(coloured: PairSet, tmp_path:
         def read(self, rows: Sequence[int]) -> Pixels:
             return read_quarters([tmp_path / f"{row}.png" for row in rows])
 
-    matcher = Matcher(None, Colours(), Quarters(), Names(), MaxSim("word", "mean")).eval()
+    matcher = Matcher(
+        None, SpacedWords(one_piece, size=8), Quarters(), Names(), MaxSim("word", "mean")
+    ).eval()
     features = coloured.with_images(Held())
     with pytest.raises(ValueError, match="hold features and no pictures to show; pass pictures="):
         make_examples(matcher, features, [0])
