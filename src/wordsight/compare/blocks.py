@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
 from wordsight.compare.by_length import ByLength, runs, stacked, unit
@@ -63,14 +63,32 @@ class SeekingSimilarity(Similarity):
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         with torch.autocast(images.device.type, enabled=False):
-            contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
-            looked_at, looking = _masked_unit(contexts), _masked_unit(queries)
-            shares, found = self.attend(
-                torch.bmm(looked_at, looking.transpose(1, 2)), looked_at, contexts.mask, queries.mask
-            )
-            shares = shares.masked_fill(~queries.mask[:, None], 0)
-            found = found.masked_fill(~queries.mask, 0)
+            _, shares, found = self._attended(images, texts)
+            queries = texts if self.seeker == "word" else images
             return [Alignment(self.seeker, shares, found, self.pooling(found, queries.mask))]
+
+    def seen(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "pair dim"]:
+        """What the queries of a pair see in the context: its unit vectors, blended for each, averaged.
+
+        The shares are averaged first, so that no query's own blend is ever made. Differentiable.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            looked_at, shares, _ = self._attended(images, texts)
+            queries = texts if self.seeker == "word" else images
+            return torch.bmm((shares.sum(2) / queries.lengths[:, None])[:, None], looked_at).squeeze(1)
+
+    def _attended(
+        self, images: EmbeddingSet, texts: EmbeddingSet
+    ) -> tuple[
+        Float[Tensor, "pair context dim"], Float[Tensor, "pair context query"], Float[Tensor, "pair query"]
+    ]:
+        """The unit vectors of the contexts, and what ``attend`` says of them, with 0 for padding."""
+        contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
+        looked_at, looking = masked_unit(contexts), masked_unit(queries)
+        cosines = torch.bmm(looked_at, looking.transpose(1, 2))
+        shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
+        shares = shares.masked_fill(~queries.mask[:, None], 0)
+        return looked_at, shares, found.masked_fill(~queries.mask, 0)
 
     def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[ByLength, ByLength]:
         """Who is looked at, and who looks."""
@@ -91,12 +109,36 @@ class SeekingSimilarity(Similarity):
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
     ) -> Float[Tensor, "context row"]:
         """How well each query is found in each context, for queries of these lengths one after another."""
+        return self.look(contexts, queries, lengths)[1]
+
+    def look(
+        self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
+    ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
+        """The same, and where each query looks."""
         raise NotImplementedError
 
-    def find_with_gradient(
-        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
-    ) -> Float[Tensor, "context row"]:
-        """The same for all contexts and queries, differentiable."""
+    def kept_dtype(self, contexts: ByLength) -> torch.dtype | None:  # noqa: ARG002
+        """Of what ``find_keeping`` keeps for the backward pass; None if that is nothing."""
+        return None
+
+    def find_keeping(
+        self,
+        contexts: Stack,
+        queries: Float[Tensor, "row dim"],
+        lengths: Sequence[int],
+        dtype: torch.dtype,
+    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]]:
+        """How well each query is found, and what the backward pass will ask for."""
+        raise NotImplementedError
+
+    def gradients(
+        self,
+        contexts: ByLength,
+        queries: ByLength,
+        gradient: Float[Tensor, "context row"],
+        kept: Integer[Tensor, "context row"] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """From the gradient of what was found to those of both sets' vectors."""
         raise NotImplementedError
 
     def found_error(self, dim: int) -> float:
@@ -153,9 +195,60 @@ class SeekingSimilarity(Similarity):
     def _scores_with_gradient(
         self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
     ) -> Tensor:
-        found = self.find_with_gradient(contexts, queries, dtype)
+        found: Tensor = _Found.apply(  # type: ignore[no-untyped-call]
+            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
+        )
         scores = pooled(self.pooling, found, queries.lengths)
         return scores[contexts.order.argsort()][:, queries.order.argsort()]
+
+
+class _Found(torch.autograd.Function):
+    """How well each query is found in each context; the backward pass is the similarity's own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        context_vectors: Float[Tensor, "context context_item dim"],
+        query_vectors: Float[Tensor, "query query_item dim"],
+        similarity: SeekingSimilarity,
+        contexts: ByLength,
+        queries: ByLength,
+        dtype: torch.dtype | None,
+    ) -> Float[Tensor, "context query_row"]:
+        looking = queries.unit_rows(0, len(queries))
+        found = looking.new_empty(len(contexts), len(looking))
+        keep = similarity.kept_dtype(contexts)
+        kept = None if keep is None else torch.empty_like(found, dtype=keep)
+        looking = looking.to(dtype)
+        most = similarity.cosines_at_once(looking.device)
+        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+            stack = similarity.stack(contexts, start, stop, dtype)
+            for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
+                if keep is None or kept is None:
+                    found[start:stop, rows] = similarity.find(stack, looking[rows], lengths)
+                else:
+                    found[start:stop, rows], kept[start:stop, rows] = similarity.find_keeping(
+                        stack, looking[rows], lengths, keep
+                    )
+        ctx.save_for_backward(context_vectors, query_vectors, kept)
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "context query_row"]
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+        *_, kept = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        with torch.autocast(gradient.device.type, enabled=False):
+            totals = ctx.similarity.gradients(*ctx.sides, gradient, kept)
+        return *totals, None, None, None, None
+
+
+def query_blocks(queries: ByLength, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
+    """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
+    for start, stop in queries.pieces(max(1, most)):
+        yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
 
 
 def cosines_of(
@@ -176,7 +269,7 @@ def pooled(
     return torch.cat(parts, 1)
 
 
-def _masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
+def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
     """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
     return unit(items.vectors.masked_fill(~items.mask[..., None], 0))
 

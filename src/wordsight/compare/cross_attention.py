@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of
+from wordsight.compare.blocks import SeekingSimilarity, Stack, cosines_of, query_blocks
 from wordsight.compare.by_length import EPSILON, ByLength, runs, stack_rows
 from wordsight.compare.gemm import product
 from wordsight.compare.pooling import ROUNDING, Pooling
@@ -57,9 +57,9 @@ class CrossAttention(SeekingSimilarity):
         logits = _normalized(cosines[:, :, None], query_mask[:, None, None], self.normalize).squeeze(2)
         return self._blend(cosines, logits, torch.bmm(contexts, contexts.transpose(1, 2)), context_mask)
 
-    def find(
+    def look(
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
-    ) -> Float[Tensor, "context row"]:
+    ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
         cosines = cosines_of(contexts.vectors, queries)
         return self.found(cosines, _gram(contexts.vectors), contexts.mask, lengths)
 
@@ -69,13 +69,13 @@ class CrossAttention(SeekingSimilarity):
         gram: Float[Tensor, "n context context"],
         mask: Bool[Tensor, "n context"] | None,
         lengths: Sequence[int],
-    ) -> Float[Tensor, "n row"]:
-        """For queries of these lengths one after another; differentiable."""
+    ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
+        """Where queries of these lengths look, one after another, and how well found; differentiable."""
         if self.normalize in ("none", "clipped"):
             logits = _normalized(cosines[:, :, None], None, self.normalize).squeeze(2)
         else:
             logits = torch.cat(list(self._normalized_runs(cosines, lengths)), 2)
-        return self._blend(cosines, logits, gram, mask)[1]
+        return self._blend(cosines, logits, gram, mask)
 
     def _normalized_runs(self, cosines: Tensor, lengths: Sequence[int]) -> Iterator[Tensor]:
         row = 0
@@ -102,13 +102,18 @@ class CrossAttention(SeekingSimilarity):
         """An allowance many times above what is seen, not a proof: the attention has no useful bound."""
         return 4.0 * (dim + 8) * ROUNDING
 
-    def find_with_gradient(
-        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
-    ) -> Float[Tensor, "context row"]:
-        found: Tensor = _Attended.apply(  # type: ignore[no-untyped-call]
-            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
-        )
-        return found
+    def gradients(
+        self,
+        contexts: ByLength,
+        queries: ByLength,
+        gradient: Float[Tensor, "context row"],
+        kept: Integer[Tensor, "context row"] | None,  # noqa: ARG002
+    ) -> tuple[Tensor, Tensor]:
+        """The attention is computed again: all of it, or where few scores have a gradient, those pairs'."""
+        pairs = _pairs_with_gradient(gradient, queries)
+        if len(pairs) * 4 <= len(contexts) * len(queries):
+            return _gradient_of_pairs(self, contexts, queries, gradient, pairs)
+        return _gradient_of_all(self, contexts, queries, gradient)
 
 
 def _gram(vectors: Float[Tensor, "n context dim"]) -> Float[Tensor, "n context context"]:
@@ -134,57 +139,11 @@ def _normalized(
     return values
 
 
-class _Attended(torch.autograd.Function):
-    """How well each query is found in each context; nothing is kept, the backward pass computes it again."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        context_vectors: Float[Tensor, "context context_item dim"],
-        query_vectors: Float[Tensor, "query query_item dim"],
-        similarity: CrossAttention,
-        contexts: ByLength,
-        queries: ByLength,
-        dtype: torch.dtype | None,
-    ) -> Float[Tensor, "context query_row"]:
-        ctx.save_for_backward(context_vectors, query_vectors)
-        ctx.sides, ctx.similarity = (contexts, queries), similarity
-        looking = queries.unit_rows(0, len(queries))
-        found = looking.new_empty(len(contexts), len(looking))
-        looking = looking.to(dtype)
-        most = similarity.cosines_at_once(looking.device)
-        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
-            stack = similarity.stack(contexts, start, stop, dtype)
-            for rows, lengths in _query_blocks(queries, most // stack.vectors.shape[:2].numel()):
-                found[start:stop, rows] = similarity.find(stack, looking[rows], lengths)
-        return found
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: Any, gradient: Float[Tensor, "context query_row"]
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        _ = ctx.saved_tensors  # raises if the vectors were changed meanwhile
-        contexts, queries = ctx.sides
-        pairs = _pairs_with_gradient(gradient, queries)
-        with torch.autocast(gradient.device.type, enabled=False):
-            few = len(pairs) * 4 <= len(contexts) * len(queries)
-            way = _gradient_of_pairs if few else _gradient_of_all
-            totals = way(ctx.similarity, contexts, queries, gradient, pairs)
-        return totals[0], totals[1], None, None, None, None
-
-
-def _query_blocks(queries: ByLength, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
-    for start, stop in queries.pieces(max(1, most)):
-        yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
-
-
 def _gradient_of_all(
     similarity: CrossAttention,
     contexts: ByLength,
     queries: ByLength,
     gradient: Float[Tensor, "context row"],
-    pairs: Int[Tensor, "pair 2"],  # noqa: ARG001
 ) -> tuple[Tensor, Tensor]:
     """Block by block: the cosines again, autograd through what is pointwise in them, two products back."""
     totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
@@ -195,10 +154,10 @@ def _gradient_of_all(
         vectors, mask = similarity.stack(contexts, start, stop)
         gram, flat = _gram(vectors), vectors.flatten(0, 1)
         for_gram, for_flat = torch.zeros_like(gram), torch.zeros_like(flat)
-        for rows, lengths in _query_blocks(queries, most // len(flat)):
+        for rows, lengths in query_blocks(queries, most // len(flat)):
             cosines = cosines_of(vectors, looking[rows]).requires_grad_()
             with torch.enable_grad():
-                found = similarity.found(cosines, gram.requires_grad_(), mask, lengths)
+                _, found = similarity.found(cosines, gram.requires_grad_(), mask, lengths)
             back, also = torch.autograd.grad(found, (cosines, gram), gradient[start:stop, rows])
             back = back.flatten(0, 1)
             for_gram += also

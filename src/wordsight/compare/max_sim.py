@@ -53,61 +53,50 @@ class MaxSim(SeekingSimilarity):
         """Two roundings of each number of either vector, one per addition in whatever order: a proof."""
         return 1.01 * (dim + 8) * ROUNDING
 
-    def find_with_gradient(
-        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
-    ) -> Float[Tensor, "context row"]:
-        found: Tensor = _Best.apply(  # type: ignore[no-untyped-call]
-            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
-        )
-        return found
+    def look(
+        self,
+        contexts: Stack,
+        queries: Float[Tensor, "row dim"],
+        lengths: Sequence[int],  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
+        cosines = cosines_of(contexts.vectors, queries)
+        best = cosines.amax(1)
+        place = _first_place(cosines, best, torch.int32).long()
+        return torch.zeros_like(cosines).scatter_(1, place[:, None], 1.0), best
 
+    def kept_dtype(self, contexts: ByLength) -> torch.dtype:
+        """Of the places of the best: a byte each."""
+        return torch.uint8 if contexts.lengths[-1] < 256 else torch.int32
 
-class _Best(torch.autograd.Function):
-    """How well each query is found in each context; backward keeps the places of the best, no more."""
+    def find_keeping(
+        self,
+        contexts: Stack,
+        queries: Float[Tensor, "row dim"],
+        lengths: Sequence[int],  # noqa: ARG002
+        dtype: torch.dtype,
+    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]]:
+        cosines = cosines_of(contexts.vectors, queries)
+        best = cosines.amax(1)
+        return best, _first_place(cosines, best, dtype)
 
-    @staticmethod
-    def forward(
-        ctx: Any,
-        context_vectors: Float[Tensor, "context context_item dim"],
-        query_vectors: Float[Tensor, "query query_item dim"],
-        similarity: MaxSim,
+    def gradients(
+        self,
         contexts: ByLength,
         queries: ByLength,
-        dtype: torch.dtype | None,
-    ) -> Float[Tensor, "context query_row"]:
-        looking = queries.unit_rows(0, len(queries))
-        found = looking.new_empty(len(contexts), len(looking))
-        looking = looking.to(dtype)
-        places = torch.empty(found.shape, dtype=_place_dtype(contexts.lengths[-1]), device=looking.device)
-        most = similarity.cosines_at_once(looking.device)
-        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
-            stack = similarity.stack(contexts, start, stop, dtype).vectors
-            wide = max(1, most // stack.shape[:2].numel())
-            for a in range(0, len(looking), wide):
-                cosines = cosines_of(stack, looking[a : a + wide])
-                best = cosines.amax(1)
-                found[start:stop, a : a + wide] = best
-                places[start:stop, a : a + wide] = _first_place(cosines, best, places.dtype)
-        ctx.save_for_backward(context_vectors, query_vectors, places)
-        ctx.sides, ctx.similarity = (contexts, queries), similarity
-        return found
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: Any, gradient: Float[Tensor, "context query_row"]
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        *_, places = ctx.saved_tensors  # raises if the vectors were changed meanwhile
-        contexts, queries = ctx.sides
-        totals = [torch.zeros_like(side.items.vectors) for side in ctx.sides]
+        gradient: Float[Tensor, "context row"],
+        kept: Integer[Tensor, "context row"] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Each word's goes to the one region that it picked, and that region's to the word."""
+        assert kept is not None
+        totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
         looking = queries.unit_rows(0, len(queries))
         for_queries = torch.zeros_like(looking)
         entries_per_row = int(gradient.count_nonzero()) / contexts.starts[-1]
-        rows_at_once = ctx.similarity.cosines_at_once(places.device) / max(1, entries_per_row)
-        most = min(int(rows_at_once), ctx.similarity.rows_at_once(contexts) // 2)
+        rows_at_once = self.cosines_at_once(kept.device) / max(1, entries_per_row)
+        most = min(int(rows_at_once), self.rows_at_once(contexts) // 2)
         for start, stop in contexts.pieces(max(1, most)):
             looked_at = contexts.unit_rows(start, stop)
-            query, picked, weight = _entries(contexts, start, stop, places, gradient)
+            query, picked, weight = _entries(contexts, start, stop, kept, gradient)
             for_queries += _weighted_sums(len(looking), query, picked, weight, looked_at)
             by_item = picked.argsort(stable=True)
             for_contexts = _weighted_sums(
@@ -115,7 +104,7 @@ class _Best(torch.autograd.Function):
             )
             contexts.add_gradient(totals[0], start, stop, for_contexts)
         queries.add_gradient(totals[1], 0, len(queries), for_queries)
-        return totals[0], totals[1], None, None, None, None
+        return totals
 
 
 def _entries(
@@ -127,10 +116,6 @@ def _entries(
     context += start
     picked = torch.minimum(starts[context] + places[context, query], starts[context + 1] - 1)
     return query, picked - starts[start], gradient[context, query]
-
-
-def _place_dtype(longest: int) -> torch.dtype:
-    return torch.uint8 if longest < 256 else torch.int32
 
 
 def _first_place(
