@@ -17,10 +17,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from wordsight import components
-from wordsight.read import grids
+from wordsight.pretrained import grids
+from wordsight.pretrained.models import MissingModel
 from wordsight.read.backbone import BackboneReader
 from wordsight.read.preprocessing import pixel_reader
-from wordsight.read.pretrained import MissingModel
 
 IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
 SIZED = {

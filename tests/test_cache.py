@@ -20,7 +20,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from wordsight.pairs import Picture
-from wordsight.read import grids, journal
+from wordsight.pretrained import grids
+from wordsight.read import journal
 from wordsight.read.backbone import BackboneReader
 from wordsight.read.cache import FeatureStore
 from wordsight.read.extract import Extraction, extract, find_pictures

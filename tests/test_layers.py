@@ -7,11 +7,11 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
-    "sets": 0, "pairs": 0, "components": 0, "whole": 0,
+    "sets": 0, "pairs": 0, "components": 0, "whole": 0, "pretrained": 0,
     "read": 1, "encode": 1, "compare": 1, "checkpoint": 1,
     "matcher": 2,
     "learn": 3, "measure": 3, "search": 3,
-    "config": 4,
+    "config": 4, "adopt": 4,
     "runs": 5,
     "serve": 6, "__init__": 6,
     "__main__": 7,

@@ -16,9 +16,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.pairs import Picture
-from wordsight.read import grids, preprocessing
+from wordsight.pretrained import grids
+from wordsight.pretrained.models import find_model, load_vision, weight_files
+from wordsight.read import preprocessing
 from wordsight.read.pixels import Frame, PixelReader
-from wordsight.read.pretrained import find_model, load_vision, weight_files
 from wordsight.sets import Regions
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

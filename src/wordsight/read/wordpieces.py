@@ -5,8 +5,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from wordsight.pretrained.models import import_transformers
 from wordsight.read.padding import pad_ids
-from wordsight.read.pretrained import import_transformers
 from wordsight.read.vocabulary import several
 from wordsight.read.words import check_length
 from wordsight.sets import Tokens
