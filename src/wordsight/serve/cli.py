@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from wordsight.serve import commands_data, commands_model
+from wordsight.serve import commands_data, commands_import, commands_model
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _EPILOG = (
@@ -24,6 +24,7 @@ app = typer.Typer(
 )
 commands_model.register(app)
 commands_data.register(app)
+commands_import.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,0 +1,143 @@
+"""A published checkpoint in; a model folder of ours and an account of every weight out."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wordsight import checkpoint, components
+from wordsight.adopt import chan, scan
+from wordsight.adopt.mapping import Line, carry_over
+from wordsight.adopt.published import Published, read_published
+from wordsight.adopt.system import Given, System
+from wordsight.matcher import PARTS, Matcher
+from wordsight.whole import whole_folder
+
+SYSTEMS: dict[str, System] = {system.name: system for system in (chan.SYSTEM, scan.SYSTEM)}
+REPORT = "import.json"
+SURROUNDINGS = (
+    "vocabulary",
+    "vectors",
+    "model",
+    "pretrained",
+)  # files: a configuration's are not the checkpoint's
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A matcher with published weights, and what became of each of them."""
+
+    matcher: Matcher
+    system: str
+    published: Published
+    lines: Sequence[Line]
+    notes: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        used = [line.to_dict() for line in self.lines if line.target is not None]
+        unused = [line.to_dict() for line in self.lines if line.target is None]
+        return {
+            "system": self.system,
+            "checkpoint": self.published.path.name,
+            **self.published.facts,
+            "options": _printable(self.published.options),
+            "notes": list(self.notes),
+            "weights": used,
+            "unused": unused,
+        }
+
+    def to_text(self) -> str:
+        used = sum(line.target is not None for line in self.lines)
+        total = f"{used} weights have their places, {len(self.lines) - used} are unused"
+        return "\n".join([*(line.to_text() for line in self.lines), *self.notes, total])
+
+
+def import_checkpoint(
+    path: str | Path,
+    system: str,
+    out: str | Path,
+    vocabulary: str | Path | None = None,
+    bert: str | Path | None = None,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Imported:
+    """Write the model folder ``out``, import.json in it; nothing is written if anything does not fit.
+
+    ``tables``: of a configuration; they may say what the checkpoint does not, and not what it contradicts.
+    """
+    out = Path(out)
+    if system not in SYSTEMS:
+        raise ValueError(
+            f"system {system} is not known{components.nearest(system, SYSTEMS)}; known: {', '.join(SYSTEMS)}"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already and not empty; give a new folder with --out")
+    with tempfile.TemporaryDirectory() as work:
+        given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
+        imported = adopt(read_published(path), SYSTEMS[system], given, tables or {})
+        facts = imported.to_dict()
+        with whole_folder(out) as fresh:
+            imported.matcher.save_pretrained(fresh, {"imported from": f"{path} ({system})"})
+            checkpoint.write_json(fresh / REPORT, facts)
+    return imported
+
+
+def adopt(
+    published: Published, system: System, given: Given, asked: Mapping[str, Mapping[str, Any]]
+) -> Imported:
+    """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
+    _check_system(published, system)
+    published = system.prepare(published)
+    told, vocabulary = system.tables(published, given)
+    parts = {kind: _together(kind, told[kind], asked.get(kind, {}), published) for kind in PARTS}
+    matcher = Matcher.build(parts, **({} if vocabulary is None else {"vocabulary": vocabulary}))
+    state, lines = carry_over(published, system.rules, matcher.state_dict())
+    matcher.load_state_dict(state)
+    return Imported(matcher.eval(), system.name, published, lines, system.notes(published))
+
+
+def _check_system(published: Published, system: System) -> None:
+    if system.recognizes(published):
+        return
+    like = [other.name for other in SYSTEMS.values() if other.recognizes(published)]
+    some = ", ".join(weight.source for weight in list(published.weights.values())[:4])
+    which = f"they look like {' or '.join(like)}: give --from {like[0]}" if like else "nor of any other"
+    raise ValueError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
+
+
+def _together(
+    kind: str, told: Mapping[str, Any], asked: Mapping[str, Any], published: Published
+) -> dict[str, Any]:
+    """What the checkpoint says of a part, and the configuration for the rest of it."""
+    asked = {key: value for key, value in asked.items() if key not in SURROUNDINGS}
+    if not told and not asked:
+        raise ValueError(
+            f"{published.path} holds no options, so its {kind} is not known; give --config with the "
+            f"[{kind}] of the run it is from"
+        )
+    for key, value in told.items():
+        if key in asked and _whole(key, asked[key]) != _whole(key, value):
+            raise ValueError(
+                f"--config says {kind}.{key} = {asked[key]}, but {published.path} has {value}; take that "
+                "line out, or give the configuration of the run it is from"
+            )
+    return {**asked, **told}
+
+
+def _whole(key: str, value: Any) -> Any:
+    """A part inside a part as its full table, however it was written."""
+    if key != "pooling":
+        return value
+    return components.complete("pooling", {"name": value} if isinstance(value, str) else value)
+
+
+def _printable(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The options as JSON can hold them; a whole vocabulary among them is in vocabulary.json already."""
+    if options is None:
+        return None
+    simple = (str, int, float, bool, type(None))
+    return {
+        key: value if isinstance(value, simple) else f"<{type(value).__name__} of {len(value)}>"
+        for key, value in options.items()
+        if isinstance(value, simple) or hasattr(value, "__len__")
+    }

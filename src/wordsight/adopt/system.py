@@ -1,0 +1,54 @@
+"""What every published system says of itself: whose keys these are, our tables, and where weights go."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from wordsight.adopt.mapping import Rule
+from wordsight.adopt.published import Published
+from wordsight.read.vocabulary import Vocabulary
+
+Tables: TypeAlias = dict[str, dict[str, Any]]  # of a matcher's parts, by kind
+
+
+@dataclass(frozen=True)
+class Given:
+    """What was given beside the checkpoint."""
+
+    work: Path  # an empty folder for the time of the import
+    vocabulary: Path | None = None
+    bert: Path | None = None
+
+
+@dataclass(frozen=True)
+class System:
+    """One published code base."""
+
+    name: str
+    recognizes: Callable[[Published], bool]
+    tables: Callable[[Published, Given], tuple[Tables, Vocabulary | None]]
+    rules: Sequence[Rule]
+    prepare: Callable[[Published], Published] = lambda published: published
+    notes: Callable[[Published], Sequence[str]] = lambda published: ()  # noqa: ARG005
+
+
+def chosen(published: Published, option: str, default: Any, known: Mapping[Any, Any]) -> Any:
+    """What an option's value is called here; an unknown value is an error that lists the known."""
+    value = published.option(option, default)
+    if value not in known:
+        raise ValueError(
+            f"{published.path} was trained with {option} = {value!r}, which is not known here; "
+            f"known: {', '.join(map(str, known))}"
+        )
+    return known[value]
+
+
+def refuse_lengths(published: Published) -> None:
+    """Similarities here compare directions; a model trained on lengths too would score otherwise."""
+    for option in ("no_imgnorm", "no_txtnorm"):
+        if published.option(option, False):
+            raise ValueError(
+                f"{published.path} was trained with {option}: its scores depend on how long the vectors are, "
+                "and this system's similarities here compare directions only; it cannot be imported"
+            )

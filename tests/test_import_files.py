@@ -1,0 +1,298 @@
+"""What a published file may hold, and what is said of one that cannot be taken."""
+
+import os
+import pickle
+import subprocess
+import sys
+import zipfile
+from argparse import Namespace
+from collections import OrderedDict
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from published import WORDS, linear_state, vocabulary_table, write_checkpoint, write_vocabulary
+from test_import_chan import OPTIONS as CHAN
+from test_import_chan import image_state as chan_image
+from test_import_chan import text_state as chan_text
+from test_import_scan import DIM, IN, OPTIONS, text_state
+from torch import nn
+
+from wordsight.adopt.importing import import_checkpoint
+from wordsight.adopt.torch_file import read_torch_file
+from wordsight.adopt.vocabulary_file import read_vocabulary, read_word_ranks
+from wordsight.matcher import Matcher
+
+FORMATS = [{}, {"_use_new_zipfile_serialization": False}]
+SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
+
+
+class Runs:
+    """Reading it as pickle does would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.folder),)
+
+
+# ---------------------------------------------------------------------------------------------- checkpoints
+
+
+@pytest.mark.parametrize("how", FORMATS, ids=["zip", "before 1.6"])
+def test_a_checkpoint_becomes_plain_data(tmp_path: Path, how: dict[str, Any]) -> None:
+    weight = torch.randn(3, 2)
+    options = Namespace(
+        margin=np.float64(0.5), lr=np.float32(0.25), on=True, name="x", no=None, n=np.int64(3)
+    )
+    content = {
+        "model": [OrderedDict(w=weight), {}],
+        "opt": options,
+        "W": nn.Parameter(weight),
+        "rsum": np.float64(4),
+    }
+    torch.save(content, tmp_path / "a.pth", **how)
+    read = read_torch_file(tmp_path / "a.pth")
+    assert read["opt"] == {"margin": 0.5, "lr": 0.25, "on": True, "name": "x", "no": None, "n": 3}
+    assert [type(value) for value in (read["opt"], read["rsum"], read["model"][0])] == [dict, float, dict]
+    assert torch.equal(read["model"][0]["w"], weight)
+    assert torch.equal(read["W"], weight)
+    assert not read["W"].requires_grad
+
+
+def test_a_checkpoint_of_python_2_is_read(tmp_path: Path) -> None:
+    """There, numpy wrote the bytes of a number as text: 0.1 is not ASCII, nor UTF-8."""
+    torch.save({"opt": Namespace(margin=0.25), "rsum": np.float64(0.1)}, tmp_path / "new.pth")
+    with zipfile.ZipFile(tmp_path / "new.pth") as file:
+        entries = {name: file.read(name) for name in file.namelist()}
+    name = next(name for name in entries if name.endswith("data.pkl"))
+    entries[name] = as_python_2(entries[name])
+    with zipfile.ZipFile(tmp_path / "old.pth", "w") as file:
+        for entry, content in entries.items():
+            file.writestr(entry, content)
+    assert read_torch_file(tmp_path / "old.pth") == {"opt": {"margin": 0.25}, "rsum": 0.1}
+
+
+def as_python_2(pickled: bytes) -> bytes:
+    """The same with SHORT_BINSTRING for the eight bytes of the number, and numpy's old names."""
+    raw = np.float64(0.1).tobytes()
+    text = raw.decode("latin1").encode("utf-8")
+    at = pickled.index(b"X" + len(text).to_bytes(4, "little") + text)
+    start, stop = pickled.rindex(b"c_codecs\nencode\n", 0, at), pickled.index(b"R", at + len(text)) + 1
+    old = pickled[:start] + b"U\x08" + raw + pickled[stop:]
+    return old.replace(b"numpy._core.", b"numpy.core.")
+
+
+@pytest.mark.parametrize("how", FORMATS, ids=["zip", "before 1.6"])
+def test_what_would_run_is_refused_by_name(tmp_path: Path, how: dict[str, Any]) -> None:
+    torch.save({"opt": Runs(tmp_path / "ran")}, tmp_path / "a.pth", **how)
+    with pytest.raises(ValueError, match=r"holds an object of (posix|nt)\.mkdir"):
+        read_torch_file(tmp_path / "a.pth")
+    torch.save({"model": nn.Linear(2, 2)}, tmp_path / "a.pth", **how)
+    with pytest.raises(ValueError, match=r"holds an object of torch\.nn\.modules\.linear\.Linear"):
+        read_torch_file(tmp_path / "a.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("how", FORMATS, ids=["zip", "before 1.6"])
+def test_a_file_cut_anywhere_says_so(tmp_path: Path, how: dict[str, Any]) -> None:
+    path = write_checkpoint(tmp_path / "a.pth", [linear_state(IN, DIM, "fc."), text_state()], OPTIONS, **how)
+    whole = path.read_bytes()
+    for length in [0, 1, 10, *range(100, len(whole) - 100, len(whole) // 40)]:
+        path.write_bytes(whole[:length])
+        with pytest.raises(ValueError, match="copy it again"):
+            import_checkpoint(path, "scan", tmp_path / "out")
+    assert sorted(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_checkpoint_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.pth").write_text("a text")
+    with pytest.raises(ValueError, match="copy it again"):
+        read_torch_file(tmp_path / "a.pth")
+    with pytest.raises(FileNotFoundError, match="there is no checkpoint"):
+        read_torch_file(tmp_path / "b.pth")
+    torch.save({"state_dict": {"w": torch.ones(1)}}, tmp_path / "a.pth")
+    with pytest.raises(ValueError, match=r"none of the published checkpoints: .*; found state_dict"):
+        import_checkpoint(tmp_path / "a.pth", "scan", tmp_path / "out")
+
+
+# ---------------------------------------------------------------------------------------------- wrong choices
+
+
+def scan_checkpoint(tmp_path: Path, **changes: Any) -> Path:
+    states = [linear_state(IN, DIM, "fc."), text_state()]
+    return write_checkpoint(tmp_path / "scan.pth.tar", states, OPTIONS | changes)
+
+
+def test_an_unknown_system_lists_the_known(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r'system sacn is not known \(did you mean "scan"\?\); known: .*chan'
+    ):
+        import_checkpoint(scan_checkpoint(tmp_path), "sacn", tmp_path / "out")
+
+
+def test_the_wrong_system_says_which_is_right(tmp_path: Path) -> None:
+    vocabulary = write_vocabulary(tmp_path / "v.json")
+    with pytest.raises(ValueError, match=r"not a checkpoint of chan .*look like scan: give --from scan"):
+        import_checkpoint(scan_checkpoint(tmp_path), "chan", tmp_path / "out", vocabulary)
+    chan = write_checkpoint(tmp_path / "chan.pth", [chan_image("selfattention"), chan_text(), {}, {}], CHAN)
+    with pytest.raises(ValueError, match=r"not a checkpoint of scan .*look like chan: give --from chan"):
+        import_checkpoint(chan, "scan", tmp_path / "out", vocabulary)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_vocabulary_says_which_belongs(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"give the vocabulary of .* has 13 rows; take the file it was trained"
+    ):
+        import_checkpoint(scan_checkpoint(tmp_path), "scan", tmp_path / "out")
+    text = text_state() | {"embed.weight": torch.randn(8482, 5)}
+    path = write_checkpoint(tmp_path / "f30k.pth", [linear_state(IN, DIM, "fc."), text], OPTIONS)
+    with pytest.raises(
+        ValueError, match=r"8482 rows, as f30k_precomp_vocab\.json has words with <mask> after"
+    ):
+        import_checkpoint(path, "scan", tmp_path / "out")
+
+
+def test_a_vocabulary_of_another_size_says_both(tmp_path: Path) -> None:
+    vocabulary = write_vocabulary(tmp_path / "v.json")
+    text = text_state() | {"embed.weight": torch.randn(20, 5)}
+    path = write_checkpoint(tmp_path / "a.pth", [linear_state(IN, DIM, "fc."), text], OPTIONS)
+    with pytest.raises(
+        ValueError, match=r"has 13 words \(14 with <mask>\), but the word table .* has 20 rows"
+    ):
+        import_checkpoint(path, "scan", tmp_path / "out", vocabulary)
+
+
+@pytest.mark.parametrize("file_has_mask", [False, True])
+def test_the_mask_is_there_when_the_word_table_has_a_row_for_it(tmp_path: Path, file_has_mask: bool) -> None:
+    vocabulary = write_vocabulary(tmp_path / "v.json", file_has_mask)
+    text = text_state() | {"embed.weight": torch.randn(14, 5)}
+    path = write_checkpoint(tmp_path / "a.pth", [linear_state(IN, DIM, "fc."), text], OPTIONS)
+    report = import_checkpoint(path, "scan", tmp_path / "out", vocabulary)
+    assert len(report.matcher.tokenizer) == 14
+    assert report.matcher.tokenizer.mask_id == 13
+
+
+def test_options_that_are_not_known_are_named(tmp_path: Path) -> None:
+    path = scan_checkpoint(tmp_path, agg_func="Median")
+    with pytest.raises(
+        ValueError, match=r"agg_func = 'Median', which is not known here; known: LogSumExp, Mean"
+    ):
+        import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+
+
+def test_weights_without_a_home_and_homes_without_a_weight_are_named(tmp_path: Path) -> None:
+    text = text_state()
+    del text["rnn.bias_hh_l0"]
+    text["rnn.extra"] = torch.ones(2)
+    path = write_checkpoint(
+        tmp_path / "a.pth", [linear_state(IN, DIM, "fc.") | {"new.weight": torch.ones(1)}, text], OPTIONS
+    )
+    told = r"img\.new\.weight has no home; txt\.rnn\.extra has no home; our text_encoder\.reader\.bias_hh_l0"
+    with pytest.raises(ValueError, match=told):
+        import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine").write_text("precious")
+    with pytest.raises(FileExistsError, match="is there already and not empty"):
+        import_checkpoint(
+            scan_checkpoint(tmp_path), "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json")
+        )
+    assert (tmp_path / "out" / "mine").read_text() == "precious"
+
+
+# ---------------------------------------------------------------------------------------------- vocabularies
+
+
+def pickled(module: str, words: dict[str, int], protocol: int = 2) -> bytes:
+    """As ``pickle.dump`` writes vsepp's Vocabulary: an object of a class of that module with three tables."""
+    cls = type("Vocabulary", (), {"__module__": module})
+    thing = cls()
+    vars(thing).update(
+        word2idx=words, idx2word={place: word for word, place in words.items()}, idx=len(words)
+    )
+    home = ModuleType(module)
+    home.Vocabulary = cls  # type: ignore[attr-defined]
+    with patch.dict(sys.modules, {"lib": ModuleType("lib"), module: home}):
+        return pickle.dumps(thing, protocol=protocol)
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 4])
+@pytest.mark.parametrize("module", ["vocab", "lib.vocab"])
+def test_a_pickled_vocabulary_is_read(tmp_path: Path, module: str, protocol: int) -> None:
+    (tmp_path / "v.pkl").write_bytes(pickled(module, vocabulary_table(), protocol))
+    assert read_vocabulary(tmp_path / "v.pkl").entries == (*SPECIALS, *WORDS)
+
+
+def test_a_vocabulary_pickled_by_python_2_is_read(tmp_path: Path) -> None:
+    """Names of attributes and specials are its byte strings, words are unicode; the class was __main__'s."""
+    words = ["caf\u00e9", "dog"]
+    body = b"".join(
+        b"X" + len(word.encode()).to_bytes(4, "little") + word.encode() + b"K" + bytes([4 + place])
+        for place, word in enumerate(words)
+    )
+    specials = b"".join(
+        b"U" + bytes([len(word)]) + word.encode() + b"K" + bytes([n]) for n, word in enumerate(SPECIALS)
+    )
+    content = (
+        b"\x80\x02c__main__\nVocabulary\n)\x81}(U\x08word2idx}(" + specials + body + b"uU\x03idxK\x06ub."
+    )
+    (tmp_path / "v.pkl").write_bytes(content)
+    assert read_vocabulary(tmp_path / "v.pkl").entries == (*SPECIALS, *words)
+
+
+def test_json_is_read_as_ever(tmp_path: Path) -> None:
+    assert read_vocabulary(write_vocabulary(tmp_path / "v.json")).entries == (*SPECIALS, *WORDS)
+
+
+def test_a_pickle_that_would_run_something_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "v.pkl").write_bytes(pickle.dumps({"word2idx": Runs(tmp_path / "ran")}))
+    with pytest.raises(ValueError, match=r"an object of (posix|nt)\.mkdir, and reading that could run code"):
+        read_vocabulary(tmp_path / "v.pkl")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_is_no_vocabulary_is_named(tmp_path: Path) -> None:
+    (tmp_path / "v.pkl").write_bytes(pickled("vocab", vocabulary_table())[:60])
+    with pytest.raises(ValueError, match="copy it again"):
+        read_vocabulary(tmp_path / "v.pkl")
+    (tmp_path / "v.pkl").write_bytes(pickle.dumps([1, 2]))
+    with pytest.raises(ValueError, match="holds no Vocabulary, but list"):
+        read_vocabulary(tmp_path / "v.pkl")
+    (tmp_path / "v.pkl").write_bytes(pickled("vocab", vocabulary_table() | {"horse": 99}))
+    with pytest.raises(ValueError, match="the word 'horse' has id 99, where 13 was expected"):
+        read_vocabulary(tmp_path / "v.pkl")
+    with pytest.raises(FileNotFoundError, match="there is no vocabulary"):
+        read_vocabulary(tmp_path / "none.pkl")
+
+
+def test_a_table_of_words_is_read_in_the_order_of_its_ids(tmp_path: Path) -> None:
+    (tmp_path / "w.pkl").write_bytes(pickle.dumps({"dog": 1, "a": 0, "runs": 2}))
+    assert read_word_ranks(tmp_path / "w.pkl") == ["a", "dog", "runs"]
+    (tmp_path / "w.json").write_text('{"dog": 1, "a": 0, "runs": 2}')
+    assert read_word_ranks(tmp_path / "w.json") == ["a", "dog", "runs"]
+
+
+# ------------------------------------------------------------------------------------------------ the command
+
+
+def test_the_command_reports_to_stderr_and_the_folder_to_stdout(tmp_path: Path) -> None:
+    command = ["import", scan_checkpoint(tmp_path), "--from", "scan", "--out", tmp_path / "out"]
+    command += ["--vocabulary", write_vocabulary(tmp_path / "v.json")]
+    done = subprocess.run(
+        [sys.executable, "-m", "wordsight", *map(str, command)], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "out")
+    assert "img.fc.weight -> image_encoder.linear.weight (8 x 6)" in done.stderr
+    assert "11 weights have their places, 0 are unused" in done.stderr
+    Matcher.from_pretrained(tmp_path / "out")
