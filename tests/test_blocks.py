@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from wordsight.compare.both_ways import BothWays, directions
+from wordsight.compare.both_ways import BothWays
 from wordsight.compare.by_length import ByLength
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.max_sim import MaxSim
 from wordsight.compare.pooling import Sum
+from wordsight.compare.semantic import Semantic
 from wordsight.compare.similarity import Similarity
 from wordsight.components import MENU, describe, make
 from wordsight.sets import EmbeddingSet
@@ -30,7 +31,16 @@ SIMILARITIES = {
     "both ways, soft": BothWays(CrossAttention("word", 0.2), CrossAttention("region", 0.3), weight=0.3),
     "both ways, hard": BothWays("max-sim", {"name": "max-sim", "pooling": "mean"}),
 }
-every_similarity = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES.keys())
+MEASURED = {  # their measured score has no gradient
+    "labels, both ways": Semantic(16, 5, {"name": "both-ways", "weight": 0.4}, mix=0.3).eval(),
+    "labels, words look": Semantic(16, 5, "max-sim", mix=0.3).eval(),
+    "labels, regions look": Semantic(16, 5, CrossAttention("region", 0.2), mix=0.3).eval(),
+}
+TRAINED = SIMILARITIES | {"labels, training": Semantic(16, 5)}
+every_similarity = pytest.mark.parametrize(
+    "similarity", (TRAINED | MEASURED).values(), ids=(TRAINED | MEASURED).keys()
+)
+every_trained = pytest.mark.parametrize("similarity", TRAINED.values(), ids=TRAINED.keys())
 
 
 def random_set(
@@ -50,14 +60,16 @@ def images_and_texts(dtype: torch.dtype = torch.float64) -> tuple[EmbeddingSet, 
 
 def with_memory(similarity: Similarity, memory_mb: float) -> Similarity:
     changed = make_copy(similarity)
-    for looking, _ in directions(changed):
-        looking.memory_mb = memory_mb
+    for part in changed.modules():
+        if hasattr(part, "memory_mb"):
+            part.memory_mb = memory_mb
     return changed
 
 
 def make_copy(similarity: Similarity) -> Similarity:
     made: Similarity = make("similarity", describe(similarity))
-    return made
+    made.load_state_dict(similarity.state_dict())
+    return made.train(similarity.training)
 
 
 def dense(similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
@@ -123,7 +135,7 @@ def test_the_order_of_the_batch_and_of_the_items_does_not_matter(similarity: Sim
     )
 
 
-@every_similarity
+@every_trained
 @pytest.mark.parametrize("weight", ["all pairs", "few pairs"])
 @pytest.mark.parametrize("memory_mb", [0.002, 64.0])
 def test_gradients_are_those_of_dense_autograd(similarity: Similarity, weight: str, memory_mb: float) -> None:
@@ -146,7 +158,7 @@ def _gradients(
     return [leaf.grad for leaf in leaves]
 
 
-@every_similarity
+@every_trained
 def test_gradient_is_finite_even_for_zero_vectors(similarity: Similarity) -> None:
     images, texts = images_and_texts(torch.float32)
     images.vectors[2, 1] = 0
@@ -163,6 +175,9 @@ def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
     total = sum(alignment.score for alignment in alignments)
     torch.testing.assert_close(total, similarity(images, texts).diagonal(), atol=1e-12, rtol=0)
     for alignment in alignments:
+        if alignment.seeker == "label":
+            torch.testing.assert_close(alignment.found.sum(1) * 0.7, alignment.score)
+            continue
         context, query = (images, texts) if alignment.seeker == "word" else (texts, images)
         torch.testing.assert_close(alignment.shares.sum(1), query.mask.double())
         padding = ~context.mask[:, None].expand_as(alignment.shares.mT)
@@ -187,7 +202,7 @@ def test_half_precision_embeddings_are_scored_in_float32(similarity: Similarity)
     torch.testing.assert_close(scores, similarity(*exact), atol=1e-6, rtol=0)
 
 
-@every_similarity
+@every_trained
 def test_autocast_keeps_the_pooling_in_float32_and_stays_near(similarity: Similarity) -> None:
     images, texts = images_and_texts(torch.float32)
     leaves = [side.vectors.clone().requires_grad_() for side in (images, texts)]
@@ -195,7 +210,7 @@ def test_autocast_keeps_the_pooling_in_float32_and_stays_near(similarity: Simila
     with torch.autocast("cpu", torch.bfloat16):
         scores = similarity(*sets)
     assert scores.dtype == torch.float32
-    pooled = max(9 if isinstance(looking.pooling, Sum) else 1 for looking, _ in directions(similarity))
+    pooled = 9 if any(isinstance(part, Sum) for part in similarity.modules()) else 1
     torch.testing.assert_close(scores, similarity(images, texts), atol=0.05 * pooled, rtol=0)
     scores.sum().backward()
     assert all(leaf.grad.isfinite().all() for leaf in leaves)

@@ -22,6 +22,8 @@ from wordsight.compare.screen import (
     quantize_together,
     worst_of,
 )
+from wordsight.compare.semantic import Semantic
+from wordsight.compare.similarity import Similarity
 from wordsight.components import MENU
 from wordsight.sets import EmbeddingSet
 
@@ -52,7 +54,7 @@ def identities(images: EmbeddingSet, texts: EmbeddingSet) -> tuple[Tensor, Tenso
 
 
 def exact_ranks(
-    similarity: MaxSim, images: EmbeddingSet, texts: EmbeddingSet, ties: str
+    similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet, ties: str
 ) -> tuple[Tensor, Tensor]:
     scores = similarity(*(EmbeddingSet(s.vectors.double(), s.mask) for s in (images, texts))).round(
         decimals=11
@@ -181,10 +183,15 @@ def test_cross_attention_is_ranked_in_float32() -> None:
         rank_matches(similarity, images, texts, *ids, "int8")
 
 
+BOTH = BothWays("cross-attention", {"name": "max-sim", "pooling": "mean"})
+OTHERS = {"both ways": BOTH, "labels": Semantic(DIM, 5, BOTH, mix=0.5).eval()}
+
+
 @pytest.mark.parametrize("ties", ["pessimistic", "reference"])
 @pytest.mark.parametrize("scores_at_once", [1, 200, 2**22])
-def test_a_similarity_of_two_directions_has_exact_ranks_in_any_blocks(
-    ties: str, scores_at_once: int, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("similarity", OTHERS.values(), ids=OTHERS.keys())
+def test_similarities_of_every_kind_have_exact_ranks_in_any_blocks(
+    similarity: Similarity, ties: str, scores_at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Copies, and copies in another order, round differently; and so do products of other sizes."""
     images, texts = collection(0.8)
@@ -193,7 +200,6 @@ def test_a_similarity_of_two_directions_has_exact_ranks_in_any_blocks(
     texts = EmbeddingSet.join([texts, mirrored])
     monkeypatch.setattr(rank_any, "SCORES_AT_ONCE", scores_at_once)
     monkeypatch.setattr(rank_any, "NUMBERS_AT_ONCE", scores_at_once)
-    similarity = BothWays("cross-attention", {"name": "max-sim", "pooling": "mean"})
     ranks = rank_matches(similarity, images, texts, *identities(images, texts), ties=ties)
     assert same(ranks, exact_ranks(similarity, images, texts, ties))
 

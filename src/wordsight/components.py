@@ -40,6 +40,7 @@ MENU: dict[str, dict[str, str]] = {
         "max-sim": "wordsight.compare.max_sim:MaxSim",
         "cross-attention": "wordsight.compare.cross_attention:CrossAttention",
         "both-ways": "wordsight.compare.both_ways:BothWays",
+        "semantic": "wordsight.compare.semantic:Semantic",
     },
     "pooling": {
         "mean": "wordsight.compare.pooling:Mean",

@@ -96,12 +96,17 @@ class ByLength:
         own = torch.arange(int(lengths.sum()), device=members.device)
         return own + (starts[members] - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
 
-    def pieces(self, most_rows: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[int, int]]:
-        """Neighbours of at most so many rows together, padded to the longest; never fewer than one member."""
+    def pieces(
+        self, most_rows: int, start: int = 0, stop: int | None = None, most: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Neighbours of at most so many rows together, padded to the longest; never fewer than one member.
+
+        ``most`` is how many members a piece may have.
+        """
         stop = len(self) if stop is None else stop
         while start < stop:
-            end = start + 1
-            while end < stop and (end + 1 - start) * self.lengths[end] <= most_rows:
+            end, last = start + 1, stop if most is None else min(stop, start + most)
+            while end < last and (end + 1 - start) * self.lengths[end] <= most_rows:
                 end += 1
             yield start, end
             start = end

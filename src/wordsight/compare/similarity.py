@@ -13,9 +13,12 @@ Seeker = Literal["word", "region"]
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """Why pairs match: where each query (a word, or a region) looks, and how well it finds itself there."""
+    """Why pairs match: where each query (a word, or a region) looks, and how well it finds itself there.
 
-    seeker: Seeker  # which side looks
+    Where a part of the score is agreement on labels, each label is a query that looks at the pair as a whole.
+    """
+
+    seeker: Seeker | Literal["label"]  # which side looks
     shares: Float[
         Tensor, "pair context query"
     ]  # where each query looks; sums to 1 over the context, 0 for padding
@@ -35,3 +38,11 @@ class Similarity(nn.Module):
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         raise NotImplementedError
+
+    def label_logits(
+        self,
+        images: EmbeddingSet,  # noqa: ARG002
+        texts: EmbeddingSet,  # noqa: ARG002
+    ) -> Float[Tensor, "pair 2 label"] | None:
+        """What image i (0) and text i (1), each seen by the other, say of the labels, if anything."""
+        return None
