@@ -164,16 +164,13 @@ def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
         evaluate_scores(scores, range(60), range(12))
     with pytest.raises(ProtocolMismatchError, match="12 images with 60 captions were given; f8k"):
         evaluate_scores(scores, protocol="f8k")
-    with pytest.raises(ProtocolMismatchError, match=r"shape \(60,\) is no score matrix"):
+    with pytest.raises(ValueError, match=r"shape \(60,\) is no score matrix"):
         evaluate_scores(scores[0])
 
 
 def test_files_that_hold_no_matrix_are_explained(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.npy"):
         evaluate_scores(tmp_path / "absent.npy")
-    np.save(tmp_path / "results_f30k.npy", {"npts": 1, "sims": np.eye(2)})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"pickle can run code.*\['sims'\]"):
-        evaluate_scores(tmp_path / "results_f30k.npy")
     (tmp_path / "cut.npy").write_bytes(b"")
     with pytest.raises(ValueError, match=r"cut\.npy cannot be read as a \.npy matrix"):
         evaluate_scores(tmp_path / "cut.npy")

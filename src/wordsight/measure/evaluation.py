@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from wordsight.compare.rank_matches import Precision, rank_matches
 from wordsight.compare.ranks import Ties
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import Progress, encode_images, encode_texts, inference, silent
-from wordsight.measure.matrix import check_finite, rank_matrix
+from wordsight.measure.matrix import rank_all_matches, rank_matrix
 from wordsight.measure.protocols import Protocol, find_protocol
 from wordsight.measure.recalls import FoldRanks, Recalls
 from wordsight.measure.saving import write_scores
+from wordsight.measure.scores import ComputedScores, as_scores, check_finite
 from wordsight.pairs import PairSet
 
 
@@ -26,6 +26,7 @@ def evaluate(
     ties: Ties = "pessimistic",
     strict: bool = True,
     intervals: bool = True,
+    precisions: bool | None = None,
     split: str | None = None,
     save_scores: str | Path | None = None,
     progress: Progress | None = None,
@@ -34,23 +35,26 @@ def evaluate(
 
     ``save_scores`` writes the matrix [image, text] as float32 .npy, block after block, and ranks what it
     wrote. ``strict=False`` measures pairs that are not the protocol's and says so in the result.
+    ``precisions`` adds mAP, mINP, R-precision and mAP@R, from float32 scores, computed once for each way of
+    asking; by default where the protocol is one of person search.
     ``progress`` is called with ("images" | "texts" | "scores", done, of how many).
 
     Raises ProtocolMismatchError when the counts are not the protocol's, ValueError on scores that are not
     finite.
     """
     chosen = find_protocol(protocol)
-    deviation = chosen.check(torch.bincount(pairs.image_of, minlength=len(pairs.images)), strict)
-    report = progress or silent
+    texts_of = torch.bincount(pairs.image_of, minlength=len(pairs.images))
+    deviation = chosen.check(texts_of, strict, identities=len(set(pairs.identities.tolist())))
+    report, precise = progress or silent, chosen.persons if precisions is None else precisions
     with inference(matcher):
         if save_scores is None:
             folds = [
-                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, report)
+                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, precise, report)
                 for rows in chosen.rows(len(pairs.images))
             ]
         else:
             write_scores(matcher, pairs, Path(save_scores), batch_size, report)
-            folds = _rank_saved(Path(save_scores), pairs, chosen, ties)
+            folds = _rank_saved(Path(save_scores), pairs, chosen, ties, precise)
     return Recalls.from_folds(
         chosen.name,
         folds,
@@ -61,10 +65,13 @@ def evaluate(
     )
 
 
-def _rank_saved(path: Path, pairs: PairSet, protocol: Protocol, ties: Ties) -> list[FoldRanks]:
-    scores = np.load(path, mmap_mode="r")
-    check_finite(scores, str(path))
-    return rank_matrix(scores, pairs.identities.numpy(), pairs.text_identities.numpy(), protocol, ties)
+def _rank_saved(
+    path: Path, pairs: PairSet, protocol: Protocol, ties: Ties, precisions: bool
+) -> list[FoldRanks]:
+    scores = as_scores(path)
+    check_finite(scores)
+    identities = pairs.identities.numpy(), pairs.text_identities.numpy()
+    return rank_matrix(scores, *identities, protocol, ties, precisions)
 
 
 def _rank_fold(
@@ -73,11 +80,15 @@ def _rank_fold(
     batch_size: int,
     precision: Precision,
     ties: Ties,
+    precisions: bool,
     report: Progress,
 ) -> FoldRanks:
     """Images and texts of one gallery are held encoded; their scores are not."""
     images = encode_images(matcher, pairs, batch_size, report)
     texts = encode_texts(matcher, pairs, batch_size, report)
+    if precisions:
+        scores = ComputedScores(matcher.similarity, images, texts)
+        return rank_all_matches(scores, pairs.identities.numpy(), pairs.text_identities.numpy(), ties)
     ranks = rank_matches(
         matcher.similarity, images, texts, pairs.identities, pairs.text_identities, precision, ties,
         lambda done, total: report("scores", done, total),

@@ -1,28 +1,24 @@
 """Anyone's score matrix, in memory or in a .npy file -> Recalls, by a named protocol."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float64, Int, Shaped
+from jaxtyping import Int
 from torch import Tensor
 
 from wordsight.compare.ranks import MatrixBlocks, Ties, ranks_from_blocks
 from wordsight.measure.protocols import Protocol, ProtocolMismatchError, find_protocol
 from wordsight.measure.recalls import FoldRanks, Recalls
+from wordsight.measure.relevance import SameIdentity, rank_all
+from wordsight.measure.scores import BLOCK, Scores, ScoresLike, as_scores, check_finite, prefix
 
-BLOCK_ROWS = 256
-Identities = Sequence[int] | Tensor | np.ndarray
-
-
-class NonFiniteScoresError(ValueError):
-    """NaN or infinity among the scores: no order, hence no rank."""
+Identities: TypeAlias = Sequence[int] | Tensor | np.ndarray
 
 
 def evaluate_scores(
-    scores: str | Path | np.ndarray,
+    scores: ScoresLike,
     image_identities: Identities | None = None,
     text_identities: Identities | None = None,
     *,
@@ -31,129 +27,99 @@ def evaluate_scores(
     ties: Ties = "pessimistic",
     strict: bool = True,
     intervals: bool = True,
+    precisions: bool | None = None,
     split: str | None = None,
 ) -> Recalls:
     """Measure anyone's matrix: rows are images, columns are texts, larger is better.
 
     Without identities, columns ``c * i`` to ``c * i + c - 1`` belong to row i (c = ``captions_per_image``),
-    as in the field's N x 5N matrices. A file is memory-mapped and read in blocks of rows.
+    as in the field's N x 5N matrices. A .npy file is memory-mapped and read in blocks of rows; so is an
+    ensemble (``ensemble_scores``). A pickled ``results_*.npy`` of the reference implementations is read too,
+    without running what a pickle may hold. ``precisions`` adds mAP, mINP, R-precision and mAP@R; by default
+    where the protocol is one of person search.
 
     Raises ProtocolMismatchError on the wrong shape (a transposed matrix is recognised), NonFiniteScoresError
     on NaN or infinity.
     """
-    chosen = find_protocol(protocol)
-    source = str(scores) if isinstance(scores, str | Path) else ""
-    matrix = _open(scores) if isinstance(scores, str | Path) else scores
-    images, texts = _identities(matrix, image_identities, text_identities, captions_per_image, chosen, source)
-    deviation = chosen.check(_texts_of(images, texts), strict)
-    check_finite(matrix, source)
-    folds = rank_matrix(matrix, images, texts, chosen, ties)
+    chosen, matrix = find_protocol(protocol), as_scores(scores)
+    images, texts = _identities(matrix, image_identities, text_identities, captions_per_image, chosen)
+    deviation = chosen.check(_texts_of(images, texts), strict, len(texts), len(np.unique(images)))
+    check_finite(matrix)
     return Recalls.from_folds(
         chosen.name,
-        folds,
+        rank_matrix(
+            matrix, images, texts, chosen, ties, chosen.persons if precisions is None else precisions
+        ),
         ties=ties,
-        split=source if split is None else split,
+        split=matrix.source if split is None else split,
         deviation=deviation,
         intervals=intervals,
     )
 
 
 def rank_matrix(
-    scores: Shaped[np.ndarray, "image text"],
+    scores: Scores,
     images: Int[np.ndarray, " image"],
     texts: Int[np.ndarray, " text"],
     protocol: Protocol,
     ties: Ties,
+    precisions: bool = False,
 ) -> list[FoldRanks]:
     """The ranks of each fold: its images with the texts of the same identities."""
     folds = []
     for rows in protocol.rows(len(images)):
         here = images[rows.start : rows.stop]
         columns = np.flatnonzero(np.isin(texts, here))
-        blocks = MatrixBlocks(_Window(scores, rows, columns), BLOCK_ROWS)
-        ranks = ranks_from_blocks(blocks, torch.as_tensor(here), torch.as_tensor(texts[columns]), ties)
-        folds.append(FoldRanks(ranks[0].numpy(), ranks[1].numpy(), here, texts[columns]))
+        fold = rank_all_matches if precisions else _rank_best_matches
+        folds.append(fold(scores.only(np.array(rows), columns), here, texts[columns], ties))
     return folds
 
 
-@dataclass(frozen=True, eq=False)
-class _Window:
-    """Some rows and columns of a matrix that may be on disk, in whatever kind of number."""
-
-    scores: Shaped[np.ndarray, "image text"]
-    rows: range
-    columns: Int[np.ndarray, " column"]
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.rows), len(self.columns)
-
-    def __getitem__(self, block: slice) -> Float64[np.ndarray, "row column"]:
-        rows = self.rows[block]
-        return self.scores[rows.start : rows.stop].astype(np.float64)[:, self.columns]
+def rank_all_matches(
+    scores: Scores, images: Int[np.ndarray, " image"], texts: Int[np.ndarray, " text"], ties: Ties
+) -> FoldRanks:
+    """All that belongs to each query, for precisions; equal identities belong together."""
+    by_image = rank_all(scores, "i2t", SameIdentity(images, texts), ties)
+    by_text = rank_all(scores, "t2i", SameIdentity(texts, images), ties)
+    return FoldRanks(by_image.best, by_text.best, images, texts, by_image, by_text)
 
 
-def check_finite(scores: Shaped[np.ndarray, "image text"], source: str = "") -> None:
-    """Raises NonFiniteScoresError with the number of offenders and the place of the first."""
-    count, first = 0, None
-    for start in range(0, len(scores), BLOCK_ROWS):
-        bad = ~np.isfinite(scores[start : start + BLOCK_ROWS])
-        if bad.any():
-            row, column = np.argwhere(bad)[0].tolist()
-            first = first or (start + row, column)
-            count += int(bad.sum())
-    if first is not None:
-        raise NonFiniteScoresError(
-            f"{_prefix(source)}{count} of {scores.size} scores are NaN or infinite, the first at image row "
-            f"{first[0]}, text column {first[1]} ({scores[first]}). They have no place in an order, so there "
-            "is no R@K; look for a division by zero or an overflow in the model that made them"
-        )
-
-
-def _open(path: str | Path) -> np.ndarray:
-    try:
-        matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}; expected a .npy matrix [images, texts]") from None
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a .npy matrix ({error}). A results_*.npy that holds a pickled "
-            "dictionary is not opened, since a pickle can run code; where you trust it, "
-            "np.save('S.npy', np.load(path, allow_pickle=True).item()['sims'])"
-        ) from None
-    if not isinstance(matrix, np.ndarray):
-        raise ValueError(f"{path} is an archive of several arrays; expected one matrix saved by np.save")
-    return matrix
+def _rank_best_matches(
+    scores: Scores, images: Int[np.ndarray, " image"], texts: Int[np.ndarray, " text"], ties: Ties
+) -> FoldRanks:
+    identities = torch.as_tensor(images), torch.as_tensor(texts)
+    by_image, by_text = ranks_from_blocks(MatrixBlocks(scores, BLOCK), *identities, ties)
+    return FoldRanks(by_image.numpy(), by_text.numpy(), images, texts)
 
 
 def _identities(
-    matrix: np.ndarray,
+    matrix: Scores,
     images: Identities | None,
     texts: Identities | None,
     captions: int,
     protocol: Protocol,
-    source: str,
 ) -> tuple[Int[np.ndarray, " image"], Int[np.ndarray, " text"]]:
     """What belongs together, after the shape has been found to fit it."""
     if (images is None) != (texts is None):
         raise ValueError("give both image_identities and text_identities, or neither")
-    if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
-        problem = (
-            f"{matrix.dtype} of shape {matrix.shape} is no score matrix; expected numbers [images, texts]"
-        )
-    elif images is None or texts is None:
+    if images is None or texts is None:
         problem = _shape_problem(matrix.shape, captions, protocol)
         images, texts = np.arange(matrix.shape[0]), np.arange(matrix.shape[1]) // captions
     else:
         images, texts = np.asarray(images), np.asarray(texts)
         problem = _identity_problem(matrix.shape, len(images), len(texts))
     if problem:
-        raise ProtocolMismatchError(f"{_prefix(source)}{problem}")
+        raise ProtocolMismatchError(f"{prefix(matrix.source)}{problem}")
     return np.asarray(images), np.asarray(texts)
 
 
 def _shape_problem(shape: tuple[int, ...], captions: int, protocol: Protocol) -> str:
     rows, columns = shape
+    if protocol.persons:
+        return (
+            f"protocol {protocol.name} asks which person each row and column is of; "
+            "pass image_identities and text_identities"
+        )
     if columns == rows * captions:
         return ""
     wanted = f"{protocol.images} x {protocol.captions}" if protocol.images else f"N x {captions}N"
@@ -188,7 +154,3 @@ def _texts_of(images: Int[np.ndarray, " image"], texts: Int[np.ndarray, " text"]
     known, counts = np.unique(texts, return_counts=True)
     count_of = dict(zip(known.tolist(), counts.tolist(), strict=True))
     return torch.tensor([count_of.get(identity, 0) for identity in images.tolist()], dtype=torch.long)
-
-
-def _prefix(source: str) -> str:
-    return f"{source}: " if source else ""

@@ -20,37 +20,56 @@ class Protocol:
     name: str
     title: str
     images: int = 0
-    captions_per_image: int = 0
+    captions_per_image: int = 0  # 0: as many as there are; ``texts`` is their sum
     folds: int = 1
+    texts: int = 0
+    identities: int = 0
+    persons: bool = False  # a text is right for all pictures of its person; measured by mAP and mINP too
 
     @property
     def captions(self) -> int:
-        return self.images * self.captions_per_image
+        return self.texts or self.images * self.captions_per_image
 
     def expects(self) -> str:
         if not self.images:
             return "any number of images, any number of texts per image"
+        if not self.captions_per_image:
+            return f"{self.images} images of {self.identities} persons with {self.captions} captions"
         counts = (
             f"{self.images} images with {self.captions_per_image} captions each ({self.captions} captions)"
         )
         return f"{counts}, in {self.folds} consecutive folds" if self.folds > 1 else counts
 
-    def check(self, texts_of: Int[Tensor, " image"], strict: bool = True) -> str:
+    def check(
+        self,
+        texts_of: Int[Tensor, " image"],
+        strict: bool = True,
+        texts: int | None = None,
+        identities: int | None = None,
+    ) -> str:
         """Why these counts of texts per image are not the protocol's; empty when they are.
 
+        ``texts`` and ``identities`` are their numbers, where identities are not those of the images.
         Raises ProtocolMismatchError instead, with the way out, when ``strict``.
         """
-        images, texts = len(texts_of), int(texts_of.sum())
-        fits = images == self.images and bool(torch.all(texts_of == self.captions_per_image))
-        if fits or not self.images:
+        images, texts = len(texts_of), int(texts_of.sum()) if texts is None else texts
+        if not self.images or self._fits(texts_of, texts, identities):
             return ""
+        of_persons = f" of {identities} persons" if self.persons and identities is not None else ""
         deviation = (
-            f"{images} images with {texts} captions were given; "
+            f"{images} images{of_persons} with {texts} captions were given; "
             f"{self.name} ({self.title}) is measured on {self.expects()}"
         )
         if strict:
             raise ProtocolMismatchError(f"{deviation}. {self._advice(texts_of)}")
         return deviation
+
+    def _fits(self, texts_of: Int[Tensor, " image"], texts: int, identities: int | None) -> bool:
+        if len(texts_of) != self.images or texts != self.captions:
+            return False
+        if self.captions_per_image:
+            return bool(torch.all(texts_of == self.captions_per_image))
+        return identities is None or identities == self.identities
 
     def rows(self, images: int) -> list[range]:
         """The images of each fold: consecutive, never shuffled."""
@@ -61,7 +80,7 @@ class Protocol:
         images, captions = len(texts_of), self.captions_per_image
         more = int((texts_of > captions).sum())
         advice = ""
-        if images == self.images and more and int(texts_of.min()) >= captions:
+        if captions and images == self.images and more and int(texts_of.min()) >= captions:
             advice = (
                 f"{more} images have more than {captions} captions; published numbers use the first "
                 f"{captions} of each: wordsight.measure.keep_texts(pairs, {captions}). "
@@ -84,6 +103,9 @@ PROTOCOLS = {
         Protocol("f8k", "Flickr8k, 1K test", 1000, 5),
         Protocol("coco-5k", "COCO, 5K test", 5000, 5),
         Protocol("coco-1k-5fold", "COCO, average over five folds of 1K", 5000, 5, folds=5),
+        Protocol("cuhk-pedes", "CUHK-PEDES, test", 3074, texts=6156, identities=1000, persons=True),
+        Protocol("icfg-pedes", "ICFG-PEDES, test; its counts are not checked", persons=True),
+        Protocol("rstp-reid", "RSTPReid, test; its counts are not checked", persons=True),
         Protocol("all", "all pairs given"),
     )
 }

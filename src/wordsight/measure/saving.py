@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import Progress, batches, encode_rows, encode_texts, inference, silent
+from wordsight.measure.scores import write_header
 from wordsight.pairs import PairSet
 from wordsight.whole import whole_file
 
@@ -21,9 +20,7 @@ def write_scores(
     report = progress or silent
     with inference(matcher), whole_file(path) as file:
         texts = encode_texts(matcher, pairs, batch_size, report)
-        np.lib.format.write_array_header_1_0(
-            file, {"descr": "<f4", "fortran_order": False, "shape": (len(pairs.images), len(texts))}
-        )
+        write_header(file, (len(pairs.images), len(texts)))
         for rows in batches(len(pairs.images), batch_size):
             scores = matcher.similarity(encode_rows(matcher, pairs, rows), texts)
             file.write(scores.float().cpu().numpy().astype("<f4").tobytes())
