@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from wordsight.learn.consistency import Consistency
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.loss import Loss
 from wordsight.learn.projection import Projection
@@ -19,11 +20,16 @@ GOLDEN = [[0.9, 0.5, 0.1, 0.3], [0.4, 0.8, 0.75, 0.2], [0.2, 0.6, 0.7, 0.65], [0
 
 
 def pairs(scores: Tensor, identities: list[int] | None = None) -> EncodedPairs:
-    """Pairs of these scores, and vectors that say the same: image i is row i, text j lies along axis j."""
+    """Pairs of these scores, and vectors that say the same: image i is row i, text j lies along axis j.
+
+    What they say of the labels is right.
+    """
     n, mask = len(scores), torch.ones(len(scores), 1, dtype=torch.bool)
     images, texts = scores[:, None], 100 * torch.eye(scores.shape[1], dtype=scores.dtype)[:n, None]
     names = torch.tensor(identities if identities is not None else list(range(n)))
-    return EncodedPairs(EmbeddingSet(images, mask), EmbeddingSet(texts, mask), scores, names)
+    labels = torch.tensor([[1.0, 0.0, 1.0]]).repeat(n, 1)
+    logits = (200 * labels - 100)[:, None].repeat(1, 2, 1)
+    return EncodedPairs(EmbeddingSet(images, mask), EmbeddingSet(texts, mask), scores, names, labels, logits)
 
 
 def slow_triplet(S: Tensor, margin: float, count: int, match: Tensor) -> Tensor:
@@ -145,6 +151,8 @@ EVERY_LOSS = [
     InfoNCE(0.05, learn_temperature=True),
     Projection(),
     Projection(target="l2"),
+    Consistency(),
+    Consistency({"name": "info-nce", "temperature": 0.05}, positive_weights=[1.0, 2.0, 3.0]),
 ]
 
 

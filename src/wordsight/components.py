@@ -52,6 +52,7 @@ MENU: dict[str, dict[str, str]] = {
     "loss": {
         "triplet": "wordsight.learn.triplet:Triplet",
         "info-nce": "wordsight.learn.contrastive:InfoNCE",
+        "consistency": "wordsight.learn.consistency:Consistency",
         "projection": "wordsight.learn.projection:Projection",
     },
 }

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from wordsight import checkpoint, components, whole
@@ -82,7 +82,18 @@ class Matcher(nn.Module):
     def forward(self, batch: PairBatch) -> EncodedPairs:
         """Encode the batch and compare each of its images with each of its texts."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.texts)
-        return EncodedPairs(images, texts, self.similarity(images, texts), batch.identities, batch.labels)
+        return self.compare(images, texts, batch.identities, batch.labels)
+
+    def compare(
+        self,
+        images: EmbeddingSet,
+        texts: EmbeddingSet,
+        identities: Int[Tensor, " pair"],
+        labels: Float[Tensor, "pair label"] | None = None,
+    ) -> EncodedPairs:
+        """What a loss looks at; where the pairs have labels, also what the similarity says of them."""
+        logits = None if labels is None else self.similarity.label_logits(images, texts)
+        return EncodedPairs(images, texts, self.similarity(images, texts), identities, labels, logits)
 
     @torch.no_grad()
     def score(

@@ -67,6 +67,7 @@ class PairSet:
     image_of: Int[Tensor, " text"]  # row of the image that each text tells of
     identities: Int[Tensor, " image"]
     objects: Sequence[Sequence[WordBox]] | None = None  # one sequence per text
+    labels: Float[Tensor, "image label"] | None = None  # CASC's semantic labels, 0 or 1
     source: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:
@@ -76,6 +77,10 @@ class PairSet:
             raise ValueError(
                 f"{where}{n} images but {len(self.names)} names and {len(self.identities)} identities; "
                 "expected one of each per image"
+            )
+        if self.labels is not None and len(self.labels) != n:
+            raise ValueError(
+                f"{where}{n} images but labels for {len(self.labels)}; expected one row per image"
             )
         if len(self.texts) != len(self.image_of):
             raise ValueError(f"{where}{len(self.texts)} texts but {len(self.image_of)} image rows for them")
@@ -114,6 +119,7 @@ class PairSet:
             image_of=new_row[self.image_of[texts]],
             identities=self.identities[keep],
             objects=None if self.objects is None else [self.objects[t] for t in texts],
+            labels=None if self.labels is None else self.labels[keep],
         )
 
 
@@ -142,7 +148,7 @@ class PairBatch:
     images: Regions | Pixels
     texts: Tokens
     identities: Int[Tensor, " pair"]
-    labels: Float[Tensor, "pair label"] | None = None  # CASC's semantic labels, 0 or 1
+    labels: Float[Tensor, "pair label"] | None = None  # of the image
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -166,3 +172,4 @@ class EncodedPairs:
     scores: Float[Tensor, "image text"]  # square; the diagonal holds the pairs
     identities: Int[Tensor, " pair"]  # equal = belong together: same picture, same person
     labels: Float[Tensor, "pair label"] | None = None
+    label_logits: Float[Tensor, "pair 2 label"] | None = None  # 0: of the image, 1: of the text

@@ -87,11 +87,13 @@ class Batches:
     text_ids: TextIds = field(init=False)
 
     def digest(self) -> str:
-        """Equal for equal texts (as ids) of equal images in equal order."""
+        """Equal for equal texts (as ids) of equal images, with equal labels, in equal order."""
         known = self.text_ids
         joined = hashlib.blake2b(digest_size=12)
         for part in (known.ids, known.words, known.texts, self.pairs.image_of, self.pairs.identities):
             joined.update(np.asarray(part, np.int64).tobytes())
+        if self.pairs.labels is not None:
+            joined.update(np.asarray(self.pairs.labels, np.uint8).tobytes())
         return joined.hexdigest()
 
     def rows(self, epoch: int) -> list[list[int]]:
@@ -110,10 +112,12 @@ class Batches:
         """This process's share of batch ``number``, whose rows are ``self.rows(epoch)[number]``."""
         mine = self.processes.share(rows)
         draw = np.random.default_rng(random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank))
-        images = self._images(self.pairs.image_of[mine].tolist())
+        rows_of_images = self.pairs.image_of[mine]
+        images = self._images(rows_of_images.tolist())
         if self.drop_regions and isinstance(images, Regions):
             images = self.drop_regions(images, draw)
-        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine])
+        labels = None if self.pairs.labels is None else self.pairs.labels[rows_of_images]
+        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels)
 
     def _images(self, rows: Sequence[int]) -> Regions | Pixels:
         """Each image is read once, however many of its texts are in the batch."""

@@ -59,8 +59,7 @@ class Processes:
         images = self._gather_set(matcher.encode_images(batch.images))
         texts = self._gather_set(matcher.encode_texts(batch.texts))
         labels = None if batch.labels is None else self._gather(batch.labels)
-        scores = matcher.similarity(images, texts)
-        return EncodedPairs(images, texts, scores, self._gather(batch.identities), labels)
+        return matcher.compare(images, texts, self._gather(batch.identities), labels)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """The mean over the processes, for every weight that has a gradient in any of them."""
