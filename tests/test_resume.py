@@ -19,6 +19,7 @@ from small_problem import SETTINGS, share_ranked_first, small_matcher, small_pai
 
 from wordsight import checkpoint
 from wordsight.learn.contrastive import InfoNCE
+from wordsight.learn.settings import Training
 from wordsight.learn.training import fit
 from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
@@ -65,7 +66,18 @@ def test_killed_anywhere(tmp_path: Path) -> None:
         assert [path.name for path in killed.iterdir() if path.name.startswith(".")] == []
 
 
-def test_ctrl_c_saves_the_state_between_two_steps(tmp_path: Path) -> None:
+STAGED = replace(
+    SETTINGS,
+    frozen_epochs={"image_encoder": 2, "text_encoder.words": 1},
+    ema_only=["text_encoder"],
+    loss_ramp_epoch=1,
+    optimizer="adam",
+    eps=1e-6,
+)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, STAGED], ids=["plain", "in stages"])
+def test_ctrl_c_saves_the_state_between_two_steps(tmp_path: Path, settings: Training) -> None:
     class Interrupting(Triplet):
         def forward(self, pairs: Any) -> torch.Tensor:
             loss = super().forward(pairs)
@@ -77,7 +89,7 @@ def test_ctrl_c_saves_the_state_between_two_steps(tmp_path: Path) -> None:
     def run(folder: Path, steps_left: int, resume: bool) -> None:
         loss = Interrupting(0.2, warmup_epochs=1)
         loss.steps_left = steps_left
-        fit(small_matcher(), loss, small_pairs(), SETTINGS, folder, share_ranked_first(small_pairs()), resume)
+        fit(small_matcher(), loss, small_pairs(), settings, folder, share_ranked_first(small_pairs()), resume)
 
     run(tmp_path / "whole", 999, resume=False)
     before = signal.getsignal(signal.SIGINT)
@@ -146,6 +158,18 @@ def test_other_settings_are_named(tmp_path: Path, change: dict[str, Any], messag
     train(tmp_path / "run", replace(SETTINGS, epochs=1))
     with pytest.raises(ValueError, match=message):
         train(tmp_path / "run", replace(SETTINGS, epochs=1, **change), resume=True)
+
+
+def test_a_setting_that_is_new_since_the_run_began_had_its_default(tmp_path: Path) -> None:
+    train(tmp_path / "run", replace(SETTINGS, epochs=1))
+    begun = checkpoint.read_json(tmp_path / "run/run.json")
+    for table in (begun["training"], begun["loss"], begun["parts"]["text_encoder"]):
+        for new in ("eps", "frozen_epochs", "reduction", "merge"):
+            table.pop(new, None)
+    checkpoint.write_json(tmp_path / "run/run.json", begun)
+    train(tmp_path / "run", replace(SETTINGS, epochs=1), resume=True)
+    with pytest.raises(ValueError, match=r"begun differently: training.eps was 1e-08 and is 0.1 now"):
+        train(tmp_path / "run", replace(SETTINGS, epochs=1, eps=0.1), resume=True)
 
 
 def test_another_loss_matcher_or_data_are_named(tmp_path: Path) -> None:

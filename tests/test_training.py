@@ -13,11 +13,12 @@ from safetensors.torch import load_file
 from small_problem import COLOURS, SETTINGS, share_ranked_first, small_matcher, small_pairs, train
 from torch import Tensor, nn
 
+from wordsight.encode.regions import RegionEncoder
+from wordsight.learn.average import WeightAverage
 from wordsight.learn.collapse import Collapse, CollapseWarning, score_spread
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
-    WeightAverage,
     learning_rate_share,
     make_optimizer,
     named_weights,
@@ -208,6 +209,77 @@ def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
     assert not torch.equal(weights_of(best), weights_of(matcher))
 
 
+def test_only_some_weights_are_averaged(tmp_path: Path) -> None:
+    settings = replace(PLAIN, ema=0.9, ema_only=["image_encoder"])
+    matcher = small_matcher()
+    fit(matcher, InfoNCE(), small_pairs(), settings, tmp_path / "run")
+    best = Matcher.from_pretrained(tmp_path / "run/best")
+    assert torch.equal(weights_of(best.text_encoder), weights_of(matcher.text_encoder))
+    assert not torch.equal(weights_of(best.image_encoder), weights_of(matcher.image_encoder))
+    with pytest.raises(ValueError, match='ema_only: no weight is called "image"'):
+        fit(small_matcher(), InfoNCE(), small_pairs(), replace(settings, ema_only=["image"]), tmp_path / "no")
+
+
+def normed() -> Matcher:
+    """A small matcher whose image encoder has a batch norm."""
+    matcher = small_matcher(dropout=0.0)
+    matcher.image_encoder = RegionEncoder(len(COLOURS), 16, mlp=True)
+    return matcher
+
+
+def test_two_stages(tmp_path: Path) -> None:
+    """What is frozen keeps weights and statistics to the bit, and learns like the rest afterwards."""
+    start, states = normed(), []
+
+    def validate(matcher: Matcher) -> dict[str, float]:
+        states.append({name: tensor.clone() for name, tensor in matcher.state_dict().items()})
+        return {"rsum": 1.0}
+
+    matcher = normed()
+    matcher.load_state_dict(start.state_dict())
+    frozen = {"image_encoder": 2, "image_encoder.linear": 1}
+    settings = replace(PLAIN, epochs=3, frozen_epochs=frozen)
+    fit(matcher, InfoNCE(), small_pairs(), settings, tmp_path / "run", validate)
+
+    def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> set[str]:
+        return {
+            ".".join(name.split(".")[:2]) for name in before if not torch.equal(before[name], after[name])
+        }
+
+    text = {"text_encoder.words", "text_encoder.reader"}
+    assert changed(start.state_dict(), states[0]) == text
+    assert changed(states[0], states[1]) == text | {"image_encoder.linear"}
+    assert changed(states[1], states[2]) == text | {"image_encoder.linear", "image_encoder.residual"}
+
+
+def test_frozen_weights_are_the_same_run_as_a_factor_of_zero(tmp_path: Path) -> None:
+    frozen = fit_plainly(tmp_path / "frozen", frozen_epochs={"text_encoder": 9})
+    expected = fit_plainly(tmp_path / "factor", groups={"text_encoder": 0})
+    assert torch.equal(weights_of(frozen), weights_of(expected))
+
+
+def test_what_freezes_nothing_or_everything_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r'frozen_epochs: no weight is called "image_encoder\.cnn"'):
+        fit_plainly(tmp_path / "one", frozen_epochs={"image_encoder.cnn": 1})
+    with pytest.raises(ValueError, match="nothing to train in epoch 1: every weight is frozen"):
+        fit_plainly(tmp_path / "two", frozen_epochs={"image_encoder": 1, "text_encoder": 1})
+
+
+def test_a_ramp_lets_early_batches_count_less(tmp_path: Path) -> None:
+    for name, ramp in (("ramp", 0), ("later", 1)):
+        fit_plainly(tmp_path / name, loss_ramp_epoch=ramp, clip=0.0, optimizer="sgd", learning_rate=1e-9)
+    ramped, plain = (events(tmp_path / name, "step") for name in ("ramp", "later"))
+    shares = [one["gradient_norm"] / other["gradient_norm"] for one, other in zip(ramped, plain, strict=True)]
+    assert shares == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0], rel=1e-4)
+    assert [one["loss"] for one in ramped] == pytest.approx([one["loss"] for one in plain], rel=1e-4)
+
+
+def test_the_epsilon_of_adam_reaches_it() -> None:
+    weights = named_weights(small_matcher(), InfoNCE())
+    for name in ("adam", "adamw"):
+        assert make_optimizer(weights, Training(optimizer=name, eps=1.0)).defaults["eps"] == 1.0
+
+
 def scripted(*rsums: float) -> Callable[[Matcher], dict[str, float]]:
     coming = iter(rsums)
     return lambda matcher: {"rsum": next(coming)}
@@ -369,6 +441,10 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         ({"schedule": "linear"}, "schedule = 'linear'; expected one of constant, step, cosine"),
         ({"milestones": [5, 3]}, r"milestones = \[5, 3\]; expected epochs that rise"),
         ({"ema": 1.0}, "ema = 1.0; expected 0 up to"),
+        ({"ema_only": ["text_encoder"]}, r"ema = 0\.0; expected more than 0 where ema_only is set"),
+        ({"frozen_epochs": {"loss": -1}}, r"frozen_epochs = \{'loss': -1\}; expected epochs, 0 or more"),
+        ({"loss_ramp_epoch": -1}, "loss_ramp_epoch = -1; expected an epoch, from 0"),
+        ({"eps": 0.0}, "eps = 0.0; expected more than 0"),
     ],
 )
 def test_settings_that_cannot_be_are_refused(setting: dict[str, Any], message: str) -> None:

@@ -1,6 +1,11 @@
-"""The settings device and precision -> where to train, and whether in bfloat16."""
+"""The settings device and precision -> where to train, and whether in bfloat16; and back to float32."""
+
+from dataclasses import replace
 
 import torch
+
+from wordsight.pairs import EncodedPairs
+from wordsight.sets import EmbeddingSet
 
 
 def wants_cuda(device: str) -> bool:
@@ -22,3 +27,12 @@ def takes_bf16(precision: str, device: torch.device) -> bool:
             '[training] precision = "bf16", but this GPU has no bfloat16; use "auto" or "float32"'
         )
     return precision == "bf16" or (precision == "auto" and gpu)
+
+
+def in_float32(pairs: EncodedPairs) -> EncodedPairs:
+    """What a loss reads, after encoders and scores were computed in bfloat16."""
+
+    def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
+        return replace(embeddings, vectors=embeddings.vectors.float())
+
+    return replace(pairs, images=wide(pairs.images), texts=wide(pairs.texts), scores=pairs.scores.float())

@@ -1,13 +1,12 @@
-"""Weights and settings -> optimizer with groups, learning rate of every step, average of the weights."""
+"""Weights and settings -> optimizer with groups, and the learning rate of every step."""
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from wordsight.learn.names import longest_start, refuse_unknown
 from wordsight.learn.settings import Training
 
 
@@ -21,10 +20,10 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
 
     Each group keeps its learning-rate factor as "factor", for ``set_learning_rate``.
     """
+    refuse_unknown("groups", settings.groups, weights)
     members: dict[str, list[nn.Parameter]] = {}
     for name, weight in weights.items():
-        members.setdefault(_group_of(name, settings), []).append(weight)
-    _refuse_unknown_groups(settings, members, weights)
+        members.setdefault(longest_start(name, settings.groups), []).append(weight)
     tables = []
     for prefix, parameters in members.items():
         factor, weight_decay = _factor_and_decay(prefix, settings)
@@ -38,26 +37,8 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
     if settings.optimizer == "sgd":
         return SGD(tables, settings.learning_rate, momentum=settings.betas[0])
     adam = AdamW if settings.optimizer == "adamw" else Adam
-    return adam(tables, settings.learning_rate, betas=(settings.betas[0], settings.betas[1]))
-
-
-def _group_of(name: str, settings: Training) -> str:
-    """The longest prefix that the name starts with, at a dot; "" if there is none."""
-    starts = [prefix for prefix in settings.groups if f"{name}.".startswith(f"{prefix.rstrip('.')}.")]
-    return max(starts, key=len, default="")
-
-
-def _refuse_unknown_groups(
-    settings: Training, members: Mapping[str, list[nn.Parameter]], weights: Mapping[str, nn.Parameter]
-) -> None:
-    for prefix in settings.groups:
-        within = any(f"{name}.".startswith(f"{prefix.rstrip('.')}.") for name in weights)
-        if prefix not in members and not within:
-            first = sorted({".".join(name.split(".")[:2]) for name in weights})
-            raise ValueError(
-                f'[training] groups: no weight is called "{prefix}" or "{prefix}....", '
-                f"known: {', '.join(first)}"
-            )
+    betas = (settings.betas[0], settings.betas[1])
+    return adam(tables, settings.learning_rate, betas=betas, eps=settings.eps)
 
 
 def _factor_and_decay(prefix: str, settings: Training) -> tuple[float, float]:
@@ -87,42 +68,3 @@ def learning_rate_share(step: int, epoch: int, steps_per_epoch: int, settings: T
 def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-
-
-class WeightAverage:
-    """The running average of the weights: average = decay average + (1 - decay) weights, after every step.
-
-    The decay grows with the number of steps n as (1 + n) / (10 + n) up to ``decay``, so that the first,
-    random weights are soon forgotten (as TensorFlow's moving averages do in CMPL).
-    """
-
-    def __init__(self, module: nn.Module, decay: float):
-        self.decay = decay
-        self.weights = dict(module.named_parameters())
-        self.average = {name: weight.detach().clone() for name, weight in self.weights.items()}
-
-    @torch.no_grad()
-    def update(self, steps: int) -> None:
-        """Take in the weights after step number ``steps`` (from 1)."""
-        decay = min(self.decay, (1 + steps) / (10 + steps))
-        for name, weight in self.weights.items():
-            self.average[name].lerp_(weight, 1 - decay)
-
-    def load(self, average: Mapping[str, Tensor]) -> None:
-        for name, tensor in self.average.items():
-            tensor.copy_(average[name])
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The averages are the module's weights inside the block; its own come back after it."""
-        own = {name: weight.detach().clone() for name, weight in self.weights.items()}
-        self._put(self.average)
-        try:
-            yield
-        finally:
-            self._put(own)
-
-    @torch.no_grad()
-    def _put(self, values: Mapping[str, Tensor]) -> None:
-        for name, weight in self.weights.items():
-            weight.copy_(values[name])

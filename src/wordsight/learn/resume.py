@@ -23,8 +23,8 @@ from torch.optim import Optimizer
 
 import wordsight
 from wordsight import checkpoint, components, whole
+from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
-from wordsight.learn.optimizers import WeightAverage
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 
@@ -164,6 +164,7 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
     if now["training"]["schedule"] != "cosine":
         free.add("training.epochs")  # with a cosine, the learning rate of every step depends on the last one
     kinds = ("training", "loss", "parts", "reader", "data")
+    before = _with_defaults(before)
     old, new = (_flat({kind: facts.get(kind) for kind in kinds}) for facts in (before, now))
     different = sorted(
         key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in free
@@ -174,6 +175,22 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
             f"{folder} was begun differently: {told}. Resume with what it was begun with, "
             "or start in a new folder"
         )
+
+
+def _with_defaults(run: Mapping[str, Any]) -> dict[str, Any]:
+    """A run that was begun before a setting was there had its default."""
+    training = asdict(Training()) | run["training"]
+    parts = {kind: _complete(kind, table) for kind, table in run["parts"].items()}
+    completed = dict(run) | {"training": training, "parts": parts, "loss": _complete("loss", run["loss"])}
+    known: dict[str, Any] = json.loads(json.dumps(completed, default=str))
+    return known
+
+
+def _complete(kind: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return components.complete(kind, table)
+    except ValueError:  # a part of somebody's own, which its name does not lead to
+        return table
 
 
 def _flat(facts: Any, prefix: str = "") -> dict[str, Any]:

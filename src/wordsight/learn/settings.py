@@ -35,6 +35,10 @@ class Training:
     """Weights by the start of their name -> learning-rate factor, or {factor, weight_decay}; the longest
     start wins. {"text_encoder.bert": 0.1} trains BERT ten times slower, a factor of 0 freezes. The weights
     of the loss are called "loss...."."""
+    eps: float = 1e-8  # of adam and adamw: added to the root of the squared gradients
+    frozen_epochs: Mapping[str, int] = field(default_factory=dict)
+    """Weights by the start of their name -> for how many epochs they stay as they are, their batch norms in
+    evaluation mode; the longest start wins. {"image_encoder.backbone": 15} trains in two stages (CMPL)."""
     clip: float = 2.0  # longest gradient, as the norm over all weights; 0 = any length
 
     schedule: str = "step"  # or "constant", "cosine"
@@ -43,11 +47,14 @@ class Training:
     )  # step: epochs (from 0) at which the learning rate is multiplied by factor
     factor: float = 0.1  # step: what it is multiplied by; cosine: what is left of it at the end
     warmup_steps: int = 0  # the learning rate grows linearly over so many steps
+    loss_ramp_epoch: int | None = None
+    """In this epoch (from 0) batch i of n counts i / n: VSE-infinity after its CNN is set free."""
 
     precision: str = "auto"  # or "float32", "bf16"
     """bf16 computes encoders and scores in bfloat16 where that is safe (autocast); weights, loss and
     optimizer stay float32. auto takes bf16 on a GPU that has it, and float32 elsewhere."""
     ema: float = 0.0  # decay of the running average of the weights, which is what is validated; 0 = none
+    ema_only: Sequence[str] = ()  # average only weights whose names start so (CMPL: not the LSTM)
     compile: bool = False  # compile the encoders with torch.compile
 
     validate_every: int = 1  # epochs; the last epoch is always validated
@@ -68,6 +75,11 @@ class Training:
         for name, known in _CHOICES.items():
             _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
         _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
+        _expect(self.eps > 0, "eps", self.eps, "more than 0")
+        frozen, ramp = dict(self.frozen_epochs), self.loss_ramp_epoch
+        _expect(min(frozen.values(), default=0) >= 0, "frozen_epochs", frozen, "epochs, 0 or more")
+        _expect(ramp is None or ramp >= 0, "loss_ramp_epoch", ramp, "an epoch, from 0")
+        _expect(self.ema > 0 or not self.ema_only, "ema", self.ema, "more than 0 where ema_only is set")
         rising = list(self.milestones) == sorted(set(self.milestones))
         _expect(rising, "milestones", list(self.milestones), "epochs that rise, each once")
 

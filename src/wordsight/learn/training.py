@@ -2,41 +2,39 @@
 
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
 from wordsight.learn.collapse import Collapse, explain_non_finite, score_spread
-from wordsight.learn.device import find_device, takes_bf16, wants_cuda
+from wordsight.learn.device import find_device, in_float32, takes_bf16, wants_cuda
+from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
-from wordsight.learn.journal import Journal, Speed, numbers, time_left
+from wordsight.learn.journal import Journal, Speed, time_left
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
-    WeightAverage,
     learning_rate_share,
     make_optimizer,
     named_weights,
     set_learning_rate,
 )
 from wordsight.learn.processes import Processes
-from wordsight.learn.resume import BEST, Progress, Trained, describe_run, load, open_folder, save
+from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, save
 from wordsight.learn.settings import Training
+from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
 from wordsight.read.augment import DropRegions, DropWords
-from wordsight.sets import EmbeddingSet
 
 __all__ = ["History", "Training", "fit"]
-
-Validate: TypeAlias = Callable[[Matcher], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -69,12 +67,12 @@ def fit(
     Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
     written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
     """
-    run = _Run(matcher, loss, train, settings, Path(folder), resume)
+    run = _Run(matcher, loss, train, settings, Path(folder), validate, resume)
     with Interrupt(active=run.processes.world == 1) as interrupt:
         try:
             while not run.finished:
                 run.train_epoch(interrupt)
-                run.finish_epoch(validate)
+                run.finish_epoch()
         finally:
             run.journal.close()
     return run.history
@@ -84,7 +82,14 @@ class _Run:
     """One call of ``fit``."""
 
     def __init__(
-        self, matcher: Matcher, loss: Loss, train: PairSet, settings: Training, folder: Path, resume: bool
+        self,
+        matcher: Matcher,
+        loss: Loss,
+        train: PairSet,
+        settings: Training,
+        folder: Path,
+        validate: Validate | None,
+        resume: bool,
     ) -> None:
         self.settings, self.folder = settings, folder
         self.processes = Processes.join(cuda=wants_cuda(settings.device))
@@ -95,7 +100,9 @@ class _Run:
         self.steps_per_epoch = math.ceil(len(self.batches.rows(0)) / settings.accumulate)
         self.processes.same_everywhere(self.matcher, self.loss)
         self.trained = _trained(self.matcher, self.loss, settings)
+        self.frozen = Frozen({"": self.matcher, "loss": self.loss}, settings.frozen_epochs)
         self.progress = self._begin_or_go_on(resume)
+        self.validation = Validation(validate, self.trained, self.progress, folder, train.source)
         self.collapse = Collapse.over(self.steps_per_epoch)
         if self.progress.collapse:
             self.collapse.load(self.progress.collapse)
@@ -131,6 +138,7 @@ class _Run:
         """All the batches of the epoch that are still to be seen."""
         at = self.progress
         self.loss.begin(at.epoch)
+        self.frozen.begin(at.epoch)
         self.speed.restart()
         rows = self.batches.rows(at.epoch)
         self.journal.begin_epoch(at.epoch, self.settings.epochs, len(rows), at.batch)
@@ -166,7 +174,7 @@ class _Run:
             pairs = self._encode(next(coming), number)
             value = self.loss(pairs)
             if value.requires_grad:  # not when no pair of the batch has a negative
-                (value / len(group)).backward()
+                (value * self._ramp(number, len(rows)) / len(group)).backward()
             losses.append(value.detach())
             spreads.append(score_spread(pairs.scores))
         norm = self._clip()
@@ -180,13 +188,16 @@ class _Run:
             self.trained.average.update(at.step)
         self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group))
 
+    def _ramp(self, number: int, batches: int) -> float:
+        return (number + 1) / batches if self.progress.epoch == self.settings.loss_ramp_epoch else 1.0
+
     def _encode(self, batch: PairBatch, number: int) -> EncodedPairs:
         """Dropout draws from the batch's own seed: where a run has been does not matter."""
         place = (self.settings.seed, self.progress.epoch, number, self.processes.rank)
         torch.manual_seed(random_seed(WEIGHTS, *place))
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             pairs = self.processes.encode(self.matcher, batch)
-        return _in_float32(pairs) if self.bf16 else pairs
+        return in_float32(pairs) if self.bf16 else pairs
 
     def _clip(self) -> Tensor:
         """Average the gradients over the processes and shorten them; the length they had."""
@@ -226,47 +237,22 @@ class _Run:
         if stuck:
             self.journal.warn(at.step, stuck)
 
-    def finish_epoch(self, validate: Validate | None) -> None:
+    def finish_epoch(self) -> None:
         """Validate, keep the best, write the log and the checkpoint."""
         at = self.progress
         facts: dict[str, Any] = {"epoch": at.epoch, "loss": at.loss_sum / max(at.batch, 1)}
         last = at.epoch + 1 == self.settings.epochs
-        if validate is None or last or (at.epoch + 1) % self.settings.validate_every == 0:
+        if self.validation.measure is None or last or (at.epoch + 1) % self.settings.validate_every == 0:
             self._save()  # so that an error in the validation costs no epoch
-            facts |= self.processes.tell(self._validated(validate) if self.processes.first else None)
-            self._compare(facts)
+            facts |= self.processes.tell(self.validation.run() if self.processes.first else None)
+            if self.validation.compare(facts):
+                self.collapse.at_loss = 0  # a model that gets better has not collapsed, wherever its loss is
         at.epochs.append(facts)
         self.journal.write("epoch", at.step, **facts)
         self.epochs_here += 1
         self.journal.say(self._line(facts))
         at.epoch, at.batch, at.loss_sum = at.epoch + 1, 0, 0.0
         self._save()
-
-    def _validated(self, validate: Validate | None) -> dict[str, float]:
-        """Measure the weights, or their average; write them to ``best/`` if nothing was better so far."""
-        average = self.trained.average
-        self.matcher.eval()
-        with average.in_place() if average else nullcontext(), torch.no_grad():
-            facts = numbers(validate(self.matcher)) if validate else {}
-            if validate is None or self._is_better(_rsum(facts)):
-                card = {"training data": self.batches.pairs.source or "not named"}
-                card |= {f"validation {name}": f"{value:.4g}" for name, value in facts.items()}
-                self.matcher.save_pretrained(self.folder / BEST, card)
-        self.matcher.train()
-        return facts
-
-    def _is_better(self, rsum: float) -> bool:
-        return self.progress.best_rsum is None or rsum > self.progress.best_rsum
-
-    def _compare(self, facts: Mapping[str, Any]) -> None:
-        at = self.progress
-        if "rsum" not in facts:
-            return
-        if self._is_better(facts["rsum"]):
-            at.best_rsum, at.best_epoch, at.without_better = facts["rsum"], at.epoch, 0
-            self.collapse.at_loss = 0  # a model that gets better has not collapsed, wherever its loss is
-        else:
-            at.without_better += 1
 
     def _line(self, facts: Mapping[str, Any]) -> str:
         at, total = self.progress, self.settings.epochs
@@ -299,22 +285,9 @@ def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Pr
 
 def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
     weights = named_weights(matcher, loss)
-    average = WeightAverage(matcher, settings.ema) if settings.ema else None
+    average = WeightAverage(matcher, settings.ema, settings.ema_only) if settings.ema else None
     return Trained(matcher, loss, weights, make_optimizer(weights, settings), average)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack([value.float() for value in values]).mean()
-
-
-def _in_float32(pairs: EncodedPairs) -> EncodedPairs:
-    def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
-        return replace(embeddings, vectors=embeddings.vectors.float())
-
-    return replace(pairs, images=wide(pairs.images), texts=wide(pairs.texts), scores=pairs.scores.float())
-
-
-def _rsum(facts: Mapping[str, float]) -> float:
-    if not math.isfinite(facts.get("rsum", math.nan)):
-        raise ValueError(f"validate must return a finite number named rsum; it returned {dict(facts)}")
-    return facts["rsum"]
