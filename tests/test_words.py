@@ -114,6 +114,7 @@ def test_karpathy_words() -> None:
 
 def test_cmpl_words() -> None:
     assert " ".join(split_words("She wears a t-shirt, & boots (#5).", "cmpl")) == "she wears a tshirt boots 5"
+    assert split_words("She wears a T-shirt.", "cmpl-cased") == ["She", "wears", "a", "Tshirt"]
 
 
 @pytest.mark.data
@@ -124,7 +125,7 @@ def test_karpathy_words_are_the_tokens_of_flickr8k(data: Path) -> None:
 
 
 def test_an_unknown_rule_is_an_error_that_lists_the_known() -> None:
-    with pytest.raises(ValueError, match='"punkt" is not known; known: cmpl, karpathy, treebank'):
+    with pytest.raises(ValueError, match='"punkt" is not known; known: cmpl, cmpl-cased, karpathy, treebank'):
         split_words("a man", "punkt")
     with pytest.raises(ValueError, match="punkt"):
         Words(VOCABULARY, rule="punkt")

@@ -1,5 +1,6 @@
 """A published checkpoint in; a model folder of ours and an account of every weight out."""
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,15 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from wordsight import checkpoint, components
-from wordsight.adopt import chan, scan
+from wordsight.adopt import casc, chan, scan
 from wordsight.adopt.mapping import Line, carry_over
 from wordsight.adopt.published import Published, read_published
 from wordsight.adopt.system import Given, System
 from wordsight.matcher import PARTS, Matcher
 from wordsight.whole import whole_folder
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (chan.SYSTEM, scan.SYSTEM)}
+SYSTEMS: dict[str, System] = {system.name: system for system in (chan.SYSTEM, scan.SYSTEM, casc.SYSTEM)}
 REPORT = "import.json"
+NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
 SURROUNDINGS = (
     "vocabulary",
     "vectors",
@@ -87,7 +89,7 @@ def adopt(
 ) -> Imported:
     """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
     _check_system(published, system)
-    published = system.prepare(published)
+    published = system.prepare(published, given)
     told, vocabulary = system.tables(published, given)
     parts = {kind: _together(kind, told[kind], asked.get(kind, {}), published) for kind in PARTS}
     matcher = Matcher.build(parts, **({} if vocabulary is None else {"vocabulary": vocabulary}))
@@ -116,19 +118,30 @@ def _together(
             f"[{kind}] of the run it is from"
         )
     for key, value in told.items():
-        if key in asked and _whole(key, asked[key]) != _whole(key, value):
+        if key in asked and not _same(_whole(key, asked[key]), _whole(key, value)):
             raise ValueError(
                 f"--config says {kind}.{key} = {asked[key]}, but {published.path} has {value}; take that "
                 "line out, or give the configuration of the run it is from"
             )
-    return {**asked, **told}
+    lists = {key: asked[key] for key in told if isinstance(asked.get(key), list)}  # names of labels, say
+    return {**asked, **told, **lists}
 
 
 def _whole(key: str, value: Any) -> Any:
     """A part inside a part as its full table, however it was written."""
-    if key != "pooling":
+    if key not in NESTED or not isinstance(value, str | Mapping):
         return value
-    return components.complete("pooling", {"name": value} if isinstance(value, str) else value)
+    table = components.complete(NESTED[key], {"name": value} if isinstance(value, str) else value)
+    return {inner: _whole(inner, item) for inner, item in table.items() if inner != "seeker"}
+
+
+def _same(asked: Any, told: Any) -> bool:
+    """Whether they mean the same; TOML has 0.1111 for 1 / 9, and names of labels for how many there are."""
+    if isinstance(asked, Mapping) and isinstance(told, Mapping):
+        return asked.keys() == told.keys() and all(_same(asked[key], told[key]) for key in asked)
+    if isinstance(asked, float) and isinstance(told, float):
+        return math.isclose(asked, told, rel_tol=1e-3)
+    return bool(asked == told) or (isinstance(asked, list) and len(asked) == told)
 
 
 def _printable(options: Mapping[str, Any] | None) -> dict[str, Any] | None:

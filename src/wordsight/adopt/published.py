@@ -61,6 +61,8 @@ def read_published(path: str | Path) -> Published:
     weights = {
         name: weight for state, start in _states(holder, path) for name, weight in _named(state, start)
     }
+    if isinstance(holder.get("W"), Tensor):  # CMPC's classes, which the port keeps outside of its network
+        weights["W"] = Weight("W", holder["W"])
     options = holder.get("opt")
     facts = {name: holder[name] for name in FACTS if name in holder}
     return Published(path, weights, options if isinstance(options, Mapping) else None, facts)

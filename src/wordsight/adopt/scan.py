@@ -64,7 +64,7 @@ def pooling(published: Published, option: str, default: str, sharpness: float) -
     return table
 
 
-def fold_weight_norm(published: Published) -> Published:
+def fold_weight_norm(published: Published, given: Given) -> Published:  # noqa: ARG001
     """``precomp_enc_type weight_norm``: a length and a direction of the whole matrix, made one matrix."""
     if V not in published.weights:
         return published

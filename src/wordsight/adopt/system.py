@@ -29,7 +29,7 @@ class System:
     recognizes: Callable[[Published], bool]
     tables: Callable[[Published, Given], tuple[Tables, Vocabulary | None]]
     rules: Sequence[Rule]
-    prepare: Callable[[Published], Published] = lambda published: published
+    prepare: Callable[[Published, Given], Published] = lambda published, given: published  # noqa: ARG005
     notes: Callable[[Published], Sequence[str]] = lambda published: ()  # noqa: ARG005
 
 

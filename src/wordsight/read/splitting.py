@@ -1,9 +1,12 @@
-"""Text in, its lower-cased words out, by one of three rules that published vocabularies were made with.
+"""Text in, its words out, by one of the rules that published vocabularies were made with.
 
 ``treebank``    Penn Treebank words within sentences, as SCAN, VSE-infinity, CHAN and SGRAF get from NLTK's
                 ``word_tokenize``: its word rules are met exactly, sentences end as ``split_sentences`` says
 ``karpathy``    hyphens become spaces, ``. , ! ? ; : ' "`` vanish: Flickr8k's tokens
 ``cmpl``        ASCII punctuation vanishes, so that "t-shirt" becomes "tshirt": CMPL on CUHK-PEDES
+``cmpl-cased``  the same, and "The" is not "the": the PyTorch port of CMPL
+
+All but the last make the text lower-case first.
 """
 
 import re
@@ -62,10 +65,10 @@ _PLAIN = re.compile(r"\w+(?:-\w+)*(?:,? \w+(?:-\w+)*)*(?: ?\.)?")  # 97 % of Fli
 
 
 def split_words(text: str, rule: str = "treebank") -> list[str]:
-    """The words of a text, lower-cased, in order. Raises ValueError for an unknown rule."""
+    """The words of a text, in order. Raises ValueError for an unknown rule."""
     if rule not in RULES:
         raise ValueError(f'word rule "{rule}" is not known; known: {", ".join(sorted(RULES))}')
-    return RULES[rule](text.lower())
+    return RULES[rule](text if rule in CASED else text.lower())
 
 
 def split_sentences(text: str) -> list[str]:
@@ -118,4 +121,10 @@ def _cmpl(text: str) -> list[str]:
 _KARPATHY = str.maketrans("-", " ", ".,!?;:'\"")
 _CMPL = str.maketrans("", "", string.punctuation)
 
-RULES: dict[str, Callable[[str], list[str]]] = {"treebank": _treebank, "karpathy": _karpathy, "cmpl": _cmpl}
+RULES: dict[str, Callable[[str], list[str]]] = {
+    "treebank": _treebank,
+    "karpathy": _karpathy,
+    "cmpl": _cmpl,
+    "cmpl-cased": _cmpl,
+}
+CASED = ("cmpl-cased",)

@@ -21,7 +21,8 @@ class Words:
     """The word tokenizer of the whole field: ``<start> words <end>``, ``<unk>`` for words not known.
 
     ``vocabulary``   a Vocabulary or the path of its JSON
-    ``rule``         how texts are cut into words: "treebank", "karpathy" or "cmpl"; use the vocabulary's own
+    ``rule``         how texts are cut into words: "treebank", "karpathy", "cmpl" or "cmpl-cased"; use the
+                     vocabulary's own
     ``longest``      the most tokens that one text may have, the specials around it included
     ``truncate``     cut longer texts instead of refusing them
     ``mask``         add ``<mask>`` to a vocabulary without it, for augmentation; an encoder made for the
@@ -74,7 +75,7 @@ class Words:
         return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
-        """The words as the text has them, lower-cased, between the specials."""
+        """The words as the rule cuts them, between the specials."""
         return (
             [SPECIALS[id] for id in self._before] + self._split(text) + [SPECIALS[id] for id in self._after]
         )

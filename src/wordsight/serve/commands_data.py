@@ -144,7 +144,7 @@ def build(
     out: Annotated[Path, typer.Option(help="The JSON to write, in SCAN's layout.")],
     min_count: Annotated[int, typer.Option(help="Rarer words become <unk>.")] = 4,
     rule: Annotated[
-        str, typer.Option(help="How texts are cut into words: treebank, karpathy or cmpl.")
+        str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
     ] = "treebank",
 ) -> None:
     """Learn a vocabulary from the training texts of a data set, or from a text file."""

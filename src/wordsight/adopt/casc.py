@@ -1,0 +1,55 @@
+"""CASC's checkpoints: [image, text, label head]; both directions of attention and the labels' agreement."""
+
+from typing import Any
+
+from wordsight.adopt import scan
+from wordsight.adopt.mapping import Rule
+from wordsight.adopt.published import Published
+from wordsight.adopt.system import Given, System, Tables, chosen, refuse_lengths
+from wordsight.read.vocabulary import Vocabulary
+
+RULES = (
+    *scan.RULES,
+    Rule("head.fc1.", "similarity.head.first."),
+    Rule("head.fc2.", "similarity.head.last."),
+)
+MIX = 0.8  # a constant of the published code
+
+
+def tables(published: Published, given: Given) -> tuple[Tables, Vocabulary | None]:
+    refuse_lengths(published)
+    hidden, dim = published.size("head.fc1.weight")
+    semantic: dict[str, Any] = {
+        "name": "semantic", "dim": dim, "labels": published.size("head.fc2.weight")[0], "hidden": hidden,
+    }  # fmt: skip
+    if published.options is not None:
+        semantic |= {"mix": MIX, "similarity": _both_ways(published)}
+    return scan.encoders(published, given, semantic)
+
+
+def _both_ways(published: Published) -> dict[str, Any]:
+    """What cross_attn = all computes, the only value that the published code runs with."""
+    attention = {
+        "name": "cross-attention",
+        "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", scan.NORMALIZE),
+    }
+    return {
+        "name": "both-ways",
+        "words": attention
+        | {
+            "temperature": 1 / published.option("lambda_softmax_avg", 9.0),
+            "pooling": scan.pooling(published, "t2i_agg_func", "Mean", 5.0),
+        },
+        "regions": attention
+        | {
+            "temperature": 1 / published.option("lambda_softmax_lse", 4.0),
+            "pooling": scan.pooling(published, "i2t_agg_func", "LogSumExp", 5.0),
+        },
+    }
+
+
+def recognizes(published: Published) -> bool:
+    return published.has("head.fc1.") and published.has("head.fc2.")
+
+
+SYSTEM = System("casc", recognizes, tables, RULES, scan.fold_weight_norm)
