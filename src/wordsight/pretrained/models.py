@@ -112,6 +112,23 @@ def load_vision(folder: Path) -> Any:
     return (model if whole else model.vision_model).eval().requires_grad_(False)
 
 
+def random_vision(name: str, revision: str | None = None) -> Any:
+    """The backbone with random weights, for which config.json is enough. Raises MissingModel."""
+    transformers = import_transformers()
+    try:
+        config = transformers.AutoConfig.from_pretrained(name, revision=revision)
+    except (OSError, ValueError) as error:
+        raise MissingModel(_what_to_fetch(name, revision, (), _first_line(error))) from error
+    return transformers.AutoModel.from_config(getattr(config, "vision_config", config)).float()
+
+
+def patches(config: Any, height: int, width: int) -> tuple[int, int]:
+    """Rows and columns of patches that a model of this config cuts a picture (in pixels) into."""
+    patch = getattr(config, "patch_size", None) or 1
+    high, wide = (patch, patch) if isinstance(patch, int) else patch
+    return height // high, width // wide
+
+
 @contextmanager
 def _quiet(transformers: ModuleType) -> Iterator[None]:
     """No report on the weights of a classifier head that is not wanted here, and no bar for loading."""

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from wordsight.pairs import Picture
 from wordsight.pretrained import grids
-from wordsight.pretrained.models import find_model, load_vision, weight_files
+from wordsight.pretrained.models import find_model, load_vision, patches, weight_files
 from wordsight.read import preprocessing
 from wordsight.read.pixels import Frame, PixelReader
 from wordsight.sets import Regions
@@ -72,7 +72,6 @@ class BackboneReader:
         precision: str = "float32",
         revision: str | None = None,
     ) -> None:
-        _one_of("fit", fit, ("squash", "published"))
         _one_of("precision", precision, PRECISIONS)
         self.model = str(model)
         self.grid = grid if isinstance(grid, int | str) else list(grid)
@@ -167,10 +166,8 @@ class BackboneReader:
         kind, half = self.device.type, self.precision != "float32"
         with torch.autocast(kind, dtype=PRECISIONS[self.precision], enabled=half):
             output = self.network(pixel_values=values, **self._options)
-        patch = getattr(self.network.config, "patch_size", None) or 1
-        high, wide = (patch, patch) if isinstance(patch, int) else patch
-        patches = (values.shape[2] // high, values.shape[3] // wide)
-        return [grids.feature_map(self._states(output, layer).float(), patches) for layer in self.layers]
+        cut = patches(self.network.config, values.shape[2], values.shape[3])
+        return [grids.feature_map(self._states(output, layer).float(), cut) for layer in self.layers]
 
     @cached_property
     def _options(self) -> dict[str, bool]:

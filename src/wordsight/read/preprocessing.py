@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wordsight.pretrained.models import find_model
 from wordsight.read.pixels import RESAMPLE, PixelReader
 
 FILES = ("preprocessor_config.json", "processor_config.json")  # the second holds it as "image_processor"
@@ -22,11 +23,27 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
     )
 
 
+def model_pixels(
+    model: str, size: int | None = None, fit: str = "squash", revision: str | None = None
+) -> PixelReader:
+    """Pixels as a published model was trained on them, for an encoder that trains it further.
+
+    ``model``  hub name or local folder; its preprocessor_config.json says size and normalization
+    ``size``   height and width in pixels, in place of the published ones
+    ``fit``    "squash" shows the whole picture; "published" only its centre, if the model was trained so
+
+    What comes out is a PixelReader, and is saved as one: its numbers, not the model's name.
+    """
+    return pixel_reader(find_model(model, revision, FILES), fit, size)
+
+
 def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
     """Pictures of the published size and normalization; ``size`` (pixels) replaces the published one.
 
     ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
     """
+    if fit not in ("squash", "published"):
+        raise ValueError(f'fit = "{fit}" is unknown; known: squash, published')
     settings = read_preprocessing(folder)
     if settings.get("do_flip_channel_order"):
         raise ValueError(
