@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from wordsight.read.augment import DropRegions, DropWords, compact, drop_words, kept_regions
+from wordsight.read.augment import ChangePictures, DropRegions, DropWords, compact, drop_words, kept_regions
 from wordsight.read.padding import pad_ids
 from wordsight.read.vocabulary import SPECIALS, Vocabulary
 from wordsight.read.wordpieces import WordPieces
 from wordsight.read.words import Words
-from wordsight.sets import Regions
+from wordsight.sets import Pixels, Regions
 
 WORDS = Words(Vocabulary((*SPECIALS, "a", "man", "rides", "horse", ".", "<mask>")))
 ZEBRA = "a man rides a zebra ."
@@ -90,6 +90,43 @@ def test_only_specials_that_are_there_are_touched(specials: str) -> None:
     assert max(map(len, texts)) == len(words.finish([[4]]))
 
 
+def gradient(count: int, height: int = 8, width: int = 12) -> Pixels:
+    """Pictures whose red tells the row and whose green the column of each pixel."""
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return Pixels(torch.stack([rows, columns, rows * 0]).float().expand(count, 3, height, width).contiguous())
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_pictures_are_mirrored_as_often_as_asked(generator: Callable) -> None:
+    pixels = gradient(2000)
+    changed = ChangePictures(flip=0.3)(pixels, generator(0)).values
+    mirrored = (changed == pixels.values.flip(-1)).flatten(1).all(1)
+    assert (mirrored | (changed == pixels.values).flatten(1).all(1)).all()
+    assert float(mirrored.float().mean()) == pytest.approx(0.3, abs=0.03)
+    assert torch.equal(ChangePictures(flip=1.0)(pixels, generator(0)).values, pixels.values.flip(-1))
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_parts_lie_anywhere_inside_and_show_at_least_their_share(generator: Callable) -> None:
+    changed = ChangePictures(crop=0.5)(gradient(2000, 40, 60), generator(1)).values
+    assert changed.shape == (2000, 3, 40, 60)
+    high, wide = changed[:, 0, -1, 0] - changed[:, 0, 0, 0], changed[:, 1, 0, -1] - changed[:, 1, 0, 0]
+    assert high.min() >= 0.5 * 40 - 2
+    assert high.max() <= 39
+    torch.testing.assert_close(high / 40, wide / 60, atol=0.03, rtol=0)  # one share for both sides
+    assert float((high / 40).mean()) == pytest.approx(0.75 - 1 / 40, abs=0.02)
+    top = changed[:, 0, 0, 0]
+    assert (top.min(), top.max()) == (0, 20)
+    assert float(top.mean()) == pytest.approx(5, abs=0.4)  # in the middle on average
+
+
+def test_what_cannot_be_done_to_pictures_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"flip is 1\.5; it is the share of pictures to mirror"):
+        ChangePictures(flip=1.5)
+    with pytest.raises(ValueError, match=r"crop is 0\.0; it is the smallest share of each side"):
+        ChangePictures(crop=0.0)
+
+
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_the_generator_alone_decides(generator: Callable) -> None:
     regions = Regions(torch.randn(4, 9, 2), None, torch.ones(4, 9, dtype=torch.bool))
@@ -97,7 +134,8 @@ def test_the_generator_alone_decides(generator: Callable) -> None:
     def run(seed: int) -> tuple:
         random = generator(seed)
         words = [DropWords(0.5, WORDS)(WORDS.words(ZEBRA), random) for _ in range(5)]
-        return words, DropRegions(0.5)(regions, random).features.tolist()
+        parts = ChangePictures(0.5, 0.5)(gradient(3), random).values.tolist()
+        return words, DropRegions(0.5)(regions, random).features.tolist(), parts
 
     state = torch.get_rng_state()
     assert run(1) == run(1) != run(2)

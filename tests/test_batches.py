@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -15,10 +15,10 @@ from small_problem import COLOURS, small_pairs
 from wordsight.learn.batches import Batches, ahead
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairSet
-from wordsight.read.augment import DropRegions, DropWords
+from wordsight.read.augment import ChangePictures, DropRegions, DropWords
 from wordsight.read.vocabulary import Vocabulary
 from wordsight.read.words import Words
-from wordsight.sets import Regions
+from wordsight.sets import Pixels, Regions
 
 WORDS = Words(Vocabulary.learn([" ".join(COLOURS)], min_count=1))
 
@@ -55,6 +55,35 @@ def test_distinct_images_repeats_no_identity_in_a_batch(belongs: list[int], size
     assert sorted(chain.from_iterable(rows)) == list(range(len(belongs)))
     for batch in rows:
         assert len({belongs[text] for text in batch}) == len(batch) <= size
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An image source of pixels."""
+
+    values: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def read(self, rows: Sequence[int]) -> Pixels:
+        return Pixels(self.values[list(rows)])
+
+
+def test_pictures_are_changed_for_every_pair_anew() -> None:
+    pairs = small_pairs(images=1, texts=40).with_images(Seen(torch.randn(1, 3, 4, 4)))
+    made = batches(pairs, 40, change_pictures=ChangePictures(flip=0.5))
+    values = made.make(0, 0, made.rows(0)[0]).images.values
+    mirrored = (values == values[:1].flip(-1)).flatten(1).all(1)
+    assert 0 < int(mirrored.sum()) < 40
+    assert torch.equal(values, made.make(0, 0, made.rows(0)[0]).images.values)
+    assert not torch.equal(values, made.make(1, 0, made.rows(0)[0]).images.values)
+
+
+def test_features_cannot_be_mirrored() -> None:
+    made = batches(small_pairs(), change_pictures=ChangePictures(flip=0.5))
+    with pytest.raises(ValueError, match="flip_pictures and crop_pictures change pixels"):
+        made.make(0, 0, made.rows(0)[0])
 
 
 def test_a_batch_does_not_depend_on_the_batches_before_it() -> None:

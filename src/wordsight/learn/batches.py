@@ -16,7 +16,7 @@ import torch
 
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairBatch, PairSet
-from wordsight.read.augment import DropRegions, DropWords
+from wordsight.read.augment import ChangePictures, DropRegions, DropWords
 from wordsight.read.padding import pad_ids
 from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import Pixels, Regions, Tokens
@@ -63,6 +63,7 @@ class Batches:
     ``read_images``      what ``pairs.images.read`` returns -> Regions or Pixels (``Matcher.read_images``)
     ``drop_regions``, ``drop_words``   size augmentation, drawn anew for every batch; ``drop_specials`` lets
                          it touch <start> and <end>
+    ``change_pictures``  the same for pictures that are read as pixels
     ``distinct_images``  no two pairs of one identity in a batch
     """
 
@@ -76,6 +77,7 @@ class Batches:
     drop_regions: DropRegions | None = None
     drop_words: DropWords | None = None
     drop_specials: bool = False
+    change_pictures: ChangePictures | None = None
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
@@ -113,9 +115,7 @@ class Batches:
         mine = self.processes.share(rows)
         draw = np.random.default_rng(random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank))
         rows_of_images = self.pairs.image_of[mine]
-        images = self._images(rows_of_images.tolist())
-        if self.drop_regions and isinstance(images, Regions):
-            images = self.drop_regions(images, draw)
+        images = self._changed(self._images(rows_of_images.tolist()), draw)
         labels = None if self.pairs.labels is None else self.pairs.labels[rows_of_images]
         return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels)
 
@@ -124,6 +124,16 @@ class Batches:
         different, place = np.unique(rows, return_inverse=True)
         read = self.read_images(self.pairs.images.read(different.tolist()))
         return read[torch.from_numpy(place)]
+
+    def _changed(self, images: Regions | Pixels, draw: np.random.Generator) -> Regions | Pixels:
+        if isinstance(images, Regions):
+            if self.change_pictures:
+                raise ValueError(
+                    "flip_pictures and crop_pictures change pixels, and these images are region features; "
+                    "leave them out, or train from pictures"
+                )
+            return self.drop_regions(images, draw) if self.drop_regions else images
+        return self.change_pictures(images, draw) if self.change_pictures else images
 
     def _texts(self, rows: Sequence[int], draw: np.random.Generator) -> Tokens:
         texts = [self.text_ids[row] for row in rows]

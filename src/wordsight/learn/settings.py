@@ -27,6 +27,9 @@ class Training:
     drop_words: float = 0.0  # size augmentation: the share of words masked, replaced or left out
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
 
+    flip_pictures: float = 0.0  # pixels only: the share of pictures mirrored left to right (CMPL: 0.5)
+    crop_pictures: float = 1.0  # pixels only: the least share of each side that a part of it, enlarged, shows
+
     optimizer: str = "adamw"  # or "adam", "sgd"
     learning_rate: float = 5e-4
     weight_decay: float = 0.01  # adamw: decoupled; adam and sgd: added to the gradient (L2)
@@ -72,6 +75,8 @@ class Training:
             _expect(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
         for name in ("drop_regions", "drop_words", "ema"):
             _expect(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 up to, but not including, 1")
+        _expect(0 <= self.flip_pictures <= 1, "flip_pictures", self.flip_pictures, "0 to 1")
+        _expect(0 < self.crop_pictures <= 1, "crop_pictures", self.crop_pictures, "above 0, up to 1")
         for name, known in _CHOICES.items():
             _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
         _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")

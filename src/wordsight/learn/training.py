@@ -32,7 +32,7 @@ from wordsight.learn.settings import Training
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
-from wordsight.read.augment import DropRegions, DropWords
+from wordsight.read.augment import ChangePictures, DropRegions, DropWords
 
 __all__ = ["History", "Training", "fit"]
 
@@ -273,12 +273,14 @@ class _Run:
 
 def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
     regions, words = settings.drop_regions, settings.drop_words
+    flip, crop = settings.flip_pictures, settings.crop_pictures
     return Batches(
         train, matcher.tokenizer, matcher.read_images, settings.batch_size,
         seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
         drop_regions=DropRegions(regions) if regions else None,
         drop_words=DropWords(words, matcher.tokenizer) if words else None,
         drop_specials=settings.drop_specials,
+        change_pictures=ChangePictures(flip, crop) if flip or crop < 1 else None,
         processes=processes,
     )  # fmt: skip
 

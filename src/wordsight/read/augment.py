@@ -1,6 +1,6 @@
-"""Regions or one text in, fewer of them out: size augmentation, for training only.
+"""Regions or one text in, fewer of them out; pictures in, mirrored and cut ones out: for training only.
 
-Source: VSE-infinity's size augmentation, with CHAN's rates. All chance comes from the generator that the
+Source: VSE-infinity's augmentation, with CHAN's rates. All chance comes from the generator that the
 caller passes, so that a training run can be repeated and resumed.
 """
 
@@ -11,9 +11,10 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional as F
 
 from wordsight.read.tokenizer import Tokenizer
-from wordsight.sets import Regions
+from wordsight.sets import Pixels, Regions
 
 Random = torch.Generator | np.random.Generator
 WordIds = Sequence[Sequence[int]]  # the ids of each word of one text, specials left out
@@ -63,6 +64,46 @@ class DropWords:
         around = self.tokenizer.finish([])  # both, or what the tokenizer sets of them
         together = [word for word in (around[:1], *words, around[1:]) if word]
         return [id for word in self(together, random) for id in word]
+
+
+class ChangePictures:
+    """Mirror a picture left to right with probability ``flip``; cut out a part and enlarge it to the whole.
+
+    The part has a share of both sides that is drawn from ``crop`` to 1, and lies anywhere; with ``crop`` = 1
+    pictures stay whole. VSE-infinity: 0.5 and 0.6; CMPL: 0.5 and 1.
+    """
+
+    def __init__(self, flip: float = 0.0, crop: float = 1.0) -> None:
+        if not 0 <= flip <= 1:
+            raise ValueError(f"flip is {flip}; it is the share of pictures to mirror, from 0 to 1")
+        if not 0 < crop <= 1:
+            raise ValueError(f"crop is {crop}; it is the smallest share of each side, above 0 and at most 1")
+        self.flip = flip
+        self.crop = crop
+
+    def __call__(self, pixels: Pixels, random: Random) -> Pixels:
+        draws = _uniform(random, len(pixels), 4)
+        changed = [self._changed(*pair) for pair in zip(pixels.values, draws.tolist(), strict=True)]
+        return Pixels(torch.stack(changed)) if changed else pixels
+
+    def _changed(
+        self, picture: Float[Tensor, "3 height width"], draws: Sequence[float]
+    ) -> Float[Tensor, "3 height width"]:
+        side, down, right, mirror = draws
+        if self.crop < 1:
+            picture = _cut(picture, self.crop + side * (1 - self.crop), down, right)
+        return picture.flip(-1) if mirror < self.flip else picture
+
+
+def _cut(
+    picture: Float[Tensor, "3 height width"], share: float, down: float, right: float
+) -> Float[Tensor, "3 height width"]:
+    """A part of ``share`` of each side, ``down`` and ``right`` in [0, 1) of where it can lie, enlarged."""
+    height, width = picture.shape[1:]
+    high, wide = max(round(share * height), 1), max(round(share * width), 1)
+    top, left = int(down * (height - high + 1)), int(right * (width - wide + 1))
+    part = picture[None, :, top : top + high, left : left + wide]
+    return F.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def drop_words(
