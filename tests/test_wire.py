@@ -166,11 +166,11 @@ def test_many_values_unpacked_values_and_strange_fields_are_read() -> None:
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (b"\x0a\x05abc", r"byte 0 is a field of 5 bytes, but only 3 are left"),
-        (b"\x18\x01\x0b", r"byte 2 is a field of type 3, which protobuf does not have"),
-        (b"\x18\x01\x0a" + b"\xff" * 11, r"byte 3 is a number that does not end"),
-        (b"\x0a\x80", r"byte 1 is a number that does not end"),
-        (b"\x0a\x03\x0a\x02\x0a", r"byte 2 is a field of 2 bytes, but only 1 are left"),
+        (b"\x0a\x05abc", r"byte 0 a field of 5 bytes, but only 3 are left"),
+        (b"\x18\x01\x0b", r"byte 2 a field of type 3, which protobuf does not have"),
+        (b"\x18\x01\x0a" + b"\xff" * 11, r"byte 3 a number that does not end"),
+        (b"\x0a\x80", r"byte 1 a number that does not end"),
+        (b"\x0a\x03\x0a\x02\x0a", r"byte 2 a field of 2 bytes, but only 1 are left"),
     ],
 )
 def test_bytes_of_another_format_are_told_by_place(data: bytes, message: str) -> None:

@@ -17,6 +17,8 @@ MENU: dict[str, dict[str, str]] = {
         "table": "wordsight.read.captions:read_table",
         "folder": "wordsight.read.captions:read_folder",
         "persons": "wordsight.read.persons:read_persons",
+        "records": "wordsight.read.records:read_records",
+        "webdataset": "wordsight.read.webdataset:read_webdataset",
         "world": "wordsight.read.world:read_world",
     },
     "reader": {

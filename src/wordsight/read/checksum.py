@@ -65,7 +65,7 @@ def _list_of_bytes() -> list[int]:
 
 
 def _followed_by_zero(registers: UInt32[np.ndarray, "..."]) -> UInt32[np.ndarray, "..."]:
-    return _of_bytes()[registers & 0xFF] ^ registers >> 8
+    return np.asarray(_of_bytes()[registers & 0xFF] ^ registers >> 8)
 
 
 @cache
@@ -95,4 +95,4 @@ def _followed(
     """The registers after the zero bytes that the tables stand for."""
     first, second, third, fourth = zeros
     low = first[registers & 0xFF] ^ second[registers >> 8 & 0xFF]
-    return low ^ third[registers >> 16 & 0xFF] ^ fourth[registers >> 24]
+    return np.asarray(low ^ third[registers >> 16 & 0xFF] ^ fourth[registers >> 24])

@@ -1,15 +1,15 @@
 """Picture files -> a feature store: decoded ahead in threads, resumable, the unreadable listed."""
 
 import os
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
+from wordsight.read.in_order import in_order
 from wordsight.read.journal import Seen, StoreWriter
 from wordsight.read.pixels import Frame, PixelReader, UnreadablePicture
 from wordsight.sets import Regions
@@ -89,8 +89,9 @@ def extract(
         StoreWriter(Path(folder), reader.identity, reader.settings, dtype) as writer,
         tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):
+        look = partial(_look, reader, writer)
         batch: list[_Looked] = []
-        for seen, looked in enumerate(_ahead(reader, files, writer, workers, 2 * batch_size), 1):
+        for seen, looked in enumerate(in_order(look, files, workers, 2 * batch_size), 1):
             if looked.reason:
                 result.skipped.append((looked.path, looked.reason))
             elif writer.has(looked.content) or any(other.content == looked.content for other in batch):
@@ -106,24 +107,7 @@ def extract(
     return result
 
 
-def _ahead(
-    reader: RegionReader, files: Sequence[Path], writer: StoreWriter, workers: int, depth: int
-) -> Iterator[_Looked]:
-    """Look at the files in threads, at most ``depth`` ahead, and hand them over in their order."""
-    with ThreadPoolExecutor(workers) as pool:
-        waiting: deque[Future[_Looked]] = deque()
-        try:
-            for path in files:
-                waiting.append(pool.submit(_look, reader, path, writer))
-                if len(waiting) >= depth:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _look(reader: RegionReader, path: Path, writer: StoreWriter) -> _Looked:
+def _look(reader: RegionReader, writer: StoreWriter, path: Path) -> _Looked:
     try:
         stamp = stamp_of(path)
         content = writer.known(path, stamp) or content_of(path)

@@ -165,14 +165,14 @@ def _turned_rgb(image: "Image", at_least: int | None) -> tuple["Image", tuple[in
         image.draft(None, (2 * at_least, 2 * at_least))  # only JPEG files answer; twice, to resize with care
     drafted = image.size != full
     image.load()
-    turn = _orientation(image)
+    turn = orientation(image)
     rgb = _rgb(ImageOps.exif_transpose(image) if turn != 1 else image)
     if not drafted:
         return rgb, rgb.size
     return rgb, (full[1], full[0]) if turn >= 5 else full
 
 
-def _orientation(image: "Image") -> int:
+def orientation(image: "Image") -> int:
     """How EXIF says to turn the picture, 1 to 8; a damaged EXIF block turns nothing."""
     try:
         value = int(image.getexif().get(ORIENTATION, 1))

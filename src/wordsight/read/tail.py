@@ -9,8 +9,8 @@ from typing import BinaryIO
 LOCK = "lock"
 
 
-class StoreInUse(RuntimeError):  # noqa: N818
-    """Another process writes to the same store."""
+class StoreInUse(OSError):  # noqa: N818
+    """Another process writes to the same folder."""
 
 
 class Tail:
@@ -58,7 +58,7 @@ def locked(folder: Path) -> BinaryIO:
         owner = lock.read().decode() or "unknown"
         lock.close()
         raise StoreInUse(
-            f"another process (number {owner}) is writing features to {folder}; "
+            f"another process (number {owner}) is writing to {folder}; "
             "wait until it ends, stop it, or choose another folder"
         ) from None
     lock.truncate(0)

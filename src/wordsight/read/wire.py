@@ -118,9 +118,9 @@ def _fields(data: bytes, message: Span) -> Iterator[tuple[int, int, Span]]:
         elif kind in (EIGHT, FOUR):
             size = 8 if kind == EIGHT else 4
         else:
-            raise ValueError(f"at its byte {begin} is a field of type {kind}, which protobuf does not have")
+            raise ValueError(f"has at its byte {begin} a field of type {kind}, which protobuf does not have")
         if at + size > end:
-            raise ValueError(f"at its byte {begin} is a field of {size} bytes, but only {end - at} are left")
+            raise ValueError(f"has at its byte {begin} a field of {size} bytes, but only {end - at} are left")
         yield number, kind, (at, at + size)
         at += size
 
@@ -134,4 +134,4 @@ def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at + place + 1
-    raise ValueError(f"at its byte {at} is a number that does not end")
+    raise ValueError(f"has at its byte {at} a number that does not end")

@@ -1,0 +1,114 @@
+"""CMPL's TFRecords -> PairSet of pictures inside them, without TensorFlow; identities are their labels.
+
+One record is one pair: a SequenceExample whose context has the JPEG, the label (of the picture, or of the
+person), the file name and the split, and whose lists have the words and their ids, ``<START>`` and ``<END>``
+included. The pairs of one picture (of one file name and label) are folded, as they are in every other data.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from wordsight.pairs import PairSet
+from wordsight.read.captioned import placed
+from wordsight.read.frames import Frame, read_frame, read_frames
+from wordsight.read.shards import Sample, find_shards, shard_pairs
+from wordsight.read.wire import SequenceExample, Value, from_bytes
+
+DATA, LABEL, FILENAME, SPLIT = "image/data", "image/label", "image/filename", "image/split"  # in the context
+CAPTION, CAPTION_IDS = "image/caption", "image/caption_ids"  # in the lists
+START, END = "<START>", "<END>"
+
+
+def read_records(path: str | Path, split: str, verify: bool = True) -> PairSet:
+    """The pairs of ``SPLIT-00000-of-00001`` and so on in a folder; pictures are read when they are asked for.
+
+    A text is its words, joined by spaces: cut it with the rule that the records were made with ("cmpl", or
+    "karpathy" for CMPL's Flickr30k and COCO) and the words are the same. ``verify`` False passes over CRCs of
+    records, which are looked at when the index is made and again when a picture is read.
+    Raises FileNotFoundError for absent shards, ValueError with file, record and byte for what is damaged.
+    """
+    folder = placed(path, split)
+    shards = find_shards(folder, split)
+    looked, picked = partial(scan, verify=verify), partial(pick, verify=verify)
+    return shard_pairs(folder, split, shards, looked, picked, verified=verify)
+
+
+def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:
+    """What each record of a shard says."""
+    for frame in read_frames(shard, verify):
+        record = _understood(frame, shard)
+        start, size = frame.start, len(frame.data)
+        yield Sample(number, frame.number, start, size, record.name, record.label, [record.text])
+
+
+def pick(shard: Path, sample: Sample, verify: bool = True) -> bytes:
+    data = read_frame(shard, sample.number, sample.start, verify)
+    return _understood(Frame(sample.number, sample.start, data), shard).picture
+
+
+@dataclass(frozen=True)
+class _Record:
+    picture: bytes
+    name: str
+    label: int
+    text: str
+
+
+def _understood(frame: Frame, shard: Path) -> _Record:
+    try:
+        example = from_bytes(frame.data)
+        return _Record(
+            picture=_bytes(_only(example, DATA), DATA),
+            name=_text(_only(example, FILENAME), FILENAME),
+            label=_integer(_only(example, LABEL), LABEL),
+            text=_joined([_text(word, CAPTION) for word in _listed(example, CAPTION)]),
+        )
+    except ValueError as error:
+        raise ValueError(
+            f"{shard}: record {frame.number}, which begins at byte {frame.start:,}, {error}; "
+            "expected CMPL's layout, as wordsight data records writes it"
+        ) from error
+
+
+def _only(example: SequenceExample, name: str) -> Value:
+    values = example.context.get(name, ())
+    if len(values) != 1:
+        raise ValueError(f"has {len(values) or 'no'} values of {name}, but of {_there(example)}")
+    return values[0]
+
+
+def _listed(example: SequenceExample, name: str) -> list[Value]:
+    values = list(example.lists.get(name, ()))
+    if not set(values) - {START.encode(), END.encode()}:
+        raise ValueError(f"has no words in {name}, but {_there(example)}")
+    return values
+
+
+def _there(example: SequenceExample) -> str:
+    return ", ".join(sorted({*example.context, *example.lists})) or "nothing at all"
+
+
+def _bytes(value: Value, name: str) -> bytes:
+    if isinstance(value, int):
+        raise ValueError(f"has a number for {name}; expected bytes")
+    return value
+
+
+def _text(value: Value, name: str) -> str:
+    try:
+        return _bytes(value, name).decode()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"has {name} = {value!r:.60}; expected text in UTF-8") from error
+
+
+def _integer(value: Value, name: str) -> int:
+    if not isinstance(value, int):
+        raise ValueError(f"has bytes for {name}; expected a number")
+    return value
+
+
+def _joined(words: list[str]) -> str:
+    first, last = words[:1] == [START], words[-1:] == [END]
+    return " ".join(words[int(first) : len(words) - int(last)])
