@@ -149,7 +149,7 @@ def test_persons_are_measured_by_precisions_in_both_ways_with_intervals() -> Non
 
 def test_the_table_has_a_part_for_precisions_where_there_are_some() -> None:
     scores, images, texts = persons()
-    text = evaluate_scores(scores, images, texts, precisions=True, intervals=False).to_text()
+    text = evaluate_scores(scores, images, texts, average_precision=True, intervals=False).to_text()
     assert re.search(r"^all +mAP +mINP +R-prec +mAP@R$", text, re.MULTILINE)
     assert len(re.findall(r"^all +text -> picture( +\d+\.\d){4}$", text, re.MULTILINE)) == 1
     assert "mAP" not in evaluate_scores(scores, images, texts).to_text()
@@ -158,10 +158,10 @@ def test_the_table_has_a_part_for_precisions_where_there_are_some() -> None:
 def test_precisions_of_folds_are_averaged() -> None:
     scores = np.random.default_rng(5).normal(size=(12, 60))
     thirds = Protocol("thirds", "three folds of four", 12, 5, folds=3)
-    folded = evaluate_scores(scores, protocol=thirds, precisions=True, intervals=False)
+    folded = evaluate_scores(scores, protocol=thirds, average_precision=True, intervals=False)
     parts = [
         evaluate_scores(
-            scores[s : s + 4, 5 * s : 5 * s + 20], precisions=True, intervals=False
+            scores[s : s + 4, 5 * s : 5 * s + 20], average_precision=True, intervals=False
         ).t2i.precisions
         for s in (0, 4, 8)
     ]
@@ -170,7 +170,7 @@ def test_precisions_of_folds_are_averaged() -> None:
 
 
 def test_everything_right_first_is_100_percent() -> None:
-    recalls = evaluate_scores(np.repeat(np.eye(9), 5, axis=1), precisions=True, intervals=False)
+    recalls = evaluate_scores(np.repeat(np.eye(9), 5, axis=1), average_precision=True, intervals=False)
     assert recalls.i2t.precisions == recalls.t2i.precisions == dict.fromkeys(PRECISIONS, 100.0)
 
 

@@ -1,17 +1,36 @@
 """A configuration -> a trained model in a folder, and its measured numbers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
 
+from wordsight.compare.ranks import Ties
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
 from wordsight.learn.resume import BEST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
-from wordsight.measure import Pointing, Recalls, evaluate, pointing_accuracy
+from wordsight.measure import (
+    ExtendedRecalls,
+    Pointing,
+    Recalls,
+    ensemble_scores,
+    evaluate,
+    evaluate_relevance,
+    evaluate_scores,
+    measure_relevance,
+    pointing_accuracy,
+    read_relevance,
+    write_scores,
+)
+from wordsight.measure.ensemble import must_be_same_pairs, weights_of
+from wordsight.measure.pointing import can_point
+from wordsight.measure.scores import Scores, as_scores, open_matrix, write_matrix
 from wordsight.pairs import PairSet
 
 
@@ -27,8 +46,9 @@ def train(config: Config, folder: Path, resume: bool = False) -> History:
 
     def validate(model: Matcher) -> dict[str, float]:
         recalls = measure(config, model, validation, protocol="all", intervals=False)
-        found = {} if validation.objects is None else {"pointing": pointing_accuracy(model, validation).share}
-        return {"rsum": recalls.rsum} | found
+        if not can_point(model, validation):
+            return {"rsum": recalls.rsum}
+        return {"rsum": recalls.rsum, "pointing": pointing_accuracy(model, validation).share}
 
     return fit(matcher, loss, learned, settings, folder, validate, resume)
 
@@ -62,12 +82,132 @@ def measure_model(
     save_scores: Path | None = None,
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
-    home = Path(model)
-    if config is None and not (home / CONFIG).is_file():
+    data, matcher = open_data(model, config, changes, split), open_matcher(model)
+    recalls = measure(data.config, matcher, data.pairs, **asked, intervals=intervals, save_scores=save_scores)
+    pointing = pointing_accuracy(matcher, data.pairs) if can_point(matcher, data.pairs) else None
+    return Measured(data.config, matcher, split, data.pairs, recalls, pointing)
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What a configuration says, and a split of its data."""
+
+    config: Config
+    pairs: PairSet
+
+
+def open_data(model: str, config: str | None, changes: Sequence[str], split: Split) -> Data:
+    """Of the configuration given, or of the run's own."""
+    if config is None and not (Path(model) / CONFIG).is_file():
         raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
     chosen = load_config(config or model, changes)
-    matcher = Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
-    pairs = chosen.pairs(split)
-    recalls = measure(chosen, matcher, pairs, **asked, intervals=intervals, save_scores=save_scores)
-    pointing = None if pairs.objects is None else pointing_accuracy(matcher, pairs)
-    return Measured(chosen, matcher, split, pairs, recalls, pointing)
+    return Data(chosen, chosen.pairs(split))
+
+
+def open_matcher(model: str) -> Matcher:
+    """A run's best model, or any saved model."""
+    home = Path(model)
+    return Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where scores come from: models, files of scores, or both, and how several become one matrix."""
+
+    models: Sequence[str] = ()
+    files: Sequence[Path] = ()  # .npy, also the reference's pickled results_*.npy
+    config: str | None = None
+    changes: Sequence[str] = ()
+    split: Split = "test"
+    weights: Sequence[float] | None = None  # models first, then files
+    standardize: bool = False
+
+    @property
+    def alone(self) -> bool:
+        """A single model, whose scores need not be held."""
+        return len(self.models) == 1 and not self.files
+
+
+_FOR_MATRICES = ("protocol", "ties", "average_precision")
+
+
+def measure_scores(
+    sources: Sources,
+    asked: Mapping[str, Any],
+    captions_per_image: int = 5,
+    intervals: bool = True,
+    save_scores: Path | None = None,
+) -> Recalls:
+    """R@K of one matrix or of the mean of several, by the protocol asked for or the first model's."""
+    with _scores_of(sources) as (scores, data):
+        if save_scores is not None:
+            write_matrix(scores, save_scores)
+        given = {key: value for key, value in asked.items() if value is not None}
+        known = {} if data is None else vars(data.config.evaluation)
+        settings = {key: value for key, value in (known | given).items() if key in _FOR_MATRICES}
+        settings["intervals"] = intervals
+        if data is None:
+            return evaluate_scores(scores, captions_per_image=captions_per_image, **settings)
+        identities = data.pairs.identities, data.pairs.text_identities
+        return evaluate_scores(scores, *identities, split=f"{data.pairs.source}; {scores.source}", **settings)
+
+
+def measure_by_annotations(
+    sources: Sources, folder: Path, name: str, ties: Ties, zero_diagonal: bool = False
+) -> ExtendedRecalls:
+    """The same by who is right for whom as annotators say; a single model also within pictures and texts."""
+    if sources.alone:
+        (model,) = sources.models
+        pairs = _data_of(sources, model).pairs
+        relevance = read_relevance(folder, name, pairs)
+        return evaluate_relevance(
+            open_matcher(model), pairs, relevance, ties=ties, zero_diagonal=zero_diagonal
+        )
+    with _scores_of(sources) as (scores, data):
+        if data is None:
+            raise ValueError("scores alone do not say which images and texts they are of; give --config")
+        relevance, split = read_relevance(folder, name, data.pairs), f"{data.pairs.source}; {scores.source}"
+        return measure_relevance(scores, relevance, ties=ties, split=split)
+
+
+@contextmanager
+def _scores_of(sources: Sources) -> Iterator[tuple[Scores, Data | None]]:
+    """One matrix, and what it is of, if known; the matrices of models are files while it is used."""
+    shares = weights_of(sources.weights, len(sources.models) + len(sources.files))
+    with TemporaryDirectory() as folder:
+        data = [_data_of(sources, model) for model in sources.models]
+        for model, other in zip(sources.models, data, strict=True):
+            must_be_same_pairs(data[0].pairs, other.pairs, (sources.models[0], model))
+        opened = _scores_of_files(sources.files, Path(folder))
+        opened = [*_scores_of_models(sources.models, data, Path(folder)), *opened]
+        if not data and sources.config is not None:
+            data = [_data_of(sources, "")]
+        alone = len(opened) == 1 and not sources.standardize
+        scores = opened[0] if alone else ensemble_scores(opened, shares, sources.standardize)
+        yield scores, data[0] if data else None
+
+
+def _data_of(sources: Sources, model: str) -> Data:
+    return open_data(model, sources.config, sources.changes, sources.split)
+
+
+def _scores_of_models(models: Sequence[str], data: Sequence[Data], folder: Path) -> list[Scores]:
+    """Each model's matrix in a file; one model at a time is held."""
+    opened = []
+    for number, (model, known) in enumerate(zip(models, data, strict=True)):
+        path = folder / f"model-{number}.npy"
+        write_scores(open_matcher(model), known.pairs, path, known.config.evaluation.batch_size)
+        opened.append(as_scores(path, model))
+    return opened
+
+
+def _scores_of_files(files: Sequence[Path], folder: Path) -> list[Scores]:
+    """Each file's matrix; of several, pickled ones are written as plain ones: only one at a time is held."""
+    opened = []
+    for number, path in enumerate(files):
+        matrix = open_matrix(path)
+        if len(files) > 1 and not isinstance(matrix, np.memmap):
+            np.save(folder / f"file-{number}.npy", matrix)
+            matrix = open_matrix(folder / f"file-{number}.npy")
+        opened.append(as_scores(matrix, str(path)))
+    return opened

@@ -26,7 +26,7 @@ def evaluate(
     ties: Ties = "pessimistic",
     strict: bool = True,
     intervals: bool = True,
-    precisions: bool | None = None,
+    average_precision: bool | None = None,
     split: str | None = None,
     save_scores: str | Path | None = None,
     progress: Progress | None = None,
@@ -35,8 +35,8 @@ def evaluate(
 
     ``save_scores`` writes the matrix [image, text] as float32 .npy, block after block, and ranks what it
     wrote. ``strict=False`` measures pairs that are not the protocol's and says so in the result.
-    ``precisions`` adds mAP, mINP, R-precision and mAP@R, from float32 scores, computed once for each way of
-    asking; by default where the protocol is one of person search.
+    ``average_precision`` adds mAP, mINP, R-precision and mAP@R, from float32 scores, computed once for each
+    way of asking; by default where the protocol is one of person search.
     ``progress`` is called with ("images" | "texts" | "scores", done, of how many).
 
     Raises ProtocolMismatchError when the counts are not the protocol's, ValueError on scores that are not
@@ -45,16 +45,17 @@ def evaluate(
     chosen = find_protocol(protocol)
     texts_of = torch.bincount(pairs.image_of, minlength=len(pairs.images))
     deviation = chosen.check(texts_of, strict, identities=len(set(pairs.identities.tolist())))
-    report, precise = progress or silent, chosen.persons if precisions is None else precisions
+    report = progress or silent
+    every = chosen.persons if average_precision is None else average_precision
     with inference(matcher):
         if save_scores is None:
             folds = [
-                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, precise, report)
+                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, every, report)
                 for rows in chosen.rows(len(pairs.images))
             ]
         else:
             write_scores(matcher, pairs, Path(save_scores), batch_size, report)
-            folds = _rank_saved(Path(save_scores), pairs, chosen, ties, precise)
+            folds = _rank_saved(Path(save_scores), pairs, chosen, ties, every)
     return Recalls.from_folds(
         chosen.name,
         folds,
@@ -66,12 +67,12 @@ def evaluate(
 
 
 def _rank_saved(
-    path: Path, pairs: PairSet, protocol: Protocol, ties: Ties, precisions: bool
+    path: Path, pairs: PairSet, protocol: Protocol, ties: Ties, average_precision: bool
 ) -> list[FoldRanks]:
     scores = as_scores(path)
     check_finite(scores)
     identities = pairs.identities.numpy(), pairs.text_identities.numpy()
-    return rank_matrix(scores, *identities, protocol, ties, precisions)
+    return rank_matrix(scores, *identities, protocol, ties, average_precision)
 
 
 def _rank_fold(
@@ -80,13 +81,13 @@ def _rank_fold(
     batch_size: int,
     precision: Precision,
     ties: Ties,
-    precisions: bool,
+    average_precision: bool,
     report: Progress,
 ) -> FoldRanks:
     """Images and texts of one gallery are held encoded; their scores are not."""
     images = encode_images(matcher, pairs, batch_size, report)
     texts = encode_texts(matcher, pairs, batch_size, report)
-    if precisions:
+    if average_precision:
         scores = ComputedScores(matcher.similarity, images, texts)
         return rank_all_matches(scores, pairs.identities.numpy(), pairs.text_identities.numpy(), ties)
     ranks = rank_matches(

@@ -27,7 +27,7 @@ def evaluate_scores(
     ties: Ties = "pessimistic",
     strict: bool = True,
     intervals: bool = True,
-    precisions: bool | None = None,
+    average_precision: bool | None = None,
     split: str | None = None,
 ) -> Recalls:
     """Measure anyone's matrix: rows are images, columns are texts, larger is better.
@@ -35,8 +35,8 @@ def evaluate_scores(
     Without identities, columns ``c * i`` to ``c * i + c - 1`` belong to row i (c = ``captions_per_image``),
     as in the field's N x 5N matrices. A .npy file is memory-mapped and read in blocks of rows; so is an
     ensemble (``ensemble_scores``). A pickled ``results_*.npy`` of the reference implementations is read too,
-    without running what a pickle may hold. ``precisions`` adds mAP, mINP, R-precision and mAP@R; by default
-    where the protocol is one of person search.
+    without running what a pickle may hold. ``average_precision`` adds mAP, mINP, R-precision and mAP@R; by
+    default where the protocol is one of person search.
 
     Raises ProtocolMismatchError on the wrong shape (a transposed matrix is recognised), NonFiniteScoresError
     on NaN or infinity.
@@ -45,11 +45,10 @@ def evaluate_scores(
     images, texts = _identities(matrix, image_identities, text_identities, captions_per_image, chosen)
     deviation = chosen.check(_texts_of(images, texts), strict, len(texts), len(np.unique(images)))
     check_finite(matrix)
+    every = chosen.persons if average_precision is None else average_precision
     return Recalls.from_folds(
         chosen.name,
-        rank_matrix(
-            matrix, images, texts, chosen, ties, chosen.persons if precisions is None else precisions
-        ),
+        rank_matrix(matrix, images, texts, chosen, ties, every),
         ties=ties,
         split=matrix.source if split is None else split,
         deviation=deviation,
@@ -63,14 +62,14 @@ def rank_matrix(
     texts: Int[np.ndarray, " text"],
     protocol: Protocol,
     ties: Ties,
-    precisions: bool = False,
+    average_precision: bool = False,
 ) -> list[FoldRanks]:
     """The ranks of each fold: its images with the texts of the same identities."""
     folds = []
     for rows in protocol.rows(len(images)):
         here = images[rows.start : rows.stop]
         columns = np.flatnonzero(np.isin(texts, here))
-        fold = rank_all_matches if precisions else _rank_best_matches
+        fold = rank_all_matches if average_precision else _rank_best_matches
         folds.append(fold(scores.only(np.array(rows), columns), here, texts[columns], ties))
     return folds
 

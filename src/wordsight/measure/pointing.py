@@ -34,6 +34,12 @@ class Pointing:
         )
 
 
+def can_point(matcher: Matcher, pairs: PairSet) -> bool:
+    """Whether objects of the pairs are known and the encoders keep regions and words apart: pool neither."""
+    encoders = (matcher.image_encoder, matcher.text_encoder)
+    return bool(pairs.objects) and all(getattr(encoder, "pool", None) is None for encoder in encoders)
+
+
 def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) -> Pointing:
     """Share of object words whose best region's centre lies in the object's box, next to chance.
 

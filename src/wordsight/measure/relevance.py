@@ -57,6 +57,11 @@ class Listed(Right):
     def __len__(self) -> int:
         return len(self.counts)
 
+    def answers(self, query: int) -> list[int]:
+        """The items that are right for one query."""
+        first = int(self.counts[:query].sum())
+        return [int(number) for number in self.numbers[first : first + int(self.counts[query])]]
+
     @property
     def asked(self) -> Int[np.ndarray, " asked"]:
         """The queries that something is right for."""

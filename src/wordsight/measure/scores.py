@@ -108,11 +108,15 @@ def _around(numbers: Int[np.ndarray, " n"]) -> slice:
 ScoresLike: TypeAlias = "str | Path | np.ndarray | Scores"
 
 
-def as_scores(given: ScoresLike) -> Scores:
-    """A matrix by itself, or by the path of its file. Raises ValueError where it is not one of numbers."""
+def as_scores(given: ScoresLike, source: str | None = None) -> Scores:
+    """A matrix by itself, or by the path of its file; ``source`` is its name, by default the path.
+
+    Raises ValueError where it is not one of numbers.
+    """
     if isinstance(given, Scores):
         return given
-    source = str(given) if isinstance(given, str | Path) else ""
+    if source is None:
+        source = str(given) if isinstance(given, str | Path) else ""
     matrix = open_matrix(given) if isinstance(given, str | Path) else given
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
         raise ValueError(
@@ -137,7 +141,7 @@ def open_matrix(path: str | Path) -> np.ndarray:
     return matrix
 
 
-def save_scores(scores: Scores, path: Path) -> None:
+def write_matrix(scores: Scores, path: Path) -> None:
     """The matrix as float32 .npy, block after block: complete, or not there at all."""
     with whole_file(path) as file:
         write_header(file, scores.shape)

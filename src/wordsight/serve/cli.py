@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from wordsight.serve import commands_data, commands_import, commands_model
+from wordsight.serve import commands_data, commands_evaluate, commands_import, commands_model
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _EPILOG = (
@@ -23,6 +23,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 commands_model.register(app)
+commands_evaluate.register(app)
 commands_data.register(app)
 commands_import.register(app)
 
