@@ -28,7 +28,7 @@ from wordsight.measure import (
     pointing_accuracy,
     write_scores,
 )
-from wordsight.measure.pointing import word_starts
+from wordsight.measure.pointing import can_point, word_starts
 from wordsight.measure.recalls import FoldRanks, bootstrap
 from wordsight.pairs import PairSet, WordBox
 from wordsight.sets import EmbeddingSet, Regions, Tokens
@@ -478,6 +478,7 @@ def test_pointing_says_what_it_lacks() -> None:
     matcher, pairs = pointing_matcher(MaxSim("word", "mean")), pointing_pairs()
     with pytest.raises(ValueError, match="no word's object is known"):
         pointing_accuracy(matcher, some_pairs())
+    assert not can_point(matcher, some_pairs())
     unplaced = Held(Regions(torch.randn(1, 4, 4), None, torch.ones(1, 4).bool()))
     with pytest.raises(ValueError, match="regions without boxes"):
         pointing_accuracy(matcher, pairs.with_images(unplaced))
@@ -493,7 +494,10 @@ def test_pooled_words_cannot_point() -> None:
             return EmbeddingSet(vectors, torch.ones(len(vectors), 1).bool())
 
     matcher = pointing_matcher(MaxSim("word", "mean"))
+    assert can_point(matcher, pointing_pairs())
     matcher.text_encoder = Pooled(4)
+    matcher.text_encoder.pool = nn.Identity()  # type: ignore[assignment]
+    assert not can_point(matcher, pointing_pairs())
     with pytest.raises(ValueError, match="the text encoder returns 1 per text"):
         pointing_accuracy(matcher, pointing_pairs())
 
