@@ -4,7 +4,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +20,7 @@ from wordsight.whole import whole_file
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-TABLES = ("data", "vocabulary", *PARTS, "loss", "training", "evaluation")
+TABLES = ("data", "vocabulary", "labels", *PARTS, "loss", "training", "evaluation")
 CONFIG = "config.toml"
 
 
@@ -40,6 +40,18 @@ class LearnedVocabulary:
 
     min_count: int = 4  # rarer words become <unk>
     validation: bool = False  # count the validation texts too, as the published vocabularies do
+
+
+@dataclass(frozen=True)
+class SemanticLabels:
+    """The [labels] table: with it, the training images have CASC's semantic labels."""
+
+    count: int = 500  # of the most frequent nouns
+    validation: bool = False  # count the nouns of the validation texts too, as the published labels do
+    file: str | None = None  # CASC's *_vocab_tag.json, instead of labels learned from the texts
+    rule: str = "treebank"  # how texts are split into words, see the tokenizer "words"
+    concatenate_without_space: bool = False  # lose words where texts meet, as the published code does
+    largest_weight: float = 1000.0  # of a label that few images have, in the loss "consistency"
 
 
 @dataclass(frozen=True)
@@ -94,8 +106,9 @@ class Config:
 
     def complete(self) -> "Config":
         """The same run with every default written out."""
+        always = _PLAIN.keys() - {"labels"}
         tables = {
-            name: self._complete_table(name) for name in TABLES if name in self.tables or name in _PLAIN
+            name: self._complete_table(name) for name in TABLES if name in self.tables or name in always
         }
         return type(self)(tables, self.source)
 
@@ -149,16 +162,31 @@ class Config:
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
         features, pairs = self.splits.features, self.captioned(which)
-        return pairs if features is None else _with_features(pairs, Path(features))
+        pairs = pairs if features is None else _with_features(pairs, Path(features))
+        return self._labelled(pairs) if which == "train" and "labels" in self.tables else pairs
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
         pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
         return pairs
 
+    def _labelled(self, train: PairSet) -> PairSet:
+        from wordsight.read.labels import Labels
+
+        settings: SemanticLabels = self._plain("labels")
+        if settings.file is None:
+            labels = Labels.learn(self._texts(train, settings.validation), settings.count, settings.rule)
+        else:
+            labels = Labels.load(settings.file)
+        of_images = labels.of_images(train, settings.rule, settings.concatenate_without_space)
+        return replace(train, labels=of_images, label_names=labels.names)
+
+    def _texts(self, train: PairSet, validation: bool) -> Sequence[str]:
+        return [*train.texts, *(self.pairs("validation").texts if validation else ())]
+
     def matcher(self, train: PairSet) -> Matcher:
-        """A new matcher; the vocabulary and feature_dim left open come from the training data."""
-        given = {"feature_dim": getattr(train.images, "feature_dim", None)}
+        """A new matcher; the vocabulary, labels and feature_dim left open come from the training data."""
+        given = {"feature_dim": getattr(train.images, "feature_dim", None), "labels": train.label_names}
         if self._table("tokenizer").get("name") == "words" and "vocabulary" not in self._table("tokenizer"):
             given["vocabulary"] = self._learn_vocabulary(train)
         given = {key: value for key, value in given.items() if value is not None}
@@ -171,7 +199,7 @@ class Config:
         from wordsight.read.vocabulary import Vocabulary
 
         settings: LearnedVocabulary = self._plain("vocabulary")
-        texts = [*train.texts, *(self.pairs("validation").texts if settings.validation else ())]
+        texts = self._texts(train, settings.validation)
         rule = components.complete("tokenizer", self._table("tokenizer"))["rule"]
         return Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
 
@@ -194,10 +222,22 @@ class Config:
 
     def loss(self, train: PairSet, matcher: Matcher) -> Loss:
         """A new loss; the sizes that it leaves open come from the training data and the encoders."""
-        sizes = {"classes": len(torch.unique(train.identities)), "dim": out_dim(matcher.text_encoder)}
+        sizes: dict[str, Any] = {
+            "classes": len(torch.unique(train.identities)),
+            "dim": out_dim(matcher.text_encoder),
+        }
+        sizes |= self._label_weights(train)
         table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
         loss: Loss = components.make("loss", table, **sizes)
         return loss
+
+    def _label_weights(self, train: PairSet) -> dict[str, Any]:
+        if train.labels is None:
+            return {}
+        from wordsight.learn.consistency import positive_weights
+
+        settings: SemanticLabels = self._plain("labels")
+        return {"positive_weights": positive_weights(train.labels, settings.largest_weight)}
 
 
 def load_config(name: str, changes: Sequence[str] = ()) -> Config:
@@ -215,7 +255,12 @@ def configs_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
 
 
-_PLAIN: dict[str, Any] = {"vocabulary": LearnedVocabulary, "training": Training, "evaluation": Evaluation}
+_PLAIN: dict[str, Any] = {
+    "vocabulary": LearnedVocabulary,
+    "labels": SemanticLabels,
+    "training": Training,
+    "evaluation": Evaluation,
+}
 
 
 def _with_features(pairs: PairSet, folder: Path) -> PairSet:

@@ -68,6 +68,7 @@ class PairSet:
     identities: Int[Tensor, " image"]
     objects: Sequence[Sequence[WordBox]] | None = None  # one sequence per text
     labels: Float[Tensor, "image label"] | None = None  # CASC's semantic labels, 0 or 1
+    label_names: Sequence[str] | None = None
     source: str = ""  # where it was read from, for messages
 
     def __post_init__(self) -> None:

@@ -53,19 +53,13 @@ class Vocabulary:
                 f"there is no vocabulary {path}; learn one, or give the path of SCAN's JSON"
             )
         try:
-            return cls(_entries(_read_json(path)))
+            return cls(read_entries(path))
         except ValueError as error:
             raise ValueError(f"{path} is not a vocabulary: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write SCAN's JSON; the file appears whole or not at all."""
-        content = {
-            "word2idx": {word: place for place, word in enumerate(self.entries)},
-            "idx2word": {str(place): word for place, word in enumerate(self.entries)},
-            "idx": len(self.entries),
-        }
-        with whole_file(Path(path)) as file:
-            file.write(json.dumps(content, ensure_ascii=False).encode())
+        write_entries(Path(path), self.entries)
 
     def __len__(self) -> int:
         """The number of ids, specials included."""
@@ -112,6 +106,22 @@ def several(texts: Iterable[str]) -> Iterable[str]:
     if isinstance(texts, str):
         raise TypeError(f'expected a list of texts, not one text; give ["{texts[:60]}"]')
     return texts
+
+
+def read_entries(path: Path) -> tuple[str, ...]:
+    """The words of SCAN's JSON by id; a ValueError says what is wrong with it."""
+    return _entries(_read_json(path))
+
+
+def write_entries(path: Path, entries: Sequence[str]) -> None:
+    """SCAN's JSON, whole or not at all: the place of a word is its id."""
+    content = {
+        "word2idx": {word: place for place, word in enumerate(entries)},
+        "idx2word": {str(place): word for place, word in enumerate(entries)},
+        "idx": len(entries),
+    }
+    with whole_file(path) as file:
+        file.write(json.dumps(content, ensure_ascii=False).encode())
 
 
 def _nothing_frequent(counts: Counter[str], min_count: int) -> str:
