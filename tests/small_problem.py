@@ -106,6 +106,27 @@ class SpacedWords:
         return Tokens(ids, ids > 0)
 
 
+def untrained_run(folder: Path, seed: int = 0) -> Path:
+    """What training on the demo's world, in small, would leave after no step at all."""
+    from wordsight.config import CONFIG, load_config
+
+    small = ["data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"]
+    config = load_config("demo", small)
+    torch.manual_seed(seed)
+    config.matcher(config.pairs("train")).save_pretrained(folder / "best")
+    config.save(folder / CONFIG)
+    return folder
+
+
+def wordsight(*arguments: object) -> Any:
+    """Run a command in this process: exit_code, stdout, stderr, exception."""
+    from typer.testing import CliRunner
+
+    from wordsight.serve.cli import app
+
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
 def share_ranked_first(pairs: PairSet) -> Callable[[Matcher], dict[str, float]]:
     """A validation: percent of texts that score their own image highest."""
 

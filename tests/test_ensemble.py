@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from small_problem import small_matcher, small_pairs
-from typer.testing import CliRunner, Result
+from small_problem import small_matcher, small_pairs, untrained_run, wordsight
 
 from wordsight.measure import (
     NonFiniteScoresError,
@@ -21,7 +20,6 @@ from wordsight.measure import (
 from wordsight.measure.ensemble import must_be_same_pairs
 from wordsight.measure.scores import ComputedScores, as_scores, write_matrix
 from wordsight.pairs import PairSet
-from wordsight.serve.cli import app
 
 
 def matrices(count: int = 2, images: int = 12) -> list[np.ndarray]:
@@ -167,26 +165,11 @@ def test_other_pairs_are_refused_with_the_first_difference(change: Any, message:
         must_be_same_pairs(pairs, change(pairs), ("A", "B"))
 
 
-SMALL = [
-    "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",
-    "training.epochs=1", "training.batch_size=8", "training.warmup_steps=0",
-]  # fmt: skip
-
-
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two runs of other seeds on the same small world."""
-    from wordsight.config import load_config
-    from wordsight.runs import train
-
+    """Two untrained models of other seeds for the same small world."""
     home = tmp_path_factory.mktemp("runs")
-    for seed in (0, 1):
-        train(load_config("demo", [*SMALL, f"training.seed={seed}"]), home / str(seed))
-    return [home / "0", home / "1"]
-
-
-def wordsight(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    return [untrained_run(home / str(seed), seed) for seed in (0, 1)]
 
 
 def test_models_files_and_pickles_are_averaged_by_the_command(runs: list[Path], tmp_path: Path) -> None:
