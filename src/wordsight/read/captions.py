@@ -13,6 +13,7 @@ from typing import Any
 
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.captioned import (
+    ORDER,
     Captioned,
     Missing,
     of_split,
@@ -170,7 +171,10 @@ def read_folder(path: str | Path, split: str | None = None, drop_empty: bool = F
 
 
 def folder_items(folder: Path) -> list[Captioned]:
-    """Every picture under the folder with the lines of its sidecar, sorted by path."""
+    """Every picture under the folder with the lines of its sidecar, sorted by path.
+
+    A first subfolder named as a split is the split of the pictures in it.
+    """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
     pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
@@ -189,6 +193,7 @@ def _folder_item(picture: Path, folder: Path) -> Captioned:
         texts=[text for text, _ in said],
         places=[place for _, place in said],
         where=f"expected in {sidecar}",
+        split=first if (first := picture.relative_to(folder).parts[0]) in ORDER else None,
     )
 
 

@@ -1,10 +1,9 @@
 """A path -> what data it holds, what is wrong in it, where, and what to do (``wordsight data check``)."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
-from wordsight.read.captioned import ORDER, Captioned, picture_folder
+from wordsight.read.captioned import Captioned, picture_folder
 from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, karpathy_items
 from wordsight.read.check_persons import check_persons
 from wordsight.read.check_pictures import check_pictures
@@ -129,13 +128,7 @@ def _look_table(path: Path, pictures: Path | None, report: Report) -> list[Texts
 
 
 def _look_folder(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
-    items = [replace(item, split=_first_folder(item.name)) for item in folder_items(path)]
-    return _look_items(items, pictures, report)
-
-
-def _first_folder(name: str) -> str | None:
-    first = Path(name).parts[0]
-    return first if first in ORDER else None
+    return _look_items(folder_items(path), pictures, report)
 
 
 def _look_items(items: Sequence[Captioned], pictures: Path | None, report: Report) -> list[Texts]:

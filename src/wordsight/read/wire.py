@@ -35,13 +35,16 @@ def to_bytes(context: Mapping[str, Value], lists: Mapping[str, Sequence[Value]])
 
 def from_bytes(data: bytes) -> SequenceExample:
     """Raises ValueError, which says at which byte, where the bytes are not of this format."""
-    whole = (0, len(data))
-    context = {name: _values(data, value) for name, value in _entries(data, whole, 1)}
     lists = {
         name: [value for feature in _parts(data, list_, 1) for value in _values(data, feature)]
-        for name, list_ in _entries(data, whole, 2)
+        for name, list_ in _entries(data, (0, len(data)), 2)
     }
-    return SequenceExample(context, lists)
+    return SequenceExample(context_of(data), lists)
+
+
+def context_of(data: bytes) -> dict[str, list[Value]]:
+    """The named values alone: what the lists hold is not looked at."""
+    return {name: _values(data, value) for name, value in _entries(data, (0, len(data)), 1)}
 
 
 def _table(values: Mapping[str, bytes]) -> bytes:

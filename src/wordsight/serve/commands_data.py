@@ -1,10 +1,12 @@
-"""Commands about data: features extract, data check, data world, data convert, vocab build."""
+"""Commands about data: features extract, data check, world, convert and records, vocab build."""
 
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from wordsight.serve import commands_records
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
@@ -21,6 +23,7 @@ def register(app: typer.Typer) -> None:
     data.command(epilog="Example: wordsight data convert f30k.tsv --ids train_ids.txt --out f30k_precomp")(
         convert
     )
+    data.command(epilog=commands_records.EPILOG)(commands_records.records)
     app.add_typer(data, name="data")
     vocab = typer.Typer(help="Word vocabularies.", no_args_is_help=True)
     vocab.command(epilog="Example: wordsight vocab build data/f30k_precomp --out f30k_vocab.json")(build)
