@@ -24,6 +24,7 @@ MENU: dict[str, dict[str, str]] = {
     "reader": {
         "precomputed": "wordsight.read.precomp:Precomputed",
         "pixels": "wordsight.read.pixels:PixelReader",
+        "model-pixels": "wordsight.read.preprocessing:model_pixels",
         "backbone": "wordsight.read.backbone:BackboneReader",
     },
     "tokenizer": {
@@ -33,10 +34,17 @@ MENU: dict[str, dict[str, str]] = {
     "image_encoder": {
         "regions": "wordsight.encode.regions:RegionEncoder",
         "grid-cnn": "wordsight.encode.cnn:GridCNN",
+        "backbone": "wordsight.encode.backbone:BackboneEncoder",
     },
     "text_encoder": {
         "recurrent": "wordsight.encode.recurrent:RecurrentEncoder",
         "bert": "wordsight.encode.bert:BertEncoder",
+    },
+    "pool": {
+        "mean": "wordsight.encode.pool:MeanPool",
+        "max": "wordsight.encode.pool:MaxPool",
+        "last": "wordsight.encode.pool:LastPool",
+        "gpo": "wordsight.encode.pool:GPO",
     },
     "similarity": {
         "max-sim": "wordsight.compare.max_sim:MaxSim",
