@@ -12,7 +12,7 @@ from PIL import Image
 
 VERBS = [
     ["train"], ["evaluate"], ["demo"], ["config", "show"], ["features", "extract"], ["data", "check"],
-    ["data", "world"], ["data", "convert"], ["vocab", "build"], ["import"],
+    ["data", "world"], ["data", "convert"], ["data", "records"], ["vocab", "build"], ["import"],
 ]  # fmt: skip
 SMALL = [
     "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",

@@ -8,6 +8,7 @@ from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, 
 from wordsight.read.check_persons import check_persons
 from wordsight.read.check_pictures import check_pictures
 from wordsight.read.check_precomp import look_precomp
+from wordsight.read.check_shards import look_shards, shard_kind
 from wordsight.read.check_texts import Texts, check_texts, check_unknown
 from wordsight.read.documents import read_json
 from wordsight.read.findings import Report, some
@@ -57,8 +58,8 @@ def _recognized(path: Path) -> tuple[str, Look]:
     if suffix in TABLES:
         return "table of pictures and captions", _look_table
     raise ValueError(
-        f"{path} is of no known kind; expected a precomputed folder, a folder of pictures with .txt beside "
-        f"them, a caption file (.json, {', '.join(TABLES)})"
+        f"{path} is of no known kind; expected a precomputed folder, a folder of shards, or of pictures with "
+        f".txt beside them, a caption file (.json, {', '.join(TABLES)})"
     )
 
 
@@ -71,6 +72,9 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
         return "precomputed folder", look_precomp
     if any((path / name).is_file() for name in FILES):
         return PERSONS, _look_persons
+    shards = shard_kind(path)
+    if shards is not None:
+        return shards, look_shards
     if any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.rglob("*")):
         return "folder of pictures with captions beside them", _look_folder
     if any(path.rglob("*_ims.npy")):

@@ -1,0 +1,68 @@
+"""A folder of shards -> its pairs by split; every record is looked at, CRCs included, and faults are told."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from wordsight.read import records, webdataset
+from wordsight.read.check_texts import Texts
+from wordsight.read.findings import Report
+from wordsight.read.shards import Sample, Scan, find_shards, look_through, splits_of_shards
+
+KINDS: dict[str, tuple[str, Scan]] = {
+    "": ("TFRecords in CMPL's layout", records.scan),
+    webdataset.SUFFIX: ("WebDataset shards", webdataset.scan),
+}  # by the suffix of the files
+
+
+def shard_kind(folder: Path) -> str | None:
+    """What the shards of a folder are; None if it has none."""
+    return next((kind for suffix, (kind, _) in KINDS.items() if splits_of_shards(folder, suffix)), None)
+
+
+def look_shards(path: Path, _pictures: Path | None, report: Report) -> list[Texts]:
+    """Every split of every kind, as far as it can be read."""
+    return [
+        _split(path, split, suffix, report) for suffix in KINDS for split in splits_of_shards(path, suffix)
+    ]
+
+
+def _split(folder: Path, split: str, suffix: str, report: Report) -> Texts:
+    shards, samples = _found(folder, split, suffix, report), list[Sample]()
+    if shards:
+        samples = look_through(shards, _telling(KINDS[suffix][1], report))
+        pairs = sum(len(sample.texts) for sample in samples)
+        persons = len({sample.identity for sample in samples})
+        what = f"{split}: {pairs:,} pairs in {len(shards):,} shards, of {persons:,} identities"
+        report.add("note", what, shards[0].name, "nothing")
+    of_text = [row for row, sample in enumerate(samples) for _ in sample.texts]
+    return Texts(
+        split=split,
+        names=[sample.name for sample in samples],
+        texts=[text for sample in samples for text in sample.texts],
+        image_of=of_text,
+        place=lambda text: _place(shards, samples[of_text[text]]),
+    )
+
+
+def _found(folder: Path, split: str, suffix: str, report: Report) -> list[Path]:
+    try:
+        return find_shards(folder, split, suffix)
+    except (ValueError, FileNotFoundError) as error:
+        report.add_error(error, str(folder))
+        return []
+
+
+def _telling(scan: Scan, report: Report) -> Scan:
+    """The same scan, which ends at the first fault of a shard and tells it instead of raising it."""
+
+    def told(shard: Path, number: int) -> Iterator[Sample]:
+        try:
+            yield from scan(shard, number)
+        except ValueError as error:
+            report.add_error(error, shard.name)
+
+    return told
+
+
+def _place(shards: Sequence[Path], sample: Sample) -> str:
+    return f"{shards[sample.shard].name} record {sample.number} ({sample.name})"
