@@ -5,6 +5,7 @@ import torch
 from conftest import fill
 from torch import Tensor
 
+from wordsight.encode.joint import out_dim
 from wordsight.encode.recurrent import RecurrentEncoder
 from wordsight.sets import Tokens
 
@@ -15,7 +16,11 @@ KINDS = [
     {"merge": "concat"},
     {"bidirectional": False},
     {"layers": 2, "cell": "lstm", "merge": "concat"},
+    {"learned_start": True, "layers": 2},
+    {"cell": "lstm", "merge": "concat", "learned_start": True, "forget_bias": 1.0},
+    {"bidirectional": False, "learned_start": True},
 ]
+CMPL = {"cell": "lstm", "merge": "concat", "learned_start": True, "forget_bias": 1.0, "pool": "max"}
 
 
 def tokens(ids: Tensor) -> Tokens:
@@ -70,6 +75,79 @@ def test_is_a_gru_read_both_ways(merge: str) -> None:
         torch.testing.assert_close(vectors[row, : len(ids)], expected)
 
 
+def slow_lstm(words: Tensor, cell: torch.nn.LSTM, suffix: str, state: Tensor, memory: Tensor) -> Tensor:
+    """Hochreiter and Schmidhuber 1997 with forget gates, one word after another, from given states."""
+    (wi, wh, bi, bh) = (
+        getattr(cell, f"{name}_l0{suffix}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    )
+    states = []
+    for word in words:
+        enter, forget, new, leave = (wi @ word + bi + wh @ state + bh).chunk(4)
+        memory = torch.sigmoid(forget) * memory + torch.sigmoid(enter) * torch.tanh(new)
+        state = torch.sigmoid(leave) * torch.tanh(memory)
+        states.append(state)
+    return torch.stack(states)
+
+
+def started(encoder: RecurrentEncoder) -> RecurrentEncoder:
+    """The learned states before the first word, where they have been learned."""
+    with torch.no_grad():
+        for start in encoder.starts:
+            start.normal_()
+    return encoder
+
+
+def test_cmpls_text_is_the_maximum_over_an_lstm_that_starts_from_learned_states() -> None:
+    encoder_ = started(encoder(**CMPL))
+    vectors = encoder_(tokens(IDS)).vectors
+    assert vectors.shape == (2, 1, 8)
+    state, memory = encoder_.starts
+    for row, ids in enumerate([[1, 4, 7, 2], [1, 9, 2]]):
+        words = encoder_.words(torch.tensor(ids))
+        forth = slow_lstm(words, encoder_.reader, "", state[0], memory[0])
+        back = slow_lstm(words.flip(0), encoder_.reader, "_reverse", state[1], memory[1]).flip(0)
+        expected = torch.cat([forth, back], 1).max(0).values
+        torch.testing.assert_close(vectors[row, 0], expected)
+
+
+def test_cmpls_code_pools_zeros_of_padding_too() -> None:
+    correct, published = (started(encoder(**CMPL, pool_padding=padding)) for padding in (False, True))
+    published.load_state_dict(correct.state_dict())
+    right, theirs = correct(tokens(IDS)).vectors, published(tokens(IDS)).vectors
+    torch.testing.assert_close(theirs[0], right[0])  # the longest text has no padding
+    torch.testing.assert_close(theirs[1], right[1].clamp(min=0))
+    assert (right[1] < 0).any()
+    torch.testing.assert_close(published(tokens(IDS[1:, :3])).vectors[0], right[1])  # nor has one alone
+
+
+def test_forget_gates_start_open() -> None:
+    biases = encoder(cell="lstm", layers=2, forget_bias=1.0).reader
+    summed = biases.bias_ih_l1_reverse + biases.bias_hh_l1_reverse
+    assert torch.equal(summed.chunk(4)[1], torch.ones(8))
+    assert not torch.equal(summed.chunk(4)[0], torch.ones(8))
+
+
+def test_the_joint_layer_comes_last() -> None:
+    reader = encoder(pool="max", joint={"dim": 3, "eps": 0.001}).eval()
+    pooled = encoder(pool="max").eval()
+    pooled.load_state_dict({k: v for k, v in reader.state_dict().items() if "joint" not in k})
+    joint = reader.joint_layer(pooled(tokens(IDS)).vectors[:, 0])
+    torch.testing.assert_close(reader(tokens(IDS)).vectors[:, 0], joint)
+    assert (reader.dim, out_dim(reader), out_dim(pooled)) == (8, 3, 8)
+
+
+def test_states_are_dropped_in_training() -> None:
+    reader = encoder(output_dropout=0.3)
+    vectors = torch.stack([reader(tokens(IDS)).vectors[0] for _ in range(300)])
+    reader.eval()
+    whole = reader(tokens(IDS)).vectors[0]
+    torch.testing.assert_close(vectors.mean(0), whole, atol=0.1, rtol=0.1)
+    assert torch.equal(reader(tokens(IDS)).vectors[0], whole)
+    unmerged = encoder(output_dropout=0.3, bidirectional=False)
+    zeros = torch.stack([unmerged(tokens(IDS)).vectors[0] == 0 for _ in range(300)])
+    assert float(zeros.float().mean()) == pytest.approx(0.3, abs=0.03)
+
+
 @pytest.mark.parametrize("settings", KINDS, ids=str)
 def test_ignores_padding_and_batch_mates(settings: dict[str, object]) -> None:
     reader = encoder(**settings)
@@ -82,6 +160,16 @@ def test_ignores_padding_and_batch_mates(settings: dict[str, object]) -> None:
         alone = reader(tokens(ids[[row], :length]))
         torch.testing.assert_close(together.vectors[row, :length], alone.vectors[0])
         assert not together.vectors[row, length:].any()
+
+
+@pytest.mark.parametrize("settings", [CMPL, {"pool": "mean", "joint": 5}], ids=str)
+def test_a_pooled_text_ignores_padding_and_batch_mates(settings: dict[str, object]) -> None:
+    reader = encoder(**settings).eval()
+    together = reader(tokens(IDS))
+    assert together.mask.all()
+    torch.testing.assert_close(reader(tokens(IDS[1:, :3])).vectors[0], together.vectors[1])
+    wide = torch.nn.functional.pad(IDS, (0, 3))
+    torch.testing.assert_close(reader(tokens(wide)).vectors, together.vectors)
 
 
 def test_what_padding_holds_does_not_matter_but_the_mask_does() -> None:
@@ -154,6 +242,10 @@ def test_mistakes_name_value_and_remedy() -> None:
         encoder(cell="rnn")
     with pytest.raises(ValueError, match='merge "sum" is not known; known: concat, mean'):
         encoder(merge="sum")
+    with pytest.raises(ValueError, match=r'forget_bias = 1\.0: only cell = "lstm" has forget gates'):
+        encoder(forget_bias=1.0)
+    with pytest.raises(ValueError, match="pool_padding = true needs a pool"):
+        encoder(pool_padding=True)
     with pytest.raises(ValueError, match="halves dim, and 7 is odd"):
         RecurrentEncoder(10, 7, merge="concat")
     with pytest.raises(ValueError, match='init "glove" is not known; known: uniform, xavier'):

@@ -1,10 +1,16 @@
-"""Tokens -> one vector per word: word embeddings and a GRU or LSTM that reads both ways."""
+"""Tokens -> one vector per word, or per text: word embeddings and a GRU or LSTM that reads both ways."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from wordsight.encode.joint import joined, make_joint
+from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import zeroed
 from wordsight.sets import EmbeddingSet, Tokens
 
@@ -20,6 +26,14 @@ class RecurrentEncoder(nn.Module):
                         ``load_vectors``, so that a saved encoder never needs the file again
     ``freeze_vectors``  the word table gets no gradient at all
     ``dropout``         share of the word embeddings dropped in training, and of what passes between layers
+    ``output_dropout``  share of the states dropped in training (CMPL: 0.3 here and in ``dropout``)
+    ``learned_start``   the states before the first word are weights, one per layer and direction (CMPL),
+                        not zeros
+    ``forget_bias``     what the forget gates of an LSTM start with (TensorFlow: 1.0); None = torch's random
+    ``pool``            words -> one vector per text: "max" (CMPL), "last" (VSE++), ...; None keeps the words
+    ``joint``           after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``pool_padding``    reproduces CMPL's code, whose pool counts padding as zeros: a text's vector then
+                        depends on the longest text beside it, and no maximum of a shorter one is negative
 
     Every text is read alone: its vectors do not depend on its padding or on the texts beside it.
     """
@@ -37,6 +51,12 @@ class RecurrentEncoder(nn.Module):
         freeze_vectors: bool = False,
         dropout: float = 0.0,
         init: str = "xavier",
+        output_dropout: float = 0.0,
+        learned_start: bool = False,
+        forget_bias: float | None = None,
+        pool: str | Mapping[str, Any] | nn.Module | None = None,
+        joint: int | Mapping[str, Any] | None = None,
+        pool_padding: bool = False,
     ):
         super().__init__()
         self.vocabulary_size = vocabulary_size
@@ -50,6 +70,11 @@ class RecurrentEncoder(nn.Module):
         self.freeze_vectors = freeze_vectors
         self.dropout = dropout
         self.init = init
+        self.output_dropout = output_dropout
+        self.learned_start = learned_start
+        self.forget_bias = forget_bias
+        self.joint = joint
+        self.pool_padding = pool_padding
         self.words = _word_table(vocabulary_size, word_dim, init)
         self.words.weight.requires_grad_(not freeze_vectors)
         self.reader = self._cell()(
@@ -60,12 +85,23 @@ class RecurrentEncoder(nn.Module):
             bidirectional=bidirectional,
             dropout=dropout if layers > 1 else 0.0,
         )
+        self.starts = nn.ParameterList(self._zero_starts()) if learned_start else None
+        if forget_bias is not None:
+            _set_forget_bias(self.reader, forget_bias)
+        self.pool = make_pool(pool)
+        if pool_padding and self.pool is None:
+            raise ValueError("pool_padding = true needs a pool: without one the words stay apart")
+        self.joint_layer = make_joint(joint, dim)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
-        """One vector of ``dim`` numbers, not normalized, per word; vectors of padding are exactly zero."""
+        """One vector, not normalized, per word, or per text if pooled; those of padding are exactly zero."""
         _check_ids(texts, self.vocabulary_size)
         embedded = nn.functional.dropout(self.words(texts.ids), self.dropout, self.training)
-        return EmbeddingSet(zeroed(self._merged(self._read(embedded, texts)), texts.mask), texts.mask)
+        states = nn.functional.dropout(self._read(embedded, texts), self.output_dropout, self.training)
+        words = EmbeddingSet(zeroed(self._merged(states), texts.mask), texts.mask)
+        if self.pool_padding:
+            words = replace(words, mask=torch.ones_like(words.mask))
+        return joined(pooled(words, self.pool), self.joint_layer)
 
     def load_vectors(
         self,
@@ -109,8 +145,20 @@ class RecurrentEncoder(nn.Module):
     ) -> Float[Tensor, "text word unit"]:
         lengths = texts.lengths.cpu()
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        out: PackedSequence = self.reader(packed)[0]
+        out: PackedSequence = self.reader(packed, self._start(len(lengths)))[0]
         return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
+
+    def _zero_starts(self) -> list[Tensor]:
+        """The state of a GRU; the state and the memory of an LSTM."""
+        rows = self.layers * (2 if self.bidirectional else 1)
+        return [torch.zeros(rows, self._units()) for _ in range(2 if self.cell == "lstm" else 1)]
+
+    def _start(self, texts: int) -> Any:
+        """The states before the first word, the same for every text; None = zeros."""
+        if self.starts is None:
+            return None
+        starts = [start[:, None].expand(-1, texts, -1).contiguous() for start in self.starts]
+        return tuple(starts) if self.cell == "lstm" else starts[0]
 
     def _merged(self, states: Float[Tensor, "text word unit"]) -> Float[Tensor, "text word dim"]:
         if self.bidirectional and self.merge == "mean":
@@ -128,6 +176,16 @@ def _word_table(size: int, dim: int, init: str) -> nn.Embedding:
     else:
         raise ValueError(f'init "{init}" is not known; known: uniform, xavier')
     return table
+
+
+@torch.no_grad()
+def _set_forget_bias(reader: nn.GRU | nn.LSTM, bias: float) -> None:
+    """torch adds two biases; the second part of four is the forget gate's."""
+    if isinstance(reader, nn.GRU):
+        raise ValueError(f'forget_bias = {bias}: only cell = "lstm" has forget gates')
+    for name, values in reader.named_parameters():
+        if name.startswith("bias"):
+            values.chunk(4)[1].fill_(bias if name.startswith("bias_ih") else 0.0)
 
 
 def _check_ids(texts: Tokens, vocabulary_size: int) -> None:
