@@ -1,17 +1,29 @@
 """mAP, mINP, R-precision and mAP@R are the textbook's, in any blocks; CMPL's own number has its own name."""
 
 import re
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_problem import small_matcher, small_pairs
 
-from wordsight.measure import PROTOCOLS, Protocol, ProtocolMismatchError, evaluate_scores, match_ranks
+from wordsight.measure import (
+    PROTOCOLS,
+    Protocol,
+    ProtocolMismatchError,
+    evaluate,
+    evaluate_scores,
+    match_ranks,
+)
 from wordsight.measure.match_ranks import PRECISIONS, MatchRanks
 from wordsight.measure.relevance import Listed, SameIdentity, rank_all
 from wordsight.measure.scores import HeldScores
+from wordsight.serve.report import write_report
 
 DISTANCES = np.array([[0.1, 0.5, 0.3, 0.9], [0.6, 0.2, 0.4, 0.1], [0.3, 0.3, 0.2, 0.8]])
 QUERIES, GALLERY = np.array([1, 2, 2]), np.array([1, 2, 2, 1])
@@ -174,9 +186,32 @@ def test_everything_right_first_is_100_percent() -> None:
     assert recalls.i2t.precisions == recalls.t2i.precisions == dict.fromkeys(PRECISIONS, 100.0)
 
 
-def test_the_protocol_of_cuhk_pedes_knows_its_counts() -> None:
-    import torch
+def test_a_matcher_of_persons_is_measured_as_its_matrix(tmp_path: Path) -> None:
+    pairs = small_pairs(13)
+    persons = replace(pairs, identities=torch.arange(13) // 3)
+    matcher = small_matcher().eval()
+    by_matcher = evaluate(matcher, persons, "rstp-reid", batch_size=4)
+    assert evaluate(matcher, persons, "rstp-reid", batch_size=5, save_scores=tmp_path / "S.npy") == by_matcher
+    identities = persons.identities, persons.text_identities
+    by_matrix = evaluate_scores(tmp_path / "S.npy", *identities, protocol="rstp-reid", split=pairs.source)
+    assert by_matrix == by_matcher
+    assert by_matcher.t2i.precisions is not None
+    with pytest.raises(ValueError, match=r"int8.* needs the ranks of all"):
+        evaluate(matcher, persons, "rstp-reid", precision="int8")
 
+
+def test_the_report_shows_precisions_too(tmp_path: Path) -> None:
+    scores, images, texts = persons()
+    recalls = evaluate_scores(scores, images, texts, average_precision=True)
+    page = write_report(tmp_path / "page.html", "Persons", recalls).read_text()
+    assert recalls.t2i.precisions is not None
+    assert '<h2 id="precision">' in page
+    assert f"<td>{recalls.t2i.precisions['mINP']:.1f}<small>" in page
+    plain = write_report(tmp_path / "plain.html", "Plain", evaluate_scores(scores, images, texts)).read_text()
+    assert "mINP" not in plain
+
+
+def test_the_protocol_of_cuhk_pedes_knows_its_counts() -> None:
     protocol = PROTOCOLS["cuhk-pedes"]
     texts_of = torch.full((3074,), 2)
     texts_of[:4] = 4  # some images have more than two

@@ -47,6 +47,11 @@ def evaluate(
     deviation = chosen.check(texts_of, strict, identities=len(set(pairs.identities.tolist())))
     report = progress or silent
     every = chosen.persons if average_precision is None else average_precision
+    if every and precision == "int8":
+        raise ValueError(
+            'precision = "int8" certifies the rank of the best match only, and average precision needs the '
+            'ranks of all; use "auto" or "float32"'
+        )
     with inference(matcher):
         if save_scores is None:
             folds = [

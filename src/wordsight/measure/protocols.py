@@ -1,4 +1,9 @@
-"""Named protocols: a test set in; the folds to measure, or why its number would not be the protocol's."""
+"""Named protocols: a test set in; the folds to measure, or why its number would not be the protocol's.
+
+In person search a caption asks, all test images answer, and an image of the same person is right. CMPL's own
+code first averages the features of records that share an image file, and drops images with one caption; that
+is not reproduced: every image is in the gallery, once.
+"""
 
 from dataclasses import dataclass, replace
 

@@ -54,6 +54,7 @@ def write_report(
         _figures(recalls, pointing),
         gallery(examples),
         _recall_table(recalls),
+        _precision_table(recalls),
         _training(history),
         _settings(settings or {}),
     ]
@@ -138,6 +139,23 @@ def _recall_table(recalls: Recalls) -> str:
     )
     note = f'<p class="note">{escape(interval_method())}</p>' if recalls.intervals is not None else ""
     return f'<section aria-labelledby="recalls"><h2 id="recalls">Recall at K</h2>{table}{note}</section>'
+
+
+def _precision_table(recalls: Recalls) -> str:
+    """Where all right answers came, not only the first: for persons with several pictures."""
+    if recalls.i2t.precisions is None or recalls.t2i.precisions is None:
+        return ""
+    names = list(recalls.i2t.precisions)
+    rows = "".join(
+        _row(label, [f"{found[name]:.1f}{_small(_ends(recalls, f'{way} {name}'))}" for name in names])
+        for label, way, found in (
+            ("Picture → text", "i2t", recalls.i2t.precisions),
+            ("Text → picture", "t2i", recalls.t2i.precisions),
+        )
+    )
+    caption = f"{_sentence(recalls.headline)} Means over queries, in percent."
+    table = _table("Precision", caption, ("Asked → answered", *names), rows, "recalls")
+    return f'<section aria-labelledby="precision"><h2 id="precision">Precision</h2>{table}</section>'
 
 
 def _table(name: str, caption: str, heads: Sequence[str], rows: str, kind: str = "") -> str:
