@@ -87,7 +87,8 @@ def config(folder: Path, inner: str = INNER["both"], *changes: str) -> Config:
         weight_decay = 0
         learning_rate = 1e-2
         schedule = "constant"
-        groups = {{ "similarity.head" = 3 }}
+        groups = {{ "similarity.head" = {{ factor = 3, every = 2, decay = 0.9 }} }}
+        clip_groups = true
         device = "cpu"
         """).replace("INNER", inner)
     )

@@ -22,7 +22,7 @@ from wordsight.learn.optimizers import (
     learning_rate_share,
     make_optimizer,
     named_weights,
-    set_learning_rate,
+    set_learning_rates,
 )
 from wordsight.learn.settings import Training
 from wordsight.learn.training import fit
@@ -123,9 +123,9 @@ def test_clipping_bounds_the_gradient(tmp_path: Path) -> None:
 def test_groups_by_prefix() -> None:
     weights = named_weights(small_matcher(), InfoNCE(learn_temperature=True))
     groups = {"text_encoder": 0.1, "text_encoder.words": {"factor": 0.5, "weight_decay": 0.0}, "loss": 2}
-    settings = Training(learning_rate=0.01, weight_decay=0.3, groups=groups)
+    settings = Training(learning_rate=0.02, weight_decay=0.3, groups=groups)
     optimizer = make_optimizer(weights, settings)
-    set_learning_rate(optimizer, 0.02)
+    assert set_learning_rates(optimizer, 0, 0, 9, settings) == 0.02
     found = {
         name: (group["lr"], group["weight_decay"])
         for group in optimizer.param_groups
@@ -155,8 +155,57 @@ def test_an_unknown_group_lists_the_known(prefix: str) -> None:
 
 def test_an_unknown_setting_of_a_group_lists_the_known() -> None:
     weights = named_weights(small_matcher(), InfoNCE())
-    with pytest.raises(ValueError, match="faktor is not known; known: factor, weight_decay"):
+    with pytest.raises(
+        ValueError, match=r'groups."text_encoder": faktor is not .* known: decay, every, fact'
+    ):
         make_optimizer(weights, Training(groups={"text_encoder": {"faktor": 0.1}}))
+    with pytest.raises(ValueError, match=r"every = 3 and milestones = \[5\]: give only one"):
+        Training(groups={"loss": {"every": 3, "milestones": [5]}})
+
+
+def test_a_group_may_have_a_schedule_of_its_own() -> None:
+    """CASC: all weights x 0.1 at epoch 15, the label head x 0.8 after every 3, at 50 times the rate."""
+    groups = {
+        "loss": {"factor": 50, "every": 3, "decay": 0.8},
+        "text_encoder": {"factor": 0.5, "milestones": [2, 4], "decay": 0.5},
+        "text_encoder.words": 0.1,
+    }
+    weights = named_weights(small_matcher(), InfoNCE(learn_temperature=True))
+    settings = Training(learning_rate=2e-4, milestones=[15], groups=groups, warmup_steps=2)
+    optimizer = make_optimizer(weights, settings)
+
+    def rate(name: str, step: int, epoch: int) -> float:
+        set_learning_rates(optimizer, step, epoch, 9, settings)
+        return next(
+            group["lr"]
+            for group in optimizer.param_groups
+            if any(weight is weights[name] for weight in group["params"])
+        )
+
+    head, words, reader = (
+        "loss.log_temperature",
+        "text_encoder.words.weight",
+        "text_encoder.reader.weight_ih_l0",
+    )
+    at = {epoch: [rate(name, 99, epoch) for name in (head, words, reader)] for epoch in (0, 2, 3, 5, 15)}
+    assert at[0] == pytest.approx([0.01, 2e-5, 1e-4])
+    assert at[2] == pytest.approx([0.01, 2e-5, 0.5e-4])
+    assert at[3] == pytest.approx([0.008, 2e-5, 0.5e-4])
+    assert at[5] == pytest.approx([0.008, 2e-5, 0.25e-4])
+    assert at[15] == pytest.approx([0.01 * 0.8**5, 2e-6, 0.25e-4])
+    assert [rate(name, 0, 0) for name in (head, words)] == pytest.approx([0.005, 1e-5])
+
+
+def test_each_group_may_be_clipped_on_its_own(tmp_path: Path) -> None:
+    settings = {"optimizer": "sgd", "betas": (0.0, 0.0), "weight_decay": 0.0, "batch_size": 40}
+    groups = {"text_encoder": {"factor": 1.0}}
+    settings |= {"learning_rate": 1.0, "clip": 0.01, "clip_groups": True, "groups": groups}
+    trained, start = fit_plainly(tmp_path / "run", **settings), small_matcher(dropout=0.0)
+    for one, other in (
+        (trained.image_encoder, start.image_encoder),
+        (trained.text_encoder, start.text_encoder),
+    ):
+        assert (weights_of(one) - weights_of(other)).norm().item() == pytest.approx(0.01, rel=1e-4)
 
 
 def test_step_schedule() -> None:

@@ -7,7 +7,7 @@ from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from wordsight.learn.names import longest_start, refuse_unknown
-from wordsight.learn.settings import Training
+from wordsight.learn.settings import Training, WeightGroup
 
 
 def named_weights(matcher: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter]:
@@ -18,7 +18,7 @@ def named_weights(matcher: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter
 def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> Optimizer:
     """One parameter group per setting of ``groups`` and one for the rest; a factor of 0 freezes its weights.
 
-    Each group keeps its learning-rate factor as "factor", for ``set_learning_rate``.
+    Each keeps its WeightGroup as "own", for ``set_learning_rates``.
     """
     refuse_unknown("groups", settings.groups, weights)
     members: dict[str, list[nn.Parameter]] = {}
@@ -26,12 +26,13 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
         members.setdefault(longest_start(name, settings.groups), []).append(weight)
     tables = []
     for prefix, parameters in members.items():
-        factor, weight_decay = _factor_and_decay(prefix, settings)
+        own = WeightGroup.of(prefix, settings.groups.get(prefix, 1.0))
+        weight_decay = settings.weight_decay if own.weight_decay is None else own.weight_decay
         for parameter in parameters:
-            parameter.requires_grad_(parameter.requires_grad and factor > 0)
+            parameter.requires_grad_(parameter.requires_grad and own.factor > 0)
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if trained:
-            tables.append({"params": trained, "factor": factor, "weight_decay": weight_decay})
+            tables.append({"params": trained, "own": own, "weight_decay": weight_decay})
     if not tables:
         raise ValueError("there is nothing to train: every weight is frozen; see [training] groups")
     if settings.optimizer == "sgd":
@@ -41,30 +42,31 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
     return adam(tables, settings.learning_rate, betas=betas, eps=settings.eps)
 
 
-def _factor_and_decay(prefix: str, settings: Training) -> tuple[float, float]:
-    group = settings.groups.get(prefix, 1.0)
-    if not isinstance(group, Mapping):
-        return float(group), settings.weight_decay
-    if unknown := set(group) - {"factor", "weight_decay"}:
-        raise ValueError(
-            f'[training] groups."{prefix}": {sorted(unknown)[0]} is not known; known: factor, weight_decay'
-        )
-    return float(group.get("factor", 1.0)), float(group.get("weight_decay", settings.weight_decay))
-
-
 def learning_rate_share(step: int, epoch: int, steps_per_epoch: int, settings: Training) -> float:
     """What part of the learning rate step ``step`` of the run, in ``epoch``, uses; both count from 0."""
-    warm = settings.warmup_steps
-    share = min(1.0, (step + 1) / warm) if warm else 1.0
     if settings.schedule == "step":
-        return share * settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
-    if settings.schedule == "cosine":
-        total = settings.epochs * steps_per_epoch
+        left = settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
+    elif settings.schedule == "cosine":
+        total, warm = settings.epochs * steps_per_epoch, settings.warmup_steps
         done = min(1.0, max(0, step - warm) / max(1, total - warm))
-        return share * (settings.factor + (1 - settings.factor) * (1 + math.cos(math.pi * done)) / 2)
-    return share
+        left = settings.factor + (1 - settings.factor) * (1 + math.cos(math.pi * done)) / 2
+    else:
+        left = 1.0
+    return left * _warm(step, settings)
 
 
-def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+def _warm(step: int, settings: Training) -> float:
+    return min(1.0, (step + 1) / settings.warmup_steps) if settings.warmup_steps else 1.0
+
+
+def set_learning_rates(
+    optimizer: Optimizer, step: int, epoch: int, steps_per_epoch: int, settings: Training
+) -> float:
+    """Of every group, for one step; returns that of weights in no group."""
+    rate = settings.learning_rate * learning_rate_share(step, epoch, steps_per_epoch, settings)
     for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+        share = group["own"].share(epoch)
+        group["lr"] = group["own"].factor * (
+            rate if share is None else settings.learning_rate * share * _warm(step, settings)
+        )
+    return rate

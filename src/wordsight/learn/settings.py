@@ -4,7 +4,37 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-Group: TypeAlias = float | int | Mapping[str, float]  # a learning-rate factor, or {factor, weight_decay}
+from wordsight.components import build
+
+Group: TypeAlias = float | int | Mapping[str, Any]  # a learning-rate factor, or a table of a WeightGroup
+
+
+@dataclass(frozen=True)
+class WeightGroup:
+    """How some weights are trained in their own way; with milestones or every, on their own schedule."""
+
+    factor: float = 1.0  # of the learning rate; 0 freezes
+    weight_decay: float | None = None  # by default that of all weights
+    milestones: Sequence[int] = ()  # epochs (from 0) at which the learning rate is multiplied by decay
+    every: int = 0  # the same after each so many epochs
+    decay: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.every and self.milestones:
+            raise ValueError(f"every = {self.every} and milestones = {list(self.milestones)}: give only one")
+
+    @classmethod
+    def of(cls, prefix: str, group: Group) -> "WeightGroup":
+        if not isinstance(group, Mapping):
+            return cls(float(group))
+        made: WeightGroup = build(cls, f'[training] groups."{prefix}":', group)
+        return made
+
+    def share(self, epoch: int) -> float | None:
+        """What part of the learning rate is left in an epoch; None if the schedule is that of all weights."""
+        if self.every:
+            return self.decay ** (epoch // self.every)
+        return self.decay ** sum(epoch >= at for at in self.milestones) if self.milestones else None
 
 
 @dataclass(frozen=True)
@@ -35,7 +65,7 @@ class Training:
     weight_decay: float = 0.01  # adamw: decoupled; adam and sgd: added to the gradient (L2)
     betas: Sequence[float] = (0.9, 0.999)  # of adam and adamw; sgd takes the first as its momentum
     groups: Mapping[str, Group] = field(default_factory=dict)
-    """Weights by the start of their name -> learning-rate factor, or {factor, weight_decay}; the longest
+    """Weights by the start of their name -> learning-rate factor, or the table of a WeightGroup; the longest
     start wins. {"text_encoder.bert": 0.1} trains BERT ten times slower, a factor of 0 freezes. The weights
     of the loss are called "loss...."."""
     eps: float = 1e-8  # of adam and adamw: added to the root of the squared gradients
@@ -43,6 +73,7 @@ class Training:
     """Weights by the start of their name -> for how many epochs they stay as they are, their batch norms in
     evaluation mode; the longest start wins. {"image_encoder.backbone": 15} trains in two stages (CMPL)."""
     clip: float = 2.0  # longest gradient, as the norm over all weights; 0 = any length
+    clip_groups: bool = False  # as the norm over each of the groups, and over the rest (CASC)
 
     schedule: str = "step"  # or "constant", "cosine"
     milestones: Sequence[int] = (
@@ -85,6 +116,8 @@ class Training:
         _expect(min(frozen.values(), default=0) >= 0, "frozen_epochs", frozen, "epochs, 0 or more")
         _expect(ramp is None or ramp >= 0, "loss_ramp_epoch", ramp, "an epoch, from 0")
         _expect(self.ema > 0 or not self.ema_only, "ema", self.ema, "more than 0 where ema_only is set")
+        for prefix, group in self.groups.items():
+            WeightGroup.of(prefix, group)
         rising = list(self.milestones) == sorted(set(self.milestones))
         _expect(rising, "milestones", list(self.milestones), "epochs that rise, each once")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
@@ -21,10 +21,9 @@ from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed, time_left
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
-    learning_rate_share,
     make_optimizer,
     named_weights,
-    set_learning_rate,
+    set_learning_rates,
 )
 from wordsight.learn.processes import Processes
 from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, save
@@ -180,8 +179,8 @@ class _Run:
         norm = self._clip()
         mean, spread, length = torch.stack([_mean(losses), _mean(spreads), norm]).tolist()
         self._refuse_non_finite(mean, length, pairs, rows[group[-1]])
-        share = learning_rate_share(at.step, at.epoch, self.steps_per_epoch, self.settings)
-        set_learning_rate(optimizer, self.settings.learning_rate * share)
+        place = at.step, at.epoch, self.steps_per_epoch
+        self.rate = set_learning_rates(optimizer, *place, self.settings)
         optimizer.step()
         at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + mean * len(group)
         if self.trained.average:
@@ -205,7 +204,10 @@ class _Run:
         self.processes.average_gradients(weights)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         norm = get_total_norm(gradients)
-        if self.settings.clip:
+        if self.settings.clip and self.settings.clip_groups:
+            for group in self.trained.optimizer.param_groups:
+                clip_grad_norm_(group["params"], self.settings.clip)
+        elif self.settings.clip:
             clip_grads_with_norm_(weights, self.settings.clip, norm)
         return norm.to(self.device)
 
@@ -224,12 +226,8 @@ class _Run:
         at = self.progress
         self.speed.add(pairs)
         if at.step % self.settings.log_every == 0:
-            rate = (
-                self.trained.optimizer.param_groups[0]["lr"]
-                / self.trained.optimizer.param_groups[0]["factor"]
-            )
             self.journal.write(
-                "step", at.step, epoch=at.epoch, loss=loss, learning_rate=rate, gradient_norm=norm,
+                "step", at.step, epoch=at.epoch, loss=loss, learning_rate=self.rate, gradient_norm=norm,
                 score_spread=spread, pairs_per_second=round(self.speed.rate, 1),
             )  # fmt: skip
         self.journal.advance(batches, loss=f"{loss:.4g}", pairs_per_second=f"{self.speed.rate:.0f}")
