@@ -15,8 +15,10 @@ from safetensors.torch import load_file, save_file
 from small_problem import SETTINGS, share_ranked_first, small_matcher, small_pairs
 from torch import Tensor
 
+from wordsight.encode.pool import MeanPool, pooled
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.processes import Processes
+from wordsight.learn.projection import Projection
 from wordsight.learn.training import fit
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch
@@ -54,9 +56,12 @@ def encoded(processes: Processes) -> dict[str, Tensor]:
     assert isinstance(batch.images, Regions)
     batch = replace(batch, images=replace(batch.images, features=batch.images.features.double()))
     pairs = processes.encode(matcher, batch)
-    value = loss(pairs)
+    whole = replace(pairs, images=pooled(pairs.images, MeanPool()), texts=pooled(pairs.texts, MeanPool()))
+    classes = Projection(cmpc=1.0, classes=20, dim=16).double()
+    value = loss(pairs) + classes(whole)
     value.backward()
     weights = dict(matcher.named_parameters()) | dict(loss.named_parameters())
+    weights |= dict(classes.named_parameters())
     processes.average_gradients(weights.values())
     gradients = {
         f"gradient.{name}": weight.grad for name, weight in weights.items() if weight.grad is not None
