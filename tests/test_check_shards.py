@@ -43,7 +43,7 @@ def test_sound_shards_are_counted(out: Path, name: str, kind: str) -> None:
     ]  # fmt: skip
     notes = [finding.what for finding in report.findings]
     shards = 3 if name == "records" else 1
-    assert f"train: 13 pairs in {shards} shards, of 3 identities" in notes
+    assert f"train: 13 pairs of 3 identities; shards: {shards}" in notes
 
 
 def test_every_damaged_shard_is_told_and_the_others_are_counted(out: Path) -> None:

@@ -169,4 +169,8 @@ def test_a_check_names_the_entry_that_is_wrong(tmp_path: Path) -> None:
 def test_other_commands_find_pictures_and_training_texts(tmp_path: Path) -> None:
     path = annotations(tmp_path)
     assert [found.name for found in picture_paths(path)[0]] == [f"{n}.jpg" for n in range(1, 6)]
-    assert training_texts(path) == [text for entry in ENTRIES[:3] for text in entry["captions"]]
+    assert (
+        training_texts(tmp_path)
+        == training_texts(path)
+        == [text for entry in ENTRIES[:3] for text in entry["captions"]]
+    )

@@ -555,6 +555,12 @@ def test_absent_and_foreign_shards(tmp_path: Path, splits: dict[str, PairSet]) -
         read_records(out, "train")
 
 
+def test_a_suffix_of_the_format_is_no_matter(shard: Path) -> None:
+    pairs = read_records(shard.parent, "train")
+    shard.rename(shard.with_name(f"{shard.name}.tfrecord"))
+    assert same_pairs(read_records(shard.parent, "train"), pairs)
+
+
 def record(**changes: Any) -> bytes:
     """A record of the layout, with features changed or, by None, left out."""
     example = SequenceExample()

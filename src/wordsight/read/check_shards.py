@@ -31,8 +31,8 @@ def _split(folder: Path, split: str, suffix: str, report: Report) -> Texts:
     if shards:
         samples = look_through(shards, _telling(KINDS[suffix][1], report))
         pairs = sum(len(sample.texts) for sample in samples)
-        persons = len({sample.identity for sample in samples})
-        what = f"{split}: {pairs:,} pairs in {len(shards):,} shards, of {persons:,} identities"
+        identities = len({sample.identity for sample in samples})
+        what = f"{split}: {pairs:,} pairs of {identities:,} identities; shards: {len(shards):,}"
         report.add("note", what, shards[0].name, "nothing")
     of_text = [row for row, sample in enumerate(samples) for _ in sample.texts]
     return Texts(

@@ -26,12 +26,12 @@ def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path
 
 def training_texts(source: Path) -> list[str]:
     """The lines of a text file; of a data set, the texts of its train split (of all, if it has no splits)."""
-    if source.is_dir():
+    if source.is_dir() and not _holds_persons(source):
         captions = find_split(find_precomp_folder(source), "train").captions
         return [line for line in read_lines(captions) if line]
     if source.suffix.lower() == ".txt":
         return [line for line in read_lines(source) if line]
-    items = _items(source, None)
+    items = _items(annotation_file(source), None)
     train = [item for item in items if item.split in ("train", "restval")] or items
     return [text for item in train for text in item.texts]
 
@@ -41,7 +41,7 @@ def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, Pair
 
     ``source``: a caption file, the folder of person-search annotations, or of pictures with sidecar texts.
     """
-    if source.is_dir() and not any((source / name).is_file() for name in FILES):
+    if source.is_dir() and not _holds_persons(source):
         items = folder_items(source)
     else:
         items = _items(annotation_file(source), pictures)
@@ -52,6 +52,10 @@ def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, Pair
         split: pair_set(groups[split], source, "error", drop_empty=False)
         for split in sorted(groups, key=split_order)
     }
+
+
+def _holds_persons(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in FILES)
 
 
 def _items(source: Path, pictures: Path | None) -> list[Captioned]:

@@ -3,6 +3,8 @@
 ``train-00000-of-00004``...  the pairs; those of "train" in the order that the seed draws, as CMPL's are
 ``word_counts.txt``          two lines of totals, then each known word and its count, in order of ids
 ``train_data_info.txt``...   how many pairs, pictures and identities
+
+CMPL's other dumps (``train_tfrecords.txt``, a pickled ``word_to_idx.pkl``) say nothing more; none is written.
 """
 
 from collections import Counter

@@ -22,7 +22,9 @@ from wordsight.read.pixels import UnreadablePicture
 from wordsight.whole import whole_file
 
 FORMAT = 1  # of the index
-NAME = re.compile(r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?P<suffix>(?:\.tar)?)")
+NAME = re.compile(
+    r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:\.tfrecords?)?(?P<suffix>(?:\.tar)?)"
+)
 LOOSE = re.compile(r"(?P<split>.+)-(?P<number>\d+)(?P<suffix>\.tar)")  # as most WebDatasets are named
 
 
