@@ -273,6 +273,12 @@ def test_relevance_files_that_do_not_fit_are_named(annotated: Annotated) -> None
         read_relevance(annotated.folder, "eccv", annotated.pairs)
 
 
+def test_absent_ids_are_explained(annotated: Annotated) -> None:
+    (annotated.folder / "testall_capids.txt").unlink()
+    with pytest.raises(FileNotFoundError, match="it holds the id of each text, one per line"):
+        read_relevance(annotated.folder, "eccv", annotated.pairs)
+
+
 def test_ids_in_another_order_are_noticed(annotated: Annotated) -> None:
     (annotated.folder / "testall_ids.txt").write_text("\n".join(annotated.images[::-1]))
     with pytest.raises(

@@ -190,7 +190,11 @@ def test_a_matcher_of_persons_is_measured_as_its_matrix(tmp_path: Path) -> None:
     pairs = small_pairs(13)
     persons = replace(pairs, identities=torch.arange(13) // 3)
     matcher = small_matcher().eval()
-    by_matcher = evaluate(matcher, persons, "rstp-reid", batch_size=4)
+    told: list[tuple[str, int, int]] = []
+    by_matcher = evaluate(
+        matcher, persons, "rstp-reid", batch_size=4, progress=lambda *seen: told.append(seen)
+    )
+    assert [seen[1:] for seen in told if seen[0] == "scores"] == [(13, 39), (39, 39)]
     assert evaluate(matcher, persons, "rstp-reid", batch_size=5, save_scores=tmp_path / "S.npy") == by_matcher
     identities = persons.identities, persons.text_identities
     by_matrix = evaluate_scores(tmp_path / "S.npy", *identities, protocol="rstp-reid", split=pairs.source)

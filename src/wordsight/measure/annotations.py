@@ -75,7 +75,7 @@ def read_relevance(folder: str | Path, name: str, pairs: PairSet) -> Relevance:
 
 
 def _image_ids(path: Path, pairs: PairSet) -> _Ids:
-    names, images = read_lines(path), len(pairs.images)
+    names, images = _lines(path, "image"), len(pairs.images)
     if len(names) == len(pairs.texts) != images:
         first_text = {int(image): text for text, image in reversed(list(enumerate(pairs.image_of)))}
         names = [names[first_text[image]] for image in range(images)] if len(first_text) == images else names
@@ -88,12 +88,21 @@ def _image_ids(path: Path, pairs: PairSet) -> _Ids:
 
 
 def _text_ids(path: Path, pairs: PairSet) -> _Ids:
-    names = read_lines(path)
+    names = _lines(path, "text")
     if len(names) != len(pairs.texts):
         raise ValueError(
             f"{path} has {len(names)} ids for {len(pairs.texts)} texts; expected one line per text"
         )
     return _Ids(names, path, "text")
+
+
+def _lines(path: Path, kind: str) -> list[str]:
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} does not exist; it holds the id of each {kind}, one per line, in the order of the split "
+            "(VSE-infinity's cxc_annots has it for COCO's testall)"
+        )
+    return read_lines(path)
 
 
 def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str, Listed]:

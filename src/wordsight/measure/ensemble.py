@@ -43,6 +43,8 @@ def ensemble_scores(
 ) -> Ensemble:
     """The weighted mean of score matrices of equal shape: arrays, files, or other ensembles.
 
+    A model's scores become a file by ``write_scores``.
+
     ``weights`` (equal by default) need not add up to 1. With ``standardize``, each matrix is first brought to
     mean 0 and standard deviation 1 over all its scores, since a plain mean belongs to the model whose scores
     spread the widest: log-sum-exp scores may spread ten times wider than mean scores. ``evaluate_scores``

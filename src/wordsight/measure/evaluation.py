@@ -94,7 +94,8 @@ def _rank_fold(
     texts = encode_texts(matcher, pairs, batch_size, report)
     if average_precision:
         scores = ComputedScores(matcher.similarity, images, texts)
-        return rank_all_matches(scores, pairs.identities.numpy(), pairs.text_identities.numpy(), ties)
+        identities = pairs.identities.numpy(), pairs.text_identities.numpy()
+        return rank_all_matches(scores, *identities, ties, lambda done, every: report("scores", done, every))
     ranks = rank_matches(
         matcher.similarity, images, texts, pairs.identities, pairs.text_identities, precision, ties,
         lambda done, total: report("scores", done, total),

@@ -1,6 +1,6 @@
 """Anyone's score matrix, in memory or in a .npy file -> Recalls, by a named protocol."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -75,11 +75,21 @@ def rank_matrix(
 
 
 def rank_all_matches(
-    scores: Scores, images: Int[np.ndarray, " image"], texts: Int[np.ndarray, " text"], ties: Ties
+    scores: Scores,
+    images: Int[np.ndarray, " image"],
+    texts: Int[np.ndarray, " text"],
+    ties: Ties,
+    progress: Callable[[int, int], None] | None = None,
 ) -> FoldRanks:
     """All that belongs to each query, for precisions; equal identities belong together."""
-    by_image = rank_all(scores, "i2t", SameIdentity(images, texts), ties)
-    by_text = rank_all(scores, "t2i", SameIdentity(texts, images), ties)
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(done, len(images) + len(texts))
+
+    by_image = rank_all(scores, "i2t", SameIdentity(images, texts), ties, report)
+    right = SameIdentity(texts, images)
+    by_text = rank_all(scores, "t2i", right, ties, lambda done: report(len(images) + done))
     return FoldRanks(by_image.best, by_text.best, images, texts, by_image, by_text)
 
 

@@ -1,7 +1,7 @@
 """Ranks -> R@K, median and mean rank, rsum, precisions, each with its protocol and its bootstrap interval."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,7 @@ class Recalls:
     split: str = ""
     deviation: str = ""  # why the protocol's name is not the whole truth
     intervals: dict[str, tuple[float, float]] | None = None  # by "i2t R@1" ... "rsum"; 95 %
+    ranks: Sequence[FoldRanks] = field(default=(), repr=False, compare=False)  # of every query, by fold
 
     @classmethod
     def from_folds(
@@ -90,6 +91,7 @@ class Recalls:
             split=split,
             deviation=deviation,
             intervals=bootstrap(folds) if intervals else None,
+            ranks=tuple(folds),
         )
 
     @property

@@ -1,6 +1,6 @@
 """Who is right for whom -> for some queries, which items: by equal identities, or as annotators list it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -82,10 +82,21 @@ class Listed(Right):
         return right
 
 
-def rank_all(scores: Scores, way: Way, right: Right, ties: Ties = "pessimistic") -> MatchRanks:
-    """Where every right answer came, some queries at a time; ``right`` says it of each query in order."""
+def rank_all(
+    scores: Scores,
+    way: Way,
+    right: Right,
+    ties: Ties = "pessimistic",
+    progress: Callable[[int], None] | None = None,
+) -> MatchRanks:
+    """Where every right answer came, some queries at a time; ``right`` says it of each query in order.
+
+    ``progress`` is called with how many queries are done.
+    """
     parts = []
     for queries in blocks(len(right)):
         block = scores.block(queries, slice(None)) if way == "i2t" else scores.block(slice(None), queries).T
         parts.append(match_ranks(block, right.mask(queries), ties))
+        if progress is not None:
+            progress(queries.stop)
     return MatchRanks.join(parts)
