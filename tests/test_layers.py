@@ -13,8 +13,9 @@ LEVEL = {
     "learn": 3, "measure": 3, "search": 3,
     "config": 4, "adopt": 4,
     "runs": 5,
-    "serve": 6, "__init__": 6,
-    "__main__": 7,
+    "ablate": 6,
+    "serve": 7, "__init__": 7,
+    "__main__": 8,
 }  # fmt: skip
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -5,7 +5,14 @@ from typing import Any
 
 import typer
 
-from wordsight.serve import commands_data, commands_evaluate, commands_import, commands_model
+from wordsight.serve import (
+    commands_compare,
+    commands_data,
+    commands_evaluate,
+    commands_import,
+    commands_labels,
+    commands_model,
+)
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _EPILOG = (
@@ -24,8 +31,10 @@ app = typer.Typer(
 )
 commands_model.register(app)
 commands_evaluate.register(app)
+commands_compare.register(app)
 commands_data.register(app)
 commands_import.register(app)
+commands_labels.register(app)
 
 
 @app.callback(invoke_without_command=True)
