@@ -1,13 +1,17 @@
-"""Pixels -> one vector per cell of a grid laid over the picture: a small convolutional network."""
+"""Pixels -> one vector per cell of a grid laid over the picture, or one: a small convolutional network."""
 
 import math
+from collections.abc import Mapping
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
+from wordsight.encode.joint import joined, make_joint
+from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.surroundings import Surroundings
 from wordsight.sets import EmbeddingSet, Pixels
 
@@ -17,9 +21,12 @@ class GridCNN(nn.Module):
 
     ``cell``         side of a cell in pixels, a power of two: 64 x 64 pictures have 8 x 8 cells of 8
     ``width``        channels of the first layer; they double with each halving, up to four times that
-    ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells
+    ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells, and
+                     begins by adding nothing
     ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
     ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
+    ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
+    ``joint``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
 
     Norms are group norms: a picture's vectors do not depend on the pictures beside it.
     """
@@ -34,6 +41,8 @@ class GridCNN(nn.Module):
         context: str = "none",
         heads: int = 4,
         dropout: float = 0.0,
+        pool: str | Mapping[str, Any] | nn.Module | None = None,
+        joint: int | Mapping[str, Any] | None = None,
     ):
         super().__init__()
         if cell < 2 or cell & (cell - 1):
@@ -46,6 +55,7 @@ class GridCNN(nn.Module):
         self.context = context
         self.heads = heads
         self.dropout = dropout
+        self.joint = joint
         channels = [3, *(width * min(2**level, 4) for level in range(int(math.log2(cell))))]
         self.halvings = nn.Sequential(*(_halving(*pair) for pair in pairwise(channels)))
         self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(depth)))
@@ -53,9 +63,11 @@ class GridCNN(nn.Module):
         surroundings = context == "surroundings"
         self.surroundings = Surroundings(dim) if surroundings else None
         self.layer = attention_layer("none" if surroundings else context, dim, heads, dropout)
+        self.pool = make_pool(pool)
+        self.joint_layer = make_joint(joint, dim)
 
     def forward(self, pixels: Pixels) -> EmbeddingSet:
-        """One vector of ``dim`` numbers, not normalized, per cell, row by row from the top left."""
+        """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
         values = pixels.values
         self._check(values)
         grid = self.blocks(self.halvings(values.contiguous(memory_format=torch.channels_last)))
@@ -69,7 +81,7 @@ class GridCNN(nn.Module):
             vectors = self.surroundings(vectors.reshape(len(vectors), *grid.shape[2:], -1)).flatten(1, 2)
         if self.layer is not None:
             vectors = self.layer(vectors, mask)
-        return EmbeddingSet(vectors, mask, boxes)
+        return joined(pooled(EmbeddingSet(vectors, mask, boxes), self.pool), self.joint_layer)
 
     def _check(self, values: Float[Tensor, "image 3 height width"]) -> None:
         height, width = values.shape[2:]
@@ -92,10 +104,15 @@ def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"
     return torch.cat([centre, centre.square()], -1)
 
 
+# A network whose cells see far is free to answer for a small thing with the cell beside it, and does: on the
+# generated world words pointed one cell off, all in one direction, in one run of three. So cells first see
+# little more than their own box, and from its middle; what lies around it they learn afterwards.
+
+
 def _halving(inputs: int, outputs: int) -> nn.Sequential:
-    # 3 x 3 with a stride of 2 would look up and to the left of each box, by 3.5 pixels after three halvings.
-    convolution = nn.Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=False)
-    return nn.Sequential(convolution, _norm(outputs), nn.ReLU())
+    overlap = inputs == 3  # only the first convolution looks over the edge, by a pixel
+    convolution = nn.Conv2d(inputs, outputs, 4 if overlap else 2, stride=2, padding=int(overlap), bias=False)
+    return nn.Sequential(_centred(convolution), _norm(outputs), nn.ReLU())
 
 
 class _Residual(nn.Module):
@@ -103,18 +120,30 @@ class _Residual(nn.Module):
 
     def __init__(self, channels: int):
         super().__init__()
+        last = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(last.weight)
         self.change = nn.Sequential(
             _norm(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1, bias=False),
+            _centred(nn.Conv2d(channels, channels, 3, padding=1, bias=False)),
             _norm(channels),
             nn.ReLU(),
-            nn.Conv2d(channels, channels, 3, padding=1),
+            last,
         )
 
     def forward(self, grid: Float[Tensor, "image channel row column"]) -> Tensor:
         change: Tensor = self.change(grid)
         return grid + change
+
+
+def _centred(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Begin by looking at the middle: weights in proportion to binomial coefficients, their length kept."""
+    size = convolution.kernel_size[0]
+    row = torch.tensor([float(math.comb(size - 1, place)) for place in range(size)])
+    window = torch.outer(row, row)
+    with torch.no_grad():
+        convolution.weight.mul_(window / window.square().mean().sqrt())
+    return convolution
 
 
 def _norm(channels: int) -> nn.GroupNorm:
