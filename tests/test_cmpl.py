@@ -1,4 +1,4 @@
-"""CMPL from pixels, small: its losses learn, in one stage or two, and a stopped run goes on to the same bits."""
+"""CMPL from pixels, small: its losses learn, in one stage or two, and a stopped run goes on bit for bit."""
 
 import json
 from pathlib import Path
