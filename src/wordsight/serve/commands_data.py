@@ -1,4 +1,4 @@
-"""Commands about data: features extract, data check, world, convert and records, vocab build."""
+"""Commands about data: features extract, data check, world, convert and records, vocab build and labels."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wordsight.serve import commands_records
+from wordsight.serve import commands_labels, commands_records
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
@@ -25,8 +25,9 @@ def register(app: typer.Typer) -> None:
     )
     data.command(epilog=commands_records.EPILOG)(commands_records.records)
     app.add_typer(data, name="data")
-    vocab = typer.Typer(help="Word vocabularies.", no_args_is_help=True)
+    vocab = typer.Typer(help="Vocabularies of words and of labels.", no_args_is_help=True)
     vocab.command(epilog="Example: wordsight vocab build data/f30k_precomp --out f30k_vocab.json")(build)
+    vocab.command("labels", epilog=commands_labels.EPILOG)(commands_labels.learn)
     app.add_typer(vocab, name="vocab")
 
 
