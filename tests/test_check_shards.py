@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_records import KEPT, content, pairs_of
+from small_shards import KEPT, content, pairs_of, small_splits
 from typer.testing import CliRunner
 
 from wordsight.read.captions import read_karpathy
@@ -21,7 +21,7 @@ from wordsight.serve.cli import app
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    splits = {"train": pairs_of(tmp_path), "val": pairs_of(tmp_path, "val", 3, 200)}
+    splits = small_splits(tmp_path)
     write_records(tmp_path / "records", splits, RecordSettings(shards=3))
     write_webdataset(tmp_path / "webdataset", splits)
     return tmp_path
