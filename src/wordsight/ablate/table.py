@@ -123,8 +123,8 @@ def _legend(grid: Grid, rows: Sequence[Row]) -> str:
     return (
         f"Protocol {recalls['protocol']}: {recalls['images']} images, {recalls['texts']} texts, "
         f"{grid.split}; seeds {seeds}; mean ± standard deviation over seeds. 95 % and p: bootstrap over "
-        "images with their texts, paired with the reference, of the mean over seeds; they cover the choice of "
-        "queries, not of "
+        "images with their texts, paired with the reference, of the mean over seeds; they cover the choice "
+        "of queries, not of "
         f"seeds. Pairs scored: encoded sets on {cell['threads']} thread(s), encoding not counted."
     )
 
