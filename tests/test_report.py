@@ -17,6 +17,7 @@ from small_problem import SpacedWords
 from torch import nn
 
 from wordsight.compare.max_sim import MaxSim
+from wordsight.encode.pool import MeanPool, pooled
 from wordsight.matcher import Matcher
 from wordsight.measure import Pointing, Recalls, evaluate_scores
 from wordsight.pairs import PairSet, Picture, PictureFiles
@@ -313,6 +314,28 @@ def test_examples_tell_where_each_word_looks_and_what_is_missing(coloured: PairS
     if seeker == "word":
         assert third.words[0].box is None  # nothing red in the white picture
         assert third.rank == 5
+
+
+class Pooled(nn.Module):
+    """The mean of what another encoder returns."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, read: Pixels | Tokens) -> EmbeddingSet:
+        return pooled(self.encoder(read), MeanPool())
+
+
+def test_a_text_of_one_vector_looks_at_the_whole_of_a_picture_of_one_vector(coloured: PairSet) -> None:
+    tokenizer = SpacedWords(one_piece, size=8)
+    matcher = Matcher(read_quarters, tokenizer, Pooled(Quarters()), Pooled(Names()), MaxSim("word", "mean"))
+    (first,) = make_examples(matcher.eval(), coloured, [0])
+    (word,) = first.words
+    assert (word.label, word.box) == ("red and green", (0, 0, 1, 1))
+    assert word.found == pytest.approx(first.score)
+    parts = Matcher(read_quarters, tokenizer, Quarters(), Pooled(Names()), MaxSim("word", "mean")).eval()
+    assert make_examples(parts, coloured, [0])[0].words[0].box in ((0, 0, 0.5, 0.5), (0.5, 0, 1, 0.5))
 
 
 def test_examples_of_features_need_pictures_to_show(coloured: PairSet, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from wordsight.sets import EmbeddingSet
 
 COMPARED = 100  # other pictures that say what a word finds where it does not belong
 ALIKE = 1e-5  # cosines closer than this are the same
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # where a picture of one vector is looked at
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def _picture(pairs: PairSet, image: int) -> Picture:
 def _words(
     matcher: Matcher, text: str, encoded: EmbeddingSet, images: EmbeddingSet, image: int
 ) -> list[WordMatch]:
-    """One entry per token that is not a special."""
+    """One entry per token that is not a special; a text of one vector is one entry."""
     own = images[[image]]
     alignments = matcher.similarity.align(own, encoded)
     regions = chosen_regions(alignments, own)[0].tolist()
@@ -92,17 +93,24 @@ def _words(
         texts = encoded[[0] * len(others)]
         elsewhere = found_by_word(matcher.similarity.align(others, texts))
         missing = (elsewhere >= found - ALIKE).float().mean(0) > 0.5
-    labels = matcher.tokenizer.labels(text)
-    pieces = sum(len(word) for word in matcher.tokenizer.words(text))
-    start = word_starts(matcher.tokenizer, text)[0]
     return [
         WordMatch(
-            labels[token],
+            label,
             float(found[token]),
             None if missing[token] or regions[token] < 0 else _box(own, regions[token]),
         )
-        for token in range(start, start + pieces)
+        for token, label in _labels(matcher, text, len(found))
     ]
+
+
+def _labels(matcher: Matcher, text: str, items: int) -> list[tuple[int, str]]:
+    """Which items of the text to show, and as what: its words, or all of it where it is one vector."""
+    if items == 1:
+        return [(0, text)]
+    labels = matcher.tokenizer.labels(text)
+    pieces = sum(len(word) for word in matcher.tokenizer.words(text))
+    start = word_starts(matcher.tokenizer, text)[0]
+    return [(token, labels[token]) for token in range(start, start + pieces)]
 
 
 def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]:
@@ -117,6 +125,6 @@ def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]
 
 def _box(images: EmbeddingSet, region: int) -> tuple[float, float, float, float] | None:
     if images.boxes is None:
-        return None
+        return WHOLE if images.mask.shape[1] == 1 else None
     left, top, right, bottom = images.boxes[0, region].tolist()
     return left, top, right, bottom
