@@ -1,7 +1,8 @@
-"""Tokens -> one vector per wordpiece: a pretrained transformer of Hugging Face's and a linear map."""
+"""Tokens -> a vector per wordpiece, or per text: a pretrained transformer of Hugging Face's, a linear map."""
 
 import importlib.util
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wordsight.encode.joint import joined, make_joint
+from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import packed, unpacked
 from wordsight.sets import EmbeddingSet, Tokens
 
@@ -22,27 +25,41 @@ class BertEncoder(nn.Module):
     ``freeze``       the pretrained part gets no gradient and no dropout; the linear map still learns
     ``pretrained``   False builds the architecture of ``model`` without its weights: for a saved matcher,
                      which brings its own
+    ``pool``         wordpieces -> one vector per text: "gpo" (VSE-infinity), "mean", ...; None keeps them
+    ``joint``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
 
     The pretrained weights are the parameters under ``bert.``, so that a group of that prefix can have a
     lower learning rate. The special tokens count as words, as they do in CHAN and VSE-infinity.
     """
 
-    def __init__(self, model: str, dim: int = 1024, freeze: bool = False, pretrained: bool = True):
+    def __init__(
+        self,
+        model: str,
+        dim: int = 1024,
+        freeze: bool = False,
+        pretrained: bool = True,
+        pool: str | Mapping[str, Any] | nn.Module | None = None,
+        joint: int | Mapping[str, Any] | None = None,
+    ):
         super().__init__()
         self.model = model
         self.dim = dim
         self.freeze = freeze
         self.pretrained = pretrained
+        self.joint = joint
         self.bert = _load(model, pretrained).requires_grad_(not freeze)
         self.linear = nn.Linear(self.bert.config.hidden_size, dim)
+        self.pool = make_pool(pool)
+        self.joint_layer = make_joint(joint, dim)
         self.train(self.training)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
-        """One vector, not normalized, per wordpiece; vectors of padding are exactly zero."""
+        """One vector, not normalized, per wordpiece, or per text if pooled; those of padding are zero."""
         self._check(texts)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             hidden: Tensor = self.bert(input_ids=texts.ids, attention_mask=texts.mask.long())[0]
-        return EmbeddingSet(unpacked(self.linear(packed(hidden, texts.mask)), texts.mask), texts.mask)
+        pieces = EmbeddingSet(unpacked(self.linear(packed(hidden, texts.mask)), texts.mask), texts.mask)
+        return joined(pooled(pieces, self.pool), self.joint_layer)
 
     def train(self, mode: bool = True) -> "BertEncoder":
         """Training mode, except for the frozen part: its dropout would only add noise."""

@@ -1,18 +1,22 @@
-"""Regions -> one vector per region: a linear map, with an MLP, box positions and attention on request."""
+"""Regions -> one vector per region, or per image: a linear map; MLP, positions, attention, pool if asked."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
+from wordsight.encode.joint import joined, make_joint
+from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import packed, unpacked, zeroed
 from wordsight.sets import EmbeddingSet, Regions
 
 
 class RegionEncoder(nn.Module):
-    """CHAN's image encoders: basic (``attention="none"``), self-attention and transformer.
+    """The image encoders of CHAN (``attention``), SCAN, VSE++ (one region per image) and VSE-infinity.
 
     ``normalize_input``   scales every region's features to length 1 first
     ``input_dropout``     share of the features dropped in training
@@ -21,6 +25,10 @@ class RegionEncoder(nn.Module):
     ``positions``         adds a learned linear map of (left, top, right, bottom, area); starts at zero
     ``attend_padding``, ``attend_batch``
                           reproduce what CHAN's published code attends to; see ``Attention``
+    ``pool``              regions -> one vector per image: "gpo" (VSE-infinity), "mean", ...; None keeps them
+    ``joint``             after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``norm_padding``      reproduces VSE-infinity's code, which counts padding as rows of zeros in the batch
+                          statistics of the MLP: in training an image then depends on the largest beside it
 
     Padding never reaches a real region, and its vectors are exactly zero.
     """
@@ -38,8 +46,13 @@ class RegionEncoder(nn.Module):
         positions: bool = False,
         attend_padding: bool = False,
         attend_batch: bool = False,
+        pool: str | Mapping[str, Any] | nn.Module | None = None,
+        joint: int | Mapping[str, Any] | None = None,
+        norm_padding: bool = False,
     ):
         super().__init__()
+        if norm_padding and not mlp:
+            raise ValueError("norm_padding = true needs mlp = true: nothing else takes batch statistics")
         self.feature_dim = feature_dim
         self.dim = dim
         self.attention = attention
@@ -51,15 +64,23 @@ class RegionEncoder(nn.Module):
         self.positions = positions
         self.attend_padding = attend_padding
         self.attend_batch = attend_batch
+        self.joint = joint
+        self.norm_padding = norm_padding
         self.linear = uniform_linear(feature_dim, dim)
         self.residual = residual_mlp(feature_dim, dim) if mlp else None
         self.place = _zero_linear(5, dim) if positions else None
         reference = {"attend_padding": attend_padding, "attend_batch": attend_batch}
         self.layer = attention_layer(attention, dim, heads, dropout, **reference)
+        self.pool = make_pool(pool)
+        self.joint_layer = make_joint(joint, dim)
 
     def forward(self, regions: Regions) -> EmbeddingSet:
-        """One vector of ``dim`` numbers, not normalized, per region; boxes and mask are carried through."""
-        rows = self._project(packed(regions.features, regions.mask))
+        """One vector of ``dim`` numbers, not normalized, per region; boxes and mask are carried through.
+
+        One per image if pooled, and of the joint layer's size if there is one.
+        """
+        padding = int((~regions.mask).sum()) if self.norm_padding else 0
+        rows = self._project(packed(regions.features, regions.mask), padding)
         if self.place is not None:
             rows = rows + self.place(geometry(packed(self._boxes(regions), regions.mask)).to(rows.dtype))
         rows = nn.functional.dropout(rows, self.dropout, self.training)
@@ -68,9 +89,10 @@ class RegionEncoder(nn.Module):
             vectors = zeroed(
                 self.layer(self._with_padding(vectors, regions.mask), regions.mask), regions.mask
             )
-        return EmbeddingSet(vectors, regions.mask, regions.boxes)
+        items = EmbeddingSet(vectors, regions.mask, regions.boxes)
+        return joined(pooled(items, self.pool), self.joint_layer)
 
-    def _project(self, features: Float[Tensor, "real feature"]) -> Float[Tensor, "real dim"]:
+    def _project(self, features: Float[Tensor, "real feature"], padding: int) -> Float[Tensor, "real dim"]:
         if features.shape[1] != self.feature_dim:
             raise ValueError(
                 f"the regions have {features.shape[1]} features each, but the encoder was built for "
@@ -81,7 +103,11 @@ class RegionEncoder(nn.Module):
             features = features / (features.norm(dim=1, keepdim=True) + 1e-8)
         features = nn.functional.dropout(features, self.input_dropout, self.training)
         rows: Tensor = self.linear(features)
-        return rows if self.residual is None else rows + self.residual(features)
+        if self.residual is None:
+            return rows
+        counted = torch.cat([features, features.new_zeros(padding, features.shape[1])])
+        change: Tensor = self.residual(counted)[: len(rows)]
+        return rows + change
 
     def _with_padding(
         self, vectors: Float[Tensor, "image region dim"], mask: Bool[Tensor, "image region"]
