@@ -21,7 +21,10 @@ from published import (
 )
 from torch import Tensor
 
-from wordsight.adopt.importing import import_checkpoint
+from wordsight.adopt import scan
+from wordsight.adopt.importing import import_checkpoint, together
+from wordsight.adopt.published import Published
+from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.sets import Regions
 
@@ -140,3 +143,21 @@ def test_a_configuration_of_another_run_is_refused(tmp_path: Path) -> None:
             imported(tmp_path, states, OPTIONS, tables={"similarity": {"name": "cross-attention", **table}})
     same = {"name": "cross-attention", "pooling": {"name": "log-sum-exp", "temperature": 1 / 6}}
     imported(tmp_path, states, OPTIONS, tables={"similarity": same})
+
+
+RUNS = {
+    "t2i-lse": {"cross_attn": "t2i", "agg_func": "LogSumExp", "lambda_lse": 6.0, "lambda_softmax": 9.0},
+    "t2i-avg": {"cross_attn": "t2i", "agg_func": "Mean", "lambda_softmax": 9.0},
+    "i2t-lse": {"cross_attn": "i2t", "agg_func": "LogSumExp", "lambda_lse": 5.0, "lambda_softmax": 4.0},
+    "i2t-avg": {"cross_attn": "i2t", "agg_func": "Mean", "lambda_softmax": 4.0},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("data", ["f30k", "coco"])
+def test_the_published_recipe_says_what_its_checkpoint_says(run: str, data: str) -> None:
+    options = RUNS[run] | ({"lambda_lse": 20.0} if (data, run) == ("coco", "i2t-lse") else {})
+    published = Published(Path("model_best.pth.tar"), {}, options)
+    asked = load_config(f"scan-{data}-{run}").tables["similarity"]
+    told = scan.similarity(published)
+    assert together("similarity", told, asked, published) == {**asked, **told}

@@ -5,8 +5,7 @@ from typing import Any
 from wordsight.adopt import scan
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Given, System, Tables, chosen, refuse_lengths
-from wordsight.read.vocabulary import Vocabulary
+from wordsight.adopt.system import Description, Given, System, chosen
 
 RULES = (
     *scan.RULES,
@@ -16,15 +15,14 @@ RULES = (
 MIX = 0.8  # a constant of the published code
 
 
-def tables(published: Published, given: Given) -> tuple[Tables, Vocabulary | None]:
-    refuse_lengths(published)
+def describe(published: Published, given: Given) -> Description:
     hidden, dim = published.size("head.fc1.weight")
     semantic: dict[str, Any] = {
         "name": "semantic", "dim": dim, "labels": published.size("head.fc2.weight")[0], "hidden": hidden,
     }  # fmt: skip
     if published.options is not None:
         semantic |= {"mix": MIX, "similarity": _both_ways(published)}
-    return scan.encoders(published, given, semantic)
+    return scan.around(semantic, published, given)
 
 
 def _both_ways(published: Published) -> dict[str, Any]:
@@ -52,4 +50,4 @@ def recognizes(published: Published) -> bool:
     return published.has("head.fc1.") and published.has("head.fc2.")
 
 
-SYSTEM = System("casc", recognizes, tables, RULES, scan.fold_weight_norm)
+SYSTEM = System("casc", recognizes, describe, RULES)

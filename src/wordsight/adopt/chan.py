@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from wordsight.adopt import bert_in, words_in
+from wordsight.adopt import text_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Given, System, Tables, chosen, refuse_lengths
-from wordsight.read.vocabulary import Vocabulary
+from wordsight.adopt.system import Description, Given, System, Tables, chosen, refuse_lengths
 
 LAYER = "image_encoder.layer."
 RULES = (
@@ -18,8 +17,7 @@ RULES = (
     Rule("img.feedforward.mlp.c_proj.", f"{LAYER}mlp.3."),
     Rule("img.feedforward.ln_2.", f"{LAYER}norm_before_mlp."),
     Rule("txt.fc.", None, "a linear map after the BiGRU that the published code builds and never applies"),
-    *words_in.RULES,
-    *bert_in.RULES,
+    *text_in.RULES,
 )
 POOLINGS = {
     "MeanPooling": "mean",
@@ -35,12 +33,13 @@ CODINGS = {
 }
 
 
-def tables(published: Published, given: Given) -> tuple[Tables, Vocabulary | None]:
+def describe(published: Published, given: Given) -> Description:
     refuse_lengths(published)
-    text, vocabulary = _text(published, given)
+    text, vocabulary = text_in.text(published, given)
     image = {"reader": {"name": "precomputed", "feature_dim": published.size("img.fc.weight")[1]}}
     image["image_encoder"] = _regions(published)
-    return {**image, **text, "similarity": _similarity(published)}, vocabulary
+    parts: Tables = {**image, **text, "similarity": _similarity(published)}
+    return Description(published, parts, vocabulary, _notes(published))
 
 
 def _regions(published: Published) -> dict[str, Any]:
@@ -50,13 +49,6 @@ def _regions(published: Published) -> dict[str, Any]:
     if published.has("img.feedforward.ln_1."):  # it was trained to look along the batch, so it must go on to
         table |= {"attention": "transformer", "attend_batch": True}
     return table
-
-
-def _text(published: Published, given: Given) -> tuple[Tables, Vocabulary | None]:
-    if published.has("txt.bert."):
-        return {"tokenizer": bert_in.wordpieces(given), "text_encoder": bert_in.bert(published, given)}, None
-    tokenizer, vocabulary = words_in.words(published, given)
-    return {"tokenizer": tokenizer, "text_encoder": words_in.recurrent(published)}, vocabulary
 
 
 def _similarity(published: Published) -> dict[str, Any]:
@@ -77,7 +69,7 @@ def _pooling(published: Published) -> dict[str, Any]:
     return pooling
 
 
-def notes(published: Published) -> list[str]:
+def _notes(published: Published) -> list[str]:
     told = []
     if published.has("img.feedforward.ln_1."):
         told.append(
@@ -97,4 +89,4 @@ def recognizes(published: Published) -> bool:
     return published.has("img.feedforward.") or "coding_type" in options
 
 
-SYSTEM = System("chan", recognizes, tables, RULES, notes=notes)
+SYSTEM = System("chan", recognizes, describe, RULES)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from wordsight import checkpoint, components
-from wordsight.adopt import casc, chan, scan
+from wordsight.adopt import casc, chan, cmpl_pytorch, scan, vse_infinity
 from wordsight.adopt.mapping import Line, carry_over
 from wordsight.adopt.published import Published, read_published
 from wordsight.adopt.system import Given, System
 from wordsight.matcher import PARTS, Matcher
 from wordsight.whole import whole_folder
 
-SYSTEMS: dict[str, System] = {system.name: system for system in (chan.SYSTEM, scan.SYSTEM, casc.SYSTEM)}
+_ALL = (chan, vse_infinity, scan, casc, cmpl_pytorch)
+SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
 REPORT = "import.json"
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
 SURROUNDINGS = (
@@ -89,13 +90,12 @@ def adopt(
 ) -> Imported:
     """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
     _check_system(published, system)
-    published = system.prepare(published, given)
-    told, vocabulary = system.tables(published, given)
-    parts = {kind: _together(kind, told[kind], asked.get(kind, {}), published) for kind in PARTS}
-    matcher = Matcher.build(parts, **({} if vocabulary is None else {"vocabulary": vocabulary}))
-    state, lines = carry_over(published, system.rules, matcher.state_dict())
+    told = system.describe(published, given)
+    parts = {kind: together(kind, told.parts[kind], asked.get(kind, {}), published) for kind in PARTS}
+    matcher = Matcher.build(parts, **({} if told.vocabulary is None else {"vocabulary": told.vocabulary}))
+    state, lines = carry_over(told.published, system.rules, matcher.state_dict())
     matcher.load_state_dict(state)
-    return Imported(matcher.eval(), system.name, published, lines, system.notes(published))
+    return Imported(matcher.eval(), system.name, published, lines, told.notes)
 
 
 def _check_system(published: Published, system: System) -> None:
@@ -107,7 +107,7 @@ def _check_system(published: Published, system: System) -> None:
     raise ValueError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
 
 
-def _together(
+def together(
     kind: str, told: Mapping[str, Any], asked: Mapping[str, Any], published: Published
 ) -> dict[str, Any]:
     """What the checkpoint says of a part, and the configuration for the rest of it."""

@@ -7,8 +7,7 @@ import torch
 from wordsight.adopt import words_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published, Weight
-from wordsight.adopt.system import Given, System, Tables, chosen, refuse_lengths
-from wordsight.read.vocabulary import Vocabulary
+from wordsight.adopt.system import Description, Given, System, Tables, chosen, refuse_lengths
 
 RULES = (Rule("img.fc.", "image_encoder.linear."), *words_in.RULES)
 SEEKERS = {"t2i": "word", "i2t": "region"}
@@ -25,15 +24,14 @@ POOLINGS = {"LogSumExp": "log-sum-exp", "Mean": "mean", "Max": "max", "Sum": "su
 G, V, WHOLE = "img.fc.weight_g", "img.fc.weight_v", "img.fc.weight"
 
 
-def tables(published: Published, given: Given) -> tuple[Tables, Vocabulary | None]:
+def describe(published: Published, given: Given) -> Description:
+    return around(similarity(published) if published.options is not None else {}, published, given)
+
+
+def around(table: dict[str, Any], published: Published, given: Given) -> Description:
+    """What SCAN and CASC share, around the table of a similarity."""
     refuse_lengths(published)
-    return encoders(published, given, _similarity(published) if published.options is not None else {})
-
-
-def encoders(
-    published: Published, given: Given, similarity: dict[str, Any]
-) -> tuple[Tables, Vocabulary | None]:
-    """The tables that SCAN and CASC share, around a similarity."""
+    published = _fold_weight_norm(published)
     dim, feature_dim = published.size(WHOLE)
     tokenizer, vocabulary = words_in.words(published, given)
     parts: Tables = {
@@ -41,12 +39,13 @@ def encoders(
         "tokenizer": tokenizer,
         "image_encoder": {"name": "regions", "feature_dim": feature_dim, "dim": dim},
         "text_encoder": words_in.recurrent(published),
-        "similarity": similarity,
+        "similarity": table,
     }
-    return parts, vocabulary
+    return Description(published, parts, vocabulary)
 
 
-def _similarity(published: Published) -> dict[str, Any]:
+def similarity(published: Published) -> dict[str, Any]:
+    """What the options say of it."""
     return {
         "name": "cross-attention",
         "seeker": chosen(published, "cross_attn", "t2i", SEEKERS),
@@ -64,7 +63,7 @@ def pooling(published: Published, option: str, default: str, sharpness: float) -
     return table
 
 
-def fold_weight_norm(published: Published, given: Given) -> Published:  # noqa: ARG001
+def _fold_weight_norm(published: Published) -> Published:
     """``precomp_enc_type weight_norm``: a length and a direction of the whole matrix, made one matrix."""
     if V not in published.weights:
         return published
@@ -84,4 +83,4 @@ def recognizes(published: Published) -> bool:
     return plain and alone and asked
 
 
-SYSTEM = System("scan", recognizes, tables, RULES, fold_weight_norm)
+SYSTEM = System("scan", recognizes, describe, RULES)

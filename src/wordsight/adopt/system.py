@@ -11,6 +11,8 @@ from wordsight.read.vocabulary import Vocabulary
 
 Tables: TypeAlias = dict[str, dict[str, Any]]  # of a matcher's parts, by kind
 
+COSINE = {"name": "max-sim", "pooling": {"name": "mean"}}  # of one vector each: the best pair is the only one
+
 
 @dataclass(frozen=True)
 class Given:
@@ -21,16 +23,24 @@ class Given:
     bert: Path | None = None
 
 
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What a checkpoint is, in our terms."""
+
+    published: Published  # its weights as the rules of its system know them
+    parts: Tables  # a table may be left empty where the checkpoint does not say
+    vocabulary: Vocabulary | None = None
+    notes: Sequence[str] = ()  # what the user should know
+
+
 @dataclass(frozen=True)
 class System:
     """One published code base."""
 
     name: str
     recognizes: Callable[[Published], bool]
-    tables: Callable[[Published, Given], tuple[Tables, Vocabulary | None]]
+    describe: Callable[[Published, Given], Description]
     rules: Sequence[Rule]
-    prepare: Callable[[Published, Given], Published] = lambda published, given: published  # noqa: ARG005
-    notes: Callable[[Published], Sequence[str]] = lambda published: ()  # noqa: ARG005
 
 
 def chosen(published: Published, option: str, default: Any, known: Mapping[Any, Any]) -> Any:
