@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from wordsight.pairs import PairSet, PictureFiles, one_identity_per_image
+from wordsight.read.captions import read_karpathy
 from wordsight.read.labels import Labels, nouns
 from wordsight.read.splitting import split_words
 from wordsight.read.vocabulary import Vocabulary
@@ -88,3 +89,16 @@ def test_labels_of_another_corpus_are_an_error_that_names_some(tmp_path: Path) -
     message = r"coast.json: only 1 of 4 labels occur in the texts .*; surfer, wave, kite do not"
     with pytest.raises(ValueError, match=message):
         Labels.load(tmp_path / "coast.json").of_images(PAIRS)
+
+
+@pytest.mark.data
+def test_labels_of_flickr8k(data: Path) -> None:
+    pairs = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", split="train")
+    labels = Labels.learn(pairs.texts)
+    assert len(labels.names) == 500
+    assert {"dog", "man", "boy", "water", "ball", "beach"} <= set(labels.names[:60])
+    of_images, joined = (labels.of_images(pairs, concatenate_without_space=join) for join in (False, True))
+    assert 6 < of_images.sum(1).mean() < 10
+    assert float((of_images.sum(1) == 0).float().mean()) < 0.01
+    assert (joined <= of_images).all()
+    assert 0.05 < 1 - float(joined.sum() / of_images.sum()) < 0.3

@@ -12,10 +12,12 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from small_problem import SETTINGS, share_ranked_first, small_matcher, small_pairs
+from small_problem import DIM, SETTINGS, share_ranked_first, small_matcher, small_pairs
 from torch import Tensor
 
+from wordsight.compare.semantic import Semantic
 from wordsight.encode.pool import MeanPool, pooled
+from wordsight.learn.consistency import Consistency
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.processes import Processes
 from wordsight.learn.projection import Projection
@@ -51,13 +53,15 @@ def share(batch: PairBatch, processes: Processes) -> PairBatch:
 
 def encoded(processes: Processes) -> dict[str, Tensor]:
     """Everything a loss may see, the loss, and the averaged gradients of matcher and loss."""
-    matcher, loss = small_matcher(dropout=0.0).double(), InfoNCE(0.1, learn_temperature=True).double()
+    matcher, loss = small_matcher(dropout=0.0), Consistency(InfoNCE(0.1, learn_temperature=True)).double()
+    matcher.similarity = Semantic(DIM, 2)  # the same weights in every process: drawn after the matcher's
+    matcher = matcher.double()
     batch = share(whole_batch(), processes)
     assert isinstance(batch.images, Regions)
     batch = replace(batch, images=replace(batch.images, features=batch.images.features.double()))
     pairs = processes.encode(matcher, batch)
     whole = replace(pairs, images=pooled(pairs.images, MeanPool()), texts=pooled(pairs.texts, MeanPool()))
-    classes = Projection(cmpc=1.0, classes=20, dim=16).double()
+    classes = Projection(cmpc=1.0, classes=20, dim=DIM).double()
     value = loss(pairs) + classes(whole)
     value.backward()
     weights = dict(matcher.named_parameters()) | dict(loss.named_parameters())
@@ -67,12 +71,14 @@ def encoded(processes: Processes) -> dict[str, Tensor]:
         f"gradient.{name}": weight.grad for name, weight in weights.items() if weight.grad is not None
     }
     assert pairs.labels is not None
+    assert pairs.label_logits is not None
     return {
         "loss": value.detach(),
         "scores": pairs.scores.detach(),
         "mask": pairs.texts.mask,
         "identities": pairs.identities,
         "labels": pairs.labels,
+        "label_logits": pairs.label_logits.detach(),
     } | gradients
 
 
