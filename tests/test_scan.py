@@ -5,8 +5,10 @@ import torch
 from test_both_ways import GOLDEN, images, texts
 
 from wordsight.compare.cross_attention import CrossAttention
-from wordsight.components import make
+from wordsight.components import describe, make
 from wordsight.config import load_config
+from wordsight.encode.regions import RegionEncoder
+from wordsight.sets import Regions
 
 MEAN_OF_WORDS = [[0.845746, 0.238016], [0.956775, 0.917377], [0.913126, 0.714652]]
 MEAN_OF_REGIONS = [[0.646302, 0.222176], [0.046511, 0.493390], [0.395636, 0.546470]]
@@ -69,3 +71,19 @@ def test_the_label_head_of_casc_has_its_own_learning_rate(recipe: str, rate: flo
     training = load_config(recipe).training
     assert training.learning_rate == rate
     assert training.groups["similarity.head"]["factor"] * rate == pytest.approx(0.01)
+
+
+def test_weight_norm_is_one_length_times_a_direction() -> None:
+    encoder = RegionEncoder(5, 4, weight_norm=True)
+    regions = Regions(torch.randn(2, 3, 5), None, torch.ones(2, 3) > 0)
+    before = encoder(regions).vectors
+    length, direction = encoder.linear.parametrizations.weight.parameters()
+    assert length.numel() == 1
+    torch.testing.assert_close(encoder.linear.weight, length * direction / direction.norm())
+    with torch.no_grad():
+        encoder.linear.bias.zero_()
+        direction.mul_(3.0)
+    torch.testing.assert_close(encoder(regions).vectors, before)
+    again = make("image_encoder", describe(encoder))
+    again.load_state_dict(encoder.state_dict())
+    torch.testing.assert_close(again(regions).vectors, before)

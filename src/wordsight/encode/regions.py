@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
+from torch.nn.utils import parametrizations
 
 from wordsight.encode.attention import attention_layer
 from wordsight.encode.joint import joined, make_joint
@@ -27,6 +28,7 @@ class RegionEncoder(nn.Module):
                           reproduce what CHAN's published code attends to; see ``Attention``
     ``pool``              regions -> one vector per image: "gpo" (VSE-infinity), "mean", ...; None keeps them
     ``joint``             after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``weight_norm``       the linear map is one learned length times a direction (SCAN's ``weight_norm``)
     ``norm_padding``      reproduces VSE-infinity's code, which counts padding as rows of zeros in the batch
                           statistics of the MLP: in training an image then depends on the largest beside it
 
@@ -49,6 +51,7 @@ class RegionEncoder(nn.Module):
         pool: str | Mapping[str, Any] | nn.Module | None = None,
         joint: int | Mapping[str, Any] | None = None,
         norm_padding: bool = False,
+        weight_norm: bool = False,
     ):
         super().__init__()
         if norm_padding and not mlp:
@@ -66,7 +69,10 @@ class RegionEncoder(nn.Module):
         self.attend_batch = attend_batch
         self.joint = joint
         self.norm_padding = norm_padding
+        self.weight_norm = weight_norm
         self.linear = uniform_linear(feature_dim, dim)
+        if weight_norm:
+            parametrizations.weight_norm(self.linear, dim=None)  # type: ignore[arg-type]  # all of it
         self.residual = residual_mlp(feature_dim, dim) if mlp else None
         self.place = _zero_linear(5, dim) if positions else None
         reference = {"attend_padding": attend_padding, "attend_batch": attend_batch}
