@@ -70,13 +70,10 @@ class Projection(Loss):
             total = total + self.cmpm * (of_images + of_texts)
         if self.weight is not None:
             self._check(pairs.identities, images)
-            of_images = classify_projections(
-                images, texts, self.weight, pairs.identities, self.label_smoothing
-            )
-            of_texts = classify_projections(
-                texts, images, self.weight, pairs.identities, self.label_smoothing
-            )
-            total = total + self.cmpc * (of_images + of_texts)
+            queries, partners = torch.cat([images, texts]), torch.cat([texts, images])
+            labels = pairs.identities.repeat(2)
+            mean = classify_projections(queries, partners, self.weight, labels, self.label_smoothing)
+            total = total + self.cmpc * 2 * mean  # the sum of both ways, from one matrix product
         return total
 
     def _check(self, identities: Int[Tensor, " pair"], vectors: Float[Tensor, "pair dim"]) -> None:
@@ -123,8 +120,8 @@ def classify_projections(
     and class weights of length 1 (CMPL, equations 6 to 9)."""
     direction = unit(candidates)
     length = (queries * direction).sum(1, keepdim=True)  # signed: a partner that looks away turns the logits
-    logits = length * (direction @ F.normalize(weight, dim=0))
-    return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
+    norms = weight.norm(dim=0).clamp(min=1e-12)  # dividing by them last copies no large matrix
+    return F.cross_entropy(length * (direction @ weight) / norms, labels, label_smoothing=label_smoothing)
 
 
 def unit(vectors: Float[Tensor, "pair dim"]) -> Float[Tensor, "pair dim"]:
