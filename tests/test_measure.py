@@ -28,9 +28,10 @@ from wordsight.measure import (
     pointing_accuracy,
     write_scores,
 )
-from wordsight.measure.pointing import can_point, word_starts
+from wordsight.measure.pointing import can_point
 from wordsight.measure.recalls import FoldRanks, bootstrap
 from wordsight.pairs import PairSet, WordBox
+from wordsight.read.tokenizer import word_starts
 from wordsight.sets import EmbeddingSet, Regions, Tokens
 
 

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from wordsight.compare.similarity import Alignment
+from wordsight.compare.evidence import chosen_regions
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import inference
 from wordsight.pairs import PairSet, WordBox
-from wordsight.read.tokenizer import Tokenizer
+from wordsight.read.tokenizer import Tokenizer, word_starts
 from wordsight.sets import EmbeddingSet
 
 
@@ -76,7 +76,7 @@ def _batch(
             "extract the features again with boxes, or use a grid"
         )
     encoded = matcher.encode_texts([pairs.texts[text] for text in texts])
-    regions = chosen_regions(matcher.similarity.align(images, encoded), images)
+    regions = chosen_regions(matcher.similarity.align(images, encoded), images.mask)
     for row, text in enumerate(texts):
         words = _positions(matcher.tokenizer, pairs.texts[text], pairs.objects[text], encoded)
         inside = _inside(images.boxes[row], pairs.objects[text])
@@ -84,23 +84,6 @@ def _batch(
         valid = images.mask[row]
         hit = inside.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) & (picked >= 0)
         yield hit.float(), (inside & valid).sum(1) / valid.sum()
-
-
-def chosen_regions(alignments: Sequence[Alignment], images: EmbeddingSet) -> Int[Tensor, "pair word"]:
-    """The region each word looks at most, -1 where no region answers.
-
-    Where only regions look at words, a word's region is the one that looks at it most; of equals, the one
-    that finds itself there best.
-    """
-    by_word = [alignment for alignment in alignments if alignment.seeker == "word"]
-    if by_word:
-        shares = by_word[0].shares.masked_fill(~images.mask[:, :, None], -1)
-        return shares.argmax(1)
-    alignment = alignments[0]  # shares [pair, word, region]
-    top = alignment.shares.amax(2, keepdim=True)
-    found = alignment.found[:, None].expand_as(alignment.shares)
-    best = found.masked_fill(alignment.shares < top, -torch.inf).argmax(2)
-    return best.masked_fill(top.squeeze(2) <= 0, -1)
 
 
 def _positions(
@@ -122,23 +105,6 @@ def _positions(
             f"returns {items} per text; pointing needs an encoder that does not pool the words"
         )
     return positions
-
-
-def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Where the first piece of each word of the text stands among its tokens, specials counted."""
-    words = tokenizer.words(text)
-    pieces = [piece for word in words for piece in word]
-    flat = list(tokenizer.finish(words))
-    for before in range(len(flat) - len(pieces) + 1):
-        if flat[before : before + len(pieces)] == pieces:
-            break
-    else:
-        raise ValueError(f'"{text}": the tokenizer drops words between words() and finish()')
-    starts, position = [], before
-    for word in words:
-        starts.append(position)
-        position += len(word)
-    return starts
 
 
 def _inside(boxes: Float[Tensor, "region 4"], objects: Sequence[WordBox]) -> Bool[Tensor, "word region"]:

@@ -37,3 +37,20 @@ class Tokenizer(Protocol):
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what the tokenizer needs into the folder; return its settings, file names relative to it."""
         ...
+
+
+def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Where the first piece of each word of the text stands among its tokens, specials counted."""
+    words = tokenizer.words(text)
+    pieces = [piece for word in words for piece in word]
+    flat = list(tokenizer.finish(words))
+    for before in range(len(flat) - len(pieces) + 1):
+        if flat[before : before + len(pieces)] == pieces:
+            break
+    else:
+        raise ValueError(f'"{text}": the tokenizer drops words between words() and finish()')
+    starts, position = [], before
+    for word in words:
+        starts.append(position)
+        position += len(word)
+    return starts

@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from wordsight.compare.similarity import Alignment
+from wordsight.compare.evidence import chosen_regions, found_by_word
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import encode_images, inference
-from wordsight.measure.pointing import chosen_regions, word_starts
 from wordsight.pairs import PairSet, Picture
+from wordsight.read.tokenizer import word_starts
 from wordsight.serve.overlay import WordMatch
 from wordsight.sets import EmbeddingSet
 
@@ -85,13 +83,13 @@ def _words(
     """One entry per token that is not a special; a text of one vector is one entry."""
     own = images[[image]]
     alignments = matcher.similarity.align(own, encoded)
-    regions = chosen_regions(alignments, own)[0].tolist()
-    found = found_by_word(alignments)[0]
+    regions = chosen_regions(alignments, own.mask)[0].tolist()
+    found = found_by_word(alignments)[0].cpu()
     others = images[[other for other in range(len(images)) if other != image][:COMPARED]]
     missing = torch.zeros(len(found), dtype=torch.bool)
     if len(others):
         texts = encoded[[0] * len(others)]
-        elsewhere = found_by_word(matcher.similarity.align(others, texts))
+        elsewhere = found_by_word(matcher.similarity.align(others, texts)).cpu()
         missing = (elsewhere >= found - ALIKE).float().mean(0) > 0.5
     return [
         WordMatch(
@@ -111,16 +109,6 @@ def _labels(matcher: Matcher, text: str, items: int) -> list[tuple[int, str]]:
     pieces = sum(len(word) for word in matcher.tokenizer.words(text))
     start = word_starts(matcher.tokenizer, text)[0]
     return [(token, labels[token]) for token in range(start, start + pieces)]
-
-
-def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]:
-    """How well each word is found; where only regions look, by the region that finds itself best in it."""
-    by_word = [alignment for alignment in alignments if alignment.seeker == "word"]
-    if by_word:
-        return by_word[0].found.cpu()
-    looked = alignments[0].found[:, None].expand_as(alignments[0].shares)
-    best = looked.masked_fill(alignments[0].shares <= 0, -1).amax(2)
-    return best.cpu()
 
 
 def _box(images: EmbeddingSet, region: int) -> tuple[float, float, float, float] | None:

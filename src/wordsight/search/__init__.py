@@ -1,0 +1,1 @@
+"""A folder of pictures or texts -> an index -> hits, and the reasons for them."""

@@ -1,0 +1,133 @@
+"""A query's set of vectors and an index -> the score of every row, block by block under a memory budget.
+
+What is held is one block of sets, and four bytes per row of the index: its score.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.compare.similarity import Alignment, Similarity
+from wordsight.sets import EmbeddingSet
+
+Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
+COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
+DIGITS = 9  # of a score in float64 that count for the order
+CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in float64
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """What is scored: sets of vectors by row (an index's Snapshot)."""
+
+    def __len__(self) -> int: ...
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet: ...
+    def gather(self, rows: np.ndarray) -> EmbeddingSet: ...
+
+
+Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # which rows of a block stay
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One query set against the rows of an index; ``side`` says which of the two the rows are."""
+
+    similarity: Similarity
+    query: EmbeddingSet  # one
+    side: Side = "image"
+
+    def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]:
+        query = _like(self.query, rows)
+        if self.side == "image":
+            return self.similarity(rows, query)[:, 0]
+        return self.similarity(query, rows)[0]
+
+    def align(self, rows: EmbeddingSet) -> list[Alignment]:
+        """Row by row; the alignments' scores add up to ``scores``."""
+        repeated = _like(self.query, rows)[[0] * len(rows)]
+        if self.side == "image":
+            return self.similarity.align(rows, repeated)
+        return self.similarity.align(repeated, rows)
+
+
+def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
+    """In the precision and on the device of the rows."""
+    moved = query.to(rows.device)
+    return EmbeddingSet(moved.vectors.to(rows.vectors.dtype), moved.mask, moved.boxes)
+
+
+def score_rows(
+    asking: Asking,
+    stored: Rows,
+    rows: Int[np.ndarray, " row"] | None = None,
+    keep: Keep | None = None,
+    memory_mb: float = 256.0,
+) -> Float[np.ndarray, " row"]:
+    """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
+    count = len(stored) if rows is None else len(rows)
+    scores = np.empty(count, np.float32)
+    with torch.no_grad():
+        for start, stop, block in blocks(stored, rows, memory_mb):
+            scored = asking.scores(block)
+            if keep is not None:
+                scored = scored.masked_fill(~keep(block), -torch.inf)
+            scores[start:stop] = scored.float().cpu().numpy()
+    return scores
+
+
+def blocks(
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float
+) -> Iterator[tuple[int, int, EmbeddingSet]]:
+    """The sets of these rows, as many at once as the budget holds; a single one may be larger."""
+    count = len(stored) if rows is None else len(rows)
+    start, at_once = 0, 1
+    while start < count:
+        stop = min(count, start + at_once)
+        block = stored.embeddings(start, stop) if rows is None else stored.gather(rows[start:stop])
+        yield start, stop, block
+        start, at_once = stop, _at_once(block, memory_mb)
+
+
+def _at_once(block: EmbeddingSet, memory_mb: float) -> int:
+    bytes_of_one = COPIES * 4 * max(1, block.vectors[0].numel())
+    return max(1, int(memory_mb * 2**20 / bytes_of_one))
+
+
+def best_rows(
+    asking: Asking,
+    stored: Rows,
+    rows: Int[np.ndarray, " row"] | None,
+    scores: Float[np.ndarray, " row"],
+    count: int,
+    memory_mb: float = 256.0,
+) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
+    """The ``count`` best rows and their scores, best first, equal ones by row; rows of -inf are left out.
+
+    Float32 scores of one pair differ in the last bits from block to block. So whatever may be among the best
+    is scored again in float64, and the order is of that: the same for any block size.
+    """
+    chosen = _candidates(scores, count)
+    named = chosen if rows is None else rows[chosen]
+    exact = np.empty(len(named))
+    with torch.no_grad():
+        for start, stop, block in blocks(stored, named, memory_mb / 2):
+            doubled = EmbeddingSet(block.vectors.double(), block.mask, block.boxes)
+            exact[start:stop] = asking.scores(doubled).double().cpu().numpy()
+    exact = exact.round(DIGITS)
+    order = np.lexsort((named, -exact))[:count]
+    return named[order], exact[order]
+
+
+def _candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray, " candidate"]:
+    """Places of the scores that may be among the best ``count``."""
+    alive = int(np.isfinite(scores).sum())
+    count = min(count, alive)
+    if count == 0:
+        return np.empty(0, np.int64)
+    last = np.partition(scores, len(scores) - count)[len(scores) - count]
+    return np.flatnonzero(scores >= last - CLOSE * max(1.0, abs(float(last))))

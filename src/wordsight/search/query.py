@@ -1,0 +1,159 @@
+"""What a person typed -> a Query: the sentence that is scored, and what its operators ask of single words.
+
+A query is a plain sentence. An operator stands directly before or after a word, or a part in quotes::
+
+    a dog +running on the beach      +  the word must be found in the picture
+    a dog -person                    -  must not be found; it is no part of the sentence that is scored
+    a red^3 ball                     ^  the word counts three times, as if the sentence held it so often
+    +"red hat"  -"red hat"  "c^2"    quotes hold several words together and take every character literally
+
+In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, and a hyphen within a
+word, are plain characters.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+LONGEST = 1000  # characters of a query
+HEAVIEST = 9  # the most that one word may count
+PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
+
+
+class QueryError(ValueError):
+    """What is wrong with a query, and where; ``position`` counts characters from 1, None: the whole."""
+
+    def __init__(self, message: str, position: int | None = None) -> None:
+        self.position = position
+        super().__init__(message if position is None else f"position {position} of the query: {message}")
+
+
+@dataclass(frozen=True)
+class Term:
+    """Neighbouring characters of the sentence that carry an operator."""
+
+    start: int  # in the sentence, from 0
+    stop: int
+    required: bool
+    weight: int
+    position: int  # in what was typed, from 1, for messages
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query, understood."""
+
+    typed: str
+    sentence: str  # what is scored: operators, quotes and excluded parts taken out
+    terms: tuple[Term, ...] = ()
+    excluded: tuple[str, ...] = ()
+
+
+def parse(typed: str) -> Query:
+    """Raises QueryError, with its position, for what is no query: never anything else."""
+    text = _clean(typed)
+    sentence, terms, excluded = "", [], []
+    for part in _parts(text):
+        if part.sign == "-":
+            excluded.append(part.words)
+            continue
+        start = len(sentence) + bool(sentence)
+        sentence = f"{sentence} {part.words}" if sentence else part.words
+        if part.sign or part.weight != 1:
+            terms.append(Term(start, len(sentence), part.sign == "+", part.weight, part.position))
+    if not sentence:
+        raise QueryError(
+            "it names nothing to look for; beside what must not be there, add a word that should be"
+            if excluded
+            else "it is empty; type a word or a sentence"
+        )
+    return Query(typed, sentence, tuple(terms), tuple(excluded))
+
+
+def _clean(typed: str) -> str:
+    if len(typed) > LONGEST:
+        raise QueryError(f"it has {len(typed)} characters, and the limit is {LONGEST}; shorten it")
+    for position, letter in enumerate(typed, start=1):
+        kind = unicodedata.category(letter)
+        if kind == "Cs" or (kind == "Cc" and letter not in PLAIN_SPACE):
+            raise QueryError(f"the character U+{ord(letter):04X} is not text; take it out", position)
+    return typed
+
+
+@dataclass(frozen=True)
+class _Part:
+    sign: str  # "+", "-" or nothing
+    words: str
+    weight: int
+    position: int
+
+
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
+_ESCAPED = re.compile(r'\\(["\\])')
+_BARE = re.compile(r'[^\s"^]+')
+_WEIGHT = re.compile(r"\^([^\s]*)")
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    """One part after another; spaces only separate."""
+    place = 0
+    while place < len(text):
+        if text[place].isspace():
+            place += 1
+        else:
+            part, place = _part(text, place)
+            yield part
+
+
+def _part(text: str, place: int) -> tuple[_Part, int]:
+    position = place + 1
+    sign = text[place] if text[place] in "+-" and _goes_on(text, place + 1) else ""
+    words, place = _words(text, place + len(sign), sign)
+    weight, place = _weight(text, place)
+    if sign == "-" and weight is not None:
+        raise QueryError("a word that must not be there has no weight; take the ^ out", place)
+    if _goes_on(text, place):
+        inside = text[place] == '"'
+        told = "a quote inside a word; put a space before it" if inside else "put a space after the quotes"
+        raise QueryError(told, place + 1)
+    return _Part(sign, words, weight or 1, position), place
+
+
+def _goes_on(text: str, place: int) -> bool:
+    return place < len(text) and not text[place].isspace()
+
+
+def _words(text: str, place: int, sign: str) -> tuple[str, int]:
+    """What an operator belongs to: a part in quotes, or a word."""
+    if text[place] == '"':
+        return _quoted(text, place)
+    bare = _BARE.match(text, place)
+    if bare is None:
+        raise QueryError(f'{sign}^ has no word before it; write word^2, or "^" in quotes', place + 1)
+    if sign and bare[0][0] in "+-":
+        raise QueryError(f"two operators, {sign}{bare[0][0]}; keep one, or put the word in quotes", place + 1)
+    return bare[0], bare.end()
+
+
+def _quoted(text: str, place: int) -> tuple[str, int]:
+    quoted = _QUOTED.match(text, place)
+    if quoted is None:
+        raise QueryError('this quote is never closed; add a " at its end', place + 1)
+    words = " ".join(_ESCAPED.sub(r"\1", quoted[1]).split())
+    if not words:
+        raise QueryError("there is nothing in these quotes", place + 1)
+    return words, quoted.end()
+
+
+def _weight(text: str, place: int) -> tuple[int | None, int]:
+    if place >= len(text) or text[place] != "^":
+        return None, place
+    weight = _WEIGHT.match(text, place)
+    assert weight is not None
+    if not re.fullmatch(f"[1-{HEAVIEST}]", weight[1]):
+        raise QueryError(
+            f'^ is followed by "{weight[1][:20]}"; give a whole number from 1 to {HEAVIEST}, as in word^2',
+            place + 1,
+        )
+    return int(weight[1]), weight.end()
