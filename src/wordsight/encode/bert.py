@@ -1,10 +1,7 @@
 """Tokens -> a vector per wordpiece, or per text: a pretrained transformer of Hugging Face's, a linear map."""
 
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import torch
@@ -13,6 +10,7 @@ from torch import Tensor, nn
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import packed, unpacked
+from wordsight.pretrained.models import import_transformers
 from wordsight.sets import EmbeddingSet, Tokens
 
 FOLDER = "text_encoder"  # where the architecture is saved, inside a matcher's folder
@@ -91,7 +89,7 @@ class BertEncoder(nn.Module):
 
 def _load(model: str, pretrained: bool) -> Any:
     """The transformer, without the pooler that no word vector passes through."""
-    transformers = _import_transformers()
+    transformers = import_transformers()
     try:
         if pretrained:
             bert = transformers.AutoModel.from_pretrained(model, dtype=torch.float32)
@@ -111,13 +109,3 @@ def _not_found(model: str, error: Exception) -> str:
         f"({str(error).splitlines()[0]}); offline, set model to a local folder with config.json and "
         "model.safetensors (where there is a network, hf download NAME --local-dir FOLDER fetches one)"
     )
-
-
-def _import_transformers() -> ModuleType:
-    """Import transformers; a torchvision that is installed but broken must not take it down."""
-    if "transformers" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
-        try:
-            importlib.import_module("torchvision")
-        except Exception:
-            sys.modules["torchvision"] = None  # type: ignore[assignment]
-    return importlib.import_module("transformers")
