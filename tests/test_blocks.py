@@ -11,13 +11,35 @@ from torch import Tensor
 
 from wordsight.compare.both_ways import BothWays
 from wordsight.compare.by_length import ByLength
+from wordsight.compare.cosine import Cosine
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.max_sim import MaxSim
+from wordsight.compare.order import Order
 from wordsight.compare.pooling import Sum
 from wordsight.compare.semantic import Semantic
-from wordsight.compare.similarity import Similarity
+from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.components import MENU, describe, make
+from wordsight.encode.pool import MaxPool, pooled
 from wordsight.sets import EmbeddingSet
+
+
+class OfHighest(Similarity):
+    """A similarity of one vector each, given the highest values of each set, as by encoders that pool."""
+
+    def __init__(self, similarity: dict | Similarity):
+        super().__init__()
+        self.similarity = make("similarity", similarity) if isinstance(similarity, dict) else similarity
+
+    def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
+        return self.similarity(*highest(images, texts))
+
+    def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
+        return self.similarity.align(*highest(images, texts))
+
+
+def highest(*sides: EmbeddingSet) -> list[EmbeddingSet]:
+    return [pooled(side, MaxPool()) for side in sides]
+
 
 NORMALIZE = ("none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax")
 SIMILARITIES = {
@@ -30,6 +52,11 @@ SIMILARITIES = {
     "cross word log-sum-exp": CrossAttention("word", 0.1, "clipped_l2", "log-sum-exp"),
     "both ways, soft": BothWays(CrossAttention("word", 0.2), CrossAttention("region", 0.3), weight=0.3),
     "both ways, hard": BothWays("max-sim", {"name": "max-sim", "pooling": "mean"}),
+    "cosine": OfHighest(Cosine()),
+    "cosine, lengths count": OfHighest(Cosine(normalize_images=False)),
+    "order": OfHighest(Order()),
+    "order, all directions": OfHighest(Order(absolute=False)),
+    "order, lengths count": OfHighest(Order(normalize_images=False, normalize_texts=False)),
 }
 MEASURED = {  # their measured score has no gradient
     "labels, both ways": Semantic(16, 5, {"name": "both-ways", "weight": 0.4}, mix=0.3).eval(),
@@ -174,6 +201,8 @@ def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
     alignments = similarity.align(images, texts)
     total = sum(alignment.score for alignment in alignments)
     torch.testing.assert_close(total, similarity(images, texts).diagonal(), atol=1e-12, rtol=0)
+    if isinstance(similarity, OfHighest):
+        images, texts = highest(images, texts)
     for alignment in alignments:
         if alignment.seeker == "label":
             torch.testing.assert_close(alignment.found.sum(1) * 0.7, alignment.score)
@@ -183,7 +212,15 @@ def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
         padding = ~context.mask[:, None].expand_as(alignment.shares.mT)
         assert (alignment.shares.mT[padding] == 0).all()
         assert (alignment.found[~query.mask] == 0).all()
-        assert alignment.found.abs().max() <= 1 + 1e-12
+        assert alignment.found.abs().max() <= furthest(similarity) + 1e-12
+
+
+def furthest(similarity: Similarity) -> float:
+    """From 0, of what is found: a cosine, or a distance of two unit vectors, or anything."""
+    parts = list(similarity.modules())
+    if any(not getattr(part, "normalize_images", True) for part in parts):
+        return torch.inf
+    return 2 if any(isinstance(part, Order) for part in parts) else 1
 
 
 @every_similarity

@@ -4,15 +4,18 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from test_blocks import OfHighest
 from torch import Tensor
 
 from wordsight.compare import rank_any
 from wordsight.compare import ranking as module
 from wordsight.compare.both_ways import BothWays
 from wordsight.compare.by_length import ByLength
+from wordsight.compare.cosine import Cosine
 from wordsight.compare.cross_attention import CrossAttention
 from wordsight.compare.gemm import integer_product, integers_pay, product
 from wordsight.compare.max_sim import MaxSim
+from wordsight.compare.order import Order
 from wordsight.compare.rank_matches import rank_matches
 from wordsight.compare.ranks import MatrixBlocks, ranks_from_blocks
 from wordsight.compare.screen import (
@@ -184,7 +187,13 @@ def test_cross_attention_is_ranked_in_float32() -> None:
 
 
 BOTH = BothWays("cross-attention", {"name": "max-sim", "pooling": "mean"})
-OTHERS = {"both ways": BOTH, "labels": Semantic(DIM, 5, BOTH, mix=0.5).eval()}
+OTHERS = {
+    "both ways": BOTH,
+    "labels": Semantic(DIM, 5, BOTH, mix=0.5).eval(),
+    "cosine": OfHighest(Cosine()),
+    "dot product": OfHighest(Cosine(normalize_images=False, normalize_texts=False)),
+    "order": OfHighest(Order()),
+}
 
 
 @pytest.mark.parametrize("ties", ["pessimistic", "reference"])

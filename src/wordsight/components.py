@@ -51,6 +51,8 @@ MENU: dict[str, dict[str, str]] = {
         "cross-attention": "wordsight.compare.cross_attention:CrossAttention",
         "both-ways": "wordsight.compare.both_ways:BothWays",
         "semantic": "wordsight.compare.semantic:Semantic",
+        "cosine": "wordsight.compare.cosine:Cosine",
+        "order": "wordsight.compare.order:Order",
     },
     "pooling": {
         "mean": "wordsight.compare.pooling:Mean",

@@ -22,7 +22,7 @@ class Alignment:
     shares: Float[
         Tensor, "pair context query"
     ]  # where each query looks; sums to 1 over the context, 0 for padding
-    found: Float[Tensor, "pair query"]  # how well it is found there, a cosine in [-1, 1]; 0 for padding
+    found: Float[Tensor, "pair query"]  # how well: a cosine in [-1, 1] if the score is one; 0 for padding
     score: Float[Tensor, " pair"]  # what that adds up to, as a part of the pair's score
 
 
