@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_problem import small_matcher, small_pairs
 from torch import Tensor
 
+from wordsight.compare.cosine import Cosine
 from wordsight.config import Config
 from wordsight.learn.projection import Projection, classify_projections, match_projections
 from wordsight.pairs import EncodedPairs
@@ -26,8 +27,8 @@ def one_each(vectors: Tensor) -> EmbeddingSet:
 
 
 def pairs(images: Tensor, texts: Tensor, identities: list[int]) -> EncodedPairs:
-    scores = torch.nn.functional.normalize(images, dim=1) @ torch.nn.functional.normalize(texts, dim=1).T
-    return EncodedPairs(one_each(images), one_each(texts), scores, torch.tensor(identities))
+    sets = one_each(images), one_each(texts)
+    return EncodedPairs(*sets, Cosine()(*sets), torch.tensor(identities))
 
 
 def same(identities: list[int]) -> Tensor:
