@@ -46,7 +46,8 @@ class Order(OneVectorSimilarity):
     def compare_pairs(
         self, images: Float[Tensor, "pair dim"], texts: Float[Tensor, "pair dim"]
     ) -> Float[Tensor, " pair"]:
-        return -torch.linalg.vector_norm(F.relu(texts - images), dim=1)
+        penalty: Tensor = torch.linalg.vector_norm(F.relu(texts - images), dim=1)
+        return -penalty
 
     def differences_at_once(self, vectors: Float[Tensor, "n dim"]) -> int:
         """Numbers of a block; more than a processor's cache holds would be slower."""
@@ -89,4 +90,4 @@ class _Penalty(torch.autograd.Function):
 def _pieces(weights: Float[Tensor, "image text"], most: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The pairs whose weight is not 0, so many at a time."""
     image, text = weights.nonzero(as_tuple=True)
-    yield from zip(image.split(most), text.split(most), strict=True)
+    yield from zip(torch.split(image, most), torch.split(text, most), strict=True)
