@@ -114,9 +114,9 @@ def test_one_direction_of_gru(tmp_path: Path) -> None:
     check(imported(tmp_path, states, options), image["fc.weight"], image["fc.bias"], text, options)
 
 
-def test_a_weight_norm_is_one_matrix(tmp_path: Path) -> None:
+def test_a_weight_norm_is_carried_over(tmp_path: Path) -> None:
     options = OPTIONS | {"precomp_enc_type": "weight_norm"}
-    length, direction, bias = torch.tensor(3.0), random(DIM, IN), random(DIM)
+    length, direction, bias = torch.tensor([3.0]), random(DIM, IN), random(DIM)
     image = {"fc.bias": bias, "fc.weight_g": length, "fc.weight_v": direction}
     states = [image, text_state()]
     matrix = (length * direction / direction.norm()).double()

@@ -9,7 +9,7 @@ from torch import Tensor
 from wordsight.adopt import cnn_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published, Weight
-from wordsight.adopt.system import COSINE, Description, Given, System, Tables
+from wordsight.adopt.system import Description, Given, System, Tables
 from wordsight.adopt.vocabulary_file import read_word_ranks
 from wordsight.read.vocabulary import SPECIALS, Vocabulary
 
@@ -63,7 +63,7 @@ def _parts(told: Published, given: Given) -> Tables:
             "bidirectional": told.has(f"{READER}weight_ih_l0_reverse"), "merge": "concat", "pool": "max",
             "joint": {"dim": text_joint, "eps": EPS},
         },
-        "similarity": COSINE,
+        "similarity": {"name": "cosine"},
     }  # fmt: skip
 
 

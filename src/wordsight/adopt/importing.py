@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wordsight import checkpoint, components
-from wordsight.adopt import casc, chan, cmpl_pytorch, scan, vse_infinity
+from wordsight.adopt import casc, chan, cmpl_pytorch, scan, vse_infinity, vsepp
 from wordsight.adopt.mapping import Line, carry_over
 from wordsight.adopt.published import Published, read_published
 from wordsight.adopt.system import Given, System
 from wordsight.matcher import PARTS, Matcher
 from wordsight.whole import whole_folder
 
-_ALL = (chan, vse_infinity, scan, casc, cmpl_pytorch)
+_ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
 SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
 REPORT = "import.json"
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}

@@ -50,13 +50,19 @@ def carry_over(
             homeless.append(weight.source)
             continue
         if target is not None:
-            state[target] = weight.tensor.to(ours[target].dtype)
+            state[target] = _as_here(weight.tensor, ours[target])
         lines.append(Line(weight.source, target, tuple(weight.tensor.shape), reason))
     # Versions of PyTorch before 0.4.1 do not count batches, and nothing reads the count.
     counted = {name: ours[name] for name in ours if name.endswith(COUNTER) and name not in state}
     lines += [Line("(none)", name, (), "not in the file; the count is read by nothing") for name in counted]
     _check(published, homeless, state | counted, ours)
     return state | counted, lines
+
+
+def _as_here(tensor: Tensor, ours: Tensor) -> Tensor:
+    """Of our type; a single number was a row of one before PyTorch 0.4."""
+    single = tensor.numel() == ours.numel() == 1
+    return (tensor.reshape(ours.shape) if single else tensor).to(ours.dtype)
 
 
 def _home(name: str, rules: Sequence[Rule], ours: Mapping[str, Tensor]) -> tuple[str | None, str]:

@@ -2,14 +2,18 @@
 
 from typing import Any
 
-import torch
-
 from wordsight.adopt import words_in
 from wordsight.adopt.mapping import Rule
-from wordsight.adopt.published import Published, Weight
+from wordsight.adopt.published import Published
 from wordsight.adopt.system import Description, Given, System, Tables, chosen, refuse_lengths
 
-RULES = (Rule("img.fc.", "image_encoder.linear."), *words_in.RULES)
+LENGTH, DIRECTION, WHOLE = "img.fc.weight_g", "img.fc.weight_v", "img.fc.weight"
+RULES = (
+    Rule("img.fc.", "image_encoder.linear."),
+    Rule(LENGTH, "image_encoder.linear.parametrizations.weight.original0"),
+    Rule(DIRECTION, "image_encoder.linear.parametrizations.weight.original1"),
+    *words_in.RULES,
+)
 SEEKERS = {"t2i": "word", "i2t": "region"}
 NORMALIZE = {
     "clipped_l2norm": "clipped_l2",
@@ -21,7 +25,6 @@ NORMALIZE = {
     "no_norm": "none",
 }
 POOLINGS = {"LogSumExp": "log-sum-exp", "Mean": "mean", "Max": "max", "Sum": "sum"}
-G, V, WHOLE = "img.fc.weight_g", "img.fc.weight_v", "img.fc.weight"
 
 
 def describe(published: Published, given: Given) -> Description:
@@ -31,16 +34,18 @@ def describe(published: Published, given: Given) -> Description:
 def around(table: dict[str, Any], published: Published, given: Given) -> Description:
     """What SCAN and CASC share, around the table of a similarity."""
     refuse_lengths(published)
-    published = _fold_weight_norm(published)
-    dim, feature_dim = published.size(WHOLE)
+    by_length = DIRECTION in published.weights  # precomp_enc_type weight_norm
+    dim, feature_dim = published.size(DIRECTION if by_length else WHOLE)
     tokenizer, vocabulary = words_in.words(published, given)
     parts: Tables = {
         "reader": {"name": "precomputed", "feature_dim": feature_dim},
         "tokenizer": tokenizer,
-        "image_encoder": {"name": "regions", "feature_dim": feature_dim, "dim": dim},
+        "image_encoder": {
+            "name": "regions", "feature_dim": feature_dim, "dim": dim, "weight_norm": by_length,
+        },
         "text_encoder": words_in.recurrent(published),
         "similarity": table,
-    }
+    }  # fmt: skip
     return Description(published, parts, vocabulary)
 
 
@@ -63,24 +68,16 @@ def pooling(published: Published, option: str, default: str, sharpness: float) -
     return table
 
 
-def _fold_weight_norm(published: Published) -> Published:
-    """``precomp_enc_type weight_norm``: a length and a direction of the whole matrix, made one matrix."""
-    if V not in published.weights:
-        return published
-    length, direction = published.weights[G], published.weights[V]
-    matrix = length.tensor * direction.tensor / torch.linalg.vector_norm(direction.tensor)
-    rest = {name: weight for name, weight in published.weights.items() if name not in (G, V)}
-    return published.with_weights(
-        {WHOLE: Weight(f"{length.source} x {direction.source} / its norm", matrix)} | rest
-    )
-
-
 def recognizes(published: Published) -> bool:
     options = published.options
-    plain = published.has("txt.rnn.") and (WHOLE in published.weights or V in published.weights)
-    alone = not any(map(published.has, ("head.", "img.gpool.", "img.feedforward.", "txt.fc.", "txt.gpool.")))
-    asked = options is None or ("agg_func" in options and "cross_attn" in options)
-    return plain and alone and asked
+    return plain(published) and (options is None or ("agg_func" in options and "cross_attn" in options))
+
+
+def plain(published: Published) -> bool:
+    """A linear map and a GRU, and nothing else: SCAN and VSE++ look alike but for their options."""
+    more = ("head.", "img.gpool.", "img.feedforward.", "img.cnn.", "txt.fc.", "txt.gpool.")
+    mapped = WHOLE in published.weights or DIRECTION in published.weights
+    return mapped and published.has("txt.rnn.") and not any(map(published.has, more))
 
 
 SYSTEM = System("scan", recognizes, describe, RULES)

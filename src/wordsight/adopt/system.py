@@ -11,8 +11,6 @@ from wordsight.read.vocabulary import Vocabulary
 
 Tables: TypeAlias = dict[str, dict[str, Any]]  # of a matcher's parts, by kind
 
-COSINE = {"name": "max-sim", "pooling": {"name": "mean"}}  # of one vector each: the best pair is the only one
-
 
 @dataclass(frozen=True)
 class Given:
@@ -52,6 +50,14 @@ def chosen(published: Published, option: str, default: Any, known: Mapping[Any, 
             f"known: {', '.join(map(str, known))}"
         )
     return known[value]
+
+
+def lengths(published: Published) -> dict[str, Any]:
+    """Which side's vectors are scaled to length 1 before one is compared with one."""
+    return {
+        "normalize_images": not published.option("no_imgnorm", False),
+        "normalize_texts": not published.option("no_txtnorm", False),
+    }
 
 
 def refuse_lengths(published: Published) -> None:

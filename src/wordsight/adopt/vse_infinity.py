@@ -5,7 +5,7 @@ from typing import Any
 from wordsight.adopt import text_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import COSINE, Description, Given, System, refuse_lengths
+from wordsight.adopt.system import Description, Given, System, lengths
 
 RULES = (
     Rule("img.fc.", "image_encoder.linear."),
@@ -20,7 +20,6 @@ RULES = (
 
 
 def describe(published: Published, given: Given) -> Description:
-    refuse_lengths(published)
     if published.has("img.backbone."):
         raise ValueError(
             f"{published.path} looks at grids through a ResNet of its own. Its first pooling pads as in no "
@@ -32,7 +31,12 @@ def describe(published: Published, given: Given) -> Description:
     text, vocabulary = text_in.text(published, given)
     text["text_encoder"]["pool"] = _gpo(published, "txt")
     reader = {"name": "precomputed", "feature_dim": feature_dim}
-    parts = {"reader": reader, "image_encoder": image, **text, "similarity": COSINE}
+    parts = {
+        "reader": reader,
+        "image_encoder": image,
+        **text,
+        "similarity": {"name": "cosine"} | lengths(published),
+    }
     return Description(published, parts, vocabulary)
 
 
