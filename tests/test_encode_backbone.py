@@ -87,6 +87,15 @@ def test_every_weight_learns(family: str, published: Callable[[str], str]) -> No
     assert [name for name in without if not name.endswith("mask_token")] == []
 
 
+def test_pooled_features_may_be_scaled_before_the_linear_map_as_in_vsepp(
+    published: Callable[[str], str],
+) -> None:
+    encoder = BackboneEncoder(published("resnet"), 6, grid=1, normalize_input=True).eval()
+    pooled = encoder.backbone(pixel_values=(given := pictures()).values).last_hidden_state.mean((2, 3))
+    scaled = pooled / pooled.norm(dim=1, keepdim=True)
+    torch.testing.assert_close(encoder(given).vectors[:, 0], encoder.linear(scaled), atol=1e-5, rtol=1e-4)
+
+
 def test_batch_norms_are_trained_or_stay_as_published(published: Callable[[str], str]) -> None:
     trained = BackboneEncoder(published("resnet"), 6)
     frozen = BackboneEncoder(published("resnet"), 6, batch_norm="frozen")

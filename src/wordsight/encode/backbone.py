@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.regions import uniform_linear
-from wordsight.encode.rows import zeroed
+from wordsight.encode.rows import unit_length, zeroed
 from wordsight.pretrained import grids
 from wordsight.pretrained.models import find_model, load_vision, patches, random_vision
 from wordsight.sets import EmbeddingSet, Pixels
@@ -29,6 +29,8 @@ class BackboneEncoder(nn.Module):
                        same model gives it pictures as it knows them
     ``grid``           cells along each side, "full" for the network's own; each is a vector with its box
     ``head``           a linear map to ``dim``; without one ``dim`` must be the network's own width
+    ``normalize_input``  scales the channels of every cell to length 1 before the linear map; with grid = 1
+                       the network's pooled features, as in VSE++
     ``dropout``        share of the vectors' numbers dropped in training
     ``drop_cells``     size augmentation of VSE-infinity (0.2): in training every picture draws a number from
                        0 to 1, and if it is above this rate loses each cell with a chance of number x rate
@@ -58,6 +60,7 @@ class BackboneEncoder(nn.Module):
         checkpointing: bool = False,
         pretrained: bool = True,
         revision: str | None = None,
+        normalize_input: bool = False,
     ):
         super().__init__()
         if batch_norm not in ("train", "frozen"):
@@ -77,6 +80,7 @@ class BackboneEncoder(nn.Module):
         self.checkpointing = checkpointing
         self.pretrained = pretrained
         self.revision = revision
+        self.normalize_input = normalize_input
         self.backbone = _network(model, revision, pretrained, checkpointing)
         channels = self._measure()
         if not head and dim != channels:
@@ -97,6 +101,8 @@ class BackboneEncoder(nn.Module):
         native = (grid.shape[2], grid.shape[3])
         cells = [grids.sides("full" if isinstance(self.grid, str) else self.grid, native)]
         vectors = grids.pooled(grid, cells)
+        if self.normalize_input:
+            vectors = unit_length(vectors)
         if self.linear is not None:
             vectors = self.linear(vectors)
         boxes = grids.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)

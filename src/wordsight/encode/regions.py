@@ -12,7 +12,7 @@ from torch.nn.utils import parametrizations
 from wordsight.encode.attention import attention_layer
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.rows import packed, unpacked, zeroed
+from wordsight.encode.rows import packed, unit_length, unpacked, zeroed
 from wordsight.sets import EmbeddingSet, Regions
 
 
@@ -106,7 +106,7 @@ class RegionEncoder(nn.Module):
             )
         features = features.to(self.linear.weight.dtype)
         if self.normalize_input:
-            features = features / (features.norm(dim=1, keepdim=True) + 1e-8)
+            features = unit_length(features)
         features = nn.functional.dropout(features, self.input_dropout, self.training)
         rows: Tensor = self.linear(features)
         if self.residual is None:

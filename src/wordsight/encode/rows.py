@@ -16,6 +16,11 @@ def unpacked(rows: Float[Tensor, "real dim"], mask: Bool[Tensor, "n item"]) -> F
     return items.index_put((mask,), rows)
 
 
+def unit_length(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
+    """Scaled to length 1; zeros stay zeros."""
+    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
+
+
 def zeroed(items: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "n item dim"]:
     """The items with zeros at padding, whatever was there (NaN included)."""
     return torch.where(mask[..., None], items, 0)
