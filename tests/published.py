@@ -4,10 +4,14 @@ The forward passes are restated from the formulas, plainly and slowly, one text 
 """
 
 import json
+import pickle
+import sys
 from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -28,6 +32,19 @@ def write_vocabulary(path: Path, mask: bool = False) -> Path:
     names = {str(place): word for word, place in places.items()}
     path.write_text(json.dumps({"word2idx": places, "idx2word": names, "idx": len(places)}))
     return path
+
+
+def pickled(module: str, words: dict[str, int], protocol: int = 2) -> bytes:
+    """As ``pickle.dump`` writes vsepp's Vocabulary: an object of a class of that module with three tables."""
+    cls = type("Vocabulary", (), {"__module__": module})
+    thing = cls()
+    vars(thing).update(
+        word2idx=words, idx2word={place: word for word, place in words.items()}, idx=len(words)
+    )
+    home = ModuleType(module)
+    home.Vocabulary = cls  # type: ignore[attr-defined]
+    with patch.dict(sys.modules, {"lib": ModuleType("lib"), module: home}):
+        return pickle.dumps(thing, protocol=protocol)
 
 
 def ids(text: str, places: dict[str, int]) -> list[int]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from published import State, linear_state, unit, write_checkpoint, write_vocabulary
 from test_import_chan import DIM, OPTIONS, image_state, pictures, published_scores
+from test_import_chan import text_state as gru_text
 from torch import Tensor
 
 from wordsight.adopt.importing import import_checkpoint
@@ -82,4 +83,15 @@ def test_another_bert_or_a_word_vocabulary_is_named(tmp_path: Path, folder: Path
         import_checkpoint(path, "chan", tmp_path / "out", bert=folder)
     with pytest.raises(ValueError, match=r"belongs the vocab\.txt of bert-base-uncased"):
         import_checkpoint(path, "chan", tmp_path / "out", write_vocabulary(tmp_path / "vocabulary.json"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bert_that_is_not_there_or_not_wanted_is_said(tmp_path: Path, folder: Path) -> None:
+    states = [image_state("basic"), text_state(bert(3)), {}, {}]
+    path = write_checkpoint(tmp_path / "bert.pth", states, BERT_OPTIONS)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; --bert wants one"):
+        import_checkpoint(path, "chan", tmp_path / "out", bert=tmp_path / "nowhere")
+    path = write_checkpoint(tmp_path / "gru.pth", [image_state("basic"), gru_text(), {}, {}], OPTIONS)
+    with pytest.raises(ValueError, match="not with a BERT; leave --bert out"):
+        import_checkpoint(path, "chan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"), folder)
     assert not (tmp_path / "out").exists()

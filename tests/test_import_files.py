@@ -8,21 +8,26 @@ import zipfile
 from argparse import Namespace
 from collections import OrderedDict
 from pathlib import Path
-from types import ModuleType
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
-from published import WORDS, linear_state, vocabulary_table, write_checkpoint, write_vocabulary
+from published import WORDS, linear_state, pickled, vocabulary_table, write_checkpoint, write_vocabulary
+from test_import_casc import CASC, head_state
 from test_import_chan import OPTIONS as CHAN
 from test_import_chan import image_state as chan_image
 from test_import_chan import text_state as chan_text
+from test_import_cmpl import network, resnet_state, write
 from test_import_scan import DIM, IN, OPTIONS, text_state
+from test_import_vse_infinity import OPTIONS as VSE_INFINITY
+from test_import_vse_infinity import image_state as pooled_image
+from test_import_vse_infinity import words_state as pooled_text
+from test_import_vsepp import OPTIONS as VSEPP
+from test_import_vsepp import states as vsepp
 from torch import nn
 
-from wordsight.adopt.importing import import_checkpoint
+from wordsight.adopt.importing import SYSTEMS, import_checkpoint
 from wordsight.adopt.torch_file import read_torch_file
 from wordsight.adopt.vocabulary_file import read_vocabulary, read_word_ranks
 from wordsight.matcher import Matcher
@@ -136,13 +141,29 @@ def test_an_unknown_system_lists_the_known(tmp_path: Path) -> None:
         import_checkpoint(scan_checkpoint(tmp_path), "sacn", tmp_path / "out")
 
 
+def every_checkpoint(tmp_path: Path) -> dict[str, Path]:
+    """One of each system, as small as they come."""
+    linear = linear_state(IN, DIM, "fc.")
+    saved: dict[str, tuple[list[Any], dict[str, Any]]] = {
+        "chan": ([chan_image("selfattention"), chan_text(), {}, {}], CHAN),
+        "vse-infinity": ([pooled_image(), pooled_text()], VSE_INFINITY),
+        "scan": ([linear, text_state()], OPTIONS),
+        "casc": ([linear, text_state(), head_state()], CASC),
+        "vsepp": (vsepp(), VSEPP),
+    }
+    paths = {name: write_checkpoint(tmp_path / f"{name}.pth", *given) for name, given in saved.items()}
+    return paths | {"cmpl-pytorch": write(tmp_path, network(resnet_state((1, 1, 1, 1)), "last", 128))[0]}
+
+
 def test_the_wrong_system_says_which_is_right(tmp_path: Path) -> None:
-    vocabulary = write_vocabulary(tmp_path / "v.json")
-    with pytest.raises(ValueError, match=r"not a checkpoint of chan .*look like scan: give --from scan"):
-        import_checkpoint(scan_checkpoint(tmp_path), "chan", tmp_path / "out", vocabulary)
-    chan = write_checkpoint(tmp_path / "chan.pth", [chan_image("selfattention"), chan_text(), {}, {}], CHAN)
-    with pytest.raises(ValueError, match=r"not a checkpoint of scan .*look like chan: give --from chan"):
-        import_checkpoint(chan, "scan", tmp_path / "out", vocabulary)
+    paths, vocabulary = every_checkpoint(tmp_path), write_vocabulary(tmp_path / "v.json")
+    assert set(paths) == set(SYSTEMS)
+    for asked in SYSTEMS:
+        for right in set(SYSTEMS) - {asked}:
+            with pytest.raises(
+                ValueError, match=f"not a checkpoint of {asked} .*like {right}: give --from {right}"
+            ):
+                import_checkpoint(paths[right], asked, tmp_path / "out", vocabulary)
     assert not (tmp_path / "out").exists()
 
 
@@ -211,19 +232,6 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------- vocabularies
-
-
-def pickled(module: str, words: dict[str, int], protocol: int = 2) -> bytes:
-    """As ``pickle.dump`` writes vsepp's Vocabulary: an object of a class of that module with three tables."""
-    cls = type("Vocabulary", (), {"__module__": module})
-    thing = cls()
-    vars(thing).update(
-        word2idx=words, idx2word={place: word for word, place in words.items()}, idx=len(words)
-    )
-    home = ModuleType(module)
-    home.Vocabulary = cls  # type: ignore[attr-defined]
-    with patch.dict(sys.modules, {"lib": ModuleType("lib"), module: home}):
-        return pickle.dumps(thing, protocol=protocol)
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 4])

@@ -13,12 +13,12 @@ from published import (
     gru_words,
     ids,
     linear_state,
+    pickled,
     random,
     vocabulary_table,
     write_checkpoint,
     write_vocabulary,
 )
-from test_import_files import pickled
 from torch import Tensor
 
 from wordsight.adopt.importing import import_checkpoint

@@ -38,11 +38,9 @@ def bert(published: Published, given: Given) -> dict[str, Any]:
 
 
 def wordpieces(given: Given) -> dict[str, Any]:
-    """The [tokenizer] table: of --bert, of a vocab.txt given as --vocabulary, or the standard one's."""
-    if given.bert is not None:
-        return {"name": "wordpieces", "model": str(given.bert)}
+    """The [tokenizer] table: of a vocab.txt given as --vocabulary, of --bert, or the standard one's."""
     if given.vocabulary is None:
-        return {"name": "wordpieces", "model": STANDARD}
+        return {"name": "wordpieces", "model": STANDARD if given.bert is None else str(given.bert)}
     if given.vocabulary.suffix != ".txt" or not given.vocabulary.is_file():
         raise ValueError(
             f"this checkpoint reads word pieces: to it belongs the vocab.txt of {STANDARD}, not "

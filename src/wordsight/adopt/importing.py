@@ -90,6 +90,7 @@ def adopt(
 ) -> Imported:
     """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
     _check_system(published, system)
+    _check_bert(published, given.bert)
     told = system.describe(published, given)
     parts = {kind: together(kind, told.parts[kind], asked.get(kind, {}), published) for kind in PARTS}
     matcher = Matcher.build(parts, **({} if told.vocabulary is None else {"vocabulary": told.vocabulary}))
@@ -105,6 +106,17 @@ def _check_system(published: Published, system: System) -> None:
     some = ", ".join(weight.source for weight in list(published.weights.values())[:4])
     which = f"they look like {' or '.join(like)}: give --from {like[0]}" if like else "nor of any other"
     raise ValueError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
+
+
+def _check_bert(published: Published, bert: Path | None) -> None:
+    if bert is None:
+        return
+    if not bert.is_dir():
+        raise FileNotFoundError(f"there is no folder {bert}; --bert wants one with config.json and vocab.txt")
+    if not published.has("txt.bert."):
+        raise ValueError(
+            f"{published.path} reads words with a GRU or LSTM, not with a BERT; leave --bert out"
+        )
 
 
 def together(
