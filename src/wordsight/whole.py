@@ -59,6 +59,14 @@ def recover(folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """A hard link takes no space; another disk, or a system without links, gets a copy."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def _aside(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.previous"
 

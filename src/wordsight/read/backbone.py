@@ -3,8 +3,6 @@
 import hashlib
 import inspect
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +19,7 @@ from wordsight.pretrained.models import find_model, load_vision, patches, weight
 from wordsight.read import preprocessing
 from wordsight.read.pixels import Frame, PixelReader
 from wordsight.sets import Regions
+from wordsight.whole import link_or_copy
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 AT_ONCE = (
@@ -127,7 +126,7 @@ class BackboneReader:
         home.mkdir(parents=True, exist_ok=True)
         extra = [self.folder / name for name in preprocessing.FILES if (self.folder / name).is_file()]
         for source in [self.folder / "config.json", *extra, *weight_files(self.folder)]:
-            _link_or_copy(source.resolve(), home / source.name)
+            link_or_copy(source.resolve(), home / source.name)
         return self.settings | {"model": COPY, "revision": None}
 
     def __call__(self, pictures: Sequence[Picture]) -> Regions:
@@ -201,11 +200,3 @@ def _in_picture(
     """Boxes in fractions of the window that the model sees -> in fractions of the whole picture."""
     corner, far = windows[:, None, :2], windows[:, None, 2:]
     return corner.repeat(1, 1, 2) + boxes[None] * (far - corner).repeat(1, 1, 2)
-
-
-def _link_or_copy(source: Path, target: Path) -> None:
-    """A hard link takes no space; another disk, or a system without links, gets a copy."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)

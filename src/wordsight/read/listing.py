@@ -9,7 +9,7 @@ from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
 from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import find_precomp_folder, find_split
-from wordsight.read.table import Columns, table_items
+from wordsight.read.table import Columns, table_items, table_texts
 
 TABLES = (".csv", ".tsv", ".jsonl")
 
@@ -17,7 +17,7 @@ TABLES = (".csv", ".tsv", ".jsonl")
 def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Every picture under a folder, or that a caption file names, each once; and the folders closed to us."""
     if not source.is_dir():
-        return list(dict.fromkeys(item.picture for item in _items(source, pictures))), []
+        return list(dict.fromkeys(item.picture for item in captioned_items(source, pictures))), []
     paths, closed = find_pictures(source)
     if not paths and not closed:
         raise ValueError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
@@ -31,9 +31,18 @@ def training_texts(source: Path) -> list[str]:
         return [line for line in read_lines(captions) if line]
     if source.suffix.lower() == ".txt":
         return [line for line in read_lines(source) if line]
-    items = _items(annotation_file(source), None)
+    items = captioned_items(annotation_file(source), None)
     train = [item for item in items if item.split in ("train", "restval")] or items
     return [text for item in train for text in item.texts]
+
+
+def caption_texts(source: Path) -> list[str]:
+    """Every text of a file: the lines of a .txt, the captions of a table or of a caption file."""
+    if source.suffix.lower() in TABLES:
+        return table_texts(source)
+    if source.suffix.lower() == ".txt":
+        return read_lines(source)
+    return [text for item in captioned_items(source) for text in item.texts]
 
 
 def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, PairSet]:
@@ -44,7 +53,7 @@ def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, Pair
     if source.is_dir() and not _holds_persons(source):
         items = folder_items(source)
     else:
-        items = _items(annotation_file(source), pictures)
+        items = captioned_items(annotation_file(source), pictures)
     groups: dict[str, list[Captioned]] = {}
     for item in items:
         groups.setdefault(item.split or "train", []).append(item)
@@ -58,7 +67,8 @@ def _holds_persons(folder: Path) -> bool:
     return any((folder / name).is_file() for name in FILES)
 
 
-def _items(source: Path, pictures: Path | None) -> list[Captioned]:
+def captioned_items(source: Path, pictures: Path | None = None) -> list[Captioned]:
+    """The pictures that a caption file names, with what it says of them."""
     if not source.exists():
         raise FileNotFoundError(f"there is no {source}; give a folder of pictures or a caption file")
     folder = picture_folder(source, pictures)

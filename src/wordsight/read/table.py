@@ -41,6 +41,13 @@ def table_items(path: Path, folder: Path, columns: Columns) -> list[Captioned]:
     return [_item(name, split, group, columns, folder, path) for (name, split), group in groups.items()]
 
 
+def table_texts(path: Path) -> list[str]:
+    """The captions of a table, which need not name pictures."""
+    rows = read_rows(path)
+    column = _column("caption", None, list(rows[0].values), path, needed=True)
+    return [text for row in rows for text in _texts(row, column, path)]
+
+
 def _item(
     name: str, split: str | None, rows: Sequence[Row], columns: Columns, folder: Path, path: Path
 ) -> Captioned:

@@ -1,0 +1,116 @@
+"""Folders of pictures, or files of texts -> an index on disk: what a search reads, kept in step and whole.
+
+>>> index = Index.create("photos.index", "runs/chan/best")
+>>> index.update([Path("photos")])
+>>> with index.snapshot() as snapshot:
+...     snapshot.embeddings(0, 64), snapshot.item(0).path
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from wordsight.matcher import Matcher
+from wordsight.search import facts, home, scan
+from wordsight.search.facts import Filters, Item
+from wordsight.search.home import MODEL, Meta
+from wordsight.search.scan import Progress
+from wordsight.search.snapshot import Snapshot
+from wordsight.search.update import Report, Update
+from wordsight.search.writer import Writer
+
+__all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Index:
+    """One folder. ``kind`` is "images" or "texts"; ``matcher`` is loaded from the folder when asked for.
+
+    Any number of processes may read while one writes; a second writer raises StoreInUse at once.
+    """
+
+    def __init__(self, folder: Path, meta: Meta) -> None:
+        self.folder, self.meta = folder, meta
+        self.kind = meta.kind
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, matcher_folder: str | Path, kind: str = "images", precision: str = "float16"
+    ) -> "Index":
+        """An empty index with its own copy of the model.
+
+        Raises FileExistsError if the folder holds an index, or anything else.
+        """
+        folder = Path(folder)
+        return cls(folder, home.create(folder, Path(matcher_folder), kind, precision))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Index":
+        """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here."""
+        return cls(Path(folder), home.read_meta(Path(folder)))
+
+    @classmethod
+    def open_to_write(cls, folder: str | Path) -> "Index":
+        """The same; an index of an older format is brought to this one first."""
+        folder = Path(folder)
+        if (folder / home.META).is_file():
+            with home.writing(folder):
+                home.migrate(folder)
+        return cls.open(folder)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        return Matcher.from_pretrained(self.folder / MODEL)
+
+    def check_model(self, matcher_folder: str | Path) -> None:
+        """Raises ValueError, with what differs, if the index was made by another model."""
+        home.check_model(self.folder, self.meta, Path(matcher_folder))
+
+    def update(
+        self,
+        sources: Sequence[Path],
+        progress: Progress = silent,
+        captions: Sequence[Path] = (),
+        batch_size: int = 32,
+        workers: int = 4,
+        drop_all: bool = False,
+    ) -> Report:
+        """Bring the index in step with these folders (of texts: files); items of others stay as they are.
+
+        ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
+        takes its items with it, and is no error. Killed at any moment it loses the current batch at most.
+        Raises StoreInUse if another process writes, IndexFull if the disk is full.
+        """
+        with self._writer() as writer:
+            if self.kind == "texts":
+                found = scan.scan_texts(writer.facts, sources, progress, drop_all)
+            else:
+                found = scan.scan_pictures(writer.facts, sources, self.folder, captions, progress, drop_all)
+            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+
+    @contextmanager
+    def _writer(self) -> Iterator[Writer]:
+        with facts.in_words(self.folder), home.writing(self.folder):
+            writer = Writer(self.folder, self.meta)
+            try:
+                writer.tidy()
+                yield writer
+            finally:
+                writer.close()
+
+    def snapshot(self) -> Snapshot:
+        """The index at this moment, whatever is written meanwhile."""
+        return Snapshot(self.folder, self.meta.layout)
+
+    def generation(self) -> int:
+        """How many commits there have been: a snapshot of another number is no longer the newest."""
+        with facts.in_words(self.folder):
+            connection = facts.connect(self.folder)
+            try:
+                return int(facts.value(connection, "SELECT value FROM state WHERE name = 'generation'"))
+            finally:
+                connection.close()

@@ -1,0 +1,267 @@
+"""What is there now -> an index in step with it: added, changed, renamed, deleted; a batch counts whole."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from wordsight.matcher import Matcher
+from wordsight.read.cache import content_of
+from wordsight.read.extract import RegionReader
+from wordsight.read.in_order import in_order
+from wordsight.read.pixels import Frame, UnreadablePicture
+from wordsight.search import facts, scan
+from wordsight.search.scan import Entry, Progress, Scan
+from wordsight.search.segments import is_finite, pack
+from wordsight.search.writer import Writer
+from wordsight.sets import EmbeddingSet
+
+KNOWN_AT_ONCE = 1000  # files of known content that are written together
+RIVALS = 20  # items of one content that are asked whether their file is gone
+
+
+@dataclass
+class Report:
+    """What an update did; ``skipped`` are pictures and folders that could not be read, and why."""
+
+    added: int = 0
+    updated: int = 0  # other bytes, or other captions
+    renamed: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """An entry that a thread has looked at: of known content (nothing made), to be encoded, or unreadable."""
+
+    entry: Entry
+    content: str = ""
+    beside: str = ""
+    made: Frame | str | None = None  # what is encoded
+    reason: str = ""
+    is_unreadable: bool = False  # the content itself, so that what the index knew of the file is over
+
+
+class Update:
+    """One run over what a scan has found; every method leaves the index whole."""
+
+    def __init__(
+        self, writer: Writer, matcher: Matcher, found: Scan, batch_size: int, workers: int, progress: Progress
+    ) -> None:
+        self.writer, self.matcher, self.found = writer, matcher, found
+        self.batch_size, self.workers, self.progress = batch_size, workers, progress
+        self.is_texts = writer.meta.kind == "texts"
+        self.report = Report(unchanged=found.found - found.todo, skipped=[*found.closed, *found.skipped])
+        self._asking = facts.connect(writer.folder)  # what the threads ask, beside the writer's transactions
+        self._turn = threading.Lock()
+        self._new: dict[str, Looked] = {}  # by content, to be encoded together
+        self._waiting: list[Looked] = []  # files of those contents
+        self._known: list[Looked] = []  # files of contents that are stored
+
+    def run(self) -> Report:
+        try:
+            entries = scan.todo(self.writer.facts)
+            for done, looked in enumerate(
+                in_order(self._look, entries, self.workers, 2 * self.batch_size), 1
+            ):
+                self._take(looked)
+                self.progress(self._noun, done, self.found.todo)
+            self._write()
+            self._delete()
+            self._caption()
+        finally:
+            self._asking.close()
+        return self.report
+
+    @property
+    def _noun(self) -> str:
+        return "texts" if self.is_texts else "pictures"
+
+    def _look(self, entry: Entry) -> Looked:
+        """All that may run in another thread."""
+        if entry.text is not None:
+            return Looked(entry, entry.part, made=None if self._has(entry.part) else entry.text)
+        path = os.fsdecode(entry.path)
+        try:
+            content = content_of(Path(path))
+            frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
+            return Looked(entry, content, scan.sidecar(path) if entry.beside_changed else "", frame)
+        except UnreadablePicture as error:
+            return Looked(entry, reason=error.reason, is_unreadable=True)
+        except OSError as error:
+            return Looked(entry, reason=(error.strerror or str(error)).lower())
+
+    def _has(self, content: str) -> bool:
+        with self._turn:
+            return (
+                facts.value(self._asking, "SELECT 1 FROM contents WHERE content = ?", (content,)) is not None
+            )
+
+    def _take(self, looked: Looked) -> None:
+        if looked.reason:
+            self._skip(looked)
+        elif looked.made is None and looked.content not in self._new:
+            self._known.append(looked)
+        else:
+            self._new.setdefault(looked.content, looked)
+            self._waiting.append(looked)
+        if len(self._new) == self.batch_size:
+            self._write()
+        elif (
+            len(self._known) == KNOWN_AT_ONCE
+        ):  # a batch in the making is not cut: killed or not, all are equal
+            self._write_known()
+
+    def _skip(self, looked: Looked) -> None:
+        self.report.skipped.append((os.fsdecode(looked.entry.path), looked.reason))
+        if looked.is_unreadable:
+            with self.writer.batch():
+                self._forget([(looked.entry.path, looked.entry.part)])
+
+    def _write_known(self) -> None:
+        known, self._known = self._known, []
+        with self.writer.batch():
+            for looked in known:
+                self._put(looked)
+
+    def _write(self) -> None:
+        """One batch: encoded, written, committed."""
+        new, waiting = list(self._new.values()), self._waiting
+        self._new, self._waiting = {}, []
+        embeddings, good = self._encoded(new)
+        bad = {looked.content for looked, fine in zip(new, good, strict=True) if not fine}
+        kept = [looked for looked in new if looked.content not in bad]
+        with self.writer.batch():
+            if embeddings is not None and kept:
+                self._store(embeddings[[row for row, fine in enumerate(good) if fine]], kept)
+            for looked in [*self._known, *(one for one in waiting if one.content not in bad)]:
+                self._put(looked)
+        self._known = []
+        for looked in (one for one in waiting if one.content in bad):
+            reason = "the model gives numbers for it that are not finite"
+            self._skip(Looked(looked.entry, reason=reason, is_unreadable=True))
+
+    @torch.no_grad()
+    def _encoded(self, new: Sequence[Looked]) -> tuple[EmbeddingSet | None, list[bool]]:
+        """Their vectors, and of which they can be stored."""
+        if not new:
+            return None, []
+        texts = [looked.made for looked in new if isinstance(looked.made, str)]
+        frames = [looked.made for looked in new if isinstance(looked.made, Frame)]
+        reader = self.matcher.reader
+        if texts:
+            embeddings = self.matcher.encode_texts(texts)
+        else:
+            read = reader.read(frames) if isinstance(reader, RegionReader) else reader.stack(frames)
+            embeddings = self.matcher.encode_images(read)
+        return embeddings, is_finite(embeddings, self.writer.meta.unit)
+
+    def _store(self, embeddings: EmbeddingSet, new: Sequence[Looked]) -> None:
+        packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
+        places, checksums = self.writer.append(packed), packed.checksums()
+        sizes = [looked.made.size if isinstance(looked.made, Frame) else (0, 0) for looked in new]
+        self.writer.facts.executemany(
+            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (one.content, place.segment, place.place, place.start, place.count, *size, checksum)
+                for one, place, size, checksum in zip(new, places, sizes, checksums, strict=True)
+            ],
+        )
+
+    def _put(self, looked: Looked) -> None:
+        """The item of an entry whose content is stored: changed in place, moved there, or new."""
+        entry, ask = looked.entry, self.writer.facts
+        key = facts.value(ask, "SELECT key FROM contents WHERE content = ?", (looked.content,))
+        told = [key, entry.bytes, entry.changed, entry.beside_changed, looked.beside]
+        before = ask.execute(
+            "SELECT id, content, beside FROM items WHERE path = ? AND part = ?", (entry.path, entry.part)
+        ).fetchone()
+        moved = None if before else self._gone(key, entry)
+        if before or moved:
+            ask.execute(
+                "UPDATE items SET content = ?, bytes = ?, changed = ?, beside_changed = ?, beside = ?, "
+                "path = ?, part = ?, shown = ? WHERE id = ?",
+                (*told, entry.path, entry.part, facts.shown(entry.path), moved or before[0]),
+            )
+        else:
+            ask.execute(
+                "INSERT INTO items (content, bytes, changed, beside_changed, beside, path, part, shown, told)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    *told,
+                    entry.path,
+                    entry.part,
+                    facts.shown(entry.path),
+                    entry.text or self._caption_of(entry),
+                ),
+            )
+        self.report.renamed += moved is not None
+        self.report.added += not before and moved is None
+        if before:
+            same = tuple(before[1:]) == (key, looked.beside)
+            self.report.unchanged += same
+            self.report.updated += not same
+
+    def _caption_of(self, entry: Entry) -> str:
+        text = facts.value(self.writer.facts, "SELECT text FROM temp.captions WHERE path = ?", (entry.path,))
+        return str(text or "")
+
+    def _gone(self, key: int, entry: Entry) -> int | None:
+        """An item of this content whose file is no longer there: this is the same one under a new name."""
+        rivals = self.writer.facts.execute(
+            "SELECT id, path FROM items WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
+            (key, entry.part, RIVALS),
+        )
+        return next((id_ for id_, path in rivals.fetchall() if _is_gone(path)), None)
+
+    def _delete(self) -> None:
+        """What is below the sources, was not found, and is in no folder that could not be read."""
+        where, parameters = _inside(self.found.roots)
+        closed, of_closed = _inside([os.fsencode(folder) for folder, _ in self.found.closed])
+        query = (
+            f"SELECT path, part FROM items i WHERE ({where}) AND NOT ({closed}) AND NOT EXISTS "
+            "(SELECT 1 FROM temp.found f WHERE f.path = i.path AND f.part = i.part) LIMIT ?"
+        )
+        while rows := self.writer.facts.execute(query, (*parameters, *of_closed, scan.PAGE)).fetchall():
+            with self.writer.batch():
+                self.report.deleted += self._forget(rows)
+
+    def _forget(self, rows: Sequence[tuple[bytes, str]]) -> int:
+        delete = "DELETE FROM items WHERE path = ? AND part = ?"
+        return sum(self.writer.facts.execute(delete, row).rowcount for row in rows)
+
+    def _caption(self) -> None:
+        """Captions that a file tells otherwise than before."""
+        if self.is_texts:
+            return
+        query = (
+            "SELECT c.text, i.id FROM items i JOIN temp.captions c ON c.path = i.path "
+            "WHERE i.told != c.text LIMIT ?"
+        )
+        while rows := self.writer.facts.execute(query, (scan.PAGE,)).fetchall():
+            with self.writer.batch():
+                self.writer.facts.executemany("UPDATE items SET told = ? WHERE id = ?", rows)
+            self.report.updated += len(rows)
+
+
+def _is_gone(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _inside(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    """An SQL condition: at one of these paths, or below it."""
+    told = [(folder, *facts.below(folder)) for folder in folders]
+    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in told)]), [
+        p for t in told for p in t
+    ]
