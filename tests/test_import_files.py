@@ -1,5 +1,6 @@
 """What a published file may hold, and what is said of one that cannot be taken."""
 
+import json
 import os
 import pickle
 import subprocess
@@ -30,7 +31,6 @@ from torch import nn
 from wordsight.adopt.importing import SYSTEMS, import_checkpoint
 from wordsight.adopt.torch_file import read_torch_file
 from wordsight.adopt.vocabulary_file import read_vocabulary, read_word_ranks
-from wordsight.matcher import Matcher
 
 FORMATS = [{}, {"_use_new_zipfile_serialization": False}]
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")
@@ -208,6 +208,21 @@ def test_options_that_are_not_known_are_named(tmp_path: Path) -> None:
         import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
 
 
+@pytest.mark.parametrize(("option", "value"), [("lambda_softmax", None), ("lambda_lse", 0.0)])
+def test_temperatures_that_are_none_are_named(tmp_path: Path, option: str, value: Any) -> None:
+    path = scan_checkpoint(tmp_path, **{option: value})
+    with pytest.raises(ValueError, match=rf"{option} = {value}, where a number above 0 was expected"):
+        import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+
+
+def test_a_model_that_fell_apart_is_refused(tmp_path: Path) -> None:
+    image = linear_state(IN, DIM, "fc.")
+    image["fc.bias"][2] = torch.nan
+    path = write_checkpoint(tmp_path / "a.pth", [image, text_state()], OPTIONS)
+    with pytest.raises(ValueError, match=r"image_encoder\.linear\.bias has values that are not finite"):
+        import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+
+
 def test_weights_without_a_home_and_homes_without_a_weight_are_named(tmp_path: Path) -> None:
     text = text_state()
     del text["rnn.bias_hh_l0"]
@@ -293,14 +308,32 @@ def test_a_table_of_words_is_read_in_the_order_of_its_ids(tmp_path: Path) -> Non
 # ------------------------------------------------------------------------------------------------ the command
 
 
+def wordsight(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_an_imported_model_is_measured_on_the_data_of_a_configuration(tmp_path: Path) -> None:
+    vocabulary = write_vocabulary(tmp_path / "v.json")
+    import_checkpoint(scan_checkpoint(tmp_path), "scan", tmp_path / "out", vocabulary)
+    data = tmp_path / "f30k_precomp"
+    data.mkdir()
+    np.save(data / "test_ims.npy", np.random.default_rng(0).standard_normal((4, 3, IN), dtype=np.float32))
+    (data / "test_caps.txt").write_text("".join(f"{a} {b}\n" for a in WORDS[:4] for b in WORDS[:5]))
+    (data / "test_ids.txt").write_text("".join(f"{n}\n" for n in range(4)))
+    told = wordsight(
+        "evaluate", tmp_path / "out", "--config", "scan-f30k-t2i-lse", "--set", f"data.path={data}",
+        "--protocol", "all", "--json",
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert json.loads(told.stdout)["rsum"] > 0
+
+
 def test_the_command_reports_to_stderr_and_the_folder_to_stdout(tmp_path: Path) -> None:
-    command = ["import", scan_checkpoint(tmp_path), "--from", "scan", "--out", tmp_path / "out"]
-    command += ["--vocabulary", write_vocabulary(tmp_path / "v.json")]
-    done = subprocess.run(
-        [sys.executable, "-m", "wordsight", *map(str, command)], capture_output=True, text=True
-    )
+    files = ["--vocabulary", write_vocabulary(tmp_path / "v.json"), "--out", tmp_path / "out"]
+    done = wordsight("import", scan_checkpoint(tmp_path), "--from", "scan", *files)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out")
     assert "img.fc.weight -> image_encoder.linear.weight (8 x 6)" in done.stderr
     assert "11 weights have their places, 0 are unused" in done.stderr
-    Matcher.from_pretrained(tmp_path / "out")
+    assert "401.5" in (tmp_path / "out" / "README.md").read_text()

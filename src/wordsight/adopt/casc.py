@@ -5,7 +5,7 @@ from typing import Any
 from wordsight.adopt import scan
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Description, Given, System, chosen
+from wordsight.adopt.system import Description, Given, System, chosen, positive
 
 RULES = (
     *scan.RULES,
@@ -35,12 +35,12 @@ def _both_ways(published: Published) -> dict[str, Any]:
         "name": "both-ways",
         "words": attention
         | {
-            "temperature": 1 / published.option("lambda_softmax_avg", 9.0),
+            "temperature": 1 / positive(published, "lambda_softmax_avg", 9.0),
             "pooling": scan.pooling(published, "t2i_agg_func", "Mean", 5.0),
         },
         "regions": attention
         | {
-            "temperature": 1 / published.option("lambda_softmax_lse", 4.0),
+            "temperature": 1 / positive(published, "lambda_softmax_lse", 4.0),
             "pooling": scan.pooling(published, "i2t_agg_func", "LogSumExp", 5.0),
         },
     }

@@ -5,7 +5,7 @@ from typing import Any
 from wordsight.adopt import text_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Description, Given, System, Tables, chosen, refuse_lengths
+from wordsight.adopt.system import Description, Given, System, Tables, chosen, positive, refuse_lengths
 
 LAYER = "image_encoder.layer."
 RULES = (
@@ -56,14 +56,14 @@ def _similarity(published: Published) -> dict[str, Any]:
         return {}
     table: dict[str, Any] = dict(chosen(published, "coding_type", None, CODINGS))
     if table["name"] == "cross-attention":
-        table["temperature"] = published.option("alpha", None)
+        table["temperature"] = positive(published, "alpha", None)
     return table | {"pooling": _pooling(published)}
 
 
 def _pooling(published: Published) -> dict[str, Any]:
     pooling: dict[str, Any] = {"name": chosen(published, "pooling_type", None, POOLINGS)}
     if pooling["name"] in ("softmax", "log-sum-exp"):
-        pooling["temperature"] = published.option("belta", 0.1)
+        pooling["temperature"] = positive(published, "belta", 0.1)
     if pooling["name"] == "log-sum-exp":  # the published code leaves out the factor before the logarithm
         pooling["scaled"] = False
     return pooling

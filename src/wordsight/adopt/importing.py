@@ -19,12 +19,7 @@ _ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
 SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
 REPORT = "import.json"
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
-SURROUNDINGS = (
-    "vocabulary",
-    "vectors",
-    "model",
-    "pretrained",
-)  # files: a configuration's are not the checkpoint's
+SURROUNDINGS = ("vocabulary", "vectors", "model", "pretrained")  # the checkpoint has its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +43,14 @@ class Imported:
             "notes": list(self.notes),
             "weights": used,
             "unused": unused,
+        }
+
+    def card(self) -> dict[str, Any]:
+        """Facts for the model's README."""
+        facts = {"imported from": f"{self.published.path.name}, a checkpoint of {self.system}"}
+        told = {"epoch": "epochs", "best_rsum": "best rsum on validation, as its own code measured it"}
+        return facts | {
+            name: self.published.facts[key] for key, name in told.items() if key in self.published.facts
         }
 
     def to_text(self) -> str:
@@ -80,7 +83,7 @@ def import_checkpoint(
         imported = adopt(read_published(path), SYSTEMS[system], given, tables or {})
         facts = imported.to_dict()
         with whole_folder(out) as fresh:
-            imported.matcher.save_pretrained(fresh, {"imported from": f"{path} ({system})"})
+            imported.matcher.save_pretrained(fresh, imported.card())
             checkpoint.write_json(fresh / REPORT, facts)
     return imported
 

@@ -89,6 +89,9 @@ def _check(
         for name in state
         if state[name].shape != ours[name].shape
     ]
+    problems += [
+        f"{name} has values that are not finite" for name in state if not state[name].isfinite().all()
+    ]
     if problems:
         some = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
         raise ValueError(

@@ -5,7 +5,7 @@ from typing import Any
 from wordsight.adopt import words_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Description, Given, System, Tables, chosen, refuse_lengths
+from wordsight.adopt.system import Description, Given, System, Tables, chosen, positive, refuse_lengths
 
 LENGTH, DIRECTION, WHOLE = "img.fc.weight_g", "img.fc.weight_v", "img.fc.weight"
 RULES = (
@@ -54,7 +54,7 @@ def similarity(published: Published) -> dict[str, Any]:
     return {
         "name": "cross-attention",
         "seeker": chosen(published, "cross_attn", "t2i", SEEKERS),
-        "temperature": 1 / published.option("lambda_softmax", 9.0),
+        "temperature": 1 / positive(published, "lambda_softmax", 9.0),
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", NORMALIZE),
         "pooling": pooling(published, "agg_func", "LogSumExp", 6.0),
     }
@@ -64,7 +64,7 @@ def pooling(published: Published, option: str, default: str, sharpness: float) -
     """What an ``agg_func`` is called here; log-sum-exp divides by ``lambda_lse``, as SCAN does."""
     table: dict[str, Any] = {"name": chosen(published, option, default, POOLINGS)}
     if table["name"] == "log-sum-exp":
-        table |= {"temperature": 1 / published.option("lambda_lse", sharpness), "scaled": True}
+        table |= {"temperature": 1 / positive(published, "lambda_lse", sharpness), "scaled": True}
     return table
 
 

@@ -52,6 +52,16 @@ def chosen(published: Published, option: str, default: Any, known: Mapping[Any, 
     return known[value]
 
 
+def positive(published: Published, option: str, default: float | None) -> float:
+    """A temperature, or what one is divided by."""
+    value = published.option(option, default)
+    if not isinstance(value, int | float) or not value > 0:
+        raise ValueError(
+            f"{published.path} was trained with {option} = {value!r}, where a number above 0 was expected"
+        )
+    return float(value)
+
+
 def lengths(published: Published) -> dict[str, Any]:
     """Which side's vectors are scaled to length 1 before one is compared with one."""
     return {
