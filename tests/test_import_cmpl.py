@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from published import State, random
+from published_networks import kernel, norm, norm_state, resnet, resnet_state
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -37,18 +38,6 @@ MOBILE = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # c
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
 
-def norm_state(channels: int, start: str) -> State:
-    return {
-        f"{start}weight": 1 + 0.1 * torch.randn(channels), f"{start}bias": 0.1 * torch.randn(channels),
-        f"{start}running_mean": 0.1 * torch.randn(channels), f"{start}running_var": 1 + torch.rand(channels),
-        f"{start}num_batches_tracked": torch.tensor(7),
-    }  # fmt: skip
-
-
-def kernel(outputs: int, inputs: int, side: int) -> Tensor:
-    return torch.randn(outputs, inputs, side, side) * (2 / (inputs * side * side)) ** 0.5
-
-
 def mobilenet_state() -> State:
     state = {"model.0.0.weight": kernel(32, 3, 3), **norm_state(32, "model.0.1.")}
     inputs = 32
@@ -60,14 +49,6 @@ def mobilenet_state() -> State:
     return state
 
 
-def norm(x: Tensor, state: State, start: str) -> Tensor:
-    shape = (1, -1, 1, 1)
-    scale = state[f"{start}weight"] / (state[f"{start}running_var"] + 1e-5).sqrt()
-    return (x - state[f"{start}running_mean"].view(shape)) * scale.view(shape) + state[f"{start}bias"].view(
-        shape
-    )
-
-
 def mobilenet(x: Tensor, state: State) -> Tensor:
     x = norm(F.conv2d(x, state["model.0.0.weight"], stride=2, padding=1), state, "model.0.1.").relu()
     for block, stride in enumerate(STRIDES, 1):
@@ -75,45 +56,6 @@ def mobilenet(x: Tensor, state: State) -> Tensor:
         x = F.conv2d(x, depthwise, stride=stride, padding=1, groups=len(depthwise))
         x = norm(x, state, f"model.{block}.1.").relu()
         x = norm(F.conv2d(x, state[f"model.{block}.3.weight"]), state, f"model.{block}.4.").relu()
-    return x.mean((2, 3))
-
-
-def resnet_state(depths: tuple[int, ...], width: int = 4) -> State:
-    """torchvision's names; the widths of ResNet-50 divided by 64 / width."""
-    state = {"conv1.weight": kernel(width, 3, 7), **norm_state(width, "bn1.")}
-    inputs = width
-    for stage, depth in enumerate(depths):
-        inner = width * 2**stage
-        for block in range(depth):
-            start = f"layer{stage + 1}.{block}."
-            shapes = [(inner, inputs, 1), (inner, inner, 3), (4 * inner, inner, 1)]
-            for place, shape in enumerate(shapes, 1):
-                state[f"{start}conv{place}.weight"] = kernel(*shape)
-                state |= norm_state(shape[0], f"{start}bn{place}.")
-            if block == 0:
-                state[f"{start}downsample.0.weight"] = kernel(4 * inner, inputs, 1)
-                state |= norm_state(4 * inner, f"{start}downsample.1.")
-            inputs = 4 * inner
-    return state | {"fc.weight": random(10, inputs), "fc.bias": random(10)}
-
-
-def resnet(x: Tensor, state: State, depths: tuple[int, ...]) -> Tensor:
-    x = norm(F.conv2d(x, state["conv1.weight"], stride=2, padding=3), state, "bn1.").relu()
-    x = F.max_pool2d(x, 3, 2, 1)
-    for stage, depth in enumerate(depths):
-        for block in range(depth):
-            start, stride = f"layer{stage + 1}.{block}.", 2 if stage and not block else 1
-            inner = norm(F.conv2d(x, state[f"{start}conv1.weight"]), state, f"{start}bn1.").relu()
-            inner = F.conv2d(inner, state[f"{start}conv2.weight"], stride=stride, padding=1)
-            inner = norm(inner, state, f"{start}bn2.").relu()
-            inner = norm(F.conv2d(inner, state[f"{start}conv3.weight"]), state, f"{start}bn3.")
-            if not block:
-                x = norm(
-                    F.conv2d(x, state[f"{start}downsample.0.weight"], stride=stride),
-                    state,
-                    f"{start}downsample.1.",
-                )
-            x = (x + inner).relu()
     return x.mean((2, 3))
 
 
@@ -201,7 +143,7 @@ def test_mobilenet_scores_as_published(tmp_path: Path, version: str) -> None:
 
 def test_resnet_scores_as_published(tmp_path: Path) -> None:
     depths = (2, 1, 2, 1)
-    image = resnet_state(depths)
+    image = resnet_state(depths) | {"fc.weight": random(10, 128), "fc.bias": random(10)}
     state = network(image, "last", 128)
     checkpoint, vocabulary = write(tmp_path, state)
     report = import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary)

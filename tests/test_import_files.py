@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 from published import WORDS, linear_state, pickled, vocabulary_table, write_checkpoint, write_vocabulary
+from published_networks import resnet_state
 from test_import_casc import CASC, head_state
 from test_import_chan import OPTIONS as CHAN
 from test_import_chan import image_state as chan_image
 from test_import_chan import text_state as chan_text
-from test_import_cmpl import network, resnet_state, write
+from test_import_cmpl import network, write
 from test_import_scan import DIM, IN, OPTIONS, text_state
 from test_import_vse_infinity import OPTIONS as VSE_INFINITY
 from test_import_vse_infinity import image_state as pooled_image

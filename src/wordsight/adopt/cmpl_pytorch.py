@@ -1,6 +1,5 @@
 """Checkpoints of CMPL's PyTorch port: one state dict, no options; the vocabulary is word_to_index.pkl."""
 
-import json
 from collections.abc import Mapping
 
 import torch
@@ -71,9 +70,7 @@ def _cnn(published: Published, given: Given) -> dict[str, Weight]:
     start = next((start for start in CNN if published.has(start)), CNN[0])
     read = cnn_in.mobilenet if cnn_in.is_mobilenet(published, start) else cnn_in.resnet
     names, config = read(published, start)
-    folder = given.work / "cnn"
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
+    cnn_in.write_config(config, given.work)
     return {f"image_encoder.backbone.{ours}": published.weights[name] for name, ours in names.items()}
 
 

@@ -1,9 +1,22 @@
 """The networks of PyTorch code under their usual names in; transformers' names and config.json out."""
 
+import json
 import re
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from wordsight.adopt.published import Published
+
+KINDS = {"conv": "convolution", "bn": "normalization"}
+
+
+def write_config(config: Mapping[str, Any], work: Path) -> str:
+    """The folder of an architecture without weights, which an encoder is built from."""
+    folder = work / "cnn"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config))
+    return str(folder)
 
 
 def is_mobilenet(published: Published, start: str) -> bool:
@@ -28,40 +41,32 @@ def mobilenet(published: Published, start: str) -> tuple[dict[str, str], dict[st
 
 
 def resnet(published: Published, start: str) -> tuple[dict[str, str], dict[str, Any]]:
-    """ResNet-50, -101 or -152 under torchvision's names: new names, config."""
+    """A ResNet of any depth under torchvision's names: new names, config."""
     names: dict[str, str] = {}
     depths = [0, 0, 0, 0]
     for name in published.weights:
-        inner = name.removeprefix(start)
-        found = re.fullmatch(r"layer(\d)\.(\d+)\.(conv|bn|downsample\.)(\d)\.(\w+)", inner)
-        stem = re.fullmatch(r"(conv|bn)1\.(\w+)", inner)
-        if inner != name and stem:
-            names[name] = f"embedder.embedder.{_kind(stem[1])}.{stem[2]}"
-        elif inner != name and found:
-            stage, layer, kind, number, part = (
-                int(found[1]) - 1,
-                int(found[2]),
-                found[3],
-                int(found[4]),
-                found[5],
-            )
+        inner = name.removeprefix(start) if name.startswith(start) else ""
+        if stem := re.fullmatch(r"(conv|bn)1\.(\w+)", inner):
+            names[name] = f"embedder.embedder.{KINDS[stem[1]]}.{stem[2]}"
+        elif found := re.fullmatch(r"layer(\d)\.(\d+)\.(.+)\.(\w+)", inner):
+            stage, layer = int(found[1]) - 1, int(found[2])
             depths[stage] = max(depths[stage], layer + 1)
-            shortcut = kind == "downsample."
-            what = _kind("bn" if number else "conv") if shortcut else _kind(kind)
-            place = "shortcut" if shortcut else f"layer.{number - 1}"
-            names[name] = f"encoder.stages.{stage}.layers.{layer}.{place}.{what}.{part}"
-    return names, {
-        "model_type": "resnet",
-        "layer_type": "bottleneck",
-        "depths": depths,
-        **_widths(published, start),
+            names[name] = f"encoder.stages.{stage}.layers.{layer}.{_place(found[3])}.{found[4]}"
+    return names, {"model_type": "resnet", "depths": depths, **_shapes(published, start)}
+
+
+def _place(name: str) -> str:
+    """conv2 -> layer.1.convolution, bn2 -> layer.1.normalization; downsample.0 and .1 are the shortcut's."""
+    if name.startswith("downsample."):
+        return f"shortcut.{('convolution', 'normalization')[int(name[-1])]}"
+    return f"layer.{int(name[-1]) - 1}.{KINDS[name[:-1]]}"
+
+
+def _shapes(published: Published, start: str) -> dict[str, Any]:
+    bottleneck = f"{start}layer1.0.conv3.weight" in published.weights
+    last = "conv3" if bottleneck else "conv2"
+    return {
+        "layer_type": "bottleneck" if bottleneck else "basic",
+        "embedding_size": published.size(f"{start}conv1.weight")[0],
+        "hidden_sizes": [published.size(f"{start}layer{n}.0.{last}.weight")[0] for n in (1, 2, 3, 4)],
     }
-
-
-def _widths(published: Published, start: str) -> dict[str, Any]:
-    stages = [published.size(f"{start}layer{stage}.0.conv3.weight")[0] for stage in (1, 2, 3, 4)]
-    return {"embedding_size": published.size(f"{start}conv1.weight")[0], "hidden_sizes": stages}
-
-
-def _kind(name: str) -> str:
-    return {"conv": "convolution", "bn": "normalization"}[name]

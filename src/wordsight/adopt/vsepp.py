@@ -1,34 +1,72 @@
-"""VSE++'s checkpoints: [image, text], one vector each; the measure is in the options."""
+"""VSE++'s checkpoints: [image, text], one vector each, of precomputed features or through a ResNet."""
 
 from typing import Any
 
-from wordsight.adopt import scan, words_in
+from wordsight.adopt import cnn_in, scan, words_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Description, Given, System, chosen, lengths
+from wordsight.adopt.system import Description, Given, System, Tables, chosen, lengths
 
-RULES = (Rule("img.fc.", "image_encoder.linear."), *words_in.RULES)
-BACKWARDS = "txt.rnn.weight_ih_l0_reverse"  # which no GRU of VSE++ reads
+RULES = (
+    Rule("img.fc.", "image_encoder.linear."),
+    Rule("image_encoder.backbone.", "image_encoder.backbone."),
+    *words_in.RULES,
+)
 MEASURES = {"cosine": "cosine", "order": "order"}
+BACKWARDS = "txt.rnn.weight_ih_l0_reverse"  # which no GRU of VSE++ reads
+CNN = "img.cnn."
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictures
 
 
 def describe(published: Published, given: Given) -> Description:
-    if published.has("img.cnn."):
-        raise ValueError(
-            f"{published.path} looks at pictures through a network of its own, whose numbers are scaled to "
-            "length 1 before the linear map; no encoder here does that. Models of precomputed features can "
-            "be imported"
-        )
-    dim, feature_dim = published.size("img.fc.weight")
+    told = _renamed(published) if published.has(CNN) else published
     tokenizer, vocabulary = words_in.words(published, given)
     parts = {
-        "reader": {"name": "precomputed", "feature_dim": feature_dim},
+        **(_pixels(published, given) if published.has(CNN) else _precomputed(published)),
         "tokenizer": tokenizer,
-        "image_encoder": {"name": "regions", "feature_dim": feature_dim, "dim": dim},
         "text_encoder": words_in.recurrent(published) | {"pool": "last"},
         "similarity": {} if published.options is None else _similarity(published),
     }
-    return Description(published, parts, vocabulary)
+    return Description(told, parts, vocabulary)
+
+
+def _precomputed(published: Published) -> Tables:
+    """One vector per picture is a set of one region."""
+    dim, feature_dim = published.size("img.fc.weight")
+    return {
+        "reader": {"name": "precomputed", "feature_dim": feature_dim},
+        "image_encoder": {"name": "regions", "feature_dim": feature_dim, "dim": dim},
+    }
+
+
+def _pixels(published: Published, given: Given) -> Tables:
+    """What the network sees is the mean of its cells (grid = 1), scaled to length 1 before the linear map."""
+    config = cnn_in.resnet(published, CNN)[1]
+    return {
+        "reader": {
+            "name": "pixels", "size": 224, "keep_aspect": True, "short_side": 256,
+            "mean": list(MEAN), "std": list(STD),
+        },
+        "image_encoder": {
+            "name": "backbone", "model": cnn_in.write_config(config, given.work), "pretrained": False,
+            "dim": published.size("img.fc.weight")[0], "grid": 1, "normalize_input": True,
+        },
+    }  # fmt: skip
+
+
+def _renamed(published: Published) -> Published:
+    if f"{CNN}conv1.weight" not in published.weights:
+        raise ValueError(
+            f"{published.path} looks at pictures through a VGG or AlexNet, which transformers does not load; "
+            "models with a ResNet, or of precomputed features, can be imported"
+        )
+    names = cnn_in.resnet(published, CNN)[0]
+    return published.with_weights(
+        {
+            f"image_encoder.backbone.{names[name]}" if name in names else name: weight
+            for name, weight in published.weights.items()
+        }
+    )
 
 
 def _similarity(published: Published) -> dict[str, Any]:
@@ -46,7 +84,7 @@ def _similarity(published: Published) -> dict[str, Any]:
 
 def recognizes(published: Published) -> bool:
     if published.options is None:
-        return published.has("img.cnn.") or (scan.plain(published) and not published.has(BACKWARDS))
+        return published.has(CNN) or (scan.plain(published) and not published.has(BACKWARDS))
     return "measure" in published.options
 
 
