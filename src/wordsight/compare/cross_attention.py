@@ -183,7 +183,8 @@ def _gradient_of_pairs(
     for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
     widest = contexts.lengths[-1] + queries.lengths[-1]
     at_once = max(1, similarity.rows_at_once(contexts) // (3 * widest))
-    for some in torch.split(pairs, at_once):
+    for start in range(0, len(pairs), at_once):  # no pair at all where a hinge loss is met everywhere
+        some = pairs[start : start + at_once]
         context_rows, context_mask = _rows_of(contexts, some[:, 0])
         query_rows, query_mask = _rows_of(queries, some[:, 1])
         vectors = looked_at[context_rows].requires_grad_()
