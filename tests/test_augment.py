@@ -90,41 +90,83 @@ def test_only_specials_that_are_there_are_touched(specials: str) -> None:
     assert max(map(len, texts)) == len(words.finish([[4]]))
 
 
-def gradient(count: int, height: int = 8, width: int = 12) -> Pixels:
-    """Pictures whose red tells the row and whose green the column of each pixel."""
-    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    return Pixels(torch.stack([rows, columns, rows * 0]).float().expand(count, 3, height, width).contiguous())
-
-
 @pytest.mark.parametrize("generator", GENERATORS)
 def test_pictures_are_mirrored_as_often_as_asked(generator: Callable) -> None:
-    pixels = gradient(2000)
-    changed = ChangePictures(flip=0.3)(pixels, generator(0)).values
+    pixels = Pixels(torch.rand(2000, 3, 2, 3))
+    changed = ChangePictures(flip=0.3).mirrored(pixels, generator(0)).values
     mirrored = (changed == pixels.values.flip(-1)).flatten(1).all(1)
     assert (mirrored | (changed == pixels.values).flatten(1).all(1)).all()
     assert float(mirrored.float().mean()) == pytest.approx(0.3, abs=0.03)
-    assert torch.equal(ChangePictures(flip=1.0)(pixels, generator(0)).values, pixels.values.flip(-1))
+    assert torch.equal(ChangePictures(flip=1.0).mirrored(pixels, generator(0)).values, pixels.values.flip(-1))
+
+
+def cut_boxes(change: ChangePictures, random: object, size: tuple[int, int], shown: tuple) -> torch.Tensor:
+    cuts = change.cuts(2000, random)
+    return torch.tensor([cut(size, shown) for cut in cuts], dtype=torch.float64)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
-def test_parts_lie_anywhere_inside_and_show_at_least_their_share(generator: Callable) -> None:
-    changed = ChangePictures(crop=0.5)(gradient(2000, 40, 60), generator(1)).values
-    assert changed.shape == (2000, 3, 40, 60)
-    high, wide = changed[:, 0, -1, 0] - changed[:, 0, 0, 0], changed[:, 1, 0, -1] - changed[:, 1, 0, 0]
-    assert high.min() >= 0.5 * 40 - 2
-    assert high.max() <= 39
-    torch.testing.assert_close(high / 40, wide / 60, atol=0.03, rtol=0)  # one share for both sides
-    assert float((high / 40).mean()) == pytest.approx(0.75 - 1 / 40, abs=0.02)
-    top = changed[:, 0, 0, 0]
-    assert (top.min(), top.max()) == (0, 20)
-    assert float(top.mean()) == pytest.approx(5, abs=0.4)  # in the middle on average
+def test_parts_cut_by_sides_lie_anywhere_in_what_is_shown_and_have_its_shape(generator: Callable) -> None:
+    shown = (10.0, 0.0, 50.0, 60.0)
+    left, top, right, bottom = cut_boxes(ChangePictures(crop=0.5), generator(1), (70, 60), shown).T
+    share = (right - left) / 40
+    torch.testing.assert_close(share, (bottom - top) / 60)
+    assert (float(share.min()), float(share.max())) == pytest.approx((0.5, 1), abs=0.01)
+    assert float(share.mean()) == pytest.approx(0.75, abs=0.02)
+    assert left.min() >= 10
+    assert top.min() >= 0
+    assert right.max() <= 50
+    assert bottom.max() <= 60
+    place = (left - 10) / (40 * (1 - share))
+    assert float(place.mean()) == pytest.approx(0.5, abs=0.02)
+    assert float(place.std()) == pytest.approx(12**-0.5, abs=0.02)
 
 
-def test_what_cannot_be_done_to_pictures_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"flip is 1\.5; it is the share of pictures to mirror"):
-        ChangePictures(flip=1.5)
-    with pytest.raises(ValueError, match=r"crop is 0\.0; it is the smallest share of each side"):
-        ChangePictures(crop=0.0)
+@pytest.mark.parametrize("generator", GENERATORS)
+def test_parts_cut_by_area_lie_anywhere_in_the_picture_and_have_shapes_of_their_own(
+    generator: Callable,
+) -> None:
+    left, top, right, bottom = cut_boxes(
+        ChangePictures(area=0.08), generator(1), (100, 80), (10, 0, 90, 80)
+    ).T
+    share, aspect = (right - left) * (bottom - top) / 8000, (right - left) / (bottom - top)
+    assert float(share.min()) == pytest.approx(0.08, abs=0.01)
+    assert 0.9 < float(share.max()) <= 1
+    assert (float(aspect.min()), float(aspect.max())) == pytest.approx((3 / 4, 4 / 3), abs=0.01)
+    small = share < 0.3  # of which every shape fits
+    assert float(aspect[small].log().mean()) == pytest.approx(0, abs=0.02)
+    assert min(left.min(), top.min()) >= 0
+    assert (right.max() <= 100, bottom.max() <= 80) == (True, True)
+    assert left.min() < 2
+
+
+@pytest.mark.parametrize(
+    ("size", "largest"), [((900, 30), (430, 0, 470, 30)), ((30, 900), (0, 430, 30, 470))]
+)
+def test_where_no_shape_fits_it_is_the_largest_in_the_middle(size: tuple, largest: tuple) -> None:
+    (cut,) = ChangePictures(area=0.9).cuts(1, torch.Generator())
+    assert cut(size, (0, 0, *size)) == pytest.approx(largest)
+
+
+def test_pictures_stay_whole_unless_asked() -> None:
+    assert ChangePictures(flip=0.5).cuts(3, torch.Generator()) is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"flip": 1.5}, r"flip is 1\.5; it is the share of pictures to mirror"),
+        ({"crop": 0.0}, r"crop is 0\.0; it is the smallest share of each side"),
+        ({"area": 1.5}, r"area is 1\.5; it is the smallest share of the area"),
+        ({"crop": 0.5, "area": 0.5}, "parts are cut by one of them"),
+    ],
+)
+def test_what_cannot_be_done_to_pictures_is_refused(settings: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ChangePictures(**settings)
+
+
+PICTURES = torch.rand(20, 3, 2, 3)
 
 
 @pytest.mark.parametrize("generator", GENERATORS)
@@ -134,7 +176,8 @@ def test_the_generator_alone_decides(generator: Callable) -> None:
     def run(seed: int) -> tuple:
         random = generator(seed)
         words = [DropWords(0.5, WORDS)(WORDS.words(ZEBRA), random) for _ in range(5)]
-        parts = ChangePictures(0.5, 0.5)(gradient(3), random).values.tolist()
+        parts = [ChangePictures(0.5, 0.5).cuts(3, random), ChangePictures(area=0.5).cuts(3, random)]
+        parts.append(ChangePictures(0.5).mirrored(Pixels(PICTURES), random).values.tolist())
         return words, DropRegions(0.5)(regions, random).features.tolist(), parts
 
     state = torch.get_rng_state()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -16,6 +17,7 @@ from wordsight.learn.batches import Batches, ahead
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairSet
 from wordsight.read.augment import ChangePictures, DropRegions, DropWords
+from wordsight.read.pixels import PixelReader
 from wordsight.read.vocabulary import Vocabulary
 from wordsight.read.words import Words
 from wordsight.sets import Pixels, Regions
@@ -82,8 +84,44 @@ def test_pictures_are_changed_for_every_pair_anew() -> None:
 
 def test_features_cannot_be_mirrored() -> None:
     made = batches(small_pairs(), change_pictures=ChangePictures(flip=0.5))
-    with pytest.raises(ValueError, match="flip_pictures and crop_pictures change pixels"):
+    with pytest.raises(ValueError, match="flip_pictures changes pixels"):
         made.make(0, 0, made.rows(0)[0])
+
+
+@dataclass(frozen=True)
+class Files:
+    """An image source of one picture, opened as a file is."""
+
+    picture: np.ndarray
+
+    def __len__(self) -> int:
+        return 1
+
+    def read(self, rows: Sequence[int]) -> list[np.ndarray]:
+        return [self.picture for _ in rows]
+
+
+def test_every_pair_reads_a_part_of_its_own() -> None:
+    """Of a picture whose red tells the column: a part is enlarged from the picture, not from its pixels."""
+    columns = np.arange(200, dtype=np.uint8)[None, :, None].repeat(50, 0).repeat(3, 2)
+    pairs = small_pairs(images=1, texts=40).with_images(Files(columns))
+    reader = PixelReader(4, mean=[0, 0, 0], std=[1 / 255] * 3)
+    change = ChangePictures(crop=0.5)
+    made = batches(pairs, 40, change_pictures=change, read_parts=reader.read_parts)
+    values = made.make(0, 0, made.rows(0)[0]).images.values
+    wide = values[:, 0, 0, -1] - values[:, 0, 0, 0]
+    assert len(set(wide.tolist())) > 20
+    assert 0.5 * 200 * 3 / 4 - 2 <= wide.min() < wide.max() <= 200 * 3 / 4 + 2
+    assert torch.equal(values, made.make(0, 0, made.rows(0)[0]).images.values)
+    assert not torch.equal(values, made.make(1, 0, made.rows(0)[0]).images.values)
+
+
+def test_what_is_no_picture_any_more_cannot_be_cut() -> None:
+    change = ChangePictures(area=0.5)
+    for pairs in (small_pairs(), small_pairs(images=1).with_images(Seen(torch.randn(1, 3, 4, 4)))):
+        made = batches(pairs, change_pictures=change, read_parts=PixelReader(4).read_parts)
+        with pytest.raises(ValueError, match="crop_pictures and crop_area show parts of pictures"):
+            made.make(0, 0, made.rows(0)[0])
 
 
 def test_a_batch_does_not_depend_on_the_batches_before_it() -> None:

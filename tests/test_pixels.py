@@ -13,6 +13,7 @@ from PIL import Image
 
 from wordsight import components
 from wordsight.read import pixels
+from wordsight.read.cuts import SideCut
 from wordsight.read.pixels import PixelReader, UnreadablePicture, open_picture
 
 # red | green over blue | white: no two turns of it look the same
@@ -249,6 +250,29 @@ def test_identity_changes_with_every_setting_and_survives_saving(tmp_path: Path)
     assert len({reader.identity for reader in [base, *others]}) == 7
     again = components.make("reader", {"name": "pixels", **others[4].save(tmp_path)})
     assert again.identity == others[4].identity
+
+
+def test_the_whole_as_a_part_is_what_is_read_anyway() -> None:
+    for settings_ in ({}, {"keep_aspect": True}, {"keep_aspect": True, "short_side": 20}):
+        reader = PixelReader([16, 12], **settings_)
+        whole = reader([photo()]).values
+        part = reader.read_parts([photo()], [SideCut(1.0, 0.3, 0.7)]).values
+        torch.testing.assert_close(part, whole, atol=0.05, rtol=0)  # centres are whole pixels there
+
+
+def test_parts_are_enlarged_from_the_picture_itself() -> None:
+    """On a slope of 2 grey values per pixel, the part from column 20 to 60 and row 10 to 90."""
+    slope = np.arange(100, dtype=np.uint8)[None, :, None].repeat(100, 0).repeat(3, 2) * 2
+    slope[:, :, 1] = slope[:, :, 0].T
+    reader = PixelReader(4, mean=[0] * 3, std=[1 / 255] * 3)
+    values = reader.read_parts([slope], [lambda size, shown: (20, 10, 60, 90)]).values[0]
+    torch.testing.assert_close(values[0, 0], torch.tensor([49.0, 69, 89, 109]), atol=1.5, rtol=0)
+    torch.testing.assert_close(values[1, :, 0], torch.tensor([39.0, 79, 119, 159]), atol=1.5, rtol=0)
+
+
+def test_a_part_may_reach_the_edge_in_spite_of_rounding() -> None:
+    edge = [lambda size, shown: (-1e-14, 0.5, size[0] + 1e-12, size[1] + 1e-12)]
+    assert PixelReader(4).read_parts([photo()], edge).values.isfinite().all()
 
 
 def test_wrong_settings() -> None:

@@ -18,7 +18,8 @@ def unpacked(rows: Float[Tensor, "real dim"], mask: Bool[Tensor, "n item"]) -> F
 
 def unit_length(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
     """Scaled to length 1; zeros stay zeros."""
-    return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    return vectors / (length + 1e-8)
 
 
 def zeroed(items: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "n item dim"]:

@@ -63,7 +63,8 @@ class Batches:
     ``read_images``      what ``pairs.images.read`` returns -> Regions or Pixels (``Matcher.read_images``)
     ``drop_regions``, ``drop_words``   size augmentation, drawn anew for every batch; ``drop_specials`` lets
                          it touch <start> and <end>
-    ``change_pictures``  the same for pictures that are read as pixels
+    ``change_pictures``  the same for pictures that are read as pixels; parts of them by ``read_parts``, the
+                         reader's, which takes pictures and the cuts
     ``distinct_images``  no two pairs of one identity in a batch
     """
 
@@ -78,6 +79,7 @@ class Batches:
     drop_words: DropWords | None = None
     drop_specials: bool = False
     change_pictures: ChangePictures | None = None
+    read_parts: Callable[[Any, Any], Pixels] | None = None
     processes: Processes = field(default_factory=Processes)
 
     def __post_init__(self) -> None:
@@ -115,25 +117,34 @@ class Batches:
         mine = self.processes.share(rows)
         draw = np.random.default_rng(random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank))
         rows_of_images = self.pairs.image_of[mine]
-        images = self._changed(self._images(rows_of_images.tolist()), draw)
+        images = self._changed(self._images(rows_of_images.tolist(), draw), draw)
         labels = None if self.pairs.labels is None else self.pairs.labels[rows_of_images]
         return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels)
 
-    def _images(self, rows: Sequence[int]) -> Regions | Pixels:
-        """Each image is read once, however many of its texts are in the batch."""
+    def _images(self, rows: Sequence[int], draw: np.random.Generator) -> Regions | Pixels:
+        """Each image is read once, however many of its texts are in the batch; but a part for each text."""
         different, place = np.unique(rows, return_inverse=True)
-        read = self.read_images(self.pairs.images.read(different.tolist()))
-        return read[torch.from_numpy(place)]
+        pictures = self.pairs.images.read(different.tolist())
+        cuts = self.change_pictures.cuts(len(rows), draw) if self.change_pictures else None
+        if cuts is None:
+            return self.read_images(pictures)[torch.from_numpy(place)]
+        if self.read_parts is None or isinstance(pictures, Regions | Pixels):
+            raise ValueError(
+                "crop_pictures and crop_area show parts of pictures, and these images are no pictures that "
+                "the reader makes pixels of; leave them out, or train from pictures with the reader "
+                '"pixels" or "model-pixels"'
+            )
+        return self.read_parts([pictures[row] for row in place], cuts)
 
     def _changed(self, images: Regions | Pixels, draw: np.random.Generator) -> Regions | Pixels:
         if isinstance(images, Regions):
             if self.change_pictures:
                 raise ValueError(
-                    "flip_pictures and crop_pictures change pixels, and these images are region features; "
-                    "leave them out, or train from pictures"
+                    "flip_pictures changes pixels, and these images are region features; leave it out, or "
+                    "train from pictures"
                 )
             return self.drop_regions(images, draw) if self.drop_regions else images
-        return self.change_pictures(images, draw) if self.change_pictures else images
+        return self.change_pictures.mirrored(images, draw) if self.change_pictures else images
 
     def _texts(self, rows: Sequence[int], draw: np.random.Generator) -> Tokens:
         texts = [self.text_ids[row] for row in rows]

@@ -58,7 +58,8 @@ class Training:
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
 
     flip_pictures: float = 0.0  # pixels only: the share of pictures mirrored left to right (CMPL: 0.5)
-    crop_pictures: float = 1.0  # pixels only: the least share of each side that a part of it, enlarged, shows
+    crop_pictures: float = 1.0  # pixels only: the least share of each side that is shown, enlarged
+    crop_area: float = 1.0  # or of the area, in any shape from 3:4 to 4:3 (torchvision's RandomResizedCrop)
 
     optimizer: str = "adamw"  # or "adam", "sgd"
     learning_rate: float = 5e-4
@@ -107,7 +108,12 @@ class Training:
         for name in ("drop_regions", "drop_words", "ema"):
             _expect(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 up to, but not including, 1")
         _expect(0 <= self.flip_pictures <= 1, "flip_pictures", self.flip_pictures, "0 to 1")
-        _expect(0 < self.crop_pictures <= 1, "crop_pictures", self.crop_pictures, "above 0, up to 1")
+        for name in ("crop_pictures", "crop_area"):
+            _expect(0 < getattr(self, name) <= 1, name, getattr(self, name), "above 0, up to 1")
+        one = self.crop_pictures == 1 or self.crop_area == 1
+        _expect(
+            one, "crop_area", self.crop_area, f"1, since crop_pictures = {self.crop_pictures} cuts already"
+        )
         for name, known in _CHOICES.items():
             _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
         _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")

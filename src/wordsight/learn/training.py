@@ -271,14 +271,15 @@ class _Run:
 
 def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
     regions, words = settings.drop_regions, settings.drop_words
-    flip, crop = settings.flip_pictures, settings.crop_pictures
+    changes = settings.flip_pictures, settings.crop_pictures, settings.crop_area
     return Batches(
         train, matcher.tokenizer, matcher.read_images, settings.batch_size,
         seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
         drop_regions=DropRegions(regions) if regions else None,
         drop_words=DropWords(words, matcher.tokenizer) if words else None,
         drop_specials=settings.drop_specials,
-        change_pictures=ChangePictures(flip, crop) if flip or crop < 1 else None,
+        change_pictures=ChangePictures(*changes) if changes != (0.0, 1.0, 1.0) else None,
+        read_parts=getattr(matcher.reader, "read_parts", None),
         processes=processes,
     )  # fmt: skip
 

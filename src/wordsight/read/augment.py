@@ -1,4 +1,4 @@
-"""Regions or one text in, fewer of them out; pictures in, mirrored and cut ones out: for training only.
+"""Regions or one text in, fewer of them out; pictures cut and mirrored: for training only.
 
 Source: VSE-infinity's augmentation, with CHAN's rates. All chance comes from the generator that the
 caller passes, so that a training run can be repeated and resumed.
@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
+from wordsight.read.cuts import TRIES, AreaCut, Cut, SideCut
 from wordsight.read.tokenizer import Tokenizer
 from wordsight.sets import Pixels, Regions
 
@@ -67,43 +67,43 @@ class DropWords:
 
 
 class ChangePictures:
-    """Mirror a picture left to right with probability ``flip``; cut out a part and enlarge it to the whole.
+    """Show a part of each picture, enlarged to the whole; mirror it left to right with probability ``flip``.
 
-    The part has a share of both sides that is drawn from ``crop`` to 1, and lies anywhere; with ``crop`` = 1
-    pictures stay whole. VSE-infinity: 0.5 and 0.6; CMPL: 0.5 and 1.
+    ``crop``   the least share of both sides that the part has, in the shape of the whole; it lies anywhere
+    ``area``   instead, the least share of the area, in a shape from 3:4 to 4:3 (torchvision's
+               RandomResizedCrop)
+
+    With 1 for both, pictures stay whole. VSE-infinity: flip 0.5, crop 0.6; VSE++: 0.5, area 0.08; CMPL: 0.5.
     """
 
-    def __init__(self, flip: float = 0.0, crop: float = 1.0) -> None:
+    def __init__(self, flip: float = 0.0, crop: float = 1.0, area: float = 1.0) -> None:
         if not 0 <= flip <= 1:
             raise ValueError(f"flip is {flip}; it is the share of pictures to mirror, from 0 to 1")
         if not 0 < crop <= 1:
             raise ValueError(f"crop is {crop}; it is the smallest share of each side, above 0 and at most 1")
+        if not 0 < area <= 1:
+            raise ValueError(f"area is {area}; it is the smallest share of the area, above 0 and at most 1")
+        if crop < 1 and area < 1:
+            raise ValueError(
+                f"crop is {crop} and area is {area}; parts are cut by one of them, leave one at 1"
+            )
         self.flip = flip
         self.crop = crop
+        self.area = area
 
-    def __call__(self, pixels: Pixels, random: Random) -> Pixels:
-        draws = _uniform(random, len(pixels), 4)
-        changed = [self._changed(*pair) for pair in zip(pixels.values, draws.tolist(), strict=True)]
-        return Pixels(torch.stack(changed)) if changed else pixels
-
-    def _changed(
-        self, picture: Float[Tensor, "3 height width"], draws: Sequence[float]
-    ) -> Float[Tensor, "3 height width"]:
-        side, down, right, mirror = draws
+    def cuts(self, pictures: int, random: Random) -> list[Cut] | None:
+        """Which part to read of each of so many pictures; None = all of it."""
+        if self.area < 1:
+            tries = _uniform(random, pictures, TRIES, 4).tolist()
+            return [AreaCut(self.area, draws) for draws in tries]
         if self.crop < 1:
-            picture = _cut(picture, self.crop + side * (1 - self.crop), down, right)
-        return picture.flip(-1) if mirror < self.flip else picture
+            draws = _uniform(random, pictures, 3).tolist()
+            return [SideCut(self.crop + share * (1 - self.crop), *place) for share, *place in draws]
+        return None
 
-
-def _cut(
-    picture: Float[Tensor, "3 height width"], share: float, down: float, right: float
-) -> Float[Tensor, "3 height width"]:
-    """A part of ``share`` of each side, ``down`` and ``right`` in [0, 1) of where it can lie, enlarged."""
-    height, width = picture.shape[1:]
-    high, wide = max(round(share * height), 1), max(round(share * width), 1)
-    top, left = int(down * (height - high + 1)), int(right * (width - wide + 1))
-    part = picture[None, :, top : top + high, left : left + wide]
-    return F.interpolate(part, (height, width), mode="bilinear", align_corners=False)[0]
+    def mirrored(self, pixels: Pixels, random: Random) -> Pixels:
+        chosen = _uniform(random, len(pixels)).to(pixels.device) < self.flip
+        return Pixels(torch.where(chosen[:, None, None, None], pixels.values.flip(-1), pixels.values))
 
 
 def drop_words(

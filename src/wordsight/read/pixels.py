@@ -12,6 +12,7 @@ import torch
 from jaxtyping import UInt8
 
 from wordsight.pairs import Picture
+from wordsight.read.cuts import Box, Cut
 from wordsight.sets import Pixels
 
 if TYPE_CHECKING:
@@ -98,6 +99,26 @@ class PixelReader:
     def __call__(self, pictures: Sequence[Picture]) -> Pixels:
         """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
         return self.stack([self.prepare(picture) for picture in pictures])
+
+    def read_parts(self, pictures: Sequence[Picture], cuts: Sequence[Cut]) -> Pixels:
+        """The same of a part of each picture, brought to the size whatever its shape: for training."""
+        return self.stack([self._part(picture, cut) for picture, cut in zip(pictures, cuts, strict=True)])
+
+    def _part(self, picture: Picture, cut: Cut) -> Frame:
+        image, size = _decode(picture, at_least=None)
+        part = cut(size, self._shown(size))
+        window = (part[0] / size[0], part[1] / size[1], part[2] / size[0], part[3] / size[1])
+        values = image.resize((self.width, self.height), RESAMPLE[self.resample], box=_inside(part, size))
+        return Frame(np.asarray(values), size, window)
+
+    def _shown(self, size: tuple[int, int]) -> Box:
+        """What ``prepare`` shows of a picture of that size: all of it, or its centre."""
+        if not self.keep_aspect:
+            return 0.0, 0.0, float(size[0]), float(size[1])
+        scale = min(size) / (self.short_side or max(self.height, self.width))
+        wide, high = self.width * scale, self.height * scale
+        left, top = (size[0] - wide) / 2, (size[1] - high) / 2
+        return left, top, left + wide, top + high
 
     def prepare(self, picture: Picture) -> Frame:
         """Decode, turn and resize one picture: all that may run in another thread."""
@@ -211,6 +232,12 @@ def _eight_bits(image: "Image") -> "Image":
 
 def _resized(image: "Image", size: tuple[int, int], filter_: int) -> "Image":
     return image if image.size == size else image.resize(size, filter_)
+
+
+def _inside(box: Box, size: tuple[int, int]) -> Box:
+    """What rounding has moved over an edge, back on it."""
+    width, height = size
+    return max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
 
 
 def _name(picture: Picture) -> str:
