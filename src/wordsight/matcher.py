@@ -136,9 +136,7 @@ class Matcher(nn.Module):
         token: str | None = None,
     ) -> "Matcher":
         """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode."""
-        home = Path(folder).expanduser()
-        if not home.is_dir():
-            home = _download(str(folder), revision, local_files_only, token)
+        home = model_folder(folder, revision, local_files_only, token)
         config = checkpoint.read_config(home)
         tables = {kind: _with_paths(table, home) for kind, table in config["parts"].items()}
         matcher = cls.build(tables)
@@ -164,6 +162,14 @@ class Matcher(nn.Module):
             self.save_pretrained(home, card)
             api.create_repo(name, private=private, exist_ok=True)
             return str(api.upload_folder(repo_id=name, folder_path=str(home)))
+
+
+def model_folder(
+    name: str | Path, revision: str | None = None, local_files_only: bool = False, token: str | None = None
+) -> Path:
+    """The folder itself, or where the Hugging Face Hub's model of that name is kept on this machine."""
+    home = Path(name).expanduser()
+    return home if home.is_dir() else _download(str(name), revision, local_files_only, token)
 
 
 class _evaluating:  # noqa: N801

@@ -14,7 +14,7 @@ from wordsight.compare.ranks import Ties
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
 from wordsight.learn.resume import BEST
 from wordsight.learn.training import History, fit
-from wordsight.matcher import Matcher
+from wordsight.matcher import Matcher, model_folder
 from wordsight.measure import (
     ExtendedRecalls,
     Pointing,
@@ -106,8 +106,13 @@ def open_data(model: str, config: str | None, changes: Sequence[str], split: Spl
 
 def open_matcher(model: str) -> Matcher:
     """A run's best model, or any saved model."""
-    home = Path(model)
-    return Matcher.from_pretrained(home / BEST if (home / BEST).is_dir() else model)
+    return Matcher.from_pretrained(matcher_folder(model))
+
+
+def matcher_folder(model: str) -> Path:
+    """The folder of a run's best model, or of any saved model, here or on the hub."""
+    home = Path(model).expanduser()
+    return home / BEST if (home / BEST).is_dir() else model_folder(model)
 
 
 @dataclass(frozen=True)

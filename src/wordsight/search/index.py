@@ -13,11 +13,14 @@ from pathlib import Path
 
 from wordsight.matcher import Matcher
 from wordsight.search import facts, home, scan
+from wordsight.search.compact import Compaction, compact
 from wordsight.search.facts import Filters, Item
 from wordsight.search.home import MODEL, Meta
 from wordsight.search.scan import Progress
 from wordsight.search.snapshot import Snapshot
+from wordsight.search.stats import Stats, measured
 from wordsight.search.update import Report, Update
+from wordsight.search.verify import damaged, problems
 from wordsight.search.writer import Writer
 
 __all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
@@ -101,6 +104,26 @@ class Index:
                 yield writer
             finally:
                 writer.close()
+
+    def compact(self, progress: Progress = silent) -> Compaction:
+        """Give back the space of what no item needs any more; ids stay, and so do readers' snapshots."""
+        with self._writer() as writer:
+            return compact(writer, progress)
+
+    def verify(self, progress: Progress = silent) -> list[str]:
+        """What is wrong, one sentence each; an empty list if every promise holds."""
+        return list(problems(self.folder, self.meta, progress))
+
+    def repair(self) -> int:
+        """Drop the items whose vectors are damaged, so that the next update makes them again; how many."""
+        with self._writer() as writer, self.snapshot() as snapshot:
+            contents = list(damaged(snapshot))
+            with writer.batch():
+                return sum(writer.drop_content(content) for content in contents)
+
+    def stats(self) -> Stats:
+        with self.snapshot() as snapshot, facts.in_words(self.folder):
+            return measured(self.folder, self.meta, snapshot)
 
     def snapshot(self) -> Snapshot:
         """The index at this moment, whatever is written meanwhile."""

@@ -53,6 +53,13 @@ class Writer:
         self._segment = None
         self._reopen = False
 
+    def drop_content(self, content: str) -> int:
+        """Forget a content and its items; returns how many there were."""
+        of_it = "content = (SELECT key FROM contents WHERE content = ?)"
+        dropped = self.facts.execute(f"DELETE FROM items WHERE {of_it}", (content,)).rowcount
+        self.facts.execute("DELETE FROM contents WHERE content = ?", (content,))
+        return dropped
+
     def tidy(self) -> None:
         """Remove files that no fact names: of a process that died, or of a compaction."""
         known = {number for (number,) in self.facts.execute("SELECT number FROM segments")}

@@ -10,6 +10,7 @@ from wordsight.serve import (
     commands_data,
     commands_evaluate,
     commands_import,
+    commands_index,
     commands_labels,
     commands_model,
 )
@@ -34,6 +35,7 @@ commands_evaluate.register(app)
 commands_compare.register(app)
 commands_data.register(app)
 commands_import.register(app)
+commands_index.register(app)
 commands_labels.register(app)
 
 
