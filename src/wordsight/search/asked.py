@@ -14,6 +14,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -56,10 +57,7 @@ class Asked:
         return self.by_word(shares_by_word(alignments))
 
     def by_word(self, of_items: Float[Tensor, "pair row item"]) -> Float[Tensor, "pair row word"]:
-        columns = [of_items[:, :, list(word.items)].mean(2) for word in self.words]
-        import torch
-
-        return torch.stack(columns, 2)
+        return torch.stack([of_items[:, :, list(word.items)].mean(2) for word in self.words], 2)
 
 
 def ask(matcher: Matcher, query: Query) -> Asked:
@@ -119,9 +117,7 @@ def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
     return EmbeddingSet(text.vectors[:, order], text.mask[:, order])
 
 
-def _of_one_vector(
-    matcher: Matcher, plain: Asked, query: Query, excluded: tuple[Asked, ...]
-) -> Asked:
+def _of_one_vector(matcher: Matcher, plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> Asked:
     """Where a sentence is one vector no word has a weight or a strength of its own."""
     if query.terms:
         raise QueryError(

@@ -16,6 +16,7 @@ from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.sets import EmbeddingSet
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
+LARGEST = 64  # regions of a picture, for what an alignment needs
 COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
 DIGITS = 9  # of a score in float64 that count for the order
 CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in float64
@@ -24,6 +25,8 @@ CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in flo
 @runtime_checkable
 class Rows(Protocol):
     """What is scored: sets of vectors by row (an index's Snapshot)."""
+
+    ids: Int[np.ndarray, " row"]  # of the items
 
     def __len__(self) -> int: ...
     def embeddings(self, start: int, stop: int) -> EmbeddingSet: ...
@@ -54,6 +57,10 @@ class Asking:
             return self.similarity.align(rows, repeated)
         return self.similarity.align(repeated, rows)
 
+    def aligned_numbers(self) -> int:
+        """What ``align`` needs for each row beside its set: copies of the query, and what it finds."""
+        return COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * LARGEST)
+
 
 def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
     """In the precision and on the device of the rows."""
@@ -69,33 +76,37 @@ def score_rows(
     memory_mb: float = 256.0,
 ) -> Float[np.ndarray, " row"]:
     """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
-    count = len(stored) if rows is None else len(rows)
-    scores = np.empty(count, np.float32)
+    scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
+    beside = 0 if keep is None else asking.aligned_numbers()
     with torch.no_grad():
-        for start, stop, block in blocks(stored, rows, memory_mb):
+        for start, stop, block in blocks(stored, rows, memory_mb, beside):
             scored = asking.scores(block)
             if keep is not None:
                 scored = scored.masked_fill(~keep(block), -torch.inf)
             scores[start:stop] = scored.float().cpu().numpy()
+    if np.isnan(scores).any():
+        raise ValueError("some scores are not numbers: check the index, wordsight index --verify")
     return scores
 
 
 def blocks(
-    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
 ) -> Iterator[tuple[int, int, EmbeddingSet]]:
-    """The sets of these rows, as many at once as the budget holds; a single one may be larger."""
+    """The sets of these rows, as many at once as the budget holds; a single one may be larger.
+
+    ``beside`` is how many numbers each row needs beside its set.
+    """
     count = len(stored) if rows is None else len(rows)
     start, at_once = 0, 1
     while start < count:
         stop = min(count, start + at_once)
         block = stored.embeddings(start, stop) if rows is None else stored.gather(rows[start:stop])
         yield start, stop, block
-        start, at_once = stop, _at_once(block, memory_mb)
+        start, at_once = stop, max(1, int(memory_mb * 2**20 / 4 / (COPIES * _numbers(block) + beside)))
 
 
-def _at_once(block: EmbeddingSet, memory_mb: float) -> int:
-    bytes_of_one = COPIES * 4 * max(1, block.vectors[0].numel())
-    return max(1, int(memory_mb * 2**20 / bytes_of_one))
+def _numbers(block: EmbeddingSet) -> int:
+    return max(1, block.vectors[0].numel())
 
 
 def best_rows(
@@ -106,7 +117,7 @@ def best_rows(
     count: int,
     memory_mb: float = 256.0,
 ) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
-    """The ``count`` best rows and their scores, best first, equal ones by row; rows of -inf are left out.
+    """The ``count`` best rows and their scores, best first, equal ones by id; rows of -inf are left out.
 
     Float32 scores of one pair differ in the last bits from block to block. So whatever may be among the best
     is scored again in float64, and the order is of that: the same for any block size.
@@ -119,7 +130,7 @@ def best_rows(
             doubled = EmbeddingSet(block.vectors.double(), block.mask, block.boxes)
             exact[start:stop] = asking.scores(doubled).double().cpu().numpy()
     exact = exact.round(DIGITS)
-    order = np.lexsort((named, -exact))[:count]
+    order = np.lexsort((stored.ids[named], -exact))[:count]
     return named[order], exact[order]
 
 

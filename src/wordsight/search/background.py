@@ -1,0 +1,196 @@
+"""An index -> its background: what texts score, and what words find, in pictures that they do not belong to."""
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from wordsight.compare.evidence import found_by_word
+from wordsight.matcher import Matcher
+from wordsight.read.tokenizer import word_starts
+from wordsight.search.exact import blocks
+from wordsight.search.plain_words import EVERYDAY_WORDS, names_something
+from wordsight.search.snapshot import Snapshot
+from wordsight.sets import EmbeddingSet
+
+PICTURES = 1000  # of the index, evenly spread, that background texts are compared with
+CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
+OF_EACH = 40  # made-up texts of each length
+MADE_UP = (
+    "{}",
+    "a {}",
+    "a {} {}",
+    "a {} and a {}",
+    "a {} {} on a {}",
+    "a {} {} with a {} and a {}",
+    "a {} and a {} near a {} {} with a {}",
+)
+AT_ONCE = 32  # texts
+TWO_GROUPS = 0.8  # explained variance from which on values are taken as two groups, not one
+
+
+@dataclass(frozen=True)
+class TextAgainstAll:
+    """One background text, and how it does in the index."""
+
+    words: int
+    best: float  # the highest of its scores with pictures that it does not belong to
+    spread: float  # standard deviation of those
+
+
+@dataclass(frozen=True)
+class Background:
+    """What ``measure_background`` found in one state of an index."""
+
+    pictures: int  # how many the texts were compared with
+    texts: tuple[TextAgainstAll, ...]
+    word_mean: float  # of what a word alone finds in a picture, where that is the lower of two groups
+    word_spread: float
+
+
+def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
+    """Captions of indexed pictures against the other pictures, and made-up texts against all."""
+    rows = spread_rows(len(snapshot), PICTURES)
+    captions = _captions(matcher, snapshot, rows)
+    made_up = list(_made_up(matcher))
+    told = [*captions.values(), *made_up]
+    own = [*captions, *[-1] * len(made_up)]
+    scores = _scores(matcher, snapshot, rows, told, memory_mb)
+    texts = [
+        _against_all(len(matcher.tokenizer.words(text)), np.delete(column, place) if place >= 0 else column)
+        for text, place, column in zip(told, own, scores.T, strict=True)
+    ]
+    mean, spread = _lower_group(_found_by_single_words(matcher, snapshot))
+    return Background(len(rows), tuple(texts), mean, spread)
+
+
+def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
+    """Captions of some of the pictures where there are any, and texts made of words that the model knows."""
+    captions = _captions(matcher, snapshot, spread_rows(len(snapshot), PICTURES))
+    return [*captions.values(), *_made_up(matcher)]
+
+
+def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
+    """At most so many rows, evenly spread: the same for the same index."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))[: max(0, count)]
+
+
+def known_words(matcher: Matcher) -> Sequence[str]:
+    """Words that the model knows and that name something."""
+    vocabulary = getattr(matcher.tokenizer, "vocabulary", None)
+    if vocabulary is None:
+        return EVERYDAY_WORDS
+    words = [word for word in vocabulary.entries if names_something(word) and "<" not in word]
+    return [word for word in words if len(matcher.tokenizer.words(word)) == 1] if words else EVERYDAY_WORDS
+
+
+def _captions(matcher: Matcher, snapshot: Snapshot, rows: np.ndarray) -> dict[int, str]:
+    """By place in the sample: one caption of so many of its pictures."""
+    asked = spread_rows(len(rows), CAPTIONS)
+    items = snapshot.items(rows[asked]) if len(asked) else []
+    firsts = {int(n): item.text.split("\n")[0].strip() for n, item in zip(asked, items, strict=True)}
+    return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
+
+
+def readable(matcher: Matcher, text: str) -> bool:
+    """Whether the tokenizer takes this text; some are too long, some hold no word."""
+    try:
+        return bool(matcher.tokenizer.words(text))
+    except ValueError:
+        return False
+
+
+def _made_up(matcher: Matcher) -> Iterator[str]:
+    chance, words = random.Random(0), list(known_words(matcher))
+    for template in MADE_UP:
+        for _ in range(OF_EACH):
+            yield template.format(*chance.choices(words, k=template.count("{}")))
+
+
+def _scores(
+    matcher: Matcher, snapshot: Snapshot, rows: np.ndarray, texts: Sequence[str], memory_mb: float
+) -> Float[np.ndarray, "row text"]:
+    scores = np.empty((len(rows), len(texts)), np.float32)
+    with torch.no_grad():
+        encoded = [matcher.encode_texts(texts[n : n + AT_ONCE]) for n in range(0, len(texts), AT_ONCE)]
+        together = EmbeddingSet.join(encoded)
+        for start, stop, block in blocks(snapshot, rows, memory_mb):
+            scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu()
+    return scores
+
+
+def _against_all(words: int, scores: np.ndarray) -> TextAgainstAll:
+    if not len(scores):
+        return TextAgainstAll(words, -math.inf, 0.0)
+    return TextAgainstAll(words, float(scores.max()), float(scores.std()))
+
+
+def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:
+    """What single words find in some pictures: most of them are not there."""
+    words, chance = list(known_words(matcher)), random.Random(1)
+    words = chance.sample(words, min(len(words), 100))
+    rows = spread_rows(len(snapshot), 100)
+    found = []
+    with torch.no_grad():
+        images = snapshot.gather(rows).to(matcher.device)
+        for word in words:
+            text = matcher.encode_texts([word])
+            items = _own_items(matcher, word, text)
+            aligned = matcher.similarity.align(images, text[[0] * len(images)])
+            found.append(found_by_word(aligned)[:, items].mean(1).float().cpu())
+    return torch.cat(found) if found else torch.zeros(0)
+
+
+def _own_items(matcher: Matcher, word: str, text: EmbeddingSet) -> list[int]:
+    if text.vectors.shape[1] == 1:
+        return [0]
+    first = word_starts(matcher.tokenizer, word)[0]
+    return list(range(first, first + sum(map(len, matcher.tokenizer.words(word)))))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers in two groups, by the cut that explains most of their variance (Otsu)."""
+
+    cut: float  # halfway between the means
+    explained: float  # of the variance, by the two means; a normal distribution has 0.64, an even one 0.75
+    share: float  # of the numbers, in the upper group
+    lower_mean: float
+    lower_spread: float  # standard deviation
+
+
+def split(values: Float[Tensor, " value"]) -> Split:
+    """Raises nothing: of fewer than two numbers, or equal ones, the upper group is empty."""
+    ordered = values.double().sort().values
+    count = len(ordered)
+    variance = float(ordered.var(correction=0)) if count else 0.0
+    if count < 2 or variance < 1e-12:
+        return Split(math.inf, 0.0, 0.0, float(ordered.mean()) if count else 0.0, 0.0)
+    below = torch.arange(1, count, dtype=torch.float64)
+    sums = ordered.cumsum(0)
+    low, high = sums[:-1] / below, (sums[-1] - sums[:-1]) / (count - below)
+    between = below * (count - below) / count**2 * (high - low) ** 2
+    at = int(between.argmax())
+    lower = ordered[: at + 1]
+    return Split(
+        cut=float(low[at] + high[at]) / 2,
+        explained=float(between[at]) / variance,
+        share=1 - (at + 1) / count,
+        lower_mean=float(lower.mean()),
+        lower_spread=float(lower.std(correction=0)),
+    )
+
+
+def _lower_group(values: Float[Tensor, " value"]) -> tuple[float, float]:
+    """Mean and deviation of what words find where they do not belong."""
+    if not len(values):
+        return 0.0, 0.0
+    groups = split(values)
+    if groups.explained >= TWO_GROUPS:
+        return groups.lower_mean, groups.lower_spread
+    return float(values.mean()), float(values.std(correction=0))

@@ -1,0 +1,125 @@
+"""A text, a picture and the model's alignment of them -> where each word looks, and what adds up to the score."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.compare.evidence import chosen_regions
+from wordsight.compare.similarity import Alignment
+from wordsight.search.asked import Asked
+from wordsight.search.exact import Asking
+from wordsight.search.hits import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
+from wordsight.search.plain_words import names_something
+from wordsight.sets import EmbeddingSet
+
+WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+
+
+def explain(asked: Asked, asking: Asking, picture: EmbeddingSet, levels: Sequence[float]) -> Explanation:
+    """``picture`` is a set of one; ``asking.side`` must be "image"."""
+    with torch.no_grad():
+        alignments = asking.align(picture)
+    words = found_words(asked, alignments, picture, levels)[0]
+    shares = asked.shares(alignments)[0].cpu()
+    real = picture.mask[0].cpu()
+    kind = evidence(asked, picture)
+    parts = tuple(Part(one.seeker, float(one.score[0])) for one in alignments)
+    return Explanation(
+        kind=kind,
+        sentence=told(kind, alignments, picture, asked),
+        words=tuple(ExplainedWord(word, tuple(shares[real, n].tolist())) for n, word in enumerate(words)),
+        regions=tuple(_box(box) for box in picture.boxes[0][real].cpu()) if picture.boxes is not None else (),
+        parts=parts,
+        score=sum(part.score for part in parts),
+        text=asked.sentence,
+    )
+
+
+def found_words(
+    asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+) -> list[tuple[WordFound, ...]]:
+    """For each picture, what each word finds."""
+    found = asked.found(alignments).float().cpu()
+    places = _places(asked, alignments, pictures)
+    return [
+        tuple(
+            _word(asked, n, float(found[row, n]), levels[n], _box_at(pictures, row, int(places[row, n])))
+            for n in range(len(asked.words))
+        )
+        for row in range(len(pictures))
+    ]
+
+
+def _word(asked: Asked, n: int, found: float, level: float, box: Box | None) -> WordFound:
+    word = asked.words[n]
+    judged = asked.whole or names_something(word.text)
+    level = level if judged else found  # what cannot be missing needs no more than it has
+    return WordFound(word.text, found, level, found >= level, box, judged, word.required, word.weight)
+
+
+def _places(asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
+    """The region that each word looks at most, -1 if none: that of its pieces together."""
+    single = all(len(word.items) == 1 for word in asked.words)
+    if single:
+        chosen = chosen_regions(alignments, pictures.mask)
+        return chosen[:, [word.items[0] for word in asked.words]].cpu()
+    shares = asked.shares(alignments).masked_fill(~pictures.mask[:, :, None], -1)
+    best = shares.max(1)
+    return best.indices.masked_fill(best.values <= 0, -1).cpu()
+
+
+def _box_at(pictures: EmbeddingSet, row: int, place: int) -> Box | None:
+    if place < 0:
+        return None
+    if pictures.boxes is None:
+        return WHOLE if int(pictures.lengths[row]) == 1 else None
+    return _box(pictures.boxes[row, place])
+
+
+def _box(box: Float[Tensor, "4"]) -> Box:
+    left, top, right, bottom = (float(side) for side in box.cpu())
+    return left, top, right, bottom
+
+
+def evidence(asked: Asked, picture: EmbeddingSet) -> Evidence:
+    """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole."""
+    count = int(picture.lengths[0])
+    if asked.whole or count == 1:
+        return "whole"
+    return "cell" if _is_grid(picture) else "region"
+
+
+def _is_grid(picture: EmbeddingSet) -> bool:
+    """Boxes that tile the picture: of one size, no two alike, together as large as it."""
+    if picture.boxes is None:
+        return False
+    boxes = picture.boxes[0][picture.mask[0]].cpu()
+    sizes = boxes[:, 2:] - boxes[:, :2]
+    alike = bool((sizes - sizes[0]).abs().max() < 1e-3)
+    return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
+
+
+def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: Asked) -> str:
+    """What evidence this is, in one sentence."""
+    seekers = {one.seeker for one in alignments}
+    count = int(picture.lengths[0])
+    if kind == "whole":
+        both = "sentence and picture each as a whole" if asked.whole else "each word with the whole picture"
+        return (
+            f"This model compares {both}: the score is no evidence of where anything is, and a box would "
+            "claim more than it knows."
+        )
+    name = "cells of a grid" if kind == "cell" else "regions"
+    if "word" in seekers:
+        sentence = (
+            f"Each word looks for itself among {count} {name}; the box is the one that it looks at most"
+        )
+    else:
+        sentence = f"Each of {count} {name} looks for itself among the words; the box is the one that looks most at a word"
+    extra = [
+        *(["regions look among words too"] if {"word", "region"} <= seekers else []),
+        *(["the agreement on labels is a part of the score"] if "label" in seekers else []),
+    ]
+    return sentence + "".join(f"; {one}" for one in extra) + "."

@@ -1,0 +1,145 @@
+"""An index -> what a searcher knows of it at one moment: a snapshot, its calibration, its shortlist's recall.
+
+The background takes seconds to measure, so it is kept beside the index (``background.json``), with the number
+of the commit that it belongs to. An index where nothing can be written is measured anew by each process.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+
+from wordsight import checkpoint
+from wordsight.compare.evidence import found_by_word
+from wordsight.matcher import Matcher
+from wordsight.search import calibration, shortlist
+from wordsight.search.asked import Asked
+from wordsight.search.background import Background, background_texts, measure_background, spread_rows
+from wordsight.search.calibration import Calibration
+from wordsight.search.exact import Asking
+from wordsight.search.index import Index, Snapshot
+from wordsight.search.shortlist import Recall, measure_recall
+from wordsight.sets import EmbeddingSet
+
+FILE = "background.json"
+SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
+FORMAT = 1
+
+
+class Moment:
+    """One state of an index; it is let go when nobody uses it any more."""
+
+    def __init__(
+        self, index: Index, snapshot: Snapshot, memory_mb: float, shares: tuple[float, float]
+    ) -> None:
+        self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
+        self._lock = threading.RLock()
+
+    def __del__(self) -> None:
+        self.snapshot.close()
+
+    @property
+    def calibration(self) -> Calibration:
+        with self._lock:
+            return self._calibration
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration(self._background(), self.sample, len(self.snapshot), *self.shares)
+
+    @cached_property
+    def sample(self) -> EmbeddingSet:
+        """Some of the pictures, as many as an eighth of the memory holds."""
+        if not len(self.snapshot):
+            return self.snapshot.gather(np.empty(0, np.int64))
+        bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
+        most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
+        return self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+
+    @property
+    def recall(self) -> Recall:
+        """Of the shortlist."""
+        with self._lock:
+            return self._recall
+
+    @cached_property
+    def _recall(self) -> Recall:
+        kept = self._kept().get("shortlist")
+        if kept is not None:
+            return Recall(**kept)
+        texts = background_texts(self.index.matcher, self.snapshot)
+        measured = measure_recall(self.index.matcher, self.snapshot, texts, self.memory_mb)
+        self._keep("shortlist", asdict(measured))
+        return measured
+
+    def levels(self, asked: Asked, asking: Asking) -> list[float]:
+        if not len(self.snapshot):
+            return [0.0] * len(asked.words)
+        return self.calibration.levels(asked, asking)
+
+    def text_level(self, matcher: Matcher, image: EmbeddingSet) -> float:
+        """In an index of texts: from which strength on a word is found in this picture.
+
+        Most texts tell of other pictures, so that what their words find in this one is the background.
+        """
+        texts = self.sample
+        if not len(texts):
+            return 0.0
+        with torch.no_grad():
+            aligned = matcher.similarity.align(image[[0] * len(texts)], texts)
+        found = found_by_word(aligned)[texts.mask].float().cpu()
+        return calibration.level_among(found, self.shares[1])
+
+    def _background(self) -> Background:
+        kept = self._kept().get("background")
+        if kept is not None:
+            return calibration.from_json(kept)
+        if self.index.kind != "images":
+            return Background(0, (), 0.0, 0.0)
+        measured = measure_background(self.index.matcher, self.snapshot, self.memory_mb)
+        self._keep("background", calibration.to_json(measured))
+        return measured
+
+    def _kept(self) -> dict[str, Any]:
+        """What was measured of this very state, by whatever process."""
+        try:
+            told = checkpoint.read_json(self.index.folder / FILE)
+        except (OSError, ValueError):
+            return {}
+        same = isinstance(told, dict) and told.get("format") == FORMAT
+        return dict(told) if same and told.get("generation") == self.snapshot.generation else {}
+
+    def _keep(self, name: str, value: Any) -> None:
+        told = self._kept() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
+        try:
+            checkpoint.write_json(self.index.folder / FILE, told)
+        except OSError:
+            pass  # it can be measured again
+
+
+class Moments:
+    """The newest moment of an index."""
+
+    def __init__(self, index: Index, memory_mb: float, false_accept: float, word_false_accept: float) -> None:
+        self.index, self.memory_mb, self.shares = index, memory_mb, (false_accept, word_false_accept)
+        self._lock = threading.Lock()
+        self._moment: Moment | None = None
+
+    def now(self) -> Moment:
+        generation = self.index.generation()
+        with self._lock:
+            if self._moment is None or self._moment.snapshot.generation != generation:
+                self._moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+            return self._moment
+
+
+def calibrate(index: Index, memory_mb: float = 256.0) -> tuple[Sequence[float], Recall]:
+    """Measure all that can be known before the first question, and keep it with the index."""
+    moment = Moment(
+        index, index.snapshot(), memory_mb, (calibration.FALSE_ACCEPT, calibration.WORD_FALSE_ACCEPT)
+    )
+    return [moment.calibration.line(words) for words in (1, 5, 10)], moment.recall

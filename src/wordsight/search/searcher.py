@@ -1,0 +1,343 @@
+"""An index and a question, a sentence or a picture -> Hits, and the reason for each.
+
+>>> searcher = Searcher(Index.open("photos.index"))
+>>> for hit in searcher.find_images("a dog +running -person").hits:
+...     print(hit.item.path, hit.score, [word.word for word in hit.words if word.is_missing])
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from wordsight.matcher import Matcher
+from wordsight.pairs import Picture
+from wordsight.search import shortlist
+from wordsight.search.asked import Asked, ask, ask_plainly, words_of
+from wordsight.search.blend import Blend
+from wordsight.search.calibration import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
+from wordsight.search.exact import Asking, Keep, best_rows, score_rows
+from wordsight.search.explain import explain, found_words
+from wordsight.search.hits import Explanation, Hit, Hits, WordFound
+from wordsight.search.index import Filters, Index, Snapshot
+from wordsight.search.moment import Moment, Moments
+from wordsight.search.query import Query, parse
+from wordsight.sets import EmbeddingSet
+
+Engine: TypeAlias = Literal["auto", "exact", "shortlist"]
+Sort: TypeAlias = Literal["score", "date"]
+MOST = 1000  # hits of one page
+PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
+GOOD = 0.9  # recall of a good one
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which of the hits are wanted."""
+
+    k: int = 10
+    offset: int = 0
+    sort: Sort = "score"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MOST:
+            raise ValueError(f"k = {self.k}; a page has 1 to {MOST} hits")
+        if self.offset < 0:
+            raise ValueError(f"offset = {self.offset}; the first hit is 0")
+        if self.sort not in ("score", "date"):
+            raise ValueError(f'sort = "{self.sort}"; known: score, date')
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """What a question has found, before it is looked at."""
+
+    asking: Asking | Blend
+    rows: np.ndarray | None  # None: all
+    scores: Float[np.ndarray, " row"]
+    line: float
+    exact: bool
+
+
+class Searcher:
+    """Questions to one index; safe to use from several threads. It follows the index as that is updated.
+
+    ``memory_mb``      bounds what a search holds of the index at once, beside four bytes per item
+    ``false_accept``   of questions that nothing answers, the share that may be answered all the same: it
+                       sets the line of relevance
+    ``word_false_accept``   of pictures without a thing, the share in which its word may count as found
+    """
+
+    def __init__(
+        self,
+        index: Index,
+        memory_mb: float = 256,
+        false_accept: float = FALSE_ACCEPT,
+        word_false_accept: float = WORD_FALSE_ACCEPT,
+    ) -> None:
+        if not memory_mb > 0:
+            raise ValueError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
+        self.index, self.memory_mb = index, memory_mb
+        self.false_accept, self.word_false_accept = false_accept, word_false_accept
+        self._moments = Moments(index, memory_mb, false_accept, word_false_accept)
+        self._products_per_second = 5e9  # a first guess; each exact search corrects it
+
+    @property
+    def matcher(self) -> Matcher:
+        return self.index.matcher
+
+    def calibration(self) -> Calibration:
+        """That of the index as it is now."""
+        return self._moments.now().calibration
+
+    def shortlist_recall(self) -> shortlist.Recall:
+        """How good the shortlist is in the index as it is now; measured when first asked."""
+        return self._moments.now().recall
+
+    @torch.no_grad()
+    def find_images(
+        self,
+        text: str,
+        k: int = 10,
+        offset: int = 0,
+        filters: Filters | None = None,
+        engine: Engine = "auto",
+        sort: Sort = "score",
+    ) -> Hits:
+        """Pictures that a sentence tells of; see search/query.py for what + - ^ and quotes mean.
+
+        Raises QueryError for what is no query, ValueError for an index of texts.
+        """
+        self._must_hold("images", "to search by a sentence")
+        page, query = Page(k, offset, sort), parse(text)
+        asked = ask(self.matcher, query)
+        moment = self._moments.now()
+        asking = self._asking(asked)
+        levels = moment.levels(asked, asking)
+        keep = self._operators(moment, asked, asking, levels)
+        line = moment.calibration.line(_length(self.matcher, asked)) if len(moment.snapshot) else 0.0
+        scored = self._scored(moment, asking, filters, engine, keep, page, line)
+        hits = self._page(moment, scored, page, query)
+        return self._with_words(hits, moment.snapshot, asked, asking, levels)
+
+    @torch.no_grad()
+    def find_texts(
+        self, picture: Picture, k: int = 10, offset: int = 0, filters: Filters | None = None
+    ) -> Hits:
+        """Sentences that tell of a picture, from an index of texts. Raises UnreadablePicture."""
+        self._must_hold("texts", "to find sentences")
+        page, moment = Page(k, offset), self._moments.now()
+        image = self.matcher.encode_images([picture])
+        asking = Asking(self.matcher.similarity, image, "text")
+        rows = moment.snapshot.rows_where(filters or Filters())
+        scores = score_rows(asking, moment.snapshot, rows, memory_mb=self.memory_mb)
+        scored = _Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
+        hits = self._page(moment, scored, page, None)
+        level = moment.text_level(self.matcher, image)
+        return replace(hits, hits=tuple(self._with_text_words(hit, image, level) for hit in hits.hits))
+
+    @torch.no_grad()
+    def similar(
+        self,
+        picture: Picture | int,
+        k: int = 10,
+        offset: int = 0,
+        filters: Filters | None = None,
+        text: str | None = None,
+        weight: float = 0.5,
+        engine: Engine = "auto",
+        sort: Sort = "score",
+    ) -> Hits:
+        """Pictures like a picture (a file, or the id of an item, which is then left out), and like words.
+
+        The regions of the picture take the place of the words: each looks for itself in the others. With
+        ``text`` the score is (1 - weight) x (picture) + weight x (words), each in deviations from its mean
+        over the index. Operators of the text count as in a search.
+        """
+        self._must_hold("images", "to find similar pictures")
+        if not 0 <= weight <= 1:
+            raise ValueError(f"weight = {weight}, the share of the words; expected 0 to 1")
+        page, moment = Page(k, offset, sort), self._moments.now()
+        by_picture = Asking(self.matcher.similarity, self._embedded(moment.snapshot, picture))
+        if text is None:
+            scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
+            return self._page(moment, scored, page, None)
+        query = parse(text)
+        asked = ask(self.matcher, query)
+        asking = self._asking(asked)
+        levels = moment.levels(asked, asking)
+        blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
+        keep = self._operators(moment, asked, asking, levels)
+        scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
+        hits = self._page(moment, scored, page, query)
+        return self._with_words(hits, moment.snapshot, asked, asking, levels)
+
+    @torch.no_grad()
+    def explain(self, query: str | Picture, id: int) -> Explanation:  # noqa: A002
+        """Why an item has its score: of a picture with a sentence, of a text with a picture.
+
+        In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
+        """
+        moment = self._moments.now()
+        row = moment.snapshot.row_of(id)
+        if self.index.kind == "texts":
+            return self._explain_text(moment, query, row)
+        if not isinstance(query, str):
+            raise ValueError("a picture of this index is explained with a sentence, not with a picture")
+        asked = ask(self.matcher, parse(query))
+        asking = self._asking(asked)
+        return explain(asked, asking, moment.snapshot.gather(np.array([row])), moment.levels(asked, asking))
+
+    def _explain_text(self, moment: Moment, picture: Picture, row: int) -> Explanation:
+        image = self.matcher.encode_images([picture])
+        asked = ask_plainly(self.matcher, moment.snapshot.item(row).text)
+        level = moment.text_level(self.matcher, image)
+        return explain(asked, self._asking(asked), image, [level] * len(asked.words))
+
+    def _must_hold(self, kind: str, purpose: str) -> None:
+        if self.index.kind != kind:
+            other = "captions PICTURE" if kind == "images" else "a sentence"
+            raise ValueError(
+                f"this is an index of {self.index.kind}, and {purpose} needs one of {kind}; "
+                f"this one can be searched by {other}"
+            )
+
+    def _asking(self, asked: Asked) -> Asking:
+        return Asking(self.matcher.similarity, asked.set)
+
+    def _embedded(self, snapshot: Snapshot, picture: Picture | int) -> EmbeddingSet:
+        if isinstance(picture, int):
+            found = snapshot.gather(np.array([snapshot.row_of(picture)]))
+        else:
+            found = self.matcher.encode_images([picture])
+        return EmbeddingSet(found.vectors, found.mask)
+
+    def _operators(
+        self, moment: Moment, asked: Asked, asking: Asking, levels: Sequence[float]
+    ) -> Keep | None:
+        """Which pictures have every required word and no excluded one."""
+        required = [n for n, word in enumerate(asked.words) if word.required]
+        excluded = [(one, self._asking(one)) for one in asked.excluded]
+        if not required and not excluded:
+            return None
+        needed = torch.tensor([levels[n] for n in required])
+        unwanted = [(one, its, torch.tensor(moment.levels(one, its))) for one, its in excluded]
+
+        def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
+            stay = torch.ones(len(block), dtype=torch.bool)
+            if required:
+                stay &= (asked.found(asking.align(block)).cpu()[:, required] >= needed).all(1)
+            for one, its, limits in unwanted:
+                stay &= ~(one.found(its.align(block)).cpu() >= limits).all(1)
+            return stay
+
+        return keep
+
+    def _scored(
+        self,
+        moment: Moment,
+        asking: Asking | Blend,
+        filters: Filters | None,
+        engine: Engine,
+        keep: Keep | None,
+        page: Page,
+        line: float | None,
+        left_out: Picture | int | None = None,
+    ) -> _Scored:
+        snapshot = moment.snapshot
+        rows = snapshot.rows_where(filters or Filters())
+        exact = self._is_exact(moment, asking, rows, engine)
+        if not exact:
+            size = max(moment.recall.size, 4 * (page.offset + page.k))
+            rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
+        began = time.perf_counter()
+        scores = score_rows(asking, snapshot, rows, keep, self.memory_mb)
+        self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
+        if isinstance(left_out, int):
+            row = snapshot.row_of(left_out)
+            scores[row if rows is None else rows == row] = -np.inf
+        if line is None:
+            line = tail_line(scores, self.false_accept)
+        return _Scored(asking, rows, scores, line, exact)
+
+    def _is_exact(
+        self, moment: Moment, asking: Asking | Blend, rows: np.ndarray | None, engine: Engine
+    ) -> bool:
+        if engine not in ("auto", "exact", "shortlist"):
+            raise ValueError(f'engine = "{engine}"; known: auto, exact, shortlist')
+        if engine != "auto":
+            return engine == "exact"
+        count = len(moment.snapshot) if rows is None else len(rows)
+        seconds = self._products(moment.snapshot, asking, count) / self._products_per_second
+        return seconds <= PATIENCE or count <= shortlist.SIZES[-1] or moment.recall.recall < GOOD
+
+    def _products(self, snapshot: Snapshot, asking: Asking | Blend, count: int) -> float:
+        """Multiplications of an exact search."""
+        if not len(snapshot):
+            return 0.0
+        return count * float(snapshot.lengths.mean()) * asking.query.vectors.numel()
+
+    def _learn_speed(self, snapshot: Snapshot, asking: Asking | Blend, count: int, seconds: float) -> None:
+        if count >= 1000 and seconds > 0:
+            measured = self._products(snapshot, asking, count) / seconds
+            self._products_per_second = (self._products_per_second + measured) / 2
+
+    def _page(self, moment: Moment, scored: _Scored, page: Page, query: Query | None) -> Hits:
+        alive = np.isfinite(scored.scores)
+        above = alive & (scored.scores >= scored.line)
+        rows, scores = self._chosen(moment, scored, page, above)
+        items = moment.snapshot.items(rows)
+        hits = []
+        for row, score, item in zip(rows.tolist(), scores.tolist(), items, strict=True):
+            lower = np.count_nonzero(scored.scores[alive] < score - 1e-6)
+            percentile = 100 * lower / max(1, int(alive.sum()))
+            hits.append(Hit(item, row, score, percentile, (), score >= scored.line))
+        relevant, total = int(above.sum()), int(alive.sum())
+        return Hits(tuple(hits), relevant, total, scored.exact, query, scored.line, page.offset)
+
+    def _chosen(
+        self, moment: Moment, scored: _Scored, page: Page, above: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
+        last = page.offset + page.k
+        if page.sort == "score":
+            rows, scores = best_rows(
+                scored.asking, moment.snapshot, scored.rows, scored.scores, last, self.memory_mb
+            )
+            return rows[page.offset :], scores[page.offset :]
+        places = np.flatnonzero(above)
+        rows = places if scored.rows is None else scored.rows[places]
+        order = np.lexsort((moment.snapshot.ids[rows], -moment.snapshot.modified()[rows]))[page.offset : last]
+        return rows[order], scored.scores[places[order]].astype(np.float64)
+
+    def _with_words(
+        self, hits: Hits, snapshot: Snapshot, asked: Asked, asking: Asking, levels: Sequence[float]
+    ) -> Hits:
+        if not hits.hits:
+            return hits
+        pictures = snapshot.gather(np.array([hit.row for hit in hits.hits]))
+        words = found_words(asked, asking.align(pictures), pictures, levels)
+        told = (replace(hit, words=own) for hit, own in zip(hits.hits, words, strict=True))
+        return replace(hits, hits=tuple(told))
+
+    def _with_text_words(self, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
+        return replace(hit, words=self._words_in(hit.item.text, image, level))
+
+    def _words_in(self, text: str, image: EmbeddingSet, level: float) -> tuple[WordFound, ...]:
+        asked = ask_plainly(self.matcher, text)
+        return found_words(asked, self._asking(asked).align(image), image, [level] * len(asked.words))[0]
+
+
+def _length(matcher: Matcher, asked: Asked) -> int:
+    """Words of the sentence, each as often as it counts."""
+    if asked.whole:
+        return len(matcher.tokenizer.words(asked.sentence))
+    return sum(word.weight for word in asked.words)
+
+
+__all__ = ["Searcher", "words_of"]

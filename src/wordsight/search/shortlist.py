@@ -1,0 +1,76 @@
+"""A query -> the rows whose mean vectors are nearest to its own: candidates for the exact scores.
+
+One product per row instead of one per pair of region and word. What it misses is measured, not assumed:
+``measure_recall`` asks background texts both ways.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from wordsight.compare.blocks import masked_unit
+from wordsight.matcher import Matcher
+from wordsight.search.background import spread_rows
+from wordsight.search.exact import Asking, best_rows, score_rows
+from wordsight.search.snapshot import Snapshot
+from wordsight.sets import EmbeddingSet
+
+AT_ONCE = 50_000  # rows
+SIZES = (300, 1000, 3000, 10_000)  # of shortlists
+ENOUGH = 0.95  # recall from which on no larger one is tried
+TOP = 10  # hits that recall is about
+QUERIES = 24
+
+
+@dataclass(frozen=True)
+class Recall:
+    """How many of the ten best of the exact search a shortlist of ``size`` holds, on average."""
+
+    size: int
+    recall: float
+    queries: int
+
+
+def mean_vector(query: EmbeddingSet) -> Float[np.ndarray, " dim"]:
+    """Of unit vectors: what an index keeps of its items, too."""
+    total = masked_unit(query).sum(1)[0] / query.lengths[0]
+    found: np.ndarray = total.float().cpu().numpy()
+    return found
+
+
+def nearest_rows(
+    query: EmbeddingSet, snapshot: Snapshot, rows: Int[np.ndarray, " row"] | None, size: int
+) -> Int[np.ndarray, " near"]:
+    """The ``size`` rows of the largest product with the query's mean vector, ascending."""
+    sought = mean_vector(query)
+    count = len(snapshot) if rows is None else len(rows)
+    products = np.empty(count, np.float32)
+    for start in range(0, count, AT_ONCE):
+        some = slice(start, min(count, start + AT_ONCE))
+        stored = snapshot.pooled[some if rows is None else rows[some]]
+        products[some] = stored.astype(np.float32) @ sought
+    kept = np.sort(np.argpartition(-products, size - 1)[:size]) if size < count else np.arange(count)
+    return kept if rows is None else rows[kept]
+
+
+def measure_recall(
+    matcher: Matcher, snapshot: Snapshot, texts: Sequence[str], memory_mb: float = 256.0
+) -> Recall:
+    """Of the smallest shortlist that is good enough, or of the largest: on some of these texts."""
+    asked = [texts[n] for n in spread_rows(len(texts), QUERIES)]
+    wanted = []
+    for text in asked:
+        with torch.no_grad():
+            asking = Asking(matcher.similarity, matcher.encode_texts([text]))
+        scores = score_rows(asking, snapshot, memory_mb=memory_mb)
+        wanted.append((asking.query, best_rows(asking, snapshot, None, scores, TOP, memory_mb)[0]))
+    measured = Recall(0, 0.0, len(asked))
+    for size in SIZES:
+        held = [np.isin(best, nearest_rows(query, snapshot, None, size)).mean() for query, best in wanted]
+        measured = Recall(size, float(np.mean(held)) if held else 0.0, len(asked))
+        if measured.recall >= ENOUGH:
+            break
+    return measured
