@@ -47,25 +47,31 @@ def resnet_state(depths: tuple[int, ...], width: int = 4, bottleneck: bool = Tru
 
 
 def resnet(x: Tensor, state: State, depths: tuple[int, ...]) -> Tensor:
-    """The mean of its last cells; the stride of a stage is that of its first 3 x 3 convolution."""
+    """The mean of its last cells."""
+    return resnet_cells(x, state, depths).mean((2, 3))
+
+
+def resnet_cells(x: Tensor, state: State, depths: tuple[int, ...], caffe: bool = False) -> Tensor:
+    """torchvision's has a stage's stride on its first 3 x 3 convolution, Caffe's on the 1 x 1 before it."""
     x = norm(F.conv2d(x, state["conv1.weight"], stride=2, padding=3), state, "bn1.").relu()
-    x = F.max_pool2d(x, 3, 2, 1)
+    x = F.max_pool2d(x, 3, 2, 0, ceil_mode=True) if caffe else F.max_pool2d(x, 3, 2, 1)
     for stage, depth in enumerate(depths):
         for block in range(depth):
-            x = _block(x, state, f"layer{stage + 1}.{block}.", 2 if stage and not block else 1)
-    return x.mean((2, 3))
+            x = _block(x, state, f"layer{stage + 1}.{block}.", 2 if stage and not block else 1, caffe)
+    return x
 
 
-def _block(x: Tensor, state: State, start: str, stride: int) -> Tensor:
+def _block(x: Tensor, state: State, start: str, stride: int, caffe: bool) -> Tensor:
     inner, left = x, stride
     for place in (1, 2, 3):
         weight = state.get(f"{start}conv{place}.weight")
         if weight is not None:
             inner = inner.relu() if place > 1 else inner
             wide = weight.shape[-1] == 3
-            inner = F.conv2d(inner, weight, stride=left if wide else 1, padding=int(wide))
+            here = left if wide or caffe else 1
+            inner = F.conv2d(inner, weight, stride=here, padding=int(wide))
             inner = norm(inner, state, f"{start}bn{place}.")
-            left = 1 if wide else left
+            left //= here
     return (_shortcut(x, state, start, stride) + inner).relu()
 
 

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from published import (
@@ -21,9 +22,11 @@ from published import (
     write_checkpoint,
     write_vocabulary,
 )
+from published_networks import resnet_cells, resnet_state
 from test_import_bert import IDS, bert, folder, text_state
 from test_import_bert import TEXTS as PIECED
 from test_import_chan import DIM, IN, WORD, pictures
+from test_import_vsepp import MEAN, STD
 from torch import Tensor
 
 from wordsight.adopt.importing import import_checkpoint
@@ -122,10 +125,65 @@ def test_a_bert_scores_as_published(tmp_path: Path, folder: Path) -> None:
     check(tmp_path, state, PIECED, vectors)
 
 
-def test_a_network_of_its_own_is_refused_with_the_reason(tmp_path: Path) -> None:
-    grid = {"backbone.resnet.conv1.weight": random(4, 3, 7, 7)}
-    grid |= {f"image_encoder.{name}": tensor for name, tensor in image_state().items()}
-    path = write_checkpoint(tmp_path / "grid.pth", [parallel(grid), words_state()], OPTIONS)
-    with pytest.raises(ValueError, match="looks at grids through a ResNet of its own"):
-        import_checkpoint(path, "vse-infinity", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+DEPTHS = (1, 2, 1, 1)
+ALIASES = {"conv1": "base.0", "bn1": "base.1", "layer1": "base.4", "layer2": "base.5", "layer3": "base.6"}
+
+
+def grid_state() -> State:
+    """The network's weights twice: as a resnet, and as base and top."""
+    cnn = resnet_state(DEPTHS) | {"fc.weight": random(10, 128), "fc.bias": random(10)}
+    state = {f"backbone.resnet.{name}": tensor for name, tensor in cnn.items()}
+    for name, tensor in cnn.items():
+        first, _, rest = name.partition(".")
+        if first != "fc":
+            state[f"backbone.{ALIASES.get(first, 'top.0')}.{rest}"] = tensor
+    return state | {f"image_encoder.{n}": t for n, t in (linear_state(128, DIM, "fc.") | gpo_state()).items()}
+
+
+@pytest.mark.parametrize("source", ["detector", "imagenet_res50"])
+def test_grids_score_as_published(tmp_path: Path, source: str) -> None:
+    """The detector's network sees blue, green, red from 0 to 255, less a mean; the others as ImageNet's."""
+    states = [grid_state(), words_state()]
+    options = OPTIONS | {
+        "precomp_enc_type": "backbone", "backbone_source": source, "input_scale_factor": 0.5,
+    }  # fmt: skip
+    path = write_checkpoint(tmp_path / "grid.pth", [parallel(state) for state in states], options)
+    report = import_checkpoint(path, "vse-infinity", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+    shown = list(np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8))
+    values = torch.from_numpy(np.stack(shown)).permute(0, 3, 1, 2).double()
+    if source == "detector":
+        values = values.flip(1) - torch.tensor([102.9801, 115.9465, 122.7717]).view(3, 1, 1).double()
+    else:
+        mean, std = (torch.tensor(three).view(3, 1, 1).double() for three in (MEAN, STD))
+        values = (values / 255 - mean) / std
+    state, text = doubled(states)
+    cnn = {
+        n.removeprefix("backbone.resnet."): t for n, t in state.items() if n.startswith("backbone.resnet.")
+    }
+    head = {n.removeprefix("image_encoder."): t for n, t in state.items() if n.startswith("image_encoder.")}
+    with torch.no_grad():
+        cells = resnet_cells(values, cnn, DEPTHS, caffe=True).flatten(2).transpose(1, 2)
+    images = torch.stack([gpo(one @ head["fc.weight"].T + head["fc.bias"], head) for one in cells])
+    vectors = [gpo(gru_words(ids(words, vocabulary_table()), text), text) for words in TEXTS]
+    expected = unit(images) @ unit(torch.stack(vectors)).T
+    found = Matcher.from_pretrained(tmp_path / "out").score(shown, TEXTS)
+    torch.testing.assert_close(found.double(), expected, atol=1e-5, rtol=1e-4)
+    unused = {line.source for line in report.lines if line.target is None}
+    assert unused == {
+        f"img.module.{name}" for name in states[0] if name.startswith(("backbone.base", "backbone.top"))
+    } | {"img.module.backbone.resnet.fc.weight", "img.module.backbone.resnet.fc.bias"}
+
+
+def test_grids_that_cannot_be_carried_over_are_refused(tmp_path: Path) -> None:
+    vocabulary = write_vocabulary(tmp_path / "v.json")
+    options = OPTIONS | {"precomp_enc_type": "backbone"}
+    grid = grid_state()
+    grid["backbone.base.4.0.bn1.bias"] = grid["backbone.base.4.0.bn1.bias"] + 1
+    path = write_checkpoint(tmp_path / "two.pth", [grid, words_state()], options)
+    with pytest.raises(ValueError, match=r"two networks: img\.backbone\.base\.4\.0\.bn1\.bias is not what"):
+        import_checkpoint(path, "vse-infinity", tmp_path / "out", vocabulary)
+    grid["backbone.resnet.layer1.0.conv2.weight"] = random(4, 1, 3, 3)
+    path = write_checkpoint(tmp_path / "next.pth", [grid, words_state()], options)
+    with pytest.raises(ValueError, match="through a ResNeXt, which transformers does not load"):
+        import_checkpoint(path, "vse-infinity", tmp_path / "out", vocabulary)
     assert not (tmp_path / "out").exists()

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from wordsight.adopt import text_in
+from wordsight.adopt import grid_in, text_in
 from wordsight.adopt.mapping import Rule
 from wordsight.adopt.published import Published
-from wordsight.adopt.system import Description, Given, System, lengths
+from wordsight.adopt.system import Description, Given, System, Tables, lengths
 
 RULES = (
     Rule("img.fc.", "image_encoder.linear."),
@@ -15,29 +15,27 @@ RULES = (
     Rule("img.mlp.bns.1.", None, "a second batch norm that the published code builds and never applies"),
     Rule("img.gpool.", "image_encoder.pool."),
     Rule("txt.gpool.", "text_encoder.pool."),
+    *grid_in.RULES,
     *text_in.RULES,
 )
 
 
 def describe(published: Published, given: Given) -> Description:
-    if published.has("img.backbone."):
-        raise ValueError(
-            f"{published.path} looks at grids through a ResNet of its own. Its first pooling pads as in no "
-            "network that transformers loads, so it cannot be carried over exactly; models of regions can"
-        )
-    dim, feature_dim = published.size("img.fc.weight")
-    image: dict[str, Any] = {"name": "regions", "feature_dim": feature_dim, "dim": dim}
-    image |= {"mlp": published.has("img.mlp."), "pool": _gpo(published, "img")}
+    grid = published.has(grid_in.CNN)
+    image = grid_in.parts(published, given) if grid else _regions(published)
+    image["image_encoder"]["pool"] = _gpo(published, "img.image_encoder" if grid else "img")
     text, vocabulary = text_in.text(published, given)
     text["text_encoder"]["pool"] = _gpo(published, "txt")
-    reader = {"name": "precomputed", "feature_dim": feature_dim}
-    parts = {
-        "reader": reader,
-        "image_encoder": image,
-        **text,
-        "similarity": {"name": "cosine"} | lengths(published),
-    }
-    return Description(published, parts, vocabulary)
+    parts = {**image, **text, "similarity": {"name": "cosine"} | lengths(published)}
+    if not grid:
+        return Description(published, parts, vocabulary)
+    return Description(grid_in.renamed(published), parts, vocabulary, grid_in.NOTES)
+
+
+def _regions(published: Published) -> Tables:
+    dim, feature_dim = published.size("img.fc.weight")
+    image = {"name": "regions", "feature_dim": feature_dim, "dim": dim, "mlp": published.has("img.mlp.")}
+    return {"reader": {"name": "precomputed", "feature_dim": feature_dim}, "image_encoder": image}
 
 
 def _gpo(published: Published, side: str) -> dict[str, Any]:

@@ -119,7 +119,17 @@ def random_vision(name: str, revision: str | None = None) -> Any:
         config = transformers.AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
         raise MissingModel(_what_to_fetch(name, revision, (), _first_line(error))) from error
-    return transformers.AutoModel.from_config(getattr(config, "vision_config", config)).float()
+    network = transformers.AutoModel.from_config(getattr(config, "vision_config", config)).float()
+    if getattr(config, "unpadded_pooling", False):
+        _pool_without_padding(network)
+    return network
+
+
+def _pool_without_padding(network: Any) -> None:
+    """The first pooling of a ResNet as Caffe (and VSE-infinity) has it: no padding, sizes rounded up."""
+    from torch.nn import MaxPool2d
+
+    network.embedder.pooler = MaxPool2d(3, stride=2, ceil_mode=True)
 
 
 def patches(config: Any, height: int, width: int) -> tuple[int, int]:
