@@ -12,7 +12,7 @@ What the operators of a query mean, exactly:
 
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -34,6 +34,7 @@ class AskedWord:
     items: tuple[int, ...]  # its places in the set of vectors; those of a repeated word stand there again
     start: int  # in the sentence, from 0
     stop: int
+    known: bool = True  # False for a word that the model never learnt
     required: bool = False
     weight: int = 1
 
@@ -65,7 +66,7 @@ def ask(matcher: Matcher, query: Query) -> Asked:
     plain = ask_plainly(matcher, query.sentence)
     excluded = tuple(ask_plainly(matcher, text) for text in query.excluded)
     if plain.whole:
-        return _of_one_vector(matcher, plain, query, excluded)
+        return _of_one_vector(plain, query, excluded)
     words = list(plain.words)
     for term in query.terms:
         _mark(words, term)
@@ -85,17 +86,19 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:
     words, labels = tokenizer.words(text), tokenizer.labels(text)
     folded, places = _folded(text)
     asked, cursor = [], 0
+    vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces spell what they do not know
     for first, pieces in zip(word_starts(tokenizer, text), words, strict=True):
         items = range(first, first + len(pieces))
         label = "".join(labels[item].removeprefix("##") for item in items)
+        known = vocabulary is None or label in vocabulary
         sought = _fold(label)
         at = folded.find(sought, cursor)
         if sought and at >= 0:
             cursor = at + len(sought)
             start, stop = places[at], places[cursor - 1] + 1
-            asked.append(AskedWord(text[start:stop], tuple(items), start, stop))
+            asked.append(AskedWord(text[start:stop], tuple(items), start, stop, known))
         else:  # written in another way than it is read, as treebank's quotes are
-            asked.append(AskedWord(label, tuple(items), -1, -1))
+            asked.append(AskedWord(label, tuple(items), -1, -1, known))
     return asked
 
 
@@ -105,8 +108,7 @@ def _mark(words: list[AskedWord], term: Term) -> None:
     if not meant:
         raise QueryError("the model reads no word after this operator; leave the operator out", term.position)
     for n in meant:
-        word = words[n]
-        words[n] = AskedWord(word.text, word.items, word.start, word.stop, term.required, term.weight)
+        words[n] = replace(words[n], required=term.required, weight=term.weight)
 
 
 def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
@@ -117,7 +119,7 @@ def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
     return EmbeddingSet(text.vectors[:, order], text.mask[:, order])
 
 
-def _of_one_vector(matcher: Matcher, plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> Asked:
+def _of_one_vector(plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> Asked:
     """Where a sentence is one vector no word has a weight or a strength of its own."""
     if query.terms:
         raise QueryError(

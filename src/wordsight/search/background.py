@@ -1,4 +1,4 @@
-"""An index -> its background: what texts score, and what words find, in pictures that they do not belong to."""
+"""An index -> its background: what texts score and words find in pictures that they do not belong to."""
 
 import math
 import random

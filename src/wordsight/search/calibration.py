@@ -69,12 +69,15 @@ class Calibration:
         return bests, np.array([max(1, text.words) for text in texts], float)
 
     def levels(self, asked: Asked, asking: Asking) -> list[float]:
-        """One for each word; -inf for those that name nothing."""
+        """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
         found = asked.found(asking.align(self.sample)).cpu()
-        return [
-            self.level(found[:, n]) if asked.whole or names_something(word.text) else -math.inf
-            for n, word in enumerate(asked.words)
-        ]
+        return [self._level(asked, n, found[:, n]) for n in range(len(asked.words))]
+
+    def _level(self, asked: Asked, n: int, found: Float[Tensor, " picture"]) -> float:
+        word = asked.words[n]
+        if not asked.whole and not names_something(word.text):
+            return -math.inf
+        return self.level(found) if word.known else math.inf
 
     def level(self, found: Float[Tensor, " picture"]) -> float:
         """From what one word finds in the sample."""

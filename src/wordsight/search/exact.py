@@ -33,6 +33,16 @@ class Rows(Protocol):
     def gather(self, rows: np.ndarray) -> EmbeddingSet: ...
 
 
+@runtime_checkable
+class Question(Protocol):
+    """What gives a row its score."""
+
+    @property
+    def query(self) -> EmbeddingSet: ...
+    def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]: ...
+    def aligned_numbers(self) -> int: ...
+
+
 Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # which rows of a block stay
 
 
@@ -46,9 +56,9 @@ class Asking:
 
     def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]:
         query = _like(self.query, rows)
-        if self.side == "image":
-            return self.similarity(rows, query)[:, 0]
-        return self.similarity(query, rows)[0]
+        sides = (rows, query) if self.side == "image" else (query, rows)
+        scores: Tensor = self.similarity(*sides)
+        return scores.flatten()
 
     def align(self, rows: EmbeddingSet) -> list[Alignment]:
         """Row by row; the alignments' scores add up to ``scores``."""
@@ -69,7 +79,7 @@ def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
 
 
 def score_rows(
-    asking: Asking,
+    asking: Question,
     stored: Rows,
     rows: Int[np.ndarray, " row"] | None = None,
     keep: Keep | None = None,
@@ -110,7 +120,7 @@ def _numbers(block: EmbeddingSet) -> int:
 
 
 def best_rows(
-    asking: Asking,
+    asking: Question,
     stored: Rows,
     rows: Int[np.ndarray, " row"] | None,
     scores: Float[np.ndarray, " row"],

@@ -1,4 +1,4 @@
-"""A text, a picture and the model's alignment of them -> where each word looks, and what adds up to the score."""
+"""A text, a picture and their alignment -> where each word looks, and what adds up to the score."""
 
 from collections.abc import Sequence
 
@@ -56,7 +56,9 @@ def _word(asked: Asked, n: int, found: float, level: float, box: Box | None) -> 
     word = asked.words[n]
     judged = asked.whole or names_something(word.text)
     level = level if judged else found  # what cannot be missing needs no more than it has
-    return WordFound(word.text, found, level, found >= level, box, judged, word.required, word.weight)
+    level = level if word.known else 1.0
+    is_found = word.known and found >= level
+    return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
 
 
 def _places(asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
@@ -117,7 +119,10 @@ def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet,
             f"Each word looks for itself among {count} {name}; the box is the one that it looks at most"
         )
     else:
-        sentence = f"Each of {count} {name} looks for itself among the words; the box is the one that looks most at a word"
+        sentence = (
+            f"Each of {count} {name} looks for itself among the words; the box is the one that looks most "
+            "at the word"
+        )
     extra = [
         *(["regions look among words too"] if {"word", "region"} <= seekers else []),
         *(["the agreement on labels is a part of the score"] if "label" in seekers else []),

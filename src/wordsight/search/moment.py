@@ -6,6 +6,7 @@ of the commit that it belongs to. An index where nothing can be written is measu
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 from wordsight import checkpoint
 from wordsight.compare.evidence import found_by_word
 from wordsight.matcher import Matcher
-from wordsight.search import calibration, shortlist
+from wordsight.search import calibration
 from wordsight.search.asked import Asked
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
@@ -115,10 +116,8 @@ class Moment:
 
     def _keep(self, name: str, value: Any) -> None:
         told = self._kept() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
-        try:
+        with suppress(OSError):  # it can be measured again
             checkpoint.write_json(self.index.folder / FILE, told)
-        except OSError:
-            pass  # it can be measured again
 
 
 class Moments:

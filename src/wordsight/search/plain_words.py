@@ -1,4 +1,4 @@
-"""English words that name nothing to be seen: a search never calls them missing; and everyday ones that do."""
+"""Word -> whether it can be missing from a picture: "of" cannot. And everyday words that can."""
 
 FUNCTION_WORDS = frozenset(
     """

@@ -18,10 +18,10 @@ from torch import Tensor
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
 from wordsight.search import shortlist
-from wordsight.search.asked import Asked, ask, ask_plainly, words_of
+from wordsight.search.asked import Asked, ask, ask_plainly
 from wordsight.search.blend import Blend
 from wordsight.search.calibration import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
-from wordsight.search.exact import Asking, Keep, best_rows, score_rows
+from wordsight.search.exact import Asking, Keep, Question, best_rows, score_rows
 from wordsight.search.explain import explain, found_words
 from wordsight.search.hits import Explanation, Hit, Hits, WordFound
 from wordsight.search.index import Filters, Index, Snapshot
@@ -57,7 +57,7 @@ class Page:
 class _Scored:
     """What a question has found, before it is looked at."""
 
-    asking: Asking | Blend
+    asking: Question
     rows: np.ndarray | None  # None: all
     scores: Float[np.ndarray, " row"]
     line: float
@@ -178,7 +178,7 @@ class Searcher:
         return self._with_words(hits, moment.snapshot, asked, asking, levels)
 
     @torch.no_grad()
-    def explain(self, query: str | Picture, id: int) -> Explanation:  # noqa: A002
+    def explain(self, query: str | Picture, id: int) -> Explanation:
         """Why an item has its score: of a picture with a sentence, of a text with a picture.
 
         In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
@@ -241,7 +241,7 @@ class Searcher:
     def _scored(
         self,
         moment: Moment,
-        asking: Asking | Blend,
+        asking: Question,
         filters: Filters | None,
         engine: Engine,
         keep: Keep | None,
@@ -265,9 +265,7 @@ class Searcher:
             line = tail_line(scores, self.false_accept)
         return _Scored(asking, rows, scores, line, exact)
 
-    def _is_exact(
-        self, moment: Moment, asking: Asking | Blend, rows: np.ndarray | None, engine: Engine
-    ) -> bool:
+    def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: Engine) -> bool:
         if engine not in ("auto", "exact", "shortlist"):
             raise ValueError(f'engine = "{engine}"; known: auto, exact, shortlist')
         if engine != "auto":
@@ -276,13 +274,13 @@ class Searcher:
         seconds = self._products(moment.snapshot, asking, count) / self._products_per_second
         return seconds <= PATIENCE or count <= shortlist.SIZES[-1] or moment.recall.recall < GOOD
 
-    def _products(self, snapshot: Snapshot, asking: Asking | Blend, count: int) -> float:
+    def _products(self, snapshot: Snapshot, asking: Question, count: int) -> float:
         """Multiplications of an exact search."""
         if not len(snapshot):
             return 0.0
         return count * float(snapshot.lengths.mean()) * asking.query.vectors.numel()
 
-    def _learn_speed(self, snapshot: Snapshot, asking: Asking | Blend, count: int, seconds: float) -> None:
+    def _learn_speed(self, snapshot: Snapshot, asking: Question, count: int, seconds: float) -> None:
         if count >= 1000 and seconds > 0:
             measured = self._products(snapshot, asking, count) / seconds
             self._products_per_second = (self._products_per_second + measured) / 2
@@ -338,6 +336,3 @@ def _length(matcher: Matcher, asked: Asked) -> int:
     if asked.whole:
         return len(matcher.tokenizer.words(asked.sentence))
     return sum(word.weight for word in asked.words)
-
-
-__all__ = ["Searcher", "words_of"]
