@@ -71,6 +71,33 @@ def test_a_checkpoint_becomes_plain_data(tmp_path: Path, how: dict[str, Any]) ->
     assert not read["W"].requires_grad
 
 
+class Tensor03:
+    """Pickles as PyTorch 0.3 pickled tensors, which is what SCAN was published with."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> Any:
+        storage = torch.storage.TypedStorage(
+            wrap_storage=self.tensor.untyped_storage(), dtype=self.tensor.dtype, _internal=True
+        )
+        return torch._utils._rebuild_tensor, (storage, 0, tuple(self.tensor.shape), self.tensor.stride())
+
+
+def test_tensors_of_pytorch_0_3_from_a_gpu_are_read(tmp_path: Path) -> None:
+    weight = torch.randn(3, 2)
+    torch.save({"model": Tensor03(weight)}, tmp_path / "a.pth", _use_new_zipfile_serialization=False)
+    content = (tmp_path / "a.pth").read_bytes()
+    for here, there in (
+        (b"torch\nFloatStorage", b"torch.cuda\nFloatStorage"),
+        (b"X\3\0\0\0cpu", b"U\6cuda:0"),
+    ):
+        assert content.count(here) == 1
+        content = content.replace(here, there)
+    (tmp_path / "a.pth").write_bytes(content)
+    assert torch.equal(read_torch_file(tmp_path / "a.pth")["model"], weight)
+
+
 def test_a_checkpoint_of_python_2_is_read(tmp_path: Path) -> None:
     """There, numpy wrote the bytes of a number as text: 0.1 is not ASCII, nor UTF-8."""
     torch.save({"opt": Namespace(margin=0.25), "rsum": np.float64(0.1)}, tmp_path / "new.pth")

@@ -113,6 +113,15 @@ def test_a_bigru_scores_as_published(tmp_path: Path, wrapped: bool) -> None:
     assert "never applies" in unused[f"img.{start}mlp.bns.1.weight"]
 
 
+def test_a_batch_norm_that_did_not_count_its_batches_yet(tmp_path: Path) -> None:
+    """Before PyTorch 0.4.1 there was no such number, and nothing reads it."""
+    image = {name: tensor for name, tensor in image_state().items() if "num_batches" not in name}
+    path = write_checkpoint(tmp_path / "model_best.pth", [image, words_state()], OPTIONS)
+    report = import_checkpoint(path, "vse-infinity", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+    made = [line.target for line in report.lines if line.source == "(none)"]
+    assert made == ["image_encoder.residual.1.num_batches_tracked"]
+
+
 def test_a_bert_scores_as_published(tmp_path: Path, folder: Path) -> None:
     model = bert(3)
     states = [image_state(), text_state(model) | gpo_state()]

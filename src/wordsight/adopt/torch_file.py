@@ -16,7 +16,7 @@ MOVED = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # bef
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """What ``torch.save`` wrote, by any version and from Python 2 or 3.
+    """What ``torch.save`` wrote: zipped, or not as before PyTorch 1.6; from Python 2 or 3.
 
     Only tensors, containers, numbers, texts, numpy scalars and ``argparse.Namespace`` (as a dict) are read;
     a file that asks for anything else is refused with the name of what it asks for.
@@ -28,7 +28,7 @@ def read_torch_file(path: str | Path) -> Any:
         with torch.serialization.safe_globals(_allowed()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on protocols and storages of older versions
             # Python 2 wrote raw bytes as text; its names are ASCII, so any one-byte encoding reads them.
-            content = torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+            return plain(torch.load(path, map_location="cpu", weights_only=True, encoding="latin1"))
     except pickle.UnpicklingError as error:
         raise ValueError(_refused(path, str(error))) from error
     except PermissionError:
@@ -38,7 +38,6 @@ def read_torch_file(path: str | Path) -> Any:
             f"{path} cannot be read as a PyTorch checkpoint ({_first_line(error)}); it may be cut short: "
             "compare its size with the original's and copy it again"
         ) from error
-    return plain(content)
 
 
 def plain(value: Any) -> Any:
