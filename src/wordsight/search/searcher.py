@@ -6,7 +6,7 @@
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -31,6 +31,7 @@ from wordsight.sets import EmbeddingSet
 
 Engine: TypeAlias = Literal["auto", "exact", "shortlist"]
 Sort: TypeAlias = Literal["score", "date"]
+Scan: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
 MOST = 1000  # hits of one page
 PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
 GOOD = 0.9  # recall of a good one
@@ -71,6 +72,7 @@ class Searcher:
     ``false_accept``   of questions that nothing answers, the share that may be answered all the same: it
                        sets the line of relevance
     ``word_false_accept``   of pictures without a thing, the share in which its word may count as found
+    ``scan``           how all rows are scored: a server lets the questions of one moment share a reading
     """
 
     def __init__(
@@ -79,17 +81,23 @@ class Searcher:
         memory_mb: float = 256,
         false_accept: float = FALSE_ACCEPT,
         word_false_accept: float = WORD_FALSE_ACCEPT,
+        scan: Scan = score_rows,
     ) -> None:
         if not memory_mb > 0:
             raise ValueError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
         self.index, self.memory_mb = index, memory_mb
         self.false_accept, self.word_false_accept = false_accept, word_false_accept
+        self.scan = scan
         self._moments = Moments(index, memory_mb, false_accept, word_false_accept)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
     def matcher(self) -> Matcher:
         return self.index.matcher
+
+    def now(self) -> Moment:
+        """The index as it is now, as the next question would see it; keep it while its snapshot is read."""
+        return self._moments.now()
 
     def calibration(self) -> Calibration:
         """That of the index as it is now."""
@@ -135,7 +143,7 @@ class Searcher:
         image = self.matcher.encode_images([picture])
         asking = Asking(self.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
-        scores = score_rows(asking, moment.snapshot, rows, memory_mb=self.memory_mb)
+        scores = self.scan(asking, moment.snapshot, rows, memory_mb=self.memory_mb)
         scored = _Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
         hits = self._page(moment, scored, page, None)
         level = moment.text_level(self.matcher, image)
@@ -256,7 +264,7 @@ class Searcher:
             size = max(moment.recall.size, 4 * (page.offset + page.k))
             rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
         began = time.perf_counter()
-        scores = score_rows(asking, snapshot, rows, keep, self.memory_mb)
+        scores = self.scan(asking, snapshot, rows, keep, self.memory_mb)
         self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
         if isinstance(left_out, int):
             row = snapshot.row_of(left_out)
