@@ -13,12 +13,13 @@ from wordsight.serve import (
     commands_index,
     commands_labels,
     commands_model,
+    commands_search,
 )
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were skipped; "
-    "4 a model or data is not to be had offline; 130 interrupted, state saved."
+    "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
 )
 
 app = typer.Typer(
@@ -37,6 +38,7 @@ commands_data.register(app)
 commands_import.register(app)
 commands_index.register(app)
 commands_labels.register(app)
+commands_search.register(app)
 
 
 @app.callback(invoke_without_command=True)

@@ -58,16 +58,16 @@ def write_report(
         _training(history),
         _settings(settings or {}),
     ]
-    page = PAGE.format(
-        title=escape(title),
-        headline=escape(_sentence(recalls.headline)),
-        style=_part("report.css"),
-        script=_part("report.js"),
-        sections="\n".join(section for section in sections if section),
-    )
+    text = "\n".join(section for section in sections if section)
     with whole_file(Path(path)) as file:
-        file.write(page.encode())
+        file.write(page(escape(title), escape(_sentence(recalls.headline)), text).encode())
     return Path(path)
+
+
+def page(title: str, headline: str, sections: str) -> str:
+    """One file of HTML that loads nothing; all three are HTML already."""
+    style, script = _part("report.css"), _part("report.js")
+    return PAGE.format(title=title, headline=headline, style=style, script=script, sections=sections)
 
 
 def _part(name: str) -> str:

@@ -1,0 +1,305 @@
+"""Commands that ask an index: search, similar, captions, explain."""
+
+import json
+import os
+import re
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from wordsight.search.hits import Hit, Hits
+    from wordsight.search.index import Filters
+    from wordsight.search.searcher import Searcher
+
+NOTHING = 5  # the exit code of --strict when nothing matches
+
+IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="What wordsight index has made.")]
+Count = Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="Hits per page.")]
+PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of hits.")]
+Folder = Annotated[str | None, typer.Option(help="Only below this folder: a path, or the last names of one.")]
+After = Annotated[
+    str | None, typer.Option(metavar="DATE", help="Only files changed from then on: 2024-05-31.")
+]
+Before = Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed before.")]
+Text = Annotated[str | None, typer.Option(help="Only items whose captions or path hold these words.")]
+MinSize = Annotated[str | None, typer.Option(help="Only files at least so large: 200kB, 1.5MB.")]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object per hit.")]
+Null = Annotated[bool, typer.Option("--null", "-0", help="Only paths, each ended by NUL: for xargs -0.")]
+Open = Annotated[bool, typer.Option("--open", help="Open the best hit with the system's viewer.")]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Only hits above the line; exit code 5 if there are none.")
+]
+Explain = Annotated[
+    Path | None,
+    typer.Option(help="Write why: .html, a page of all hits; .png, the best hit with its boxes."),
+]
+EngineName = Annotated[str, typer.Option("--engine", help="auto, exact, or shortlist.")]
+SortName = Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")]
+FalseAccept = Annotated[
+    float | None,
+    typer.Option(help="Of queries that nothing answers, the share that may be answered all the same."),
+]
+Memory = Annotated[float, typer.Option("--memory-mb", help="How much of the index is held at once.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog='Example: wordsight search photos.index "a dog +running -person" --strict')(search)
+    app.command(epilog='Example: wordsight similar photos.index dog.jpg --words "in the snow"')(similar)
+    app.command(epilog="Example: wordsight captions sentences.index dog.jpg")(captions)
+    app.command(epilog='Example: wordsight explain photos.index "a dog runs" 17 --out why.png')(explain)
+
+
+def search(
+    index: IndexFolder,
+    query: Annotated[
+        str,
+        typer.Argument(
+            metavar="QUERY",
+            help='A sentence. +word must be found, -word must not, word^2 counts twice, "as is".',
+        ),
+    ],
+    top: Count = 10,
+    page: PageNumber = 1,
+    folder: Folder = None,
+    after: After = None,
+    before: Before = None,
+    text: Text = None,
+    min_size: MinSize = None,
+    sort: SortName = "score",
+    engine: EngineName = "auto",
+    strict: Strict = False,
+    false_accept: FalseAccept = None,
+    explain: Explain = None,
+    as_json: Json = False,
+    null: Null = False,
+    open_best: Open = False,
+    memory_mb: Memory = 256,
+) -> None:
+    """Pictures that a sentence tells of, the best first, and which of its words each one shows.
+
+    A line marks where relevance ends. Put -- before a query that begins with a minus.
+    """
+    began = time.perf_counter()
+    searcher = _searcher(index, memory_mb, false_accept)
+    filters = _filters(folder, after, before, text, min_size)
+    hits = searcher.find_images(query, top, (page - 1) * top, filters, _known(engine), _known(sort))
+    if explain is not None:
+        _explain_hits(explain, query, hits)
+    _show(hits, "pictures", began, strict, as_json, null, open_best)
+
+
+def similar(
+    index: IndexFolder,
+    picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or the id of an item.")],
+    words: Annotated[str | None, typer.Option(help="What it should show besides; operators count.")] = None,
+    weight: Annotated[float, typer.Option(min=0, max=1, help="Of the words, against the picture.")] = 0.5,
+    top: Count = 10,
+    page: PageNumber = 1,
+    folder: Folder = None,
+    after: After = None,
+    before: Before = None,
+    text: Text = None,
+    min_size: MinSize = None,
+    sort: SortName = "score",
+    engine: EngineName = "auto",
+    strict: Strict = False,
+    false_accept: FalseAccept = None,
+    as_json: Json = False,
+    null: Null = False,
+    open_best: Open = False,
+    memory_mb: Memory = 256,
+) -> None:
+    """Pictures like a picture; with --words, like it and like what they say."""
+    began = time.perf_counter()
+    searcher = _searcher(index, memory_mb, false_accept)
+    filters = _filters(folder, after, before, text, min_size)
+    asked = _picture(picture)
+    offset = (page - 1) * top
+    hits = searcher.similar(asked, top, offset, filters, words, weight, _known(engine), _known(sort))
+    _show(hits, "pictures", began, strict, as_json, null, open_best)
+
+
+def captions(
+    index: IndexFolder,
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A file.")],
+    top: Count = 10,
+    page: PageNumber = 1,
+    text: Text = None,
+    strict: Strict = False,
+    false_accept: FalseAccept = None,
+    as_json: Json = False,
+    memory_mb: Memory = 256,
+) -> None:
+    """Sentences of an index of texts that tell of a picture, the best first."""
+    began = time.perf_counter()
+    searcher = _searcher(index, memory_mb, false_accept)
+    filters = _filters(None, None, None, text, None)
+    hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
+    _show(hits, "sentences", began, strict, as_json)
+
+
+def explain(
+    index: IndexFolder,
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A sentence; in an index of texts a picture.")
+    ],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="The id of an item, or its path.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Write it as .png (boxes in the picture) or .html.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+) -> None:
+    """Why an item has its score: how well each word is found, where, and what adds up."""
+    from wordsight.serve.hits_output import explain_one, explanation_to_dict
+
+    searcher = _searcher(index, 256, None)
+    number = _item(searcher, item)
+    try:
+        told = searcher.explain(query, number)
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+    if out is not None:
+        explain_one(out, told, query if searcher.index.kind == "texts" else _path_of(searcher, number))
+    typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
+
+
+def _searcher(index: Path, memory_mb: float, false_accept: float | None) -> "Searcher":
+    from wordsight.search.calibration import FALSE_ACCEPT
+    from wordsight.search.index import Index
+    from wordsight.search.searcher import Searcher
+
+    share = FALSE_ACCEPT if false_accept is None else false_accept
+    return Searcher(Index.open(index), memory_mb, share)
+
+
+def _show(
+    hits: "Hits",
+    kind: str,
+    began: float,
+    strict: bool,
+    as_json: bool = False,
+    null: bool = False,
+    open_best: bool = False,
+) -> None:
+    from wordsight.serve.hits_output import summary
+
+    shown = [hit for hit in hits.hits if hit.relevant or not strict]
+    if null:
+        sys.stdout.flush()
+        typer.echo(b"".join(os.fsencode(hit.item.path) + b"\0" for hit in shown), nl=False)
+    else:
+        _print(hits, shown, as_json)
+    print(summary(hits, time.perf_counter() - began, kind), file=sys.stderr)
+    if open_best and shown:
+        typer.launch(shown[0].item.path)
+    if strict and hits.nothing_matches:
+        raise typer.Exit(NOTHING)
+
+
+def _print(hits: "Hits", shown: "list[Hit]", as_json: bool) -> None:
+    """Paths need not be text: they are written with the bytes that they have."""
+    from dataclasses import replace
+
+    from wordsight.serve import hits_output
+
+    if as_json:
+        lines = [hits_output.as_json(hit, n) for n, hit in enumerate(shown, start=hits.offset + 1)]
+    else:
+        lines = list(hits_output.table(replace(hits, hits=tuple(shown))))
+    for line in lines:
+        typer.echo(os.fsencode(line))
+
+
+def _explain_hits(path: Path, query: str, hits: "Hits") -> None:
+    from wordsight.serve.hits_output import explain_hits
+
+    explain_hits(path, query, hits)
+
+
+def _as_text(told: Any) -> str:
+    from wordsight.serve.overlay import strength
+
+    lines = [f"score {told.score:.3f}", told.sentence]
+    for one in told.words:
+        word = one.word
+        verdict = "" if not word.judged else "found" if word.is_found else "not found"
+        level = "" if not word.judged else f" (level {strength(word.level)})"
+        known = "" if word.known else "; the model does not know this word"
+        box = "" if word.box is None else " at " + " ".join(f"{side:.2f}" for side in word.box)
+        lines.append(f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}")
+    if len(told.parts) > 1:
+        lines += [f"  {part.seeker}s add {part.score:.3f}" for part in told.parts]
+    return "\n".join(lines)
+
+
+def _item(searcher: "Searcher", item: str) -> int:
+    """An id, or the id of a path."""
+    if item.isascii() and item.isdigit() and not os.path.exists(item):
+        return int(item)
+    from wordsight.search.index import Filters
+
+    path = os.path.abspath(item)
+    with searcher.index.snapshot() as snapshot:
+        rows = snapshot.rows_where(Filters(folder=os.path.dirname(path)))
+        found = [one for one in snapshot.items(rows if rows is not None else []) if one.path == path]
+    if not found:
+        raise ValueError(f"{item} is neither an id nor the path of a file in this index")
+    return found[0].id
+
+
+def _path_of(searcher: "Searcher", number: int) -> str:
+    with searcher.index.snapshot() as snapshot:
+        return snapshot.item(snapshot.row_of(number)).path
+
+
+def _picture(picture: str) -> str | int:
+    if picture.isascii() and picture.isdigit() and not os.path.exists(picture):
+        return int(picture)
+    return _file(picture)
+
+
+def _file(picture: str) -> str:
+    if not Path(picture).is_file():
+        raise FileNotFoundError(f"there is no picture {picture}")
+    return picture
+
+
+def _filters(
+    folder: str | None, after: str | None, before: str | None, text: str | None, min_size: str | None
+) -> "Filters":
+    from wordsight.search.index import Filters
+
+    return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
+
+
+def _date(option: str, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        return datetime.fromisoformat(given).timestamp()
+    except (ValueError, OverflowError, OSError):
+        raise typer.BadParameter(
+            f"{option} {given} is no date; write 2024-05-31, or 2024-05-31T18:00"
+        ) from None
+
+
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
+
+
+def _size(given: str | None) -> int | None:
+    if given is None:
+        return None
+    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?)b?", given.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"--min-size {given} is no size; write 200kB, 1.5MB, or bytes")
+    return int(float(found[1]) * _UNITS[found[2]])
+
+
+def _known(name: str) -> Any:
+    """An engine or an order; the searcher says what is wrong with another."""
+    return name
