@@ -100,6 +100,11 @@ def test_a_set_without_items_is_zero(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", POOLS)
+def test_no_sets_are_no_vectors(name: str) -> None:
+    assert made(name)(sine(0, 3, 4), torch.ones(0, 3, dtype=torch.bool)).shape == (0, 4)
+
+
+@pytest.mark.parametrize("name", POOLS)
 def test_a_pool_is_read_back_as_the_table_that_makes_it(name: str) -> None:
     pool = make_pool(name)
     again = make_pool(components.describe(pool))

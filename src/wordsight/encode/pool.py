@@ -71,6 +71,8 @@ class GPO(nn.Module):
     def forward(
         self, vectors: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]
     ) -> Float[Tensor, "n dim"]:
+        if not len(vectors):
+            return vectors.sum(1)
         highest_first = descending(vectors.masked_fill(~mask[..., None], -torch.inf).transpose(1, 2))
         lengths = mask.sum(1)
         real = torch.arange(mask.shape[1], device=mask.device) < lengths[:, None]
