@@ -106,3 +106,13 @@ def test_a_part_of_ones_own_needs_no_registering(matcher: Matcher) -> None:
     tables = TABLES | {"similarity": {"name": "wordsight.compare.max_sim:MaxSim", "seeker": "region"}}
     own = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
     assert own.similarity.seeker == "region"
+
+
+def test_the_similarity_is_made_for_the_vectors_after_the_joint_layer(
+    matcher: Matcher, pictures: list[np.ndarray]
+) -> None:
+    joint = {kind: TABLES[kind] | {"joint": 6} for kind in ("image_encoder", "text_encoder")}
+    tables = TABLES | joint | {"similarity": {"name": "semantic", "labels": 4}}
+    made = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
+    assert (made.text_encoder.dim, made.similarity.dim) == (16, 6)
+    assert made.score(pictures, TEXTS).isfinite().all()

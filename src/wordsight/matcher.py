@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wordsight import checkpoint, components, whole
 from wordsight.compare.similarity import Alignment, Similarity
+from wordsight.encode.joint import out_dim
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
@@ -188,6 +189,8 @@ class _evaluating:  # noqa: N801
 def _sizes(kind: str, part: Any) -> dict[str, Any]:
     """What a part can tell the parts after it."""
     known = {"feature_dim": getattr(part, "feature_dim", None), "dim": getattr(part, "dim", None)}
+    if kind == "text_encoder" and getattr(part, "joint", None) is not None:
+        known["dim"] = out_dim(part)  # of the vectors that the similarity is given
     if kind == "tokenizer":
         known["vocabulary_size"] = len(part)
     return {name: size for name, size in known.items() if size is not None}
