@@ -14,6 +14,7 @@ from wordsight.serve import (
     commands_labels,
     commands_model,
     commands_search,
+    commands_serve,
 )
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -39,6 +40,7 @@ commands_import.register(app)
 commands_index.register(app)
 commands_labels.register(app)
 commands_search.register(app)
+commands_serve.register(app)
 
 
 @app.callback(invoke_without_command=True)

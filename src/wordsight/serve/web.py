@@ -1,0 +1,114 @@
+"""Searchers -> an ASGI app: the REST interface, its description, and the page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
+
+from wordsight.search.searcher import Searcher
+from wordsight.serve import web_items, web_problems, web_search
+from wordsight.serve.web_door import Door, Rules
+from wordsight.serve.web_library import Library
+
+DESCRIPTION = """\
+Search a folder of pictures by sentence or by picture, and see why each one was found.
+
+Every hit carries its words: how well each is found, whether that counts as found, and the region it looks at.
+Errors are `application/problem+json`; their `detail` says the value, the limit and the next step.
+Filters, pages and engines are the same everywhere. Nothing is kept of a request.
+"""
+TAGS = [
+    {"name": "search", "description": "Hits for a sentence, hits for a picture, sentences for a picture."},
+    {"name": "reasons", "description": "Why something was found."},
+    {"name": "items", "description": "What is in the index."},
+    {"name": "health", "description": "For those who run the server."},
+]
+PAGE = {
+    "/": ("index.html", "text/html"),
+    "/page.css": ("page.css", "text/css"),
+    "/page.js": ("page.js", "text/javascript"),
+    "/ask.js": ("ask.js", "text/javascript"),
+    "/hits.js": ("hits.js", "text/javascript"),
+    "/viewer.js": ("viewer.js", "text/javascript"),
+    "/query.js": ("query.js", "text/javascript"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+
+def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Rules | None = None) -> FastAPI:
+    """Raises ValueError without any index. ``rules``: by default this machine alone, by its own names."""
+    if images is None and texts is None:
+        raise ValueError("there is nothing to serve: give an index of pictures, of texts, or one of each")
+    library, rules = Library(images, texts), rules or Rules()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        library.close()
+
+    app = FastAPI(
+        title="wordsight",
+        version=version("wordsight"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.library = library
+    app.add_middleware(Door, rules=rules, metrics=library.metrics)
+    web_problems.install(app)
+    app.include_router(web_search.router)
+    app.include_router(web_items.router)
+    _serve_page(app)
+    app.openapi = lambda: _described(app, rules)  # type: ignore[method-assign]
+    return app
+
+
+def _serve_page(app: FastAPI) -> None:
+    """Read once: the page's files are few and small."""
+    for path, (name, media) in PAGE.items():
+        app.add_api_route(path, _file(name, media), include_in_schema=False)
+
+
+def _file(name: str, media: str) -> Any:
+    data = resources.files("wordsight.serve").joinpath("static", name).read_bytes()
+
+    async def send() -> Response:
+        return Response(data, media_type=f"{media}; charset=utf-8", headers={"cache-control": "no-cache"})
+
+    return send
+
+
+def _described(app: FastAPI, rules: Rules) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        told = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        _name_problems(told)
+        if rules.token is not None:
+            told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            told["security"] = [{"token": []}]
+        app.openapi_schema = told
+    return app.openapi_schema
+
+
+def _name_problems(told: dict[str, Any]) -> None:
+    """The one form of all errors, in place of the framework's."""
+    schemas = told.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    reference = "#/components/schemas/{model}"
+    problem = web_problems.Problem.model_json_schema(ref_template=reference)
+    schemas |= problem.pop("$defs", {})
+    schemas["Problem"] = problem

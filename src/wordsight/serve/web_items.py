@@ -1,0 +1,167 @@
+"""/v1/items and their thumbnails, /v1/about, /healthz, /metrics: what is served, and how it is."""
+
+import os
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Header, Query
+from fastapi import Path as InPath
+from fastapi.responses import PlainTextResponse, Response
+
+from wordsight.read.pixels import UnreadablePicture
+from wordsight.search.index import Item
+from wordsight.search.searcher import Searcher
+from wordsight.serve import web_answers as answers
+from wordsight.serve import web_door, web_metrics, web_pictures
+from wordsight.serve import web_models as models
+from wordsight.serve.web_library import Library, Served, row_of
+from wordsight.serve.web_problems import Refused, responses
+
+router = APIRouter()
+InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST_ID, description="Of the item.")]
+FOR_EVER = "private, max-age=31536000, immutable"
+SHORTLY = "private, max-age=60"
+
+
+@router.get("/v1/about", tags=["items"], operation_id="about", responses=responses())
+async def about(library: Served) -> models.About:
+    """What is served, and the limits of a request."""
+    return await library.draw(_about, library)
+
+
+def _about(library: Library) -> models.About:
+    return models.About(
+        version=version("wordsight"),
+        images=_size(library.images),
+        texts=_size(library.texts),
+        longest_query=models.LONGEST,
+        most_hits=models.MOST,
+        most_bytes=web_door.MOST_FORM,
+        most_pixels=web_pictures.MOST_PIXELS,
+    )
+
+
+def _size(searcher: Searcher | None) -> int | None:
+    return None if searcher is None else len(searcher.now().snapshot)
+
+
+@router.get("/v1/items", tags=["items"], operation_id="items", responses=responses(422))
+async def items(library: Served, asked: Annotated[models.Listing, Query()]) -> models.Items:
+    """The items that pass the filters, the newest first."""
+    return await library.draw(_items, library.listed, asked)
+
+
+def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
+    snapshot = (moment := searcher.now()).snapshot
+    passing = snapshot.rows_where(answers.filters_of(asked))
+    rows = np.arange(len(snapshot)) if passing is None else passing
+    order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))
+    wanted = rows[order[asked.offset : asked.offset + asked.k]]
+    found = [answers.item(item, searcher.index.kind) for item in moment.snapshot.items(wanted)]
+    return models.Items(total=len(rows), offset=asked.offset, items=found)
+
+
+@router.get("/v1/items/{id}", tags=["items"], operation_id="item", responses=responses(404, 422))
+async def item(library: Served, id: InPathId) -> models.Item:
+    """One item."""
+    stored = await library.draw(_stored, library.listed, id)
+    return answers.item(stored, library.listed.index.kind)
+
+
+def _stored(searcher: Searcher, id: int) -> Item:
+    moment = searcher.now()
+    return moment.snapshot.item(row_of(moment, id))
+
+
+@router.get(
+    "/v1/items/{id}/thumbnail",
+    tags=["items"],
+    operation_id="thumbnail",
+    response_class=Response,
+    responses={
+        **responses(404, 409, 410, 422),
+        200: {
+            "content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}},
+            "description": "A JPEG without any of the file's metadata.",
+        },
+        304: {"description": "It is the one that the asker has."},
+    },
+)
+async def thumbnail(
+    library: Served,
+    id: InPathId,
+    size: Annotated[
+        Literal["320", "640", "1280"], Query(description="Pixels of the longer side, at most.")
+    ] = "640",
+    version: Annotated[
+        str | None,
+        Query(max_length=64, description="As in the item's address: then it may be kept for ever."),
+    ] = None,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> Response:
+    """A small version of a picture, named by its id alone."""
+    library.of_images()
+    stored = await library.draw(_stored, library.of_images(), id)
+    tag = f'"{stored.content}-{size}"'
+    kept = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
+    headers = {"etag": tag, "cache-control": kept}
+    if if_none_match is not None and tag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    data = await library.draw(_drawn, stored, int(size))
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _drawn(stored: Item, size: int) -> bytes:
+    try:
+        return web_pictures.thumbnail(Path(stored.path), size)
+    except UnreadablePicture as error:
+        gone = not os.path.lexists(stored.path)
+        told = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
+        raise Refused(
+            410 if gone else 409,
+            "gone" if gone else "unreadable-picture",
+            f"Item {stored.id} is in the index, but {told}; bring the index up to date: wordsight index.",
+        ) from error
+
+
+@router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
+async def health(library: Served) -> models.Health:
+    """Whether questions can be answered: 200 if they can."""
+    try:
+        await library.draw(_generations, library)
+    except (OSError, ValueError) as error:
+        raise Refused(503, "index", f"The index cannot be read: {error}.") from error
+    return models.Health(status="ok")
+
+
+def _generations(library: Library) -> list[int]:
+    return [searcher.index.generation() for searcher in library.searchers]
+
+
+@router.get(
+    "/metrics",
+    tags=["health"],
+    operation_id="metrics",
+    response_class=PlainTextResponse,
+    responses=responses(),
+)
+async def metrics(library: Served) -> Response:
+    """Counts and times in Prometheus' text format."""
+    sizes = await library.draw(lambda: (_size(library.images) or 0, _size(library.texts) or 0))
+    gauges = {
+        "wordsight_pictures": ("gauge", "Pictures in the index.", float(sizes[0])),
+        "wordsight_texts": ("gauge", "Texts in the index.", float(sizes[1])),
+        "wordsight_under_way": ("gauge", "Searches that run or wait.", float(library.search.under_way)),
+        "wordsight_refused_total": (
+            "counter", "Searches refused because too many waited.", float(library.search.refused)
+        ),
+        "wordsight_questions_total": (
+            "counter", "Questions that were scored.", float(library.scans.questions)
+        ),
+        "wordsight_readings_total": (
+            "counter", "Readings of an index; questions share them.", float(library.scans.readings)
+        ),
+    }  # fmt: skip
+    return Response(library.metrics.text(gauges), media_type=web_metrics.MEDIA)

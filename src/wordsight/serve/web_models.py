@@ -1,0 +1,210 @@
+"""The words of the REST interface: what a request may hold, and what an answer holds."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+LONGEST = 1000  # characters of a query; search/query.py has the same limit
+MOST = 200  # hits of one answer
+FURTHEST = 100_000  # the offset of a page
+HIGHEST_ID = 2**63 - 1
+
+QUERY = (
+    "A sentence. `+word` must be found in the picture, `-word` must not be, `word^2` counts twice, "
+    '"several words" in quotes belong together.'
+)
+Id = Annotated[int, Field(ge=1, le=HIGHEST_ID, description="Of an item; it never changes.")]
+Text = Annotated[str, Field(min_length=1, max_length=LONGEST, description=QUERY, examples=["a dog +running"])]
+Count = Annotated[int, Field(ge=1, le=MOST, description="How many hits.")]
+Offset = Annotated[int, Field(ge=0, le=FURTHEST, description="How many hits are left out before the first.")]
+Engine = Annotated[
+    Literal["auto", "exact", "shortlist"],
+    Field(
+        description="`exact` scores all; `shortlist` scores candidates; `auto` is exact unless that is slow."
+    ),
+]
+Sort = Annotated[
+    Literal["score", "date"],
+    Field(description="`date`: what is above the line of relevance, from the newest to the oldest."),
+]
+Words = Annotated[
+    str | None,
+    Field(max_length=LONGEST, description="Words that the item's path or captions must hold."),
+]
+Folder = Annotated[
+    str | None,
+    Field(max_length=4096, description="Below this folder: a whole path, or the name of one anywhere."),
+]
+Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="When changed: seconds since 1970.")]
+Bytes = Annotated[int | None, Field(ge=0, le=HIGHEST_ID, description="The least size of the file.")]
+Weight = Annotated[
+    float, Field(ge=0, le=1, description="With a query: its share of the score; the picture has the rest.")
+]
+
+
+class Filtered(BaseModel):
+    """Which items are searched."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    folder: Folder = None
+    after: Seconds = None
+    before: Seconds = None
+    min_bytes: Bytes = None
+    text: Words = None
+
+
+class Paged(Filtered):
+    """Which hits are wanted."""
+
+    k: Count = 20
+    offset: Offset = 0
+
+
+class Search(Paged):
+    """A sentence, and which of its hits are wanted."""
+
+    query: Text
+    engine: Engine = "auto"
+    sort: Sort = "score"
+
+
+class SimilarTo(Paged):
+    """An item of the index, perhaps words, and which hits are wanted."""
+
+    id: Id
+    query: Annotated[str | None, Field(min_length=1, max_length=LONGEST, description=QUERY)] = None
+    weight: Weight = 0.5
+    engine: Engine = "auto"
+    sort: Sort = "score"
+
+
+class CaptionsOf(Paged):
+    """An item of the index of pictures, for which sentences are wanted."""
+
+    id: Id
+
+
+class Explain(BaseModel):
+    """A sentence and an item whose score is to be explained."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    query: Text
+    id: Id
+
+
+class Listing(Filtered):
+    """Which items are listed."""
+
+    k: Count = 50
+    offset: Offset = 0
+
+
+Share = Annotated[float, Field(description="A fraction of the picture, 0 to 1.")]
+Box = tuple[float, float, float, float]
+
+
+class Word(BaseModel):
+    """One word of a text, and how well it is found in one picture."""
+
+    word: str
+    found: float = Field(description="How well, in the model's own unit.")
+    level: float | None = Field(description="From here on it counts as found.")
+    is_found: bool
+    judged: bool = Field(description="False for words that name nothing to be seen; they cannot be missing.")
+    known: bool = Field(description="False for a word that the model has never learnt.")
+    required: bool = Field(description="Whether it carries a `+`.")
+    weight: int
+    box: Box | None = Field(
+        description="Of the region that it looks at most: left, top, right, bottom; fractions of the picture."
+    )
+
+
+class Item(BaseModel):
+    """One picture or text of an index."""
+
+    id: int
+    name: str = Field(description="The name of its file.")
+    path: str = Field(description="As it was indexed; bytes that are no text are replaced.")
+    text: str = Field(description="Of a picture: its captions, a line each. Of an index of texts: the text.")
+    width: int
+    height: int
+    bytes: int
+    modified: float = Field(description="Seconds since 1970.")
+    thumbnail: str | None = Field(description="Where a small version is; it may be kept for ever.")
+
+
+class Hit(BaseModel):
+    """One item, its score and its reasons."""
+
+    item: Item
+    score: float = Field(description="Higher is better; comparable within one model only.")
+    percentile: float = Field(description="Percent of the searched items that score lower.")
+    relevant: bool = Field(description="Above the line at which relevance ends.")
+    missing: int = Field(description="How many words are not found.")
+    words: list[Word]
+
+
+class Answer(BaseModel):
+    """One page of hits, the best first."""
+
+    sentence: str | None = Field(description="What was scored, without operators. null: a picture alone.")
+    excluded: list[str] = Field(description="What must not be in the picture.")
+    total: int = Field(description="Items that pass the filters and the operators.")
+    relevant: int = Field(description="How many of them are above the line.")
+    line: float | None = Field(description="The score at which relevance ends.")
+    exact: bool = Field(description="False: a shortlist was scored, not all.")
+    offset: int
+    hits: list[Hit]
+
+
+class ExplainedWord(Word):
+    """A word, and where it looks."""
+
+    shares: list[float] = Field(description="Of its look, over the regions.")
+
+
+class Part(BaseModel):
+    """What one direction of the similarity adds to the score."""
+
+    seeker: str
+    score: float
+
+
+class Explanation(BaseModel):
+    """Why a picture and a text have their score."""
+
+    kind: Literal["region", "cell", "whole"]
+    sentence: str = Field(description="What evidence this is, plainly.")
+    text: str
+    score: float = Field(description="The sum of the parts.")
+    parts: list[Part]
+    regions: list[Box] = Field(description="What the shares are over; empty where boxes are unknown.")
+    words: list[ExplainedWord]
+
+
+class Items(BaseModel):
+    """One page of items."""
+
+    total: int = Field(description="Items that pass the filters.")
+    offset: int
+    items: list[Item]
+
+
+class About(BaseModel):
+    """What is served."""
+
+    version: str
+    images: int | None = Field(description="Pictures that can be searched; null: no index of pictures.")
+    texts: int | None = Field(description="Sentences that can be found; null: no index of texts.")
+    longest_query: int
+    most_hits: int
+    most_bytes: int = Field(description="Of a picture that is sent.")
+    most_pixels: int
+
+
+class Health(BaseModel):
+    """Whether questions can be answered."""
+
+    status: Literal["ok"]
