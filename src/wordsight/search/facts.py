@@ -19,6 +19,7 @@ from wordsight.read.tail import StoreInUse
 
 FACTS = "facts.sqlite"
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SYNCHRONOUS = "FULL"  # a commit is on the disk, whatever happens to the power
 PATIENCE = 30.0  # seconds that a connection waits for the commit of another
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -129,7 +130,7 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
     )
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
-        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     return connection
 
 

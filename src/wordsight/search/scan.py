@@ -208,8 +208,10 @@ def _file(
         if _is_picture(path):
             scan.skipped.append((os.fsdecode(path), (error.strerror or str(error)).lower()))
         return
-    if not stat.S_ISDIR(status.st_mode):
+    if stat.S_ISREG(status.st_mode):
         yield path, status
+    elif _is_picture(path) and not stat.S_ISDIR(status.st_mode):  # reading a pipe would wait for ever
+        scan.skipped.append((os.fsdecode(path), "not a regular file"))
 
 
 def _is_picture(path: bytes) -> bool:

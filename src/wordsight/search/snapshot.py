@@ -117,8 +117,9 @@ class Snapshot:
             vectors[slots] = segment.vectors(index)
             if boxes is not None:
                 boxes[slots] = segment.boxes_at(index)
-        shape = (len(rows), widest, -1)
-        return EmbeddingSet(vectors.view(shape), mask, None if boxes is None else boxes.view(shape))
+        shape = (len(rows), widest)
+        boxes = None if boxes is None else boxes.view(*shape, 4)
+        return EmbeddingSet(vectors.view(*shape, self.layout.dim), mask, boxes)
 
     def item(self, row: int) -> Item:
         return self.items([row])[0]

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,6 +21,7 @@ from wordsight.search.writer import Writer
 from wordsight.sets import EmbeddingSet
 
 KNOWN_AT_ONCE = 1000  # files of known content that are written together
+_COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
 RIVALS = 20  # items of one content that are asked whether their file is gone
 
 
@@ -85,7 +87,7 @@ class Update:
     def _look(self, entry: Entry) -> Looked:
         """All that may run in another thread."""
         if entry.text is not None:
-            return Looked(entry, entry.part, made=None if self._has(entry.part) else entry.text)
+            return self._look_at_text(entry, entry.text)
         path = os.fsdecode(entry.path)
         try:
             content = content_of(Path(path))
@@ -96,6 +98,15 @@ class Update:
         except OSError as error:
             return Looked(entry, reason=(error.strerror or str(error)).lower())
 
+    def _look_at_text(self, entry: Entry, text: str) -> Looked:
+        if self._has(entry.part):
+            return Looked(entry, entry.part)
+        try:
+            self.matcher.tokenizer([text])
+        except ValueError as error:  # too long for this model, or empty in its eyes
+            return Looked(entry, reason=str(error), is_unreadable=True)
+        return Looked(entry, entry.part, made=text)
+
     def _has(self, content: str) -> bool:
         with self._turn:
             return (
@@ -105,10 +116,14 @@ class Update:
     def _take(self, looked: Looked) -> None:
         if looked.reason:
             self._skip(looked)
-        elif looked.made is None and looked.content not in self._new:
+        elif looked.content in self._new:
+            self._waiting.append(looked)
+        elif looked.made is None or self._has(
+            looked.content
+        ):  # a batch may have stored it since it was looked at
             self._known.append(looked)
         else:
-            self._new.setdefault(looked.content, looked)
+            self._new[looked.content] = looked
             self._waiting.append(looked)
         if len(self._new) == self.batch_size:
             self._write()
@@ -118,7 +133,9 @@ class Update:
             self._write_known()
 
     def _skip(self, looked: Looked) -> None:
-        self.report.skipped.append((os.fsdecode(looked.entry.path), looked.reason))
+        text = looked.entry.text
+        name = os.fsdecode(looked.entry.path) + ("" if text is None else f': "{text[:40]}"')
+        self.report.skipped.append((name, looked.reason))
         if looked.is_unreadable:
             with self.writer.batch():
                 self._forget([(looked.entry.path, looked.entry.part)])
@@ -131,6 +148,8 @@ class Update:
 
     def _write(self) -> None:
         """One batch: encoded, written, committed."""
+        if not (self._new or self._known):
+            return
         new, waiting = list(self._new.values()), self._waiting
         self._new, self._waiting = {}, []
         embeddings, good = self._encoded(new)
@@ -177,47 +196,41 @@ class Update:
         """The item of an entry whose content is stored: changed in place, moved there, or new."""
         entry, ask = looked.entry, self.writer.facts
         key = facts.value(ask, "SELECT key FROM contents WHERE content = ?", (looked.content,))
-        told = [key, entry.bytes, entry.changed, entry.beside_changed, looked.beside]
-        before = ask.execute(
-            "SELECT id, content, beside FROM items WHERE path = ? AND part = ?", (entry.path, entry.part)
-        ).fetchone()
+        query = "SELECT id, content, beside, told FROM items WHERE"
+        before = ask.execute(f"{query} path = ? AND part = ?", (entry.path, entry.part)).fetchone()
         moved = None if before else self._gone(key, entry)
-        if before or moved:
+        known = before or moved
+        told = self._told(entry, known[3] if known else "")
+        row = (key, entry.bytes, entry.changed, entry.beside_changed, looked.beside, told)
+        row += (entry.path, entry.part, facts.shown(entry.path))
+        if known:
             ask.execute(
-                "UPDATE items SET content = ?, bytes = ?, changed = ?, beside_changed = ?, beside = ?, "
-                "path = ?, part = ?, shown = ? WHERE id = ?",
-                (*told, entry.path, entry.part, facts.shown(entry.path), moved or before[0]),
+                f"UPDATE items SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?", (*row, known[0])
             )
         else:
-            ask.execute(
-                "INSERT INTO items (content, bytes, changed, beside_changed, beside, path, part, shown, told)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    *told,
-                    entry.path,
-                    entry.part,
-                    facts.shown(entry.path),
-                    entry.text or self._caption_of(entry),
-                ),
-            )
+            ask.execute(f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self.report.renamed += moved is not None
-        self.report.added += not before and moved is None
+        self.report.added += not known
         if before:
-            same = tuple(before[1:]) == (key, looked.beside)
+            same = tuple(before[1:]) == (key, looked.beside, told)
             self.report.unchanged += same
             self.report.updated += not same
 
-    def _caption_of(self, entry: Entry) -> str:
+    def _told(self, entry: Entry, before: str) -> str:
+        """A text itself; of a picture what the caption files say now, or said before."""
+        if entry.text is not None:
+            return entry.text
         text = facts.value(self.writer.facts, "SELECT text FROM temp.captions WHERE path = ?", (entry.path,))
-        return str(text or "")
+        return before if text is None else str(text)
 
-    def _gone(self, key: int, entry: Entry) -> int | None:
+    def _gone(self, key: int, entry: Entry) -> Sequence[Any] | None:
         """An item of this content whose file is no longer there: this is the same one under a new name."""
         rivals = self.writer.facts.execute(
-            "SELECT id, path FROM items WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
+            "SELECT path, id, content, beside, told FROM items "
+            "WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
             (key, entry.part, RIVALS),
         )
-        return next((id_ for id_, path in rivals.fetchall() if _is_gone(path)), None)
+        return next((row for path, *row in rivals.fetchall() if _is_gone(path)), None)
 
     def _delete(self) -> None:
         """What is below the sources, was not found, and is in no folder that could not be read."""
@@ -247,6 +260,7 @@ class Update:
             with self.writer.batch():
                 self.writer.facts.executemany("UPDATE items SET told = ? WHERE id = ?", rows)
             self.report.updated += len(rows)
+            self.report.unchanged -= len(rows)
 
 
 def _is_gone(path: bytes) -> bool:
