@@ -55,6 +55,8 @@ class Background:
 
 def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
     """Captions of indexed pictures against the other pictures, and made-up texts against all."""
+    if not len(snapshot):
+        return Background(0, (), 0.0, 0.0)
     rows = spread_rows(len(snapshot), PICTURES)
     captions = _captions(matcher, snapshot, rows)
     made_up = list(_made_up(matcher))

@@ -11,17 +11,14 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import torch
 
 from wordsight import checkpoint
 from wordsight.compare.evidence import found_by_word
 from wordsight.matcher import Matcher
 from wordsight.search import calibration
-from wordsight.search.asked import Asked
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
-from wordsight.search.exact import Asking
 from wordsight.search.index import Index, Snapshot
 from wordsight.search.shortlist import Recall, measure_recall
 from wordsight.sets import EmbeddingSet
@@ -56,7 +53,9 @@ class Moment:
     def sample(self) -> EmbeddingSet:
         """Some of the pictures, as many as an eighth of the memory holds."""
         if not len(self.snapshot):
-            return self.snapshot.gather(np.empty(0, np.int64))
+            return EmbeddingSet(
+                torch.zeros(0, 1, self.snapshot.layout.dim), torch.zeros(0, 1, dtype=torch.bool)
+            )
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
         return self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
@@ -77,19 +76,12 @@ class Moment:
         self._keep("shortlist", asdict(measured))
         return measured
 
-    def levels(self, asked: Asked, asking: Asking) -> list[float]:
-        if not len(self.snapshot):
-            return [0.0] * len(asked.words)
-        return self.calibration.levels(asked, asking)
-
     def text_level(self, matcher: Matcher, image: EmbeddingSet) -> float:
         """In an index of texts: from which strength on a word is found in this picture.
 
         Most texts tell of other pictures, so that what their words find in this one is the background.
         """
         texts = self.sample
-        if not len(texts):
-            return 0.0
         with torch.no_grad():
             aligned = matcher.similarity.align(image[[0] * len(texts)], texts)
         found = found_by_word(aligned)[texts.mask].float().cpu()

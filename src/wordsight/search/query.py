@@ -110,9 +110,10 @@ def _part(text: str, place: int) -> tuple[_Part, int]:
     position = place + 1
     sign = text[place] if text[place] in "+-" and _goes_on(text, place + 1) else ""
     words, place = _words(text, place + len(sign), sign)
+    after_words = place
     weight, place = _weight(text, place)
     if sign == "-" and weight is not None:
-        raise QueryError("a word that must not be there has no weight; take the ^ out", place)
+        raise QueryError("a word that must not be there has no weight; take the ^ out", after_words + 1)
     if _goes_on(text, place):
         inside = text[place] == '"'
         told = "a quote inside a word; put a space before it" if inside else "put a space after the quotes"

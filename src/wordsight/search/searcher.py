@@ -8,7 +8,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -29,8 +29,8 @@ from wordsight.search.moment import Moment, Moments
 from wordsight.search.query import Query, parse
 from wordsight.sets import EmbeddingSet
 
-Engine: TypeAlias = Literal["auto", "exact", "shortlist"]
-Sort: TypeAlias = Literal["score", "date"]
+ENGINES = ("auto", "exact", "shortlist")
+SORTS = ("score", "date")
 Scan: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
 MOST = 1000  # hits of one page
 PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
@@ -43,15 +43,15 @@ class Page:
 
     k: int = 10
     offset: int = 0
-    sort: Sort = "score"
+    sort: str = "score"
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST:
             raise ValueError(f"k = {self.k}; a page has 1 to {MOST} hits")
         if self.offset < 0:
             raise ValueError(f"offset = {self.offset}; the first hit is 0")
-        if self.sort not in ("score", "date"):
-            raise ValueError(f'sort = "{self.sort}"; known: score, date')
+        if self.sort not in SORTS:
+            raise ValueError(f'sort = "{self.sort}"; known: {", ".join(SORTS)}')
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,8 +114,8 @@ class Searcher:
         k: int = 10,
         offset: int = 0,
         filters: Filters | None = None,
-        engine: Engine = "auto",
-        sort: Sort = "score",
+        engine: str = "auto",
+        sort: str = "score",
     ) -> Hits:
         """Pictures that a sentence tells of; see search/query.py for what + - ^ and quotes mean.
 
@@ -125,10 +125,12 @@ class Searcher:
         page, query = Page(k, offset, sort), parse(text)
         asked = ask(self.matcher, query)
         moment = self._moments.now()
+        if not len(moment.snapshot):
+            return Hits((), 0, 0, True, query, 0.0, offset)
         asking = self._asking(asked)
-        levels = moment.levels(asked, asking)
+        levels = moment.calibration.levels(asked, asking)
         keep = self._operators(moment, asked, asking, levels)
-        line = moment.calibration.line(_length(self.matcher, asked)) if len(moment.snapshot) else 0.0
+        line = moment.calibration.line(_length(self.matcher, asked))
         scored = self._scored(moment, asking, filters, engine, keep, page, line)
         hits = self._page(moment, scored, page, query)
         return self._with_words(hits, moment.snapshot, asked, asking, levels)
@@ -141,6 +143,8 @@ class Searcher:
         self._must_hold("texts", "to find sentences")
         page, moment = Page(k, offset), self._moments.now()
         image = self.matcher.encode_images([picture])
+        if not len(moment.snapshot):
+            return Hits((), 0, 0, True, None, 0.0, offset)
         asking = Asking(self.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
         scores = self.scan(asking, moment.snapshot, rows, memory_mb=self.memory_mb)
@@ -158,8 +162,8 @@ class Searcher:
         filters: Filters | None = None,
         text: str | None = None,
         weight: float = 0.5,
-        engine: Engine = "auto",
-        sort: Sort = "score",
+        engine: str = "auto",
+        sort: str = "score",
     ) -> Hits:
         """Pictures like a picture (a file, or the id of an item, which is then left out), and like words.
 
@@ -171,14 +175,16 @@ class Searcher:
         if not 0 <= weight <= 1:
             raise ValueError(f"weight = {weight}, the share of the words; expected 0 to 1")
         page, moment = Page(k, offset, sort), self._moments.now()
+        query = None if text is None else parse(text)
+        if not len(moment.snapshot):
+            return Hits((), 0, 0, True, query, 0.0, offset)
         by_picture = Asking(self.matcher.similarity, self._embedded(moment.snapshot, picture))
-        if text is None:
+        if query is None:
             scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
             return self._page(moment, scored, page, None)
-        query = parse(text)
         asked = ask(self.matcher, query)
         asking = self._asking(asked)
-        levels = moment.levels(asked, asking)
+        levels = moment.calibration.levels(asked, asking)
         blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
         keep = self._operators(moment, asked, asking, levels)
         scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
@@ -199,7 +205,8 @@ class Searcher:
             raise ValueError("a picture of this index is explained with a sentence, not with a picture")
         asked = ask(self.matcher, parse(query))
         asking = self._asking(asked)
-        return explain(asked, asking, moment.snapshot.gather(np.array([row])), moment.levels(asked, asking))
+        levels = moment.calibration.levels(asked, asking)
+        return explain(asked, asking, moment.snapshot.gather(np.array([row])), levels)
 
     def _explain_text(self, moment: Moment, picture: Picture, row: int) -> Explanation:
         image = self.matcher.encode_images([picture])
@@ -234,7 +241,7 @@ class Searcher:
         if not required and not excluded:
             return None
         needed = torch.tensor([levels[n] for n in required])
-        unwanted = [(one, its, torch.tensor(moment.levels(one, its))) for one, its in excluded]
+        unwanted = [(one, its, torch.tensor(moment.calibration.levels(one, its))) for one, its in excluded]
 
         def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
             stay = torch.ones(len(block), dtype=torch.bool)
@@ -251,7 +258,7 @@ class Searcher:
         moment: Moment,
         asking: Question,
         filters: Filters | None,
-        engine: Engine,
+        engine: str,
         keep: Keep | None,
         page: Page,
         line: float | None,
@@ -273,9 +280,9 @@ class Searcher:
             line = tail_line(scores, self.false_accept)
         return _Scored(asking, rows, scores, line, exact)
 
-    def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: Engine) -> bool:
-        if engine not in ("auto", "exact", "shortlist"):
-            raise ValueError(f'engine = "{engine}"; known: auto, exact, shortlist')
+    def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: str) -> bool:
+        if engine not in ENGINES:
+            raise ValueError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
         if engine != "auto":
             return engine == "exact"
         count = len(moment.snapshot) if rows is None else len(rows)

@@ -87,7 +87,7 @@ def search(
     began = time.perf_counter()
     searcher = _searcher(index, memory_mb, false_accept)
     filters = _filters(folder, after, before, text, min_size)
-    hits = searcher.find_images(query, top, (page - 1) * top, filters, _known(engine), _known(sort))
+    hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
         _explain_hits(explain, query, hits)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
@@ -120,7 +120,7 @@ def similar(
     filters = _filters(folder, after, before, text, min_size)
     asked = _picture(picture)
     offset = (page - 1) * top
-    hits = searcher.similar(asked, top, offset, filters, words, weight, _known(engine), _known(sort))
+    hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
 
 
@@ -298,8 +298,3 @@ def _size(given: str | None) -> int | None:
     if found is None:
         raise typer.BadParameter(f"--min-size {given} is no size; write 200kB, 1.5MB, or bytes")
     return int(float(found[1]) * _UNITS[found[2]])
-
-
-def _known(name: str) -> Any:
-    """An engine or an order; the searcher says what is wrong with another."""
-    return name
