@@ -21,6 +21,7 @@ from PIL import Image
 
 import wordsight.search
 from wordsight.matcher import Matcher
+from wordsight.read import tail
 from wordsight.read.vocabulary import Vocabulary
 from wordsight.search import facts, home
 from wordsight.search.facts import IndexFull
@@ -30,6 +31,7 @@ from wordsight.sets import EmbeddingSet
 
 BATCH = 4
 SEARCH = str(Path(wordsight.search.__file__).parent)
+WRITING = (f"{SEARCH}/writer", f"{SEARCH}/segments", tail.__file__)
 Contents = dict[str, tuple[str, str, bytes]]  # path -> hash, text, the stored numbers
 
 
@@ -85,12 +87,12 @@ def make(folder: Path, model: Path, pictures: Path, **settings: Any) -> Index:
     return index
 
 
-def at_line(number: int, act: Callable[[], None]) -> None:
-    """``act`` before the n-th line that this thread executes in the index's own modules."""
+def at_line(number: int, act: Callable[[], None], places: tuple[str, ...] = (SEARCH,)) -> None:
+    """``act`` before the n-th line that this thread executes in these modules, by default the index's own."""
     left = [number]
 
     def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(SEARCH):
+        if not frame.f_code.co_filename.startswith(places):
             return None
         if event == "line":
             left[0] -= 1
@@ -100,24 +102,6 @@ def at_line(number: int, act: Callable[[], None]) -> None:
         return trace
 
     sys.settrace(trace)
-
-
-def lines_of(work: Callable[[], Any]) -> int:
-    """How many lines the work executes in the index's modules."""
-    count = [0]
-
-    def trace(frame: FrameType, event: str, arg: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(SEARCH):
-            return None
-        count[0] += event == "line"
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(None)
-    return count[0]
 
 
 def in_child(work: Callable[[], Any]) -> int:
@@ -199,11 +183,15 @@ class World:
         there, expected = read(Index.open(self.index)), read(make(fresh, self.model, self.pictures))
         assert there == expected, sorted(set(there) ^ set(expected))
 
-    def kill(self, work: Callable[[], Any], lines: int, seconds: float) -> None:
-        """Once at any line, or at any time."""
-        if self.draws.random() < 0.6:
+    def kill(self, work: Callable[[], Any], lines: int, writing: int, seconds: float) -> None:
+        """Once at any line of the index's, at any line where batches are written, or at any time."""
+        way = self.draws.random()
+        if way < 0.3:
             at = int(lines ** self.draws.uniform(0.3, 1))  # what is left to do is often little
             status = in_child(lambda: (at_line(at, die), work()))
+        elif way < 0.7:
+            at = self.draws.randrange(1, writing)
+            status = in_child(lambda: (at_line(at, die, WRITING), work()))
         else:
             moment = self.draws.uniform(0.001, seconds)
             status = in_child(lambda: (signal.setitimer(signal.ITIMER_REAL, moment), work()))
@@ -217,18 +205,18 @@ def killed(folder: Path, rounds: int, kills: int) -> dict[str, int]:
     for _ in range(rounds):
         world.begin()
         for _ in range(kills):
-            world.kill(world.update, 3500, 0.15)
+            world.kill(world.update, 3500, 1050, 0.15)
             world.check()
             world.check_batches()
         world.check_finished()
         world.change()
         for _ in range(kills):
-            world.kill(world.update, 1700, 0.1)
+            world.kill(world.update, 1700, 450, 0.1)
             world.check()
         world.check_finished()
         before = read(Index.open(world.index))
         for _ in range(kills):
-            world.kill(world.compact, 1500, 0.05)
+            world.kill(world.compact, 1500, 1100, 0.05)
             world.check()
             assert read(Index.open(world.index)) == before
         world.compact()

@@ -215,17 +215,21 @@ def test_copies_share_vectors_and_are_items_of_their_own(index: Index, pictures:
     assert index.verify() == []
 
 
+@pytest.mark.parametrize(
+    "copies", ["005", "copy"]
+)  # right after the first, which is not stored yet; much later
 def test_more_copies_than_one_page(
-    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, copies: str
 ) -> None:
     for name in ("wordsight.search.update.KNOWN_AT_ONCE", "wordsight.search.scan.PAGE"):
         monkeypatch.setattr(name, 3)
     for number in range(20):
-        (pictures / f"copy-{number}.png").write_bytes((pictures / "005.png").read_bytes())
+        (pictures / f"{copies}-{number}.png").write_bytes((pictures / "005.png").read_bytes())
     index = make(tmp_path / "index", model, pictures)
     assert index.update([pictures]).unchanged == 30
+    assert index.stats().contents == 10
     for number in range(20):
-        (pictures / f"copy-{number}.png").unlink()
+        (pictures / f"{copies}-{number}.png").unlink()
     assert index.update([pictures]).deleted == 20
     assert index.verify() == []
 

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,37 +108,39 @@ class Update:
         return Looked(entry, entry.part, made=text)
 
     def _has(self, content: str) -> bool:
+        query = "SELECT 1 FROM contents WHERE content = ?"
         with self._turn:
-            return (
-                facts.value(self._asking, "SELECT 1 FROM contents WHERE content = ?", (content,)) is not None
-            )
+            return facts.value(self._asking, query, (content,)) is not None
 
     def _take(self, looked: Looked) -> None:
+        """Sort what was looked at; a batch is written when it is full.
+
+        Files of known contents are written when there are many, but they do not cut the batch in the making:
+        whether a process was killed or not, its batches are the same.
+        """
         if looked.reason:
             self._skip(looked)
         elif looked.content in self._new:
-            self._waiting.append(looked)
-        elif looked.made is None or self._has(
-            looked.content
-        ):  # a batch may have stored it since it was looked at
-            self._known.append(looked)
+            self._waiting.append(replace(looked, made=None))
+        elif looked.made is None or self._has(looked.content):  # perhaps stored since it was looked at
+            self._known.append(replace(looked, made=None))
         else:
             self._new[looked.content] = looked
             self._waiting.append(looked)
-        if len(self._new) == self.batch_size:
+        if len(self._new) == self.batch_size or len(self._waiting) == self.batch_size + KNOWN_AT_ONCE:
             self._write()
-        elif (
-            len(self._known) == KNOWN_AT_ONCE
-        ):  # a batch in the making is not cut: killed or not, all are equal
+        elif len(self._known) == KNOWN_AT_ONCE:
             self._write_known()
 
     def _skip(self, looked: Looked) -> None:
-        text = looked.entry.text
-        name = os.fsdecode(looked.entry.path) + ("" if text is None else f': "{text[:40]}"')
+        entry = looked.entry
+        name = os.fsdecode(entry.path) + ("" if entry.text is None else f': "{entry.text[:40]}"')
         self.report.skipped.append((name, looked.reason))
-        if looked.is_unreadable:
+        where = (entry.path, entry.part)
+        query = "SELECT 1 FROM items WHERE path = ? AND part = ?"
+        if looked.is_unreadable and facts.value(self.writer.facts, query, where):
             with self.writer.batch():
-                self._forget([(looked.entry.path, looked.entry.part)])
+                self._forget([where])
 
     def _write_known(self) -> None:
         known, self._known = self._known, []
@@ -201,8 +203,8 @@ class Update:
         moved = None if before else self._gone(key, entry)
         known = before or moved
         told = self._told(entry, known[3] if known else "")
-        row = (key, entry.bytes, entry.changed, entry.beside_changed, looked.beside, told)
-        row += (entry.path, entry.part, facts.shown(entry.path))
+        stamps = (entry.bytes, entry.changed, entry.beside_changed)
+        row = (key, *stamps, looked.beside, told, entry.path, entry.part, facts.shown(entry.path))
         if known:
             ask.execute(
                 f"UPDATE items SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?", (*row, known[0])
