@@ -138,6 +138,12 @@ class _Subset:
     def __len__(self) -> int:
         return len(self.rows)
 
+    @property
+    def feature_dim(self) -> int | None:
+        """Of stored features; None of pictures."""
+        size: int | None = getattr(self.source, "feature_dim", None)
+        return size
+
     def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
         return self.source.read([self.rows[row] for row in rows])
 
