@@ -1,0 +1,182 @@
+"""Any similarity with any loss and any encoders trains: every two choices of the menu stand in one system."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import jaxtyping
+import pytest
+import torch
+from all_pairs import Row, all_pairs, completed, pairs_of
+from menu import FACTORS, NONE, THINGS, fits, make_world, tables
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from wordsight.components import MENU
+from wordsight.config import Config
+from wordsight.learn.batches import Batches
+from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
+from wordsight.matcher import Matcher
+from wordsight.measure import evaluate
+from wordsight.pairs import PairSet
+
+ROWS = all_pairs(FACTORS, fits)
+STEPS = 40
+TRAINING = {"optimizer": "adam", "weight_decay": 0.0, "learning_rate": 0.01, "schedule": "constant"}
+WHOLE_BATCHES = {"batch_size": len(THINGS), "distinct_images": True}  # each picture once in every batch
+CHANCE = 100 / len(THINGS)
+
+
+@dataclass
+class Trained:
+    """A system after its steps, on pairs that it is then asked for."""
+
+    row: Row
+    matcher: Matcher
+    pairs: PairSet
+    losses: list[float]
+    norms: list[float]  # of all gradients, step by step
+    idle: set[str]  # weights whose gradient was absent or zero whenever one looked
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="module")
+def known_pairs() -> dict[str, PairSet]:
+    return {}
+
+
+def shown(row: Row) -> str:
+    return " | ".join(level for level in row.values() if level not in (NONE, "not asked"))
+
+
+@pytest.fixture(scope="module", params=ROWS, ids=shown)
+def trained(request: pytest.FixtureRequest, world: Path, known_pairs: dict[str, PairSet]) -> Trained:
+    config = Config(tables(request.param, world) | {"training": TRAINING})
+    read_by = f"{config.tables['data']} {config.tables.get('labels')}"
+    if read_by not in known_pairs:
+        known_pairs[read_by] = config.pairs("train").numbered()
+    return train(request.param, config, known_pairs[read_by])
+
+
+def train(row: Row, config: Config, pairs: PairSet) -> Trained:
+    torch.manual_seed(0)
+    matcher = config.matcher(pairs).train()
+    loss = config.loss(pairs, matcher)
+    weights = named_weights(matcher, loss)
+    optimizer = make_optimizer(weights, config.training)
+    batches = Batches(pairs, matcher.tokenizer, matcher.read_images, **WHOLE_BATCHES)
+    made = [batches.make(0, number, texts) for number, texts in enumerate(batches.rows(0))]
+    losses, norms, idle = [], [], set(weights)
+    for step in range(STEPS):
+        epoch = step // len(made)
+        loss.begin(epoch)
+        optimizer.zero_grad()
+        with shapes_checked(step == 0):
+            value = loss(matcher(made[step % len(made)]))
+            value.backward()
+        if step % 10 == 9:
+            idle -= {name for name, weight in weights.items() if _any(weight.grad)}
+        norms.append(get_total_norm([w.grad for w in weights.values() if w.grad is not None]).item())
+        losses.append(value.item())
+        set_learning_rates(optimizer, step, epoch, len(made), config.training)
+        optimizer.step()
+    return Trained(row, matcher.eval(), pairs, losses, norms, idle)
+
+
+def _any(gradient: Tensor | None) -> bool:
+    return gradient is not None and bool(gradient.any())
+
+
+@contextmanager
+def shapes_checked(checked: bool) -> Iterator[None]:
+    """The check costs as much time as the step itself."""
+    jaxtyping.config.update("jaxtyping_disable", not checked)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+def test_the_loss_falls_by_finite_gradients(trained: Trained) -> None:
+    assert torch.tensor(trained.norms).isfinite().all()
+    first, last = trained.losses[10:15], trained.losses[-5:]  # both after every warm-up
+    assert sum(last) < 0.9 * sum(first)
+
+
+def test_it_finds_again_what_it_has_seen(trained: Trained) -> None:
+    recalls = evaluate(trained.matcher, trained.pairs, intervals=False)
+    assert min(recalls.i2t.recall[1], recalls.t2i.recall[1]) > 5 * CHANCE
+
+
+def test_every_weight_learns(trained: Trained) -> None:
+    """But for the labels' network without their loss, and how a reader goes on that has read one word."""
+    allowed = ["similarity.head."] if trained.row["loss"] != "consistency" else []
+    allowed += ["text_encoder.reader.weight_hh_"] if trained.row["text pool"] == "last" else []
+    assert [name for name in trained.idle if not name.startswith(tuple(allowed))] == []
+
+
+def test_a_pair_alone_scores_as_among_others_and_is_explained(trained: Trained) -> None:
+    matcher, images, texts = trained.matcher, trained.pairs.images, trained.pairs.texts
+    some = [7, 0, 3]  # texts of different lengths
+    pictures, told = images.read(some), [texts[5 * 7], texts[1], texts[5 * 3 + 2]]
+    scores = matcher.score(pictures, told)
+    for place, row in enumerate(some):
+        alone = matcher.score(images.read([row]), [told[place]])
+        torch.testing.assert_close(alone[0, 0], scores[place, place], atol=1e-5, rtol=1e-5)
+    explained = sum(part.score for part in matcher.align(pictures, told))
+    torch.testing.assert_close(explained, scores.diagonal(), atol=1e-5, rtol=1e-5)
+
+
+def test_saved_and_opened_again_it_scores_the_same(trained: Trained, tmp_path: Path) -> None:
+    trained.matcher.save_pretrained(tmp_path / "model")
+    again = Matcher.from_pretrained(tmp_path / "model")
+    asked = trained.pairs.images.read(range(4)), trained.pairs.texts[:20:5]
+    assert torch.equal(again.score(*asked), trained.matcher.score(*asked))
+
+
+def test_every_two_choices_that_may_meet_do_meet() -> None:
+    met = {pair for row in ROWS for pair in combinations(row.items(), 2)}
+    missing = [pair for pair in pairs_of(FACTORS) if pair not in met]
+    assert [pair for pair in missing if completed(dict(pair), FACTORS, fits)] == []
+    assert all(fits(row) and row.keys() == FACTORS.keys() for row in ROWS)
+
+
+APART = {  # a row that may be, what is changed in it, and what is then said
+    "cosine of a set": ("cosine", {"text pool": NONE}, r"set pool in \[text_encoder\]"),
+    "order of a set": ("order", {"image pool": NONE}, r"set pool in \[image_encoder\]"),
+    "projection of a set": ("projection", {"image pool": NONE}, "set pool on both encoders"),
+    "consistency without labels": ("max-sim, words", {"loss": "consistency"}, "needs labels"),
+}
+
+
+@pytest.mark.parametrize(("having", "change", "message"), APART.values(), ids=APART)
+def test_what_may_not_meet_is_an_error_that_says_what_to_do(
+    having: str, change: Row, message: str, world: Path
+) -> None:
+    row = next(row for row in ROWS if having in row.values() and row["similarity"] != "semantic") | change
+    assert not fits(row)
+    config = Config(tables(row, world) | {"training": TRAINING})
+    with pytest.raises(ValueError, match=message):
+        train(row, config, config.pairs("train").numbered())
+
+
+@pytest.mark.parametrize("kind", ["image_encoder", "text_encoder", "pool", "similarity", "pooling", "loss"])
+def test_every_name_on_the_menu_is_combined(kind: str, world: Path) -> None:
+    used = {name for row in ROWS for name in named(tables(row, world))}
+    assert set(MENU[kind]) - used == set()
+
+
+def named(value: Any) -> Iterator[str]:
+    """Every text in a table and the tables inside it."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from named(inner)
+    elif isinstance(value, str):
+        yield value
