@@ -60,13 +60,19 @@ def _allowed() -> list[Any]:
     return [argparse.Namespace, np.dtype, *numbers, *((scalar, name) for name in MOVED)]
 
 
+def _why(told: str) -> str:
+    """PyTorch's own reason, without its advice to read the file with less care."""
+    reason = re.split(r"Weights only load failed|In PyTorch 2\.6", told.splitlines()[0])[0].strip(" .")
+    return f" ({reason})" if reason else ""
+
+
 def _refused(path: Path, told: str) -> str:
     named = re.search(r"GLOBAL ([\w.]+)|class[\w ]*'([\w.]+)'|function <\w+ ([\w.]+)", told)
     what = next((name for name in (named.groups() if named else ()) if name), "")
     if any(name.startswith(what) for name in (*KNOWN, *MOVED)):  # no name, or one where the file was cut
         return (
-            f"{path} is not a PyTorch checkpoint, or it is damaged ({told.splitlines()[0]}); copy it again, "
-            "or give the .pth or .pth.tar file itself"
+            f"{path} is not a PyTorch checkpoint, or it is damaged{_why(told)}; copy it again, or give the "
+            ".pth or .pth.tar file itself"
         )
     return (
         f"{path} holds an object of {what}, which is not among what is read from a checkpoint (tensors, "
