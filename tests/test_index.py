@@ -713,10 +713,14 @@ def test_an_index_on_a_disk_that_is_read_only_can_be_read(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = read(index)
+    assert (index.folder / "facts.sqlite-wal").stat().st_size == 0
+    for name in ("facts.sqlite-wal", "facts.sqlite-shm"):
+        (index.folder / name).unlink()
     access = os.access
     monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
     assert read(index) == before
     assert index.verify() == []
+    assert not (index.folder / "facts.sqlite-shm").exists()
 
 
 # Killed, interrupted, out of space

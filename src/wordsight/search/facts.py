@@ -119,8 +119,8 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
     path = folder / FACTS
     told = quote(os.fsencode(path.absolute()))
     mode = "rw" if write else "ro"
-    if not write and not os.access(folder, os.W_OK):
-        mode = "ro&immutable=1"  # nobody can write there, so nothing can change
+    if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
+        mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
     connection = sqlite3.connect(
         f"file:{told}?mode={mode}",
         uri=True,
