@@ -63,10 +63,11 @@ def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Ru
     )
     app.state.library = library
     app.add_middleware(Door, rules=rules, metrics=library.metrics)
-    web_problems.install(app)
-    app.include_router(web_search.router)
-    app.include_router(web_items.router)
+    routers = (web_search.router, web_items.router)
+    for router in routers:
+        app.include_router(router)
     _serve_page(app)
+    web_problems.install(app, [*routers, app.router])
     app.openapi = lambda: _described(app, rules)  # type: ignore[method-assign]
     return app
 

@@ -186,4 +186,4 @@ def _method(scope: Scope) -> str:
 
 def _route(scope: Scope) -> str:
     """The route's pattern: ids are no label, and what is not there is one."""
-    return str(getattr(scope.get("route"), "path", "none"))
+    return str(getattr(scope.get("route"), "path", "none")).replace(":int}", "}")

@@ -20,7 +20,7 @@ from wordsight.serve.web_library import Library, Served, row_of
 from wordsight.serve.web_problems import Refused, responses
 
 router = APIRouter()
-InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST_ID, description="Of the item.")]
+InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST, description="Of the item.")]
 FOR_EVER = "private, max-age=31536000, immutable"
 SHORTLY = "private, max-age=60"
 
@@ -63,7 +63,7 @@ def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
     return models.Items(total=len(rows), offset=asked.offset, items=found)
 
 
-@router.get("/v1/items/{id}", tags=["items"], operation_id="item", responses=responses(404, 422))
+@router.get("/v1/items/{id:int}", tags=["items"], operation_id="item", responses=responses(404, 422))
 async def item(library: Served, id: InPathId) -> models.Item:
     """One item."""
     stored = await library.draw(_stored, library.listed, id)
@@ -76,7 +76,7 @@ def _stored(searcher: Searcher, id: int) -> Item:
 
 
 @router.get(
-    "/v1/items/{id}/thumbnail",
+    "/v1/items/{id:int}/thumbnail",
     tags=["items"],
     operation_id="thumbnail",
     response_class=Response,

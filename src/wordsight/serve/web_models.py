@@ -7,13 +7,13 @@ from pydantic import BaseModel, ConfigDict, Field
 LONGEST = 1000  # characters of a query; search/query.py has the same limit
 MOST = 200  # hits of one answer
 FURTHEST = 100_000  # the offset of a page
-HIGHEST_ID = 2**63 - 1
+HIGHEST = 2**53 - 1  # of whole numbers that every reader of JSON holds exactly
 
 QUERY = (
     "A sentence. `+word` must be found in the picture, `-word` must not be, `word^2` counts twice, "
     '"several words" in quotes belong together.'
 )
-Id = Annotated[int, Field(ge=1, le=HIGHEST_ID, description="Of an item; it never changes.")]
+Id = Annotated[int, Field(ge=1, le=HIGHEST, description="Of an item; it never changes.")]
 Text = Annotated[str, Field(min_length=1, max_length=LONGEST, description=QUERY, examples=["a dog +running"])]
 Count = Annotated[int, Field(ge=1, le=MOST, description="How many hits.")]
 Offset = Annotated[int, Field(ge=0, le=FURTHEST, description="How many hits are left out before the first.")]
@@ -36,7 +36,7 @@ Folder = Annotated[
     Field(max_length=4096, description="Below this folder: a whole path, or the name of one anywhere."),
 ]
 Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="When changed: seconds since 1970.")]
-Bytes = Annotated[int | None, Field(ge=0, le=HIGHEST_ID, description="The least size of the file.")]
+Bytes = Annotated[int | None, Field(ge=0, le=HIGHEST, description="The least size of the file.")]
 Weight = Annotated[
     float, Field(ge=0, le=1, description="With a query: its share of the score; the picture has the rest.")
 ]
@@ -69,6 +69,12 @@ class Search(Paged):
     sort: Sort = "score"
 
 
+class SearchBody(Search):
+    """The same, in which a number is a number: `"20"` and `true` are none."""
+
+    model_config = ConfigDict(strict=True)
+
+
 class SimilarTo(Paged):
     """An item of the index, perhaps words, and which hits are wanted."""
 
@@ -92,6 +98,12 @@ class Explain(BaseModel):
 
     query: Text
     id: Id
+
+
+class ExplainBody(Explain):
+    """The same, in which a number is a number."""
+
+    model_config = ConfigDict(strict=True)
 
 
 class Listing(Filtered):

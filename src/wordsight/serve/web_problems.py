@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -42,17 +42,17 @@ class Problem(BaseModel):
     errors: list[Wrong] | None = Field(None, description="The wrong fields of a request.")
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(HTTPException):
     """A request that gets a problem as its answer."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any
     ) -> None:
-        super().__init__(detail)
-        self.status, self.kind, self.detail, self.headers, self.more = status, kind, detail, headers, more
+        super().__init__(status, detail, headers)
+        self.kind, self.more = kind, more
 
     def response(self) -> JSONResponse:
-        return problem(self.status, self.kind, self.detail, self.headers, **self.more)
+        return problem(self.status_code, self.kind, self.detail, dict(self.headers or {}), **self.more)
 
 
 def problem(
@@ -81,8 +81,9 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
-    """Every error of this app becomes a problem."""
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Every error of this app becomes a problem; its routes are those of the routers."""
+    app.state.routes = [route for router in routers for route in router.routes]
 
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
@@ -137,7 +138,9 @@ def _framework(request: Request, error: HTTPException) -> tuple[str, str]:
 
 def _methods(request: Request) -> list[str]:
     """All that this path takes; a router tells only those of its first route."""
-    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    routes = [
+        route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE
+    ]
     return sorted({method for route in routes for method in getattr(route, "methods", ())})
 
 

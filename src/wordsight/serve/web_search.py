@@ -55,7 +55,7 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
 @router.post(
     "/search", tags=["search"], responses=responses(400, 409, 413, 415, 422), operation_id="search_by_body"
 )
-async def search_by_body(library: Served, asked: models.Search) -> models.Answer:
+async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
     """The same with the question in the body, so that it stands in no log of addresses."""
     return await library.search(_search, library.of_images(), asked)
 
@@ -159,7 +159,7 @@ async def explain(library: Served, asked: Annotated[models.Explain, Query()]) ->
     responses=responses(400, 404, 409, 413, 415, 422),
     operation_id="explain_by_body",
 )
-async def explain_by_body(library: Served, asked: models.Explain) -> models.Explanation:
+async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.Explanation:
     """The same with the question in the body."""
     return await library.search(_explain, library.of_images(), asked.query, asked.id)
 

@@ -17,7 +17,7 @@ class Work:
     def __init__(self, threads: int, waiting: int) -> None:
         self.threads, self.limit = threads, threads + waiting
         self.under_way = self.refused = 0  # both change on the event loop alone
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="wordsight")
+        self._pool: ThreadPoolExecutor | None = None
 
     async def __call__(self, do: Callable[..., Result], *given: Any, **named: Any) -> Result:
         if self.under_way >= self.limit:
@@ -28,6 +28,8 @@ class Work:
                 f"{self.under_way} requests are being answered or wait already; ask again in {RETRY} s.",
                 {"retry-after": str(RETRY)},
             )
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="wordsight")
         self.under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: do(*given, **named))
@@ -35,4 +37,7 @@ class Work:
             self.under_way -= 1
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Wait for what runs; the next call would begin anew."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)
