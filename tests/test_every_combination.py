@@ -18,10 +18,12 @@ from torch.nn.utils import get_total_norm
 from wordsight.components import MENU
 from wordsight.config import Config
 from wordsight.learn.batches import Batches
+from wordsight.learn.device import in_float32
+from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
 from wordsight.matcher import Matcher
 from wordsight.measure import evaluate
-from wordsight.pairs import PairSet
+from wordsight.pairs import PairBatch, PairSet
 
 ROWS = all_pairs(FACTORS, fits)
 STEPS = 40
@@ -36,7 +38,9 @@ class Trained:
 
     row: Row
     matcher: Matcher
+    loss: Loss
     pairs: PairSet
+    batch: PairBatch
     losses: list[float]
     norms: list[float]  # of all gradients, step by step
     idle: set[str]  # weights whose gradient was absent or zero whenever one looked
@@ -87,7 +91,7 @@ def train(row: Row, config: Config, pairs: PairSet) -> Trained:
         losses.append(value.item())
         set_learning_rates(optimizer, step, epoch, len(made), config.training)
         optimizer.step()
-    return Trained(row, matcher.eval(), pairs, losses, norms, idle)
+    return Trained(row, matcher.eval(), loss, pairs, made[0], losses, norms, idle)
 
 
 def _any(gradient: Tensor | None) -> bool:
@@ -134,6 +138,22 @@ def test_a_pair_alone_scores_as_among_others_and_is_explained(trained: Trained) 
     torch.testing.assert_close(explained, scores.diagonal(), atol=1e-5, rtol=1e-5)
 
 
+def test_it_computes_in_bfloat16_too(trained: Trained) -> None:
+    """As on a GPU: encoders and scores in half the bits, the loss in single precision."""
+    matcher = trained.matcher
+    matcher.similarity.train()  # measured scores may have no gradient
+    exact = matcher(trained.batch).scores
+    with torch.autocast("cpu", torch.bfloat16):
+        pairs = matcher(trained.batch)
+    matcher.zero_grad()
+    trained.loss(in_float32(pairs)).backward()
+    matcher.eval()
+    assert torch.corrcoef(torch.stack([pairs.scores.flatten(), exact.flatten()]))[0, 1] > 0.98
+    gradients = [weight.grad for weight in matcher.parameters() if weight.grad is not None]
+    assert all(gradient.dtype == torch.float32 for gradient in gradients)
+    assert get_total_norm(gradients).isfinite()
+
+
 def test_saved_and_opened_again_it_scores_the_same(trained: Trained, tmp_path: Path) -> None:
     trained.matcher.save_pretrained(tmp_path / "model")
     again = Matcher.from_pretrained(tmp_path / "model")
@@ -167,16 +187,21 @@ def test_what_may_not_meet_is_an_error_that_says_what_to_do(
         train(row, config, config.pairs("train").numbered())
 
 
-@pytest.mark.parametrize("kind", ["image_encoder", "text_encoder", "pool", "similarity", "pooling", "loss"])
-def test_every_name_on_the_menu_is_combined(kind: str, world: Path) -> None:
-    used = {name for row in ROWS for name in named(tables(row, world))}
+@pytest.mark.parametrize("kind", ["image_encoder", "text_encoder", "similarity", "loss"])
+def test_every_part_on_the_menu_is_combined(kind: str, world: Path) -> None:
+    used = {name for row in ROWS for name in values("name", tables(row, world)[kind])}
     assert set(MENU[kind]) - used == set()
 
 
-def named(value: Any) -> Iterator[str]:
-    """Every text in a table and the tables inside it."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from named(inner)
-    elif isinstance(value, str):
-        yield value
+@pytest.mark.parametrize("kind", ["pool", "pooling"])
+def test_every_pool_and_pooling_on_the_menu_is_combined(kind: str, world: Path) -> None:
+    used = {name for row in ROWS for name in values(kind, tables(row, world))}
+    assert set(MENU[kind]) - used == set()
+
+
+def values(key: str, table: Any) -> Iterator[str]:
+    """Whatever is called so, in a table or in the tables inside it."""
+    for name, value in table.items() if isinstance(table, dict) else ():
+        if name == key:
+            yield value
+        yield from values(key, value)
