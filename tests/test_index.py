@@ -10,6 +10,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -528,15 +529,10 @@ def test_readers_never_see_half_a_batch(index: Index, pictures: Path) -> None:
 
 
 def test_several_threads_share_a_snapshot(index: Index) -> None:
-    with index.snapshot() as snapshot:
-        expected, wrong = copy_of(snapshot), []
-        look = lambda: wrong.extend(1 for _ in range(20) if copy_of(snapshot) != expected)  # noqa: E731
-        threads = [threading.Thread(target=look) for _ in range(4)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-    assert not wrong
+    with index.snapshot() as snapshot, ThreadPoolExecutor(4) as pool:
+        expected = copy_of(snapshot)
+        copies = list(pool.map(lambda _: copy_of(snapshot), range(60)))
+    assert all(copy == expected for copy in copies)
 
 
 def test_a_second_writer_is_refused_at_once(index: Index, pictures: Path) -> None:
