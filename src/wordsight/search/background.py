@@ -2,12 +2,13 @@
 
 import math
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.compare.evidence import found_by_word
@@ -30,6 +31,7 @@ MADE_UP = (
     "a {} {} with a {} and a {}",
     "a {} and a {} near a {} {} with a {}",
 )
+REAL = 4.0  # how much all captions count together, made-up texts being 1
 AT_ONCE = 32  # texts
 TWO_GROUPS = 0.8  # explained variance from which on values are taken as two groups, not one
 
@@ -41,6 +43,7 @@ class TextAgainstAll:
     words: int
     best: float  # the highest of its scores with pictures that it does not belong to
     spread: float  # standard deviation of those
+    weight: float = 1.0  # captions are real texts, and count more than made-up ones
 
 
 @dataclass(frozen=True)
@@ -58,14 +61,17 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
     if not len(snapshot):
         return Background(0, (), 0.0, 0.0)
     rows = spread_rows(len(snapshot), PICTURES)
-    captions = _captions(matcher, snapshot, rows)
+    beside = [item.text for item in snapshot.items(rows)]
+    captions = _captions(matcher, beside)
     made_up = list(_made_up(matcher))
     told = [*captions.values(), *made_up]
-    own = [*captions, *[-1] * len(made_up)]
     scores = _scores(matcher, snapshot, rows, told, memory_mb)
+    strangers = [*(_all_but(place, len(rows)) for place in captions), *_strangers(made_up, beside)]
+    of_caption = REAL * len(made_up) / max(1, len(captions))
+    weights = [of_caption] * len(captions) + [1.0] * len(made_up)
     texts = [
-        _against_all(len(matcher.tokenizer.words(text)), np.delete(column, place) if place >= 0 else column)
-        for text, place, column in zip(told, own, scores.T, strict=True)
+        _against_all(len(matcher.tokenizer.words(text)), column[others], weight)
+        for text, column, others, weight in zip(told, scores.T, strangers, weights, strict=True)
     ]
     mean, spread = _lower_group(_found_by_single_words(matcher, snapshot))
     return Background(len(rows), tuple(texts), mean, spread)
@@ -73,7 +79,8 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
 
 def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
     """Captions of some of the pictures where there are any, and texts made of words that the model knows."""
-    captions = _captions(matcher, snapshot, spread_rows(len(snapshot), PICTURES))
+    rows = spread_rows(len(snapshot), PICTURES)
+    captions = _captions(matcher, [item.text for item in snapshot.items(rows)])
     return [*captions.values(), *_made_up(matcher)]
 
 
@@ -91,12 +98,25 @@ def known_words(matcher: Matcher) -> Sequence[str]:
     return [word for word in words if len(matcher.tokenizer.words(word)) == 1] if words else EVERYDAY_WORDS
 
 
-def _captions(matcher: Matcher, snapshot: Snapshot, rows: np.ndarray) -> dict[int, str]:
+def _captions(matcher: Matcher, beside: Sequence[str]) -> dict[int, str]:
     """By place in the sample: one caption of so many of its pictures."""
-    asked = spread_rows(len(rows), CAPTIONS)
-    items = snapshot.items(rows[asked]) if len(asked) else []
-    firsts = {int(n): item.text.split("\n")[0].strip() for n, item in zip(asked, items, strict=True)}
+    asked = spread_rows(len(beside), CAPTIONS).tolist()
+    firsts = {n: beside[n].split("\n")[0].strip() for n in asked}
     return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
+
+
+def _all_but(place: int, count: int) -> Bool[np.ndarray, " picture"]:
+    others = np.ones(count, bool)
+    others[place] = False
+    return others
+
+
+def _strangers(texts: Sequence[str], beside: Sequence[str]) -> Iterator[Bool[np.ndarray, " picture"]]:
+    """For each made-up text the pictures that it does not belong to, as far as their captions tell."""
+    told = [frozenset(re.findall(r"\w+", text.casefold())) for text in beside]
+    for text in texts:
+        named = {word for word in re.findall(r"\w+", text.casefold()) if names_something(word)}
+        yield np.array([not named <= words for words in told], bool)
 
 
 def readable(matcher: Matcher, text: str) -> bool:
@@ -126,10 +146,13 @@ def _scores(
     return scores
 
 
-def _against_all(words: int, scores: np.ndarray) -> TextAgainstAll:
+def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAll:
+    groups = split(torch.from_numpy(scores))
+    if groups.explained >= TWO_GROUPS:  # the upper one are pictures that it does belong to
+        scores = scores[scores <= groups.cut]
     if not len(scores):
-        return TextAgainstAll(words, -math.inf, 0.0)
-    return TextAgainstAll(words, float(scores.max()), float(scores.std()))
+        return TextAgainstAll(words, -math.inf, 0.0, weight)
+    return TextAgainstAll(words, float(scores.max()), float(scores.std()), weight)
 
 
 def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:

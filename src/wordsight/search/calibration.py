@@ -4,8 +4,8 @@
 that is, is known for a bank of texts: captions of indexed pictures (their own picture left out) and made-up
 texts in the model's words. The line for a query is the quantile 1 - ``false_accept`` of these best scores,
 texts of about as many words counting most. So of queries that nothing answers, about a share of
-``false_accept`` is answered all the same; ``measure_curve`` tells the real share, and that of good queries
-which are refused.
+``false_accept`` is answered all the same; ``absence.line_curve`` tells the real
+share, and that of good queries which are refused.
 
 **The level of a word.** What the word finds in pictures spread over the index falls into one or two groups.
 Two: it is here and there, and the lower group is its background. One: it is nowhere, or everywhere, and the
@@ -14,7 +14,6 @@ background is what other words find. Level = mean + z deviations of the backgrou
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -32,7 +31,7 @@ from wordsight.search.plain_words import names_something
 from wordsight.sets import EmbeddingSet
 
 FALSE_ACCEPT = 0.2
-WORD_FALSE_ACCEPT = 0.05
+WORD_FALSE_ACCEPT = 0.1
 LIKE = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
 BOTH = 0.02  # the least share of pictures that makes a group
 
@@ -54,19 +53,20 @@ class Calibration:
 
     def line(self, words: int) -> float:
         """The score at which relevance ends, for a text of so many words."""
-        bests, lengths = self._bests
+        bests, lengths, weights = self._bests
         if not len(bests):
             return -math.inf
         likeness = np.exp(-(((np.log(lengths) - math.log(max(1, words))) / LIKE) ** 2) / 2) + 1e-9
-        return _quantile(bests, likeness, 1 - self.false_accept)
+        return _quantile(bests, likeness * weights, 1 - self.false_accept)
 
     @cached_property
-    def _bests(self) -> tuple[Float[np.ndarray, " text"], Float[np.ndarray, " text"]]:
-        """The best score of each text, as if compared with all pictures, and its number of words."""
+    def _bests(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The best score of each text, as if compared with all pictures, its number of words, its weight."""
         texts = [text for text in self.background.texts if math.isfinite(text.best)]
         further = _further(self.background.pictures, self.total)
         bests = np.array([text.best + further * text.spread for text in texts])
-        return bests, np.array([max(1, text.words) for text in texts], float)
+        lengths = np.array([max(1, text.words) for text in texts], float)
+        return bests, lengths, np.array([text.weight for text in texts])
 
     def levels(self, asked: Asked, asking: Asking) -> list[float]:
         """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
@@ -129,33 +129,6 @@ def to_json(background: Background) -> dict[str, Any]:
 def from_json(told: dict[str, Any]) -> Background:
     texts = tuple(TextAgainstAll(**text) for text in told.pop("texts"))
     return Background(texts=texts, **told)
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """At one setting, how often the answer to "does anything match?" is wrong; shares in [0, 1]."""
-
-    false_accept: float  # the setting
-    accepted: float  # of queries that nothing answers, how many got an answer
-    rejected: float  # of queries that something answers, how many got none
-
-
-def measure_curve(
-    calibration: Calibration,
-    lengths: Sequence[int],
-    best: Float[np.ndarray, " query"],
-    best_without: Float[np.ndarray, " query"],
-    settings: Sequence[float] = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.7),
-) -> list[CurvePoint]:
-    """From each query's words and best score, with and without the pictures that answer it in the index."""
-    points = []
-    for setting in settings:
-        at = Calibration(calibration.background, calibration.sample, calibration.total, setting)
-        lines = np.array([at.line(words) for words in lengths])
-        points.append(
-            CurvePoint(setting, float((best_without >= lines).mean()), float((best < lines).mean()))
-        )
-    return points
 
 
 def background_scores(asking: Asking, sample: EmbeddingSet) -> Float[Tensor, " picture"]:

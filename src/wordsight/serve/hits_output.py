@@ -21,7 +21,7 @@ LINE = "---- from here on, no better than what a query without an answer finds -
 
 def table(hits: Hits) -> Iterator[str]:
     """One line per hit, with the line of relevance where it falls."""
-    drawn = hits.offset > 0 and not any(hit.relevant for hit in hits.hits)
+    drawn = hits.relevant < hits.offset  # on a page before this one
     for number, hit in enumerate(hits.hits, start=hits.offset + 1):
         if not hit.relevant and not drawn:
             drawn = True
