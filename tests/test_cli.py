@@ -13,7 +13,7 @@ from PIL import Image
 VERBS = [
     ["train"], ["evaluate"], ["demo"], ["config", "show"], ["features", "extract"], ["data", "check"],
     ["data", "world"], ["data", "convert"], ["data", "records"], ["vocab", "build"], ["import"],
-    ["vocab", "labels"], ["labels"],
+    ["vocab", "labels"], ["labels"], ["serve"],
 ]  # fmt: skip
 SMALL = [
     "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",

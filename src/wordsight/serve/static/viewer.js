@@ -54,7 +54,9 @@ export class Viewer {
     server.show(parts.img, `${item.thumbnail}&size=1280`);
     this.explained(null, hit.words);
     if (query && hit.words.length) this.explain(query, item.id);
-    if (!this.dialog.open) this.dialog.showModal();
+    if (this.dialog.open) return;
+    this.dialog.showModal();
+    this.dialog.focus();
   }
 
   async explain(query, id) {
@@ -76,7 +78,9 @@ export class Viewer {
       this.parts.shares.replaceChildren(...(word && told ? shares(told.regions, word) : []));
     };
     light(null);
-    this.parts.chips.replaceChildren(...words.flatMap((word) => [chip(word, { light, number: true }), " "]));
+    const { chips } = this.parts, focused = [...chips.children].indexOf(document.activeElement);
+    chips.replaceChildren(...words.flatMap((word) => [chip(word, { light, number: true }), " "]));
+    chips.children[focused]?.focus();
   }
 }
 
