@@ -9,9 +9,10 @@ import pytest
 
 from wordsight.ablate.cell import MEASURED
 from wordsight.ablate.comparison import compare
-from wordsight.ablate.grid import changed, read_grid
+from wordsight.ablate.grid import read_grid
 from wordsight.ablate.table import read_rows, to_markdown
 from wordsight.measure.paired import Hits, difference, interval
+from wordsight.tables import changed
 
 GRID = """
 base = "{base}"

@@ -1,8 +1,5 @@
 """A TOML file -> data, matcher, loss, settings of a run; an unknown key is an error that lists the known."""
 
-import os
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -16,6 +13,7 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
 from wordsight.pairs import PairSet, PictureFiles
+from wordsight.tables import read_tables, to_toml
 from wordsight.whole import whole_file
 
 Split = Literal["train", "validation", "test"]
@@ -87,22 +85,14 @@ class Config:
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"there is no configuration {path}; ready ones are in configs/")
-        try:
-            tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ValueError(f"{path} is not TOML: {error}") from error
-        for change in changes:
-            _apply(tables, change)
-        return cls(_expanded(tables, str(path)), str(path))
+        return cls(read_tables(path, changes), str(path))
 
     def save(self, path: Path) -> None:
         with whole_file(path) as file:
             file.write(self.to_toml().encode())
 
     def to_toml(self) -> str:
-        import tomli_w
-
-        return tomli_w.dumps({name: _without_none(table) for name, table in self.tables.items()})
+        return to_toml(self.tables)
 
     def complete(self) -> "Config":
         """The same run with every default written out."""
@@ -271,51 +261,3 @@ def _with_features(pairs: PairSet, folder: Path) -> PairSet:
             f"[data] features = {folder}: stored features stand in for picture files, but this data has none"
         )
     return pairs.with_images(FeatureStore.open(folder).source(pairs.images.paths))
-
-
-def _apply(tables: dict[str, Any], change: str) -> None:
-    address, equals, text = change.partition("=")
-    *path, key = address.strip().split(".")
-    if not equals or not path:
-        raise ValueError(f'the change "{change}" is not table.key=value, for instance training.epochs=10')
-    table = tables
-    for name in path:
-        table = table.setdefault(name, {})
-    table[key] = _value(text.strip())
-
-
-def _value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
-
-
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
-
-
-def _expanded(value: Any, source: str) -> Any:
-    """Replace ${NAME} and ${NAME:-default} in every text, as a shell does."""
-    if isinstance(value, dict):
-        return {key: _expanded(inner, source) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, source) for inner in value]
-    return _VARIABLE.sub(lambda found: _variable(found, source), value) if isinstance(value, str) else value
-
-
-def _variable(found: re.Match[str], source: str) -> str:
-    name, default = found.groups()
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ValueError(
-            f"{source}: the environment variable {name} is not set and {found.group()} has no default"
-        )
-    return value
-
-
-def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_none(value) if isinstance(value, Mapping) else value
-        for key, value in table.items()
-        if value is not None
-    }

@@ -1,7 +1,6 @@
 """A grid file, or the names of configurations -> the cells of a comparison: one run each."""
 
 import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 from wordsight.components import build, nearest
 from wordsight.config import Config, configs_folder, load_config
+from wordsight.tables import changed, read_tables
 
 OWN = ("config",)  # of a system: what it starts from instead of the grid's base
 AXES = ("systems", "losses")
@@ -75,7 +75,7 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
     path = Path(names[0])
     shipped = configs_folder() / "grids" / f"{names[0]}.toml"
     path = shipped if not path.is_file() and shipped.is_file() else path
-    tables = _toml(path) if len(names) == 1 and path.is_file() else {}
+    tables = read_tables(path) if len(names) == 1 and path.is_file() else {}
     if "systems" not in tables:
         return Grid(), {Path(name).stem: {"config": name} for name in names}, {}
     top = {key: value for key, value in tables.items() if key not in AXES}
@@ -87,13 +87,6 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
     return grid, tables["systems"], tables.get("losses", {})
 
 
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
-
-
 def _config(grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed: int) -> Config:
     start = system.get("config", grid.base)
     if not start:
@@ -102,19 +95,6 @@ def _config(grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed
     tables = changed(config.tables, {key: value for key, value in system.items() if key not in OWN})
     tables = changed(tables, {"loss": loss} if loss else {})
     return Config(changed(tables, {"training": {"seed": seed}}), config.source)
-
-
-def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The tables with the changes laid over; a part that gets another name keeps none of its settings."""
-    result = dict(tables)
-    for name, change in changes.items():
-        old = tables.get(name, {})
-        if isinstance(change, Mapping):
-            other_part = "name" in change and change["name"] != old.get("name")
-            result[name] = dict(change) if other_part else {**old, **change}
-        else:
-            result[name] = change
-    return result
 
 
 def _file_name(name: str) -> str:
