@@ -188,6 +188,24 @@ def test_the_recall_of_a_shortlist_is_the_real_one(monkeypatch: pytest.MonkeyPat
     assert 0 < measured.recall < 1
 
 
+def test_indexing_measures_the_background_and_where_it_may_be_used_the_shortlist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wordsight.search import moment, shortlist
+
+    shutil.copytree(index().folder, tmp_path / "index")
+    (tmp_path / "index" / "background.json").unlink(missing_ok=True)
+    copy = Index.open(tmp_path / "index")
+    assert moment.calibrate(copy) is None
+    assert set(json.loads((copy.folder / "background.json").read_text())) >= {"background", "generation"}
+    monkeypatch.setattr(moment, "SIZES", (5, 12))
+    monkeypatch.setattr(shortlist, "SIZES", (5, 12))
+    measured = moment.calibrate(copy)
+    assert measured is not None
+    assert measured == Searcher(copy).shortlist_recall()
+    assert json.loads((copy.folder / "background.json").read_text())["shortlist"]["size"] == measured.size
+
+
 def test_the_nearest_rows_are_those_of_the_largest_products() -> None:
     asking = searcher()
     snapshot = asking.now().snapshot

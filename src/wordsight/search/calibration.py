@@ -30,7 +30,7 @@ from wordsight.search.exact import Asking
 from wordsight.search.plain_words import names_something
 from wordsight.sets import EmbeddingSet
 
-FALSE_ACCEPT = 0.2
+FALSE_ACCEPT = 0.3
 WORD_FALSE_ACCEPT = 0.1
 LIKE = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
 BOTH = 0.02  # the least share of pictures that makes a group

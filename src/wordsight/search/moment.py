@@ -5,7 +5,6 @@ of the commit that it belongs to. An index where nothing can be written is measu
 """
 
 import threading
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -20,7 +19,7 @@ from wordsight.search import calibration
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
 from wordsight.search.index import Index, Snapshot
-from wordsight.search.shortlist import Recall, measure_recall
+from wordsight.search.shortlist import SIZES, Recall, measure_recall
 from wordsight.sets import EmbeddingSet
 
 FILE = "background.json"
@@ -128,9 +127,14 @@ class Moments:
             return self._moment
 
 
-def calibrate(index: Index, memory_mb: float = 256.0) -> tuple[Sequence[float], Recall]:
-    """Measure all that can be known before the first question, and keep it with the index."""
-    moment = Moment(
-        index, index.snapshot(), memory_mb, (calibration.FALSE_ACCEPT, calibration.WORD_FALSE_ACCEPT)
-    )
-    return [moment.calibration.line(words) for words in (1, 5, 10)], moment.recall
+def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
+    """Measure all that can be known before the first question, and keep it with the index.
+
+    The recall of the shortlist, where the index is so large that one may be taken.
+    """
+    shares = (calibration.FALSE_ACCEPT, calibration.WORD_FALSE_ACCEPT)
+    moment = Moment(index, index.snapshot(), memory_mb, shares)
+    if index.kind != "images" or not len(moment.snapshot):
+        return None
+    moment.calibration.line(1)
+    return moment.recall if len(moment.snapshot) > SIZES[-1] else None

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from wordsight.compare.blocks import masked_unit
 from wordsight.matcher import Matcher
 from wordsight.search.background import spread_rows
-from wordsight.search.exact import Asking, best_rows, score_rows
+from wordsight.search.exact import blocks
 from wordsight.search.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet
 
@@ -61,12 +61,10 @@ def measure_recall(
 ) -> Recall:
     """Of the smallest shortlist that is good enough, or of the largest: on some of these texts."""
     asked = [texts[n] for n in spread_rows(len(texts), QUERIES)]
-    wanted = []
-    for text in asked:
-        with torch.no_grad():
-            asking = Asking(matcher.similarity, matcher.encode_texts([text]))
-        scores = score_rows(asking, snapshot, memory_mb=memory_mb)
-        wanted.append((asking.query, best_rows(asking, snapshot, None, scores, TOP, memory_mb)[0]))
+    with torch.no_grad():
+        queries = [matcher.encode_texts([text]) for text in asked]
+    best_of_each = _best_of_each(matcher, snapshot, queries, memory_mb) if queries else []
+    wanted = list(zip(queries, best_of_each, strict=True))
     measured = Recall(0, 0.0, len(asked))
     for size in SIZES:
         held = [np.isin(best, nearest_rows(query, snapshot, None, size)).mean() for query, best in wanted]
@@ -74,3 +72,15 @@ def measure_recall(
         if measured.recall >= ENOUGH:
             break
     return measured
+
+
+@torch.no_grad()
+def _best_of_each(
+    matcher: Matcher, snapshot: Snapshot, queries: Sequence[EmbeddingSet], memory_mb: float
+) -> list[Int[np.ndarray, " best"]]:
+    """The best rows of several queries, in one reading of the index."""
+    together, scores = EmbeddingSet.join(queries), np.empty((len(snapshot), len(queries)), np.float32)
+    for start, stop, block in blocks(snapshot, None, memory_mb):
+        scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu().numpy()
+    top = min(TOP, len(snapshot))
+    return [np.argpartition(-column, top - 1)[:top] for column in scores.T]

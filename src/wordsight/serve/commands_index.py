@@ -28,7 +28,10 @@ def index(
     ] = None,
     model: Annotated[
         str | None,
-        typer.Option(help="A run's folder, a model's folder, or a hub name; else the one that made --out."),
+        typer.Option(
+            help="A run's folder, a model's folder, or a hub name, also of a CLIP or SigLIP; else the one "
+            "that made --out."
+        ),
     ] = None,
     texts: Annotated[
         list[Path] | None,
@@ -140,7 +143,18 @@ def _update(
         typer.echo(f"{opened.folder}: {told}, {len(report.skipped)} skipped")
     for path, reason in report.skipped:
         typer.echo(f"skipped {shown(path)}: {reason}", err=True)
+    _calibrate(opened)
     return bool(report.skipped)
+
+
+def _calibrate(opened: "Index") -> None:
+    """What no answer looks like in this index is measured now, and not at the first question."""
+    from wordsight.search.moment import calibrate
+
+    recall = calibrate(opened)
+    if recall is not None:
+        told = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
+        typer.echo(f"a shortlist of {recall.size} holds {told}", err=True)
 
 
 def shown(path: str) -> str:
