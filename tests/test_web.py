@@ -8,9 +8,10 @@ import struct
 import subprocess
 import sys
 import threading
+import time
 import urllib.request
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,11 +28,13 @@ from starlette.testclient import TestClient
 
 from wordsight.search.exact import Asking, score_rows
 from wordsight.search.index import Index
+from wordsight.search.moment import Moment
 from wordsight.search.searcher import Searcher
 from wordsight.serve import web_pictures, web_server
 from wordsight.serve.web import create_app
 from wordsight.serve.web_batches import SharedScans, score_together
 from wordsight.serve.web_door import Rules
+from wordsight.serve.web_moments import Followed
 from wordsight.serve.web_work import Work
 from wordsight.sets import EmbeddingSet
 
@@ -234,10 +237,47 @@ def test_an_index_that_grows_is_seen(tmp_path: Path) -> None:
         for row in range(4):
             (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
         made.update([folder])
-        assert one.get("/v1/search", params={"query": "a star"}).json()["total"] == 4
+        soon(lambda: one.get("/v1/search", params={"query": "a star"}).json()["total"] == 4)
         (folder / "0.png").unlink()
         made.update([folder])
-        assert one.get("/v1/items").json()["total"] == 3
+        soon(lambda: one.get("/v1/items").json()["total"] == 3)
+
+
+def soon(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_questions_do_not_wait_while_a_new_state_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    made = Index.create(tmp_path / "index", model("max-sim"))
+    for row in range(4):
+        (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
+    made.update([folder])
+    asking = Searcher(Index.open(tmp_path / "index"))
+    followed = asking.moments = Followed(asking)
+    assert asking.find_images("a star").total == 4
+    began, end, measure = threading.Event(), threading.Event(), Moment._background
+
+    def slow(moment: Moment) -> Any:
+        began.set()
+        assert end.wait(20)
+        return measure(moment)
+
+    monkeypatch.setattr(Moment, "_background", slow)
+    followed.took = 5.0  # as if the last time had taken so long
+    (folder / "0.png").unlink()
+    made.update([folder])
+    assert asking.find_images("a star").total == 4  # at once, from the state before
+    assert began.wait(20)
+    assert asking.find_images("a star").total == 4
+    end.set()
+    soon(lambda: asking.find_images("a star").total == 3)
 
 
 # Errors

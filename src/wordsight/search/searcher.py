@@ -88,7 +88,7 @@ class Searcher:
         self.index, self.memory_mb = index, memory_mb
         self.false_accept, self.word_false_accept = false_accept, word_false_accept
         self.scan = scan
-        self._moments = Moments(index, memory_mb, false_accept, word_false_accept)
+        self.moments = Moments(index, memory_mb, false_accept, word_false_accept)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
@@ -97,15 +97,15 @@ class Searcher:
 
     def now(self) -> Moment:
         """The index as it is now, as the next question would see it; keep it while its snapshot is read."""
-        return self._moments.now()
+        return self.moments.now()
 
     def calibration(self) -> Calibration:
         """That of the index as it is now."""
-        return self._moments.now().calibration
+        return self.moments.now().calibration
 
     def shortlist_recall(self) -> shortlist.Recall:
         """How good the shortlist is in the index as it is now; measured when first asked."""
-        return self._moments.now().recall
+        return self.moments.now().recall
 
     @torch.no_grad()
     def find_images(
@@ -124,7 +124,7 @@ class Searcher:
         self._must_hold("images", "to search by a sentence")
         page, query = Page(k, offset, sort), parse(text)
         asked = ask(self.matcher, query)
-        moment = self._moments.now()
+        moment = self.moments.now()
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
         asking = self._asking(asked)
@@ -141,7 +141,7 @@ class Searcher:
     ) -> Hits:
         """Sentences that tell of a picture, from an index of texts. Raises UnreadablePicture."""
         self._must_hold("texts", "to find sentences")
-        page, moment = Page(k, offset), self._moments.now()
+        page, moment = Page(k, offset), self.moments.now()
         image = self.matcher.encode_images([picture])
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, None, 0.0, offset)
@@ -174,7 +174,7 @@ class Searcher:
         self._must_hold("images", "to find similar pictures")
         if not 0 <= weight <= 1:
             raise ValueError(f"weight = {weight}, the share of the words; expected 0 to 1")
-        page, moment = Page(k, offset, sort), self._moments.now()
+        page, moment = Page(k, offset, sort), self.moments.now()
         query = None if text is None else parse(text)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
@@ -197,7 +197,7 @@ class Searcher:
 
         In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
         """
-        moment = self._moments.now()
+        moment = self.moments.now()
         row = moment.snapshot.row_of(id)
         if self.index.kind == "texts":
             return self._explain_text(moment, query, row)

@@ -9,6 +9,7 @@ from wordsight.search.moment import Moment
 from wordsight.search.searcher import Searcher
 from wordsight.serve.web_batches import SharedScans
 from wordsight.serve.web_metrics import Metrics
+from wordsight.serve.web_moments import Followed
 from wordsight.serve.web_problems import Refused
 from wordsight.serve.web_work import Work
 
@@ -31,6 +32,7 @@ class Library:
     def __post_init__(self) -> None:
         for searcher in self.searchers:
             searcher.scan = self.scans
+            searcher.moments = Followed(searcher)
 
     @property
     def searchers(self) -> list[Searcher]:
@@ -55,8 +57,7 @@ class Library:
         """All that the first question would wait for: the model, and what the index scores in general."""
         for searcher in self.searchers:
             searcher.matcher.eval()
-            if len(searcher.now().snapshot):
-                searcher.calibration()
+            searcher.now()
 
     def close(self) -> None:
         self.search.close()
