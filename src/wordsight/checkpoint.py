@@ -37,7 +37,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     config = read_json(folder / CONFIG)
     version = config.get("format") if isinstance(config, dict) else None
     if version is None or "parts" not in config:
-        raise ValueError(f"{folder / CONFIG} does not describe a wordsight model (no format and parts in it)")
+        published = isinstance(config, dict) and "model_type" in config
+        hint = "; a published CLIP or SigLIP is opened by Matcher.from_published" if published else ""
+        raise ValueError(
+            f"{folder / CONFIG} does not describe a wordsight model (no format and parts in it){hint}"
+        )
     if version > FORMAT:
         raise ValueError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"

@@ -30,15 +30,18 @@ MENU: dict[str, dict[str, str]] = {
     "tokenizer": {
         "words": "wordsight.read.words:Words",
         "wordpieces": "wordsight.read.wordpieces:WordPieces",
+        "dual": "wordsight.read.dual_tokenizer:DualTokenizer",
     },
     "image_encoder": {
         "regions": "wordsight.encode.regions:RegionEncoder",
         "grid-cnn": "wordsight.encode.cnn:GridCNN",
         "backbone": "wordsight.encode.backbone:BackboneEncoder",
+        "dual": "wordsight.encode.dual:DualImageEncoder",
     },
     "text_encoder": {
         "recurrent": "wordsight.encode.recurrent:RecurrentEncoder",
         "bert": "wordsight.encode.bert:BertEncoder",
+        "dual": "wordsight.encode.dual:DualTextEncoder",
     },
     "pool": {
         "mean": "wordsight.encode.pool:MeanPool",
@@ -53,6 +56,7 @@ MENU: dict[str, dict[str, str]] = {
         "semantic": "wordsight.compare.semantic:Semantic",
         "cosine": "wordsight.compare.cosine:Cosine",
         "order": "wordsight.compare.order:Order",
+        "dual": "wordsight.compare.dual:Dual",
     },
     "pooling": {
         "mean": "wordsight.compare.pooling:Mean",

@@ -13,6 +13,7 @@ from wordsight import checkpoint, components, whole
 from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.encode.joint import out_dim
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
+from wordsight.pretrained.duals import dual_tables
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
 PARTS = ("reader", "tokenizer", "image_encoder", "text_encoder", "similarity")
@@ -144,6 +145,22 @@ class Matcher(nn.Module):
         checkpoint.load_weights(matcher, home / checkpoint.WEIGHTS)
         return matcher.eval()
 
+    @classmethod
+    def from_published(
+        cls,
+        name: str | Path,
+        regions: str = "whole",
+        *,
+        fit: str | None = None,
+        revision: str | None = None,
+    ) -> "Matcher":
+        """Open a published CLIP or SigLIP, a folder or a hub name, in evaluation mode; no training needed.
+
+        Its scores are the model's own logits. ``regions`` "patches" adds a vector for each patch and each
+        word, a hint of where words are; ``dual_tables`` tells more, also of ``fit``.
+        """
+        return cls.build(dual_tables(str(name), regions, fit, revision)).eval()
+
     def push_to_hub(
         self,
         name: str,
@@ -188,7 +205,7 @@ class _evaluating:  # noqa: N801
 
 def _sizes(kind: str, part: Any) -> dict[str, Any]:
     """What a part can tell the parts after it."""
-    known = {"feature_dim": getattr(part, "feature_dim", None), "dim": getattr(part, "dim", None)}
+    known = {name: getattr(part, name, None) for name in ("feature_dim", "dim", "pad_id")}
     if kind == "text_encoder" and getattr(part, "joint", None) is not None:
         known["dim"] = out_dim(part)  # of the vectors that the similarity is given
     if kind == "tokenizer":
@@ -225,8 +242,9 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise FileNotFoundError(
-            f"{name} is neither a folder here nor to be had from the hub ({type(error).__name__}); "
-            f"without a network, copy the model folder to this machine and give its path"
+            f"{name} is neither a folder here nor to be had from the hub ({type(error).__name__}); where "
+            f"there is a network run: hf download {name} --local-dir {Path(name).name}; then copy the model folder "
+            "to this machine and give its path"
         ) from error
 
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.adopt.dual import opened_folder
 from wordsight.compare.ranks import Ties
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
 from wordsight.learn.resume import BEST
 from wordsight.learn.training import History, fit
-from wordsight.matcher import Matcher, model_folder
+from wordsight.matcher import Matcher
 from wordsight.measure import (
     ExtendedRecalls,
     Pointing,
@@ -105,14 +106,14 @@ def open_data(model: str, config: str | None, changes: Sequence[str], split: Spl
 
 
 def open_matcher(model: str) -> Matcher:
-    """A run's best model, or any saved model."""
+    """A run's best model, any saved model, or a published CLIP or SigLIP."""
     return Matcher.from_pretrained(matcher_folder(model))
 
 
 def matcher_folder(model: str) -> Path:
-    """The folder of a run's best model, or of any saved model, here or on the hub."""
+    """The folder of a run's best model, of any saved model, or of one made of a published CLIP or SigLIP."""
     home = Path(model).expanduser()
-    return home / BEST if (home / BEST).is_dir() else model_folder(model)
+    return home / BEST if (home / BEST).is_dir() else opened_folder(model)
 
 
 @dataclass(frozen=True)

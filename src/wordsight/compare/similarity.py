@@ -24,6 +24,7 @@ class Alignment:
     ]  # where each query looks; sums to 1 over the context, 0 for padding
     found: Float[Tensor, "pair query"]  # how well: a cosine in [-1, 1] if the score is one; 0 for padding
     score: Float[Tensor, " pair"]  # what that adds up to, as a part of the pair's score
+    hint: bool = False  # the model was never trained to find the places: the score is of the wholes
 
 
 class Similarity(nn.Module):

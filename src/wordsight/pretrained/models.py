@@ -97,7 +97,7 @@ def load_vision(folder: Path) -> Any:
     Raises ValueError if the weights do not fill the model, which transformers would make up at random.
     """
     transformers = import_transformers()
-    with _quiet(transformers):
+    with quiet(transformers):
         model, told = transformers.AutoModel.from_pretrained(
             folder, local_files_only=True, dtype="float32", output_loading_info=True
         )
@@ -140,7 +140,7 @@ def patches(config: Any, height: int, width: int) -> tuple[int, int]:
 
 
 @contextmanager
-def _quiet(transformers: ModuleType) -> Iterator[None]:
+def quiet(transformers: ModuleType) -> Iterator[None]:
     """No report on the weights of a classifier head that is not wanted here, and no bar for loading."""
     logging = transformers.utils.logging
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

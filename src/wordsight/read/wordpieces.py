@@ -12,7 +12,7 @@ from wordsight.read.words import check_length
 from wordsight.sets import Tokens
 from wordsight.whole import whole_folder
 
-FILES = ("tokenizer.json", "vocab.txt", "vocab.json")  # any one of them makes a tokenizer
+FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")  # any one of them makes a tokenizer
 FOLDER = "tokenizer"
 LONGEST = 512  # what BERT reads; some published tokenizers state no limit at all
 
@@ -86,7 +86,7 @@ class WordPieces:
 
 def _load(model: str) -> Any:
     """transformers' tokenizer, without the fixed length that some published ones pad and cut to."""
-    folder = _find(model)
+    folder = find_tokenizer(model)
     transformers = import_transformers()
     bare = not (folder / "tokenizer.json").is_file() and (folder / "vocab.txt").is_file()
     kind = transformers.BertTokenizer if bare else transformers.AutoTokenizer
@@ -103,7 +103,7 @@ def _load(model: str) -> Any:
     return tokenizer
 
 
-def _find(model: str) -> Path:
+def find_tokenizer(model: str) -> Path:
     """The folder with the tokenizer's files: given, in the hub's cache, or fetched, in this order."""
     folder = Path(model).expanduser()
     if not folder.is_dir():
@@ -128,6 +128,7 @@ def _from_hub(name: str) -> Path:
         "tokenizer*",
         "vocab*",
         "merges.txt",
+        "spiece.model",
         "special_tokens_map.json",
         "added_tokens.json",
         "config.json",

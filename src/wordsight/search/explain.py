@@ -24,7 +24,7 @@ def explain(asked: Asked, asking: Asking, picture: EmbeddingSet, levels: Sequenc
     words = found_words(asked, alignments, picture, levels)[0]
     shares = asked.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
-    kind = evidence(asked, picture)
+    kind = evidence(asked, picture, alignments)
     parts = tuple(Part(one.seeker, float(one.score[0])) for one in alignments)
     return Explanation(
         kind=kind,
@@ -85,11 +85,16 @@ def _box(box: Float[Tensor, "4"]) -> Box:
     return left, top, right, bottom
 
 
-def evidence(asked: Asked, picture: EmbeddingSet) -> Evidence:
-    """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole."""
+def evidence(asked: Asked, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
+    """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole.
+
+    "hint": at a cell, by a model that was never trained to point.
+    """
     count = int(picture.lengths[0])
     if asked.whole or count == 1:
         return "whole"
+    if any(one.hint for one in alignments):
+        return "hint"
     return "cell" if _is_grid(picture) else "region"
 
 
@@ -112,6 +117,11 @@ def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet,
         return (
             f"This model compares {both}: the score is no evidence of where anything is, and a box would "
             "claim more than it knows."
+        )
+    if kind == "hint":
+        return (
+            "The evidence is the whole picture against the whole sentence; the box of a word is the patch "
+            "nearest to it, a hint: this model was never trained to say where a word is."
         )
     name = "cells of a grid" if kind == "cell" else "regions"
     if "word" in seekers:

@@ -62,7 +62,7 @@ class Hits:
         return self.relevant == 0
 
 
-Evidence: TypeAlias = Literal["region", "cell", "whole"]
+Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]
 
 
 @dataclass(frozen=True)

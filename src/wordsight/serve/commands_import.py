@@ -17,10 +17,18 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    source: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth or .pth.tar file.")],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A .pth or .pth.tar file; of clip and siglip a folder or a hub name."
+        ),
+    ],
     system: Annotated[
         str,
-        typer.Option("--from", help="Whose it is: chan, vse-infinity, scan, casc, vsepp or cmpl-pytorch."),
+        typer.Option(
+            "--from",
+            help="Whose it is: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch, clip or siglip.",
+        ),
     ],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     vocabulary: Annotated[
@@ -34,8 +42,18 @@ def import_(
     bert: Annotated[
         Path | None, typer.Option(help="The folder of the BERT it was trained from: config.json, vocab.txt.")
     ] = None,
+    regions: Annotated[
+        str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
+    ] = "whole",
 ) -> None:
     """Turn a published checkpoint into a model folder; every weight is accounted for in its import.json."""
+    from wordsight.pretrained.duals import FAMILIES
+
+    if system in FAMILIES:
+        if vocabulary or config or changes or bert:
+            raise typer.BadParameter(f"a published {system} says all of it; leave the other options out")
+        _import_dual(source, system, out, regions)
+        return
     from wordsight.adopt.importing import import_checkpoint
 
     tables = None
@@ -47,4 +65,17 @@ def import_(
         raise typer.BadParameter("--set changes a configuration; give one with --config")
     imported = import_checkpoint(source, system, out, vocabulary, bert, tables)
     typer.echo(imported.to_text(), err=True)
+    typer.echo(out)
+
+
+def _import_dual(source: Path, system: str, out: Path, regions: str) -> None:
+    from wordsight.adopt.dual import import_dual
+
+    facts = import_dual(source, out, system, regions)
+    counts = facts["weights"]
+    typer.echo(
+        f"{counts['vision']:,} numbers see pictures, {counts['text']:,} read texts; "
+        f"score = {facts['scale']:.4g} x cosine {facts['bias']:+.4g}",
+        err=True,
+    )
     typer.echo(out)

@@ -187,7 +187,7 @@ class Part(BaseModel):
 class Explanation(BaseModel):
     """Why a picture and a text have their score."""
 
-    kind: Literal["region", "cell", "whole"]
+    kind: Literal["region", "cell", "hint", "whole"]
     sentence: str = Field(description="What evidence this is, plainly.")
     text: str
     score: float = Field(description="The sum of the parts.")

@@ -1,0 +1,146 @@
+"""Small CLIP, SigLIP and SigLIP 2 models with random weights, in the layout in which they are published."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers
+from PIL import Image
+
+TEXTS = ["a dog runs", "The red ball, on a café's bench!", "dogs"]
+WORDS = ["a", "dog", "dogs", "runs", "the", "red", "ball", "on", "caf", "bench", "s"]
+CLIP_MEAN, CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
+TOWER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
+EYE = TOWER | {"image_size": 32, "patch_size": 8}
+SHARP = {"initializer_range": 0.3}  # far enough from zero for words to tell texts apart
+PIXELS = {
+    "do_resize": True,
+    "do_rescale": True,
+    "rescale_factor": 1 / 255,
+    "do_normalize": True,
+    "resample": 3,
+}
+
+
+def publish(folder: Path, family: str, seed: int = 0) -> Path:
+    """Write config, weights, tokenizer and preprocessor; ``family`` clip, siglip or siglip2."""
+    torch.manual_seed(seed)
+    {"clip": _clip, "siglip": _siglip, "siglip2": _siglip2}[family](folder)
+    return folder
+
+
+def photos(count: int = 2) -> list[Image.Image]:
+    """Smooth, of several shapes."""
+    draws = np.random.default_rng(0)
+    small = [draws.integers(0, 256, (4, 5 + n, 3), dtype=np.uint8) for n in range(count)]
+    return [Image.fromarray(one).resize((60 + 10 * n, 48), 2) for n, one in enumerate(small)]
+
+
+def reference(folder: Path, pictures: list[Image.Image], texts: list[str]) -> Any:
+    """What transformers' own model says, its own preprocessing and padding included."""
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    pixels = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")(
+        pictures, return_tensors="pt"
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    fixed = {} if model.config.model_type == "clip" else {"max_length": 16}
+    tokens = tokenizer(
+        [text.lower() for text in texts], padding="max_length" if fixed else True, truncation=True,
+        return_tensors="pt", **fixed,
+    )  # fmt: skip
+    mask = {} if fixed else {"attention_mask": tokens["attention_mask"]}
+    with torch.no_grad():
+        return model(input_ids=tokens["input_ids"], pixel_values=pixels["pixel_values"], **mask)
+
+
+def _clip(folder: Path) -> None:
+    letters = _letters_of_bytes()
+    vocab = [*letters, *(f"{letter}</w>" for letter in letters)]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        merges += _merges(word, "</w>")
+    vocab += ["".join(pair) for pair in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    ids = {piece: id for id, piece in enumerate(dict.fromkeys(vocab))}
+    merges = list(dict.fromkeys(merges))
+    tokenizer = transformers.CLIPTokenizer(vocab=ids, merges=merges, model_max_length=24)
+    tokenizer.save_pretrained(folder)
+    text = TOWER | SHARP | {
+        "vocab_size": len(ids), "max_position_embeddings": 24, "bos_token_id": len(ids) - 2,
+        "eos_token_id": len(ids) - 1,
+    }  # fmt: skip
+    config = transformers.CLIPConfig(text_config=text, vision_config=EYE | SHARP, projection_dim=12)
+    transformers.CLIPModel(config).save_pretrained(folder)
+    centre = {"size": {"shortest_edge": 32}, "do_center_crop": True, "crop_size": {"height": 32, "width": 32}}
+    _preprocessor(folder, "CLIPImageProcessor", centre | {"image_mean": CLIP_MEAN, "image_std": CLIP_STD})
+
+
+def _siglip(folder: Path) -> None:
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)] * 20), model_writer=model, vocab_size=40, pad_id=0, eos_id=1,
+        unk_id=2, bos_id=-1, minloglevel=2, hard_vocab_limit=False,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "spiece.model").write_bytes(model.getvalue())
+    tokenizer = transformers.SiglipTokenizer(str(folder / "spiece.model"), model_max_length=16)
+    tokenizer.save_pretrained(folder)
+    _siglip_model(folder, len(tokenizer))
+
+
+def _siglip2(folder: Path) -> None:
+    """The published models of a fixed resolution are of SigLIP's type, with Gemma's tokenizer."""
+    letters = [*map(chr, range(33, 127)), "\u2581"]
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        merges += [*_merges(word), *([] if len(word) == 1 else [("\u2581", word)])]
+    vocab = [
+        "<pad>",
+        "<eos>",
+        "<bos>",
+        "<unk>",
+        "<mask>",
+        *(f"<0x{byte:02X}>" for byte in range(256)),
+        *letters,
+    ]
+    ids = {piece: id for id, piece in enumerate(dict.fromkeys([*vocab, *map("".join, merges)]))}
+    merges = list(dict.fromkeys(merges))
+    tokenizer = transformers.GemmaTokenizer(
+        vocab=ids, merges=merges, model_max_length=16, add_bos_token=False, add_eos_token=True,
+        padding_side="right",
+    )  # fmt: skip
+    tokenizer.save_pretrained(folder)
+    _siglip_model(folder, len(ids))
+
+
+def _siglip_model(folder: Path, size: int) -> None:
+    text = TOWER | {"vocab_size": size, "max_position_embeddings": 16, "projection_size": 16}
+    config = transformers.SiglipConfig(text_config=text, vision_config=EYE)
+    model = transformers.SiglipModel(config)
+    with torch.no_grad():
+        model.logit_scale.fill_(2.3)
+        model.logit_bias.fill_(-7.5)
+    model.save_pretrained(folder)
+    square = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    _preprocessor(folder, "SiglipImageProcessor", square)
+
+
+def _preprocessor(folder: Path, name: str, settings: dict[str, Any]) -> None:
+    told = PIXELS | settings | {"image_processor_type": name}
+    (folder / "preprocessor_config.json").write_text(json.dumps(told))
+
+
+def _merges(word: str, end: str = "") -> list[tuple[str, str]]:
+    """Which joins spell the word, from its left."""
+    letters = [*word[:-1], word[-1] + end]
+    return [("".join(letters[:n]), letters[n]) for n in range(1, len(letters))]
+
+
+def _letters_of_bytes() -> list[str]:
+    prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [chr(byte) for byte in prints] + [chr(256 + n) for n in range(256 - len(prints))]
