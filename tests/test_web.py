@@ -33,7 +33,8 @@ from wordsight.search.searcher import Searcher
 from wordsight.serve import web_pictures, web_server
 from wordsight.serve.web import create_app
 from wordsight.serve.web_batches import SharedScans, score_together
-from wordsight.serve.web_door import Rules
+from wordsight.serve.web_door import MOST_JSON, Rules
+from wordsight.serve.web_library import THREADS, WAITING
 from wordsight.serve.web_moments import Followed
 from wordsight.serve.web_work import Work
 from wordsight.sets import EmbeddingSet
@@ -662,6 +663,25 @@ def test_the_description_is_openapi_31_and_tells_of_every_error(served: TestClie
                     }
     with client(Rules(TOKEN)) as one:
         assert one.get("/openapi.json").json()["security"] == [{"token": []}]
+
+
+def test_the_document_names_every_path_and_the_limits(served: TestClient) -> None:
+    told = (Path(__file__).parents[1] / "docs" / "serving.md").read_text()
+    named = {
+        path
+        for row in re.findall(r"^\| (`/.*?) \|", told, re.MULTILINE)
+        for path in re.findall(r"`(.*?)`", row)
+    }
+    assert named == set(served.get("/openapi.json").json()["paths"])
+    about = served.get("/v1/about").json()
+    for limit in (
+        f"a query | {about['longest_query']:,} characters",
+        f"an answer | {about['most_hits']}",
+        f"a picture | {about['most_bytes'] >> 20} MB, {about['most_pixels'] // 10**6} million pixels",
+        f"a JSON body | {MOST_JSON >> 10} KB",
+        f"{THREADS} run, {WAITING} wait",
+    ):
+        assert limit in told
 
 
 # The command
