@@ -13,6 +13,7 @@ from wordsight.compare.both_ways import BothWays
 from wordsight.compare.by_length import ByLength
 from wordsight.compare.cosine import Cosine
 from wordsight.compare.cross_attention import CrossAttention
+from wordsight.compare.dual import Dual
 from wordsight.compare.max_sim import MaxSim
 from wordsight.compare.order import Order
 from wordsight.compare.pooling import Sum
@@ -31,14 +32,23 @@ class OfHighest(Similarity):
         self.similarity = make("similarity", similarity) if isinstance(similarity, dict) else similarity
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
-        return self.similarity(*highest(images, texts))
+        return self.similarity(*self.given(images, texts))
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
-        return self.similarity.align(*highest(images, texts))
+        return self.similarity.align(*self.given(images, texts))
+
+    def given(self, *sides: EmbeddingSet) -> list[EmbeddingSet]:
+        return [pooled(side, MaxPool()) for side in sides]
 
 
-def highest(*sides: EmbeddingSet) -> list[EmbeddingSet]:
-    return [pooled(side, MaxPool()) for side in sides]
+class HighestFirst(OfHighest):
+    """The same of one that takes the first vector of a set for the whole: the others stand behind it."""
+
+    def given(self, *sides: EmbeddingSet) -> list[EmbeddingSet]:
+        return [
+            EmbeddingSet(*(torch.cat(two, 1) for two in ((one.vectors, side.vectors), (one.mask, side.mask))))
+            for one, side in zip(super().given(*sides), sides, strict=True)
+        ]
 
 
 NORMALIZE = ("none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax")
@@ -54,6 +64,8 @@ SIMILARITIES = {
     "both ways, hard": BothWays("max-sim", {"name": "max-sim", "pooling": "mean"}),
     "cosine": OfHighest(Cosine()),
     "cosine, lengths count": OfHighest(Cosine(normalize_images=False)),
+    "dual": HighestFirst(Dual(2.0, -1.0)),
+    "dual, words count": HighestFirst(Dual(2.0, -1.0, words=0.3)),
     "order": OfHighest(Order()),
     "order, all directions": OfHighest(Order(absolute=False)),
     "order, lengths count": OfHighest(Order(normalize_images=False, normalize_texts=False)),
@@ -202,7 +214,7 @@ def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
     total = sum(alignment.score for alignment in alignments)
     torch.testing.assert_close(total, similarity(images, texts).diagonal(), atol=1e-12, rtol=0)
     if isinstance(similarity, OfHighest):
-        images, texts = highest(images, texts)
+        images, texts = similarity.given(images, texts)
     for alignment in alignments:
         if alignment.seeker == "label":
             torch.testing.assert_close(alignment.found.sum(1) * 0.7, alignment.score)

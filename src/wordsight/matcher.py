@@ -243,8 +243,8 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         raise FileNotFoundError(
             f"{name} is neither a folder here nor to be had from the hub ({type(error).__name__}); where "
-            f"there is a network run: hf download {name} --local-dir {Path(name).name}; then copy the model folder "
-            "to this machine and give its path"
+            f"there is a network run: hf download {name} --local-dir {Path(name).name}; "
+            "then copy the model folder to this machine and give its path"
         ) from error
 
 
