@@ -40,6 +40,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "regions": {"name": "regions"},
     **{f"regions, {layer}": {"name": "regions", "attention": layer, "heads": 2} for layer in LAYERS},
     "regions, MLP": {"name": "regions", "mlp": True, "positions": True, "normalize_input": True},
+    "regions, backbone": {"name": "regions"},  # what a frozen network makes of the pictures
     "grid-cnn": {"name": "grid-cnn", "width": 8},
     "grid-cnn, surroundings": {"name": "grid-cnn", "width": 8, "context": "surroundings"},
     "backbone": {"name": "backbone"},
@@ -96,30 +97,30 @@ def fits(row: Row) -> bool:
 
 def tables(row: Row, world: Path) -> dict[str, Any]:
     """The tables of a configuration for the world that ``make_world`` has written."""
-    pixels = not row["image"].startswith("regions")
-    semantic = row["similarity"] == "semantic"
+    resnet, bert = str(world / "resnet"), str(world / "bert")
+    precomputed = row["image"].startswith("regions") and row["image"] != "regions, backbone"
+    image = IMAGES[row["image"]] | ({"model": resnet} if row["image"] == "backbone" else {})
+    text = TEXTS[row["text"]] | ({"model": bert} if row["text"] == "bert" else {})
     return {
-        "data": {"name": "table", "path": str(world / "captions.csv"), "train": "train"}
-        if pixels
-        else {"name": "precomp", "path": str(world / "regions")},
-        "reader": _reader(row["image"], world),
+        "data": {"name": "precomp", "path": str(world / "regions")}
+        if precomputed
+        else {"name": "table", "path": str(world / "captions.csv")},
+        "reader": _reader(row["image"], resnet),
         "vocabulary": {"min_count": 1},
-        **({"labels": {"count": len(THINGS) + len(GROUNDS)}} if semantic else {}),
-        "tokenizer": {"name": "wordpieces", "model": str(world / "bert")}
-        if row["text"] == "bert"
-        else {"name": "words"},
-        "image_encoder": _encoder(IMAGES[row["image"]], row["image pool"], row["joint"])
-        | ({"model": str(world / "resnet")} if row["image"] == "backbone" else {}),
-        "text_encoder": _encoder(TEXTS[row["text"]], row["text pool"], row["joint"])
-        | ({"model": str(world / "bert")} if row["text"] == "bert" else {}),
+        **({"labels": {"count": len(THINGS + GROUNDS)}} if row["similarity"] == "semantic" else {}),
+        "tokenizer": {"name": "wordpieces", "model": bert} if row["text"] == "bert" else {"name": "words"},
+        "image_encoder": _encoder(image, row["image pool"], row["joint"]),
+        "text_encoder": _encoder(text, row["text pool"], row["joint"]),
         "similarity": _similarity(row["similarity"], row["pooling"], row["normalize"]),
         "loss": LOSSES[row["loss"]],
     }
 
 
-def _reader(image: str, world: Path) -> dict[str, Any]:
+def _reader(image: str, resnet: str) -> dict[str, Any]:
     if image == "backbone":
-        return {"name": "model-pixels", "model": str(world / "resnet")}
+        return {"name": "model-pixels", "model": resnet}
+    if image == "regions, backbone":
+        return {"name": "backbone", "model": resnet}
     return {"name": "pixels", "size": SIZE} if image.startswith("grid") else {"name": "precomputed"}
 
 

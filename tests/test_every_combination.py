@@ -23,12 +23,14 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
 from wordsight.matcher import Matcher
 from wordsight.measure import evaluate
-from wordsight.pairs import PairBatch, PairSet
+from wordsight.pairs import PairBatch, PairSet, Picture
+from wordsight.sets import Regions
 
 ROWS = all_pairs(FACTORS, fits)
-STEPS = 40
+STEPS = 45
 TRAINING = {"optimizer": "adam", "weight_decay": 0.0, "learning_rate": 0.01, "schedule": "constant"}
 WHOLE_BATCHES = {"batch_size": len(THINGS), "distinct_images": True}  # each picture once in every batch
+WARMED_UP = ("triplet, warm-up", "consistency")  # after two epochs of five batches
 CHANCE = 100 / len(THINGS)
 
 
@@ -110,8 +112,8 @@ def shapes_checked(checked: bool) -> Iterator[None]:
 
 def test_the_loss_falls_by_finite_gradients(trained: Trained) -> None:
     assert torch.tensor(trained.norms).isfinite().all()
-    first, last = trained.losses[10:15], trained.losses[-5:]  # both after every warm-up
-    assert sum(last) < 0.9 * sum(first)
+    start = 10 if trained.row["loss"] in WARMED_UP else 0
+    assert sum(trained.losses[-5:]) < 0.9 * sum(trained.losses[start : start + 5])
 
 
 def test_it_finds_again_what_it_has_seen(trained: Trained) -> None:
@@ -130,12 +132,26 @@ def test_a_pair_alone_scores_as_among_others_and_is_explained(trained: Trained) 
     matcher, images, texts = trained.matcher, trained.pairs.images, trained.pairs.texts
     some = [7, 0, 3]  # texts of different lengths
     pictures, told = images.read(some), [texts[5 * 7], texts[1], texts[5 * 3 + 2]]
-    scores = matcher.score(pictures, told)
+    scores = matcher.score(padded(pictures), told)
     for place, row in enumerate(some):
         alone = matcher.score(images.read([row]), [told[place]])
         torch.testing.assert_close(alone[0, 0], scores[place, place], atol=1e-5, rtol=1e-5)
     explained = sum(part.score for part in matcher.align(pictures, told))
     torch.testing.assert_close(explained, scores.diagonal(), atol=1e-5, rtol=1e-5)
+
+
+def padded(images: Regions | list[Picture]) -> Regions | list[Picture]:
+    """Regions with two more of each image that are none."""
+    if not isinstance(images, Regions):
+        return images
+    more = [
+        images.features.new_full((len(images), 2, size), torch.nan) for size in (images.features.shape[2], 4)
+    ]
+    return Regions(
+        torch.cat([images.features, more[0]], 1),
+        torch.cat([images.boxes, more[1]], 1),
+        torch.cat([images.mask, images.mask.new_zeros(len(images), 2)], 1),
+    )
 
 
 def test_it_computes_in_bfloat16_too(trained: Trained) -> None:
@@ -168,19 +184,21 @@ def test_every_two_choices_that_may_meet_do_meet() -> None:
     assert all(fits(row) and row.keys() == FACTORS.keys() for row in ROWS)
 
 
-APART = {  # a row that may be, what is changed in it, and what is then said
-    "cosine of a set": ("cosine", {"text pool": NONE}, r"set pool in \[text_encoder\]"),
-    "order of a set": ("order", {"image pool": NONE}, r"set pool in \[image_encoder\]"),
-    "projection of a set": ("projection", {"image pool": NONE}, "set pool on both encoders"),
-    "consistency without labels": ("max-sim, words", {"loss": "consistency"}, "needs labels"),
-}
+APART = {  # choices that may meet, what is changed in such a row, and what is then said
+    "cosine of a set": ({"similarity": "cosine"}, {"text pool": NONE}, r"set pool in \[text_encoder\]"),
+    "order of a set": ({"similarity": "order"}, {"image pool": NONE}, r"set pool in \[image_encoder\]"),
+    "projection of a set": (
+        {"loss": "projection", "similarity": "max-sim, words"}, {"image pool": NONE}, "pool on both encoders",
+    ),
+    "consistency without labels": ({"similarity": "cosine"}, {"loss": "consistency"}, "needs labels"),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("having", "change", "message"), APART.values(), ids=APART)
+@pytest.mark.parametrize(("meet", "change", "message"), APART.values(), ids=APART)
 def test_what_may_not_meet_is_an_error_that_says_what_to_do(
-    having: str, change: Row, message: str, world: Path
+    meet: Row, change: Row, message: str, world: Path
 ) -> None:
-    row = next(row for row in ROWS if having in row.values() and row["similarity"] != "semantic") | change
+    row = completed(meet, FACTORS, fits) | change
     assert not fits(row)
     config = Config(tables(row, world) | {"training": TRAINING})
     with pytest.raises(ValueError, match=message):
