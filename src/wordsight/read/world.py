@@ -14,7 +14,7 @@ from wordsight.read.meanings import Meaning, holds
 from wordsight.read.scenes import Scene, draw_scene, near_misses
 from wordsight.read.sentences import Sentence, write_sentences
 
-IMAGES = {"train": 6000, "val": 200, "test": 500}
+IMAGES = {"train": 4000, "val": 200, "test": 500}
 
 
 @dataclass
