@@ -14,6 +14,7 @@ import torch
 import transformers
 from all_pairs import Row
 from PIL import Image
+from published_duals import publish_clip
 
 from wordsight.compare.cross_attention import Normalize
 from wordsight.components import MENU
@@ -25,6 +26,7 @@ THINGS = [
     "chair", "table", "cow", "sheep", "bike",
 ]  # fmt: skip
 GROUNDS = ["grass", "sand", "snow"]
+WORDS = ["a", "the", "on", "under", *THINGS, *GROUNDS]
 CORNERS = np.array([[0, 0, 0.5, 0.5], [0.5, 0, 1, 0.5], [0, 0.5, 0.5, 1], [0.5, 0.5, 1, 1]])
 SIZE = 16  # pixels of a picture's sides; a cell has 8
 DIM, JOINT = 32, 24
@@ -44,6 +46,7 @@ IMAGES: dict[str, dict[str, Any]] = {
     "grid-cnn": {"name": "grid-cnn", "width": 8},
     "grid-cnn, surroundings": {"name": "grid-cnn", "width": 8, "context": "surroundings"},
     "backbone": {"name": "backbone"},
+    "dual": {"name": "dual", "items": "both", "head": True},
 }
 TEXTS: dict[str, dict[str, Any]] = {
     "gru": {"name": "recurrent", "word_dim": DIM},
@@ -53,7 +56,10 @@ TEXTS: dict[str, dict[str, Any]] = {
         "name": "recurrent", "word_dim": DIM, "cell": "lstm", "learned_start": True, "forget_bias": 1.0,
     },
     "bert": {"name": "bert", "pretrained": False},
+    "dual": {"name": "dual", "items": "both", "head": True},
 }  # fmt: skip
+SLOWER = 0.15
+USES = {"backbone": "resnet", "bert": "bert", "dual": "clip"}  # encoder -> the published model that it is
 LOSSES: dict[str, dict[str, Any]] = {
     "triplet, hardest": {"name": "triplet"},
     "triplet, all": {"name": "triplet", "negatives": "all", "reduction": "mean"},
@@ -64,7 +70,8 @@ LOSSES: dict[str, dict[str, Any]] = {
     "projection": {"name": "projection"},
     "projection, classes": {"name": "projection", "cmpc": 1.0},
 }
-ONE_VECTOR = ("cosine", "order")
+ONE_VECTOR = ("cosine", "order")  # of sets of one
+WHOLES = ("cosine", "order", "dual")  # without pooling
 HARD = ("max-sim, words", "max-sim, regions")
 SOFT = ("cross-attention, words", "cross-attention, regions", "both-ways", "semantic")
 FACTORS: dict[str, Sequence[str]] = {
@@ -73,7 +80,7 @@ FACTORS: dict[str, Sequence[str]] = {
     "image pool": [NONE, *(pool for pool in MENU["pool"] if pool != "last")],  # regions have no last one
     "text pool": [NONE, *MENU["pool"]],
     "joint": ["joint", NONE],
-    "similarity": [*HARD, *SOFT, *ONE_VECTOR],
+    "similarity": [*HARD, *SOFT, *WHOLES],
     "pooling": [NONE, *MENU["pooling"]],
     "normalize": ["not asked", *get_args(Normalize)],
     "loss": list(LOSSES),
@@ -83,50 +90,66 @@ FACTORS: dict[str, Sequence[str]] = {
 def fits(row: Row) -> bool:
     """Whether these choices, as far as they are made, can be one system."""
     similarity, pools = row.get("similarity"), [row.get("image pool"), row.get("text pool")]
-    one_vector = similarity in ONE_VECTOR or row.get("loss", "").startswith("projection")
-    if one_vector and NONE in pools:
+    norm = row.get("normalize")
+    if (similarity in ONE_VECTOR or row.get("loss", "").startswith("projection")) and NONE in pools:
+        return False
+    if similarity == "dual" and not all(_begins_with_the_whole(row, side) for side in ("image", "text")):
         return False
     if similarity and row.get("loss") == "consistency" and similarity != "semantic":
         return False
-    if similarity and "pooling" in row and (row["pooling"] == NONE) != (similarity in ONE_VECTOR):
+    if similarity and "pooling" in row and (row["pooling"] == NONE) != (similarity in WHOLES):
         return False
-    return not (
-        similarity and "normalize" in row and (row["normalize"] == "not asked") != (similarity not in SOFT)
-    )
+    return not (similarity and norm and (norm != "not asked") != (similarity in SOFT))
+
+
+def _begins_with_the_whole(row: Row, side: str) -> bool:
+    """Whether the first vector of the sets of this side knows all of it, or may yet do so."""
+    return row.get(side, "dual") == "dual" or row.get(f"{side} pool", "mean") != NONE
 
 
 def tables(row: Row, world: Path) -> dict[str, Any]:
     """The tables of a configuration for the world that ``make_world`` has written."""
-    resnet, bert = str(world / "resnet"), str(world / "bert")
+    models = {name: str(world / name) for name in ("resnet", "bert", "clip")}
     precomputed = row["image"].startswith("regions") and row["image"] != "regions, backbone"
-    image = IMAGES[row["image"]] | ({"model": resnet} if row["image"] == "backbone" else {})
-    text = TEXTS[row["text"]] | ({"model": bert} if row["text"] == "bert" else {})
+    image, text = IMAGES[row["image"]], TEXTS[row["text"]]
     return {
         "data": {"name": "precomp", "path": str(world / "regions")}
         if precomputed
         else {"name": "table", "path": str(world / "captions.csv")},
-        "reader": _reader(row["image"], resnet),
+        "reader": _reader(row["image"], models),
         "vocabulary": {"min_count": 1},
         **({"labels": {"count": len(THINGS + GROUNDS)}} if row["similarity"] == "semantic" else {}),
-        "tokenizer": {"name": "wordpieces", "model": bert} if row["text"] == "bert" else {"name": "words"},
-        "image_encoder": _encoder(image, row["image pool"], row["joint"]),
-        "text_encoder": _encoder(text, row["text pool"], row["joint"]),
+        "tokenizer": _tokenizer(row["text"], models),
+        "image_encoder": _encoder(image, row["image pool"], row["joint"], models),
+        "text_encoder": _encoder(text, row["text pool"], row["joint"], models),
         "similarity": _similarity(row["similarity"], row["pooling"], row["normalize"]),
         "loss": LOSSES[row["loss"]],
     }
 
 
-def _reader(image: str, resnet: str) -> dict[str, Any]:
-    if image == "backbone":
-        return {"name": "model-pixels", "model": resnet}
+def groups(row: Row) -> dict[str, float]:
+    """What the towers of a published model are trained by: a part of the learning rate."""
+    return {f"{side}_encoder.tower": SLOWER for side in ("image", "text") if row[side] == "dual"}
+
+
+def _reader(image: str, models: Mapping[str, str]) -> dict[str, Any]:
+    if image in ("backbone", "dual"):
+        return {"name": "model-pixels", "model": models[USES[image]]}
     if image == "regions, backbone":
-        return {"name": "backbone", "model": resnet}
+        return {"name": "backbone", "model": models["resnet"]}
     return {"name": "pixels", "size": SIZE} if image.startswith("grid") else {"name": "precomputed"}
 
 
-def _encoder(table: Mapping[str, Any], pool: str, joint: str) -> dict[str, Any]:
+def _tokenizer(text: str, models: Mapping[str, str]) -> dict[str, Any]:
+    if text not in USES:
+        return {"name": "words"}
+    return {"name": "dual" if text == "dual" else "wordpieces", "model": models[USES[text]]}
+
+
+def _encoder(table: Mapping[str, Any], pool: str, joint: str, models: Mapping[str, str]) -> dict[str, Any]:
+    model = {"model": models[USES[table["name"]]]} if table["name"] in USES else {}
     pooled = {} if pool == NONE else {"pool": pool}
-    return {**table, "dim": DIM, **pooled, **({} if joint == NONE else {"joint": JOINT})}
+    return {**table, "dim": DIM, **model, **pooled, **({} if joint == NONE else {"joint": JOINT})}
 
 
 def _similarity(named: str, pooling: str, normalize: str) -> dict[str, Any]:
@@ -162,6 +185,7 @@ def make_world(home: Path) -> Path:
         lines += [f"{thing}.png,{text},train" for text in texts[number]]
     (home / "captions.csv").write_text("\n".join(lines))
     _publish(home)
+    publish_clip(home / "clip", WORDS)
     return home
 
 
@@ -181,7 +205,7 @@ def _picture(number: int) -> np.ndarray:
 def _publish(home: Path) -> None:
     """Random weights in the layout in which models are published."""
     (home / "bert").mkdir()
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "the", "on", "under", *THINGS, *GROUNDS]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS]
     (home / "bert" / "vocab.txt").write_text("\n".join(pieces))
     (home / "bert" / "config.json").write_text(json.dumps(TINY_BERT))
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """Small CLIP, SigLIP and SigLIP 2 models with random weights, in the layout in which they are published."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ PIXELS = {
 def publish(folder: Path, family: str, seed: int = 0) -> Path:
     """Write config, weights, tokenizer and preprocessor; ``family`` clip, siglip or siglip2."""
     torch.manual_seed(seed)
-    {"clip": _clip, "siglip": _siglip, "siglip2": _siglip2}[family](folder)
+    {"clip": publish_clip, "siglip": _siglip, "siglip2": _siglip2}[family](folder)
     return folder
 
 
@@ -55,11 +56,12 @@ def reference(folder: Path, pictures: list[Image.Image], texts: list[str]) -> An
         return model(input_ids=tokens["input_ids"], pixel_values=pixels["pixel_values"], **mask)
 
 
-def _clip(folder: Path) -> None:
+def publish_clip(folder: Path, words: Sequence[str] = WORDS) -> None:
+    """A CLIP that knows these words whole, and others by their letters."""
     letters = _letters_of_bytes()
     vocab = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
-    for word in WORDS:
+    for word in words:
         merges += _merges(word, "</w>")
     vocab += ["".join(pair) for pair in merges] + ["<|startoftext|>", "<|endoftext|>"]
     ids = {piece: id for id, piece in enumerate(dict.fromkeys(vocab))}

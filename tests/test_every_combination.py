@@ -11,7 +11,7 @@ import jaxtyping
 import pytest
 import torch
 from all_pairs import Row, all_pairs, completed, pairs_of
-from menu import FACTORS, NONE, THINGS, fits, make_world, tables
+from menu import FACTORS, NONE, THINGS, fits, groups, make_world, tables
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
@@ -64,11 +64,15 @@ def shown(row: Row) -> str:
 
 @pytest.fixture(scope="module", params=ROWS, ids=shown)
 def trained(request: pytest.FixtureRequest, world: Path, known_pairs: dict[str, PairSet]) -> Trained:
-    config = Config(tables(request.param, world) | {"training": TRAINING})
+    config = as_config(request.param, world)
     read_by = f"{config.tables['data']} {config.tables.get('labels')}"
     if read_by not in known_pairs:
         known_pairs[read_by] = config.pairs("train").numbered()
     return train(request.param, config, known_pairs[read_by])
+
+
+def as_config(row: Row, world: Path) -> Config:
+    return Config(tables(row, world) | {"training": TRAINING | {"groups": groups(row)}})
 
 
 def train(row: Row, config: Config, pairs: PairSet) -> Trained:
@@ -200,15 +204,17 @@ def test_what_may_not_meet_is_an_error_that_says_what_to_do(
 ) -> None:
     row = completed(meet, FACTORS, fits) | change
     assert not fits(row)
-    config = Config(tables(row, world) | {"training": TRAINING})
+    config = as_config(row, world)
     with pytest.raises(ValueError, match=message):
         train(row, config, config.pairs("train").numbered())
 
 
-@pytest.mark.parametrize("kind", ["image_encoder", "text_encoder", "similarity", "loss"])
+@pytest.mark.parametrize(
+    "kind", ["reader", "tokenizer", "image_encoder", "text_encoder", "similarity", "loss"]
+)
 def test_every_part_on_the_menu_is_combined(kind: str, world: Path) -> None:
     used = {name for row in ROWS for name in values("name", tables(row, world)[kind])}
-    assert set(MENU[kind]) - used == {"dual"} & set(MENU[kind])  # published: test_published_duals.py
+    assert set(MENU[kind]) - used == set()
 
 
 @pytest.mark.parametrize("kind", ["pool", "pooling"])
