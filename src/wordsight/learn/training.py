@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
+from wordsight.heap import keep_freed_memory
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
 from wordsight.learn.collapse import Collapse, explain_non_finite, score_spread
@@ -66,6 +67,7 @@ def fit(
     Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
     written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
     """
+    keep_freed_memory()
     run = _Run(matcher, loss, train, settings, Path(folder), validate, resume)
     with Interrupt(active=run.processes.world == 1) as interrupt:
         try:

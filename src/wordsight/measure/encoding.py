@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from wordsight.heap import keep_freed_memory
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.sets import EmbeddingSet
@@ -20,6 +21,7 @@ def silent(stage: str, done: int, total: int) -> None:
 @contextmanager
 def inference(module: nn.Module) -> Iterator[None]:
     """No gradients and evaluation mode; afterwards every part is in the mode that it was in."""
+    keep_freed_memory()
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -22,9 +22,7 @@ from wordsight.sets import Regions
 from wordsight.whole import link_or_copy
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-AT_ONCE = (
-    4  # on a processor; the activations of more leave its caches (MobileNetV2: 19 ms a picture, of 32: 38)
-)
+AT_ONCE = 16  # on a processor: larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
 # what a model's config.json says about labels, files and versions changes no feature
 _NO_EFFECT = {

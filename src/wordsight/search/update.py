@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from wordsight.heap import keep_freed_memory
 from wordsight.matcher import Matcher
 from wordsight.read.cache import content_of
 from wordsight.read.extract import RegionReader
@@ -66,6 +67,7 @@ class Update:
         self._known: list[Looked] = []  # files of contents that are stored
 
     def run(self) -> Report:
+        keep_freed_memory()
         try:
             entries = scan.todo(self.writer.facts)
             for done, looked in enumerate(

@@ -1,0 +1,31 @@
+"""Long work with large tensors: freed memory is kept for the next tensor instead of being given back.
+
+By default glibc returns every large block to the system when it is freed, and the system hands out zeroed
+pages for the next one: a network's activations are paid for page by page in every step, which can take as
+long as the arithmetic (docs/PERFORMANCE.md). What a process keeps is what it needed at its peak.
+"""
+
+import ctypes
+import os
+from functools import cache
+
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
+_NEVER = -1
+_AT_ONCE = 64 * 2**20  # bytes by which the heap grows
+_BY_THE_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
+
+
+@cache
+def keep_freed_memory() -> bool:
+    """Whether it could be asked for: with glibc, unless the environment already says how to allocate."""
+    if any(os.environ.get(name) for name in _BY_THE_USER):
+        return False
+    try:
+        libc = ctypes.CDLL(None)
+        libc.gnu_get_libc_version  # noqa: B018  other C libraries take other numbers
+        mallopt = libc.mallopt
+    except (OSError, AttributeError, TypeError):
+        return False
+    mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
+    asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
+    return all(mallopt(*setting) == 1 for setting in asked)
