@@ -3,7 +3,7 @@
 import math
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from wordsight.search.plain_words import EVERYDAY_WORDS, names_something
 from wordsight.search.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet
 
-PICTURES = 1000  # of the index, evenly spread, that background texts are compared with
+PICTURES = 10_000  # of the index, evenly spread, that background texts are compared with
 CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
 OF_EACH = 40  # made-up texts of each length
 MADE_UP = (
@@ -33,6 +33,8 @@ MADE_UP = (
 )
 REAL = 4.0  # how much all captions count together, made-up texts being 1
 AT_ONCE = 32  # texts
+TOLD = 0.5  # of the words of a caption that name something: a picture said to show so many belongs to it too
+QUARTERS = 4  # into which the pictures are divided, to see how the best score grows with their number
 TWO_GROUPS = 0.8  # explained variance from which on values are taken as two groups, not one
 
 
@@ -44,6 +46,7 @@ class TextAgainstAll:
     best: float  # the highest of its scores with pictures that it does not belong to
     spread: float  # standard deviation of those
     weight: float = 1.0  # captions are real texts, and count more than made-up ones
+    growth: float = 0.0  # deviations by which the best of all is better than that of a quarter, on average
 
 
 @dataclass(frozen=True)
@@ -57,21 +60,21 @@ class Background:
 
 
 def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
-    """Captions of indexed pictures against the other pictures, and made-up texts against all."""
+    """Captions of indexed pictures, and made-up texts, against the pictures that they do not belong to."""
     if not len(snapshot):
         return Background(0, (), 0.0, 0.0)
     rows = spread_rows(len(snapshot), PICTURES)
     beside = [item.text for item in snapshot.items(rows)]
-    captions = _captions(matcher, beside)
-    made_up = list(_made_up(matcher))
+    captions, made_up = _captions(matcher, beside), list(_made_up(matcher))
     told = [*captions.values(), *made_up]
     scores = _scores(matcher, snapshot, rows, told, memory_mb)
-    strangers = [*(_all_but(place, len(rows)) for place in captions), *_strangers(made_up, beside)]
     of_caption = REAL * len(made_up) / max(1, len(captions))
     weights = [of_caption] * len(captions) + [1.0] * len(made_up)
     texts = [
         _against_all(len(matcher.tokenizer.words(text)), column[others], weight)
-        for text, column, others, weight in zip(told, scores.T, strangers, weights, strict=True)
+        for text, column, others, weight in zip(
+            told, scores.T, strangers(captions, made_up, beside), weights, strict=True
+        )
     ]
     mean, spread = _lower_group(_found_by_single_words(matcher, snapshot))
     return Background(len(rows), tuple(texts), mean, spread)
@@ -105,18 +108,44 @@ def _captions(matcher: Matcher, beside: Sequence[str]) -> dict[int, str]:
     return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
 
 
-def _all_but(place: int, count: int) -> Bool[np.ndarray, " picture"]:
-    others = np.ones(count, bool)
-    others[place] = False
-    return others
+def strangers(
+    captions: Mapping[int, str], made_up: Sequence[str], beside: Sequence[str]
+) -> Iterator[Bool[np.ndarray, " picture"]]:
+    """For each text the pictures that it does not belong to, as far as their captions tell.
+
+    A made-up text belongs to a picture whose captions name all that it names; a caption to its own picture,
+    and to those whose captions name a good part of what it names: one dog on a beach is like another.
+    """
+    told = _Told(beside)
+    for place, text in captions.items():
+        others = told.shares(text) < TOLD
+        others[place] = False
+        yield others
+    for text in made_up:
+        yield told.shares(text) < 1
 
 
-def _strangers(texts: Sequence[str], beside: Sequence[str]) -> Iterator[Bool[np.ndarray, " picture"]]:
-    """For each made-up text the pictures that it does not belong to, as far as their captions tell."""
-    told = [frozenset(re.findall(r"\w+", text.casefold())) for text in beside]
-    for text in texts:
-        named = {word for word in re.findall(r"\w+", text.casefold()) if names_something(word)}
-        yield np.array([not named <= words for words in told], bool)
+class _Told:
+    """Which pictures are said to show what."""
+
+    def __init__(self, beside: Sequence[str]) -> None:
+        self.count = len(beside)
+        self.rows: dict[str, list[int]] = {}
+        for row, text in enumerate(beside):
+            for word in _named(text):
+                self.rows.setdefault(word, []).append(row)
+
+    def shares(self, text: str) -> Float[np.ndarray, " picture"]:
+        """Of the words of this text that name something, the share that each picture's captions have."""
+        words = _named(text)
+        shares = np.zeros(self.count)
+        for word in words:
+            shares[self.rows.get(word, [])] += 1 / len(words)
+        return shares.round(6)
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(filter(names_something, set(re.findall(r"\w+", text.casefold()))))
 
 
 def readable(matcher: Matcher, text: str) -> bool:
@@ -152,7 +181,10 @@ def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAl
         scores = scores[scores <= groups.cut]
     if not len(scores):
         return TextAgainstAll(words, -math.inf, 0.0, weight)
-    return TextAgainstAll(words, float(scores.max()), float(scores.std()), weight)
+    best, spread = float(scores.max()), float(scores.std())
+    quarters = [scores[n::QUARTERS].max() for n in range(min(QUARTERS, len(scores)))]
+    growth = (best - float(np.mean(quarters))) / spread if spread > 0 else 0.0
+    return TextAgainstAll(words, best, spread, weight, growth)
 
 
 def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:

@@ -14,6 +14,7 @@ background is what other words find. Level = mean + z deviations of the backgrou
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from statistics import NormalDist
@@ -25,12 +26,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.search.asked import Asked
-from wordsight.search.background import TWO_GROUPS, Background, TextAgainstAll, split
+from wordsight.search.background import QUARTERS, TWO_GROUPS, Background, TextAgainstAll, split
 from wordsight.search.exact import Asking
 from wordsight.search.plain_words import names_something
 from wordsight.sets import EmbeddingSet
 
-FALSE_ACCEPT = 0.3
+FALSE_ACCEPT = 0.4
 WORD_FALSE_ACCEPT = 0.1
 LIKE = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
 BOTH = 0.02  # the least share of pictures that makes a group
@@ -63,7 +64,7 @@ class Calibration:
     def _bests(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The best score of each text, as if compared with all pictures, its number of words, its weight."""
         texts = [text for text in self.background.texts if math.isfinite(text.best)]
-        further = _further(self.background.pictures, self.total)
+        further = _further(self.background.pictures, self.total, [text.growth for text in texts])
         bests = np.array([text.best + further * text.spread for text in texts])
         lengths = np.array([max(1, text.words) for text in texts], float)
         return bests, lengths, np.array([text.weight for text in texts])
@@ -109,11 +110,16 @@ def tail_line(scores: Float[np.ndarray, " row"], false_accept: float = FALSE_ACC
     return float(alive.mean() + NormalDist().inv_cdf(min(share, 1 - 1e-15)) * alive.std())
 
 
-def _further(sampled: int, total: int) -> float:
-    """How many deviations higher the best of ``total`` normal values is than that of ``sampled``."""
-    if total <= sampled or sampled < 2:
+def _further(sampled: int, total: int, growths: Sequence[float]) -> float:
+    """How many deviations higher the best score of ``total`` pictures is than that of ``sampled``.
+
+    The best of n normal values grows with the square root of 2 log n; real scores grow more slowly, and how
+    fast they do is seen between a quarter of the sample and all of it.
+    """
+    if total <= sampled or sampled < 2 * QUARTERS or not growths:
         return 0.0
-    return math.sqrt(2 * math.log(total)) - math.sqrt(2 * math.log(sampled))
+    quarter, here, there = (math.sqrt(2 * math.log(n)) for n in (sampled / QUARTERS, sampled, total))
+    return float(np.mean(growths)) * (there - here) / (here - quarter)
 
 
 def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:

@@ -24,7 +24,7 @@ from wordsight.sets import EmbeddingSet
 
 FILE = "background.json"
 SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
-FORMAT = 1
+FORMAT = 2
 
 
 class Moment:

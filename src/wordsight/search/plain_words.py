@@ -1,5 +1,7 @@
 """Word -> whether it can be missing from a picture: "of" cannot. And everyday words that can."""
 
+from functools import lru_cache
+
 FUNCTION_WORDS = frozenset(
     """
     a an the this that these those some any each every all both no not and or but nor so as than then
@@ -26,6 +28,7 @@ EVERYDAY_WORDS = tuple(
 )
 
 
+@lru_cache(1 << 16)
 def names_something(word: str) -> bool:
     """Whether a word can be missing from a picture: it has letters or digits, and is no function word."""
     return any(letter.isalnum() for letter in word) and word.casefold() not in FUNCTION_WORDS
