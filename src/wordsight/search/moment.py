@@ -13,14 +13,16 @@ from typing import Any
 import torch
 
 from wordsight import checkpoint
+from wordsight.compare.blocks import masked_unit
 from wordsight.compare.evidence import found_by_word
 from wordsight.matcher import Matcher
 from wordsight.search import calibration
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
+from wordsight.search.held import Held
 from wordsight.search.index import Index, Snapshot
 from wordsight.search.shortlist import SIZES, Recall, measure_recall
-from wordsight.sets import EmbeddingSet
+from wordsight.sets import EmbeddingSet, UnitSet
 
 FILE = "background.json"
 SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
@@ -35,6 +37,7 @@ class Moment:
     ) -> None:
         self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
         self._lock = threading.RLock()
+        self.held = Held(snapshot, index.meta.unit, memory_mb)
 
     def __del__(self) -> None:
         self.snapshot.close()
@@ -57,7 +60,8 @@ class Moment:
             )
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
-        return self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
 
     @property
     def recall(self) -> Recall:
