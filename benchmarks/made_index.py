@@ -24,6 +24,7 @@ from wordsight.search.writer import Writer
 from wordsight.sets import EmbeddingSet
 
 NOISE = 1.0  # length of what is added to a region's unit vector
+LOUD = 10.0  # times as large as untrained word vectors are, so that words differ as trained ones do
 BATCH = 250
 TEMPLATE = "a {} {} with a {} and a {} near a {} {} on a {}"
 
@@ -54,9 +55,12 @@ def build(dim: int, similarity: str = "max-sim") -> Matcher:
         "tokenizer": {"name": "words"},
         "image_encoder": {"name": "grid-cnn", "dim": dim, "width": 8, "depth": 0},
         "text_encoder": {"name": "recurrent", "word_dim": 64, "bidirectional": True},
-        "similarity": {"name": similarity},
+        "similarity": {"name": similarity, "pooling": "mean"},
     }
-    return Matcher.build(tables, vocabulary=vocabulary).eval()
+    matcher = Matcher.build(tables, vocabulary=vocabulary).eval()
+    with torch.no_grad():
+        matcher.text_encoder.words.weight.mul_(LOUD)
+    return matcher
 
 
 def captions(count: int, seed: int = 0) -> list[str]:

@@ -103,8 +103,8 @@ def score_rows(
 ) -> Float[np.ndarray, " row"]:
     """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
     if rows is not None and isinstance(stored, Ready) and MANY * len(rows) >= len(stored):
-        of_all: Float[np.ndarray, " all"] = score_rows(asking, stored, None, keep, memory_mb)
-        return of_all[rows]
+        named: Float[np.ndarray, " row"] = score_rows(asking, stored, None, keep, memory_mb)[rows]
+        return named
     scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
     beside = 0 if keep is None else asking.aligned_numbers()
     with torch.no_grad():

@@ -22,13 +22,14 @@ TOGETHER = 1 << 22  # numbers of a block that is held
 class Held:
     """The rows of a snapshot; safe to use from several threads.
 
-    ``unit``  vectors may be held at length 1, because the model's similarity does not ask for their lengths
+    ``unit``   vectors may be held at length 1, because the model's similarity does not ask for their lengths
+    ``taken``  bytes of the half of the budget that something else takes
     """
 
-    def __init__(self, snapshot: Snapshot, unit: bool, memory_mb: float) -> None:
+    def __init__(self, snapshot: Snapshot, unit: bool, memory_mb: float, taken: int = 0) -> None:
         self.snapshot, self.unit = snapshot, unit
         self.ids = snapshot.ids
-        self.numbers = memory_mb * 2**20 / 4
+        self.numbers, self.taken = memory_mb * 2**20 / 4, taken / 4
         self._plan = list(self._planned())
         self._held: dict[int, EmbeddingSet] = {}
 
@@ -80,7 +81,7 @@ class Held:
             for start in range(0, len(rows), at_once):
                 some = rows[start : start + at_once]
                 held += len(some) * length * dim
-                yield _together(some), held <= self.numbers / 2
+                yield _together(some), held <= self.numbers / 2 - self.taken
 
 
 def _together(rows: Int[np.ndarray, " row"]) -> Places:

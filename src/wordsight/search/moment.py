@@ -21,6 +21,7 @@ from wordsight.search.background import Background, background_texts, measure_ba
 from wordsight.search.calibration import Calibration
 from wordsight.search.held import Held
 from wordsight.search.index import Index, Snapshot
+from wordsight.search.screen import Screen
 from wordsight.search.shortlist import SIZES, Recall, measure_recall
 from wordsight.sets import EmbeddingSet, UnitSet
 
@@ -37,7 +38,6 @@ class Moment:
     ) -> None:
         self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
         self._lock = threading.RLock()
-        self.held = Held(snapshot, index.meta.unit, memory_mb)
 
     def __del__(self) -> None:
         self.snapshot.close()
@@ -50,6 +50,17 @@ class Moment:
     @cached_property
     def _calibration(self) -> Calibration:
         return Calibration(self._background(), self.sample, len(self.snapshot), *self.shares)
+
+    @cached_property
+    def screen(self) -> Screen:
+        similarity = self.index.matcher.similarity
+        return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
+
+    @cached_property
+    def held(self) -> Held:
+        """The rows ready to be scored, in the memory that the screen leaves."""
+        taken = self.screen.bytes if self.screen.pays else 0
+        return Held(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
 
     @cached_property
     def sample(self) -> EmbeddingSet:

@@ -271,7 +271,11 @@ class Searcher:
             size = max(moment.recall.size, 4 * (page.offset + page.k))
             rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
         began = time.perf_counter()
-        scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
+        scores = None
+        if rows is None and keep is None and line is not None and isinstance(asking, Asking):
+            scores = self._screened(moment, asking, page, line)
+        if scores is None:
+            scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
         self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
         if isinstance(left_out, int):
             row = snapshot.row_of(left_out)
@@ -279,6 +283,17 @@ class Searcher:
         if line is None:
             line = tail_line(scores, self.false_accept)
         return _Scored(asking, rows, scores, line, exact)
+
+    def _screened(
+        self, moment: Moment, asking: Asking, page: Page, line: float
+    ) -> Float[np.ndarray, " row"] | None:
+        """Scores of all rows, exact where the page depends on them; None if that is not cheaper."""
+        settled = moment.screen.settle(asking, page.offset + page.k, line, page.sort == "date")
+        if settled is None:
+            return None
+        scores, rows = settled
+        scores[rows] = score_rows(asking, moment.snapshot, rows, None, self.memory_mb)
+        return scores
 
     def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: str) -> bool:
         if engine not in ENGINES:
