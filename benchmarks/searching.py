@@ -72,10 +72,12 @@ class Stopwatch:
         for owner, name, stage in (
             (module, "ask", "text"),
             (Calibration, "levels", "levels"),
+            (Searcher, "_screened", "scoring"),
             (Searcher, "_page", "hits"),
             (Searcher, "_with_words", "words"),
         ):
-            setattr(owner, name, self.around(stage, getattr(owner, name)))
+            if hasattr(owner, name):  # another version may do without
+                setattr(owner, name, self.around(stage, getattr(owner, name)))
 
 
 def search(index: Index, engine: str, queries: Sequence[str], memory_mb: float) -> dict[str, Any]:
