@@ -5,7 +5,7 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,9 +25,12 @@ def measured(act: Callable[[], Any], device: str) -> tuple[Any, dict[str, float]
     return result, {**took, "extra_mb": max(0.0, _peak(device) - before)}
 
 
-def in_own_process(script: str, arguments: Sequence[str]) -> dict[str, Any]:
+def in_own_process(
+    script: str, arguments: Sequence[str], environment: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Run a benchmark's own file as a child; its last line is its JSON."""
-    done = subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, script, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise SystemExit(f"{script} {' '.join(arguments)} failed:\n{done.stderr}")
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -37,8 +40,13 @@ def medians(rounds: Sequence[dict[str, float]]) -> dict[str, float]:
     return {key: median(each[key] for each in rounds) for key in ("wall", "cpu", "extra_mb")}
 
 
-def _status(field: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
+def resident(process: int | str = "self") -> float:
+    """MB that a process has in memory."""
+    return _status("VmRSS", process)
+
+
+def _status(field: str, process: int | str = "self") -> float:
+    for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(field + ":"):
             return int(line.split()[1]) / 1024
     return 0.0

@@ -25,8 +25,7 @@ class _Rows:
     """What all sets share: every tensor field has the items as its first axis."""
 
     def _tensors(self) -> dict[str, Tensor]:
-        values = {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in vars(self).items() if value is not None}
 
     def _map(self: Rows, change: Any) -> Rows:
         return replace(self, **{name: change(tensor) for name, tensor in self._tensors().items()})  # type: ignore[type-var]
@@ -119,3 +118,7 @@ class EmbeddingSet(_Rows):
     @property
     def dim(self) -> int:
         return self.vectors.shape[-1]
+
+
+class UnitSet(EmbeddingSet):
+    """One whose vectors are of length 1 already, in float32: nobody has to make them so once more."""

@@ -12,9 +12,10 @@ from wordsight.compare.gemm import product
 from wordsight.compare.pooling import Pooling
 from wordsight.compare.similarity import Alignment, Seeker, Similarity
 from wordsight.components import make
-from wordsight.sets import EmbeddingSet
+from wordsight.sets import EmbeddingSet, UnitSet
 
 CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
+AT_ONCE = 1 << 20  # numbers of contexts in a block that few queries look at
 
 
 class Stack(NamedTuple):
@@ -89,6 +90,19 @@ class SeekingSimilarity(Similarity):
         shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
         shares = shares.masked_fill(~queries.mask[:, None], 0)
         return looked_at, shares, found.masked_fill(~queries.mask, 0)
+
+    @torch.no_grad()
+    def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
+        if self.seeker != "word":
+            return None
+        contexts, queries = self.sides(images, text)
+        kind = torch.promote_types(images.vectors.dtype, torch.float32)
+        found = torch.zeros(len(images), text.mask.shape[1], dtype=kind, device=images.device)
+        real, looking = text.mask[0].nonzero().flatten(), queries.unit_rows(0, 1)
+        for start, stop in contexts.pieces(self._rows_for(contexts, len(looking))):
+            of_block = self.find(self.stack(contexts, start, stop), looking, queries.lengths)
+            found[contexts.order[start:stop, None], real] = of_block
+        return found
 
     def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[ByLength, ByLength]:
         """Who is looked at, and who looks."""
@@ -177,6 +191,13 @@ class SeekingSimilarity(Similarity):
         """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
         return max(1, int((2 * self.cosines_at_once(device)) ** 0.5))
 
+    def _rows_for(self, contexts: ByLength, queries: int) -> int:
+        """Of a block that so many queries look at: where they are few, what a block costs anyway counts."""
+        many = self.cosines_at_once(contexts.device) // max(1, queries)
+        if not isinstance(contexts.items, UnitSet):  # the rows are copied
+            many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
+        return max(many, self.context_rows(contexts.device))
+
     def _needs_gradient(self, contexts: ByLength, queries: ByLength) -> bool:
         tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
         return any(tensor.requires_grad for tensor in tensors)
@@ -187,7 +208,7 @@ class SeekingSimilarity(Similarity):
         scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
         for chunk in self.chunks(queries, dtype):
             columns = queries.order[chunk.first : chunk.last]
-            for start, stop in contexts.pieces(self.context_rows(contexts.device)):
+            for start, stop in contexts.pieces(self._rows_for(contexts, len(chunk.vectors))):
                 block = self.scores_of(self.stack(contexts, start, stop, dtype), chunk, queries)
                 scores[contexts.order[start:stop, None], columns] = block
         return scores
@@ -271,7 +292,8 @@ def pooled(
 
 def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
     """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
-    return unit(items.vectors.masked_fill(~items.mask[..., None], 0))
+    vectors = items.vectors.masked_fill(~items.mask[..., None], 0)
+    return vectors if isinstance(items, UnitSet) else unit(vectors)
 
 
 def _product_dtype(device: torch.device) -> torch.dtype | None:

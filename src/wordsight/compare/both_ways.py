@@ -39,6 +39,9 @@ class BothWays(Similarity):
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
         return torch.lerp(self.regions(images, texts), self.words(images, texts), self.weight)
 
+    def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
+        return self.words.words_found(images, text)
+
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         """The words' and then the regions'; each score is the direction's part of the whole."""
         return [

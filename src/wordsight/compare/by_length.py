@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from wordsight.sets import EmbeddingSet
+from wordsight.sets import EmbeddingSet, UnitSet
 
 EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
 AT_ONCE = 1024  # rows that are changed together, so that what it takes stays small
@@ -51,7 +51,10 @@ class ByLength:
             empty = int(lengths.argmin())
             raise ValueError(f"{kind} {empty} of {len(items)} is empty: its mask is False everywhere")
         self.items, self.kind = items, kind
-        self.order = lengths.argsort(stable=True)
+        self.is_even = len(items) > 0 and int(lengths.min()) == items.mask.shape[1]  # nothing pads
+        self.order = (
+            torch.arange(len(items), device=items.device) if self.is_even else lengths.argsort(stable=True)
+        )
         self.lengths: list[int] = lengths[self.order].tolist()
         self.starts: list[int] = [0, *accumulate(self.lengths)]
 
@@ -64,12 +67,19 @@ class ByLength:
 
     def rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
         """The items of these members, one after another, as they came."""
+        if self.is_even:
+            return self.items.vectors[start:stop].flatten(0, 1).clone()
         return self.rows_of(torch.arange(start, stop, device=self.device))
 
     def unit_rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
-        """The same at unit length; autograd does not see it, ``add_gradient`` is its backward."""
+        """The same at unit length; autograd does not see it, ``add_gradient`` is its backward.
+
+        Not to be changed: of a UnitSet they are the set's own.
+        """
         with torch.no_grad():
-            return make_unit(self.rows(start, stop))
+            if not isinstance(self.items, UnitSet):
+                return make_unit(self.rows(start, stop))
+            return self.items.vectors[start:stop].flatten(0, 1) if self.is_even else self.rows(start, stop)
 
     def add_gradient(
         self, total: Float[Tensor, "n item dim"], start: int, stop: int, gradient: Float[Tensor, "row dim"]
@@ -106,6 +116,8 @@ class ByLength:
         stop = len(self) if stop is None else stop
         while start < stop:
             end, last = start + 1, stop if most is None else min(stop, start + most)
+            if self.is_even:
+                end = max(end, min(last, start + int(most_rows) // self.lengths[0]))
             while end < last and (end + 1 - start) * self.lengths[end] <= most_rows:
                 end += 1
             yield start, end

@@ -63,6 +63,9 @@ class Semantic(Similarity):
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
             return self._mixed(ByLength(images, "image"), ByLength(texts, "text"))
 
+    def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
+        return self.similarity.words_found(images, text)
+
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         """Those of ``similarity``; measured, also each label's part of the agreement."""
         parts = self.similarity.align(images, texts)

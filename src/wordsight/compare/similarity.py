@@ -40,6 +40,17 @@ class Similarity(nn.Module):
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         raise NotImplementedError
 
+    def words_found(
+        self,
+        images: EmbeddingSet,  # noqa: ARG002
+        text: EmbeddingSet,  # noqa: ARG002
+    ) -> Float[Tensor, "image word"] | None:
+        """How well each word of one text is found in each image, without a gradient: what ``align`` says.
+
+        None where nothing is cheaper than ``align``.
+        """
+        return None
+
     def label_logits(
         self,
         images: EmbeddingSet,  # noqa: ARG002

@@ -103,7 +103,7 @@ def word_curve(
         for one in asked:
             judged = [n for n, word in enumerate(one.words) if one.whole or names_something(word.text)]
             asking = Asking(matcher.similarity, one.set)
-            found.append((one.found(asking.align(everything)).cpu(), judged))
+            found.append((one.found(asking.found(everything)).cpu(), judged))
     points = []
     for setting in settings:
         at = replace(calibration, word_false_accept=setting)

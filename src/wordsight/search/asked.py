@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wordsight.compare.evidence import found_by_word, shares_by_word
+from wordsight.compare.evidence import shares_by_word
 from wordsight.compare.similarity import Alignment
 from wordsight.matcher import Matcher
 from wordsight.read.tokenizer import Tokenizer, word_starts
@@ -49,9 +49,9 @@ class Asked:
     whole: bool  # the text is one vector: its only "word" is the sentence
     excluded: tuple["Asked", ...] = ()
 
-    def found(self, alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]:
+    def found(self, of_items: Float[Tensor, "pair item"]) -> Float[Tensor, "pair word"]:
         """How well each word is found: the mean over its pieces."""
-        return self.by_word(found_by_word(alignments)[:, None])[:, 0]
+        return self.by_word(of_items[:, None])[:, 0]
 
     def shares(self, alignments: Sequence[Alignment]) -> Float[Tensor, "pair region word"]:
         """Where each word looks: the mean over its pieces."""

@@ -71,7 +71,7 @@ class Calibration:
 
     def levels(self, asked: Asked, asking: Asking) -> list[float]:
         """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
-        found = asked.found(asking.align(self.sample)).cpu()
+        found = asked.found(asking.found(self.sample)).cpu()
         return [self._level(asked, n, found[:, n]) for n in range(len(asked.words))]
 
     def _level(self, asked: Asked, n: int, found: Float[Tensor, " picture"]) -> float:

@@ -12,11 +12,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from wordsight.compare.evidence import found_by_word
 from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.sets import EmbeddingSet
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
+Places: TypeAlias = slice | np.ndarray  # some of the rows
+MANY = 4  # where a part of the rows is larger than one of so many, all of them are scored: those are ready
 LARGEST = 64  # regions of a picture, for what an alignment needs
+BLOCK = 1 << 20  # numbers of a block: of more, memory that is new each time costs more than the scores
 COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
 DIGITS = 9  # of a score in float64 that count for the order
 CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in float64
@@ -31,6 +35,13 @@ class Rows(Protocol):
     def __len__(self) -> int: ...
     def embeddings(self, start: int, stop: int) -> EmbeddingSet: ...
     def gather(self, rows: np.ndarray) -> EmbeddingSet: ...
+
+
+@runtime_checkable
+class Ready(Rows, Protocol):
+    """Rows that are ready to be scored (search/held.py)."""
+
+    def ready(self, beside: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]: ...
 
 
 @runtime_checkable
@@ -67,8 +78,13 @@ class Asking:
             return self.similarity.align(rows, repeated)
         return self.similarity.align(repeated, rows)
 
+    def found(self, rows: EmbeddingSet) -> Float[Tensor, "row item"]:
+        """How well each of the query's items is found in each row; ``side`` must be "image"."""
+        cheaply = self.similarity.words_found(rows, _like(self.query, rows))
+        return found_by_word(self.align(rows)) if cheaply is None else cheaply
+
     def aligned_numbers(self) -> int:
-        """What ``align`` needs for each row beside its set: copies of the query, and what it finds."""
+        """What ``found`` may need for each row beside its set: copies of the query, and what it finds."""
         return COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * LARGEST)
 
 
@@ -86,17 +102,36 @@ def score_rows(
     memory_mb: float = 256.0,
 ) -> Float[np.ndarray, " row"]:
     """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
+    if rows is not None and isinstance(stored, Ready) and MANY * len(rows) >= len(stored):
+        named: Float[np.ndarray, " row"] = score_rows(asking, stored, None, keep, memory_mb)[rows]
+        return named
     scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
     beside = 0 if keep is None else asking.aligned_numbers()
     with torch.no_grad():
-        for start, stop, block in blocks(stored, rows, memory_mb, beside):
+        for places, block in to_score(stored, rows, memory_mb, beside):
             scored = asking.scores(block)
             if keep is not None:
                 scored = scored.masked_fill(~keep(block), -torch.inf)
-            scores[start:stop] = scored.float().cpu().numpy()
+            scores[places] = scored.float().cpu().numpy()
+    check(scores)
+    return scores
+
+
+def check(scores: Float[np.ndarray, "*row"]) -> None:
+    """Raises ValueError."""
     if np.isnan(scores).any():
         raise ValueError("some scores are not numbers: check the index, wordsight index --verify")
-    return scores
+
+
+def to_score(
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
+) -> Iterator[tuple[Places, EmbeddingSet]]:
+    """Their sets block by block, and which of the scores are theirs."""
+    if rows is None and isinstance(stored, Ready):
+        yield from stored.ready(beside)
+        return
+    for start, stop, block in blocks(stored, rows, memory_mb, beside):
+        yield slice(start, stop), block
 
 
 def blocks(
@@ -112,7 +147,9 @@ def blocks(
         stop = min(count, start + at_once)
         block = stored.embeddings(start, stop) if rows is None else stored.gather(rows[start:stop])
         yield start, stop, block
-        start, at_once = stop, max(1, int(memory_mb * 2**20 / 4 / (COPIES * _numbers(block) + beside)))
+        numbers = _numbers(block)
+        most = memory_mb * 2**20 / 4 / (COPIES * numbers + beside)
+        start, at_once = stop, max(1, min(int(most), BLOCK // numbers))
 
 
 def _numbers(block: EmbeddingSet) -> int:

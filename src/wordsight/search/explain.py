@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from wordsight.compare.evidence import chosen_regions
+from wordsight.compare.evidence import chosen_regions, found_by_word
 from wordsight.compare.similarity import Alignment
-from wordsight.search.asked import Asked
+from wordsight.search.asked import Asked, AskedWord
 from wordsight.search.exact import Asking
 from wordsight.search.hits import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
 from wordsight.search.plain_words import names_something
@@ -41,20 +41,15 @@ def found_words(
     asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[tuple[WordFound, ...]]:
     """For each picture, what each word finds."""
-    found = asked.found(alignments).float().cpu()
-    places = _places(asked, alignments, pictures)
+    found = asked.found(found_by_word(alignments)).float().tolist()
+    boxes = _boxes_at(pictures, _places(asked, alignments, pictures))
+    judged = [asked.whole or names_something(word.text) for word in asked.words]
     return [
-        tuple(
-            _word(asked, n, float(found[row, n]), levels[n], _box_at(pictures, row, int(places[row, n])))
-            for n in range(len(asked.words))
-        )
-        for row in range(len(pictures))
+        tuple(map(_word, asked.words, found[row], levels, boxes[row], judged)) for row in range(len(pictures))
     ]
 
 
-def _word(asked: Asked, n: int, found: float, level: float, box: Box | None) -> WordFound:
-    word = asked.words[n]
-    judged = asked.whole or names_something(word.text)
+def _word(word: AskedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
     level = level if judged else found  # what cannot be missing needs no more than it has
     level = level if word.known else 1.0
     is_found = word.known and found >= level
@@ -72,12 +67,18 @@ def _places(asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSe
     return best.indices.masked_fill(best.values <= 0, -1).cpu()
 
 
-def _box_at(pictures: EmbeddingSet, row: int, place: int) -> Box | None:
-    if place < 0:
-        return None
+def _boxes_at(pictures: EmbeddingSet, places: Int[Tensor, "pair word"]) -> list[list[Box | None]]:
+    """The boxes of these regions; None where there is no region, or its box is unknown."""
     if pictures.boxes is None:
-        return WHOLE if int(pictures.lengths[row]) == 1 else None
-    return _box(pictures.boxes[row, place])
+        alone = pictures.lengths.eq(1).tolist()
+        known = [[WHOLE if one else None] * places.shape[1] for one in alone]
+    else:
+        chosen = pictures.boxes.cpu()[torch.arange(len(places))[:, None], places.clamp(min=0)]
+        known = [[(left, top, right, bottom) for left, top, right, bottom in row] for row in chosen.tolist()]
+    return [
+        [box if place >= 0 else None for box, place in zip(*row, strict=True)]
+        for row in zip(known, places.tolist(), strict=True)
+    ]
 
 
 def _box(box: Float[Tensor, "4"]) -> Box:

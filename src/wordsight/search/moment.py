@@ -13,14 +13,17 @@ from typing import Any
 import torch
 
 from wordsight import checkpoint
+from wordsight.compare.blocks import masked_unit
 from wordsight.compare.evidence import found_by_word
 from wordsight.matcher import Matcher
 from wordsight.search import calibration
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
+from wordsight.search.held import Held
 from wordsight.search.index import Index, Snapshot
+from wordsight.search.screen import Screen
 from wordsight.search.shortlist import SIZES, Recall, measure_recall
-from wordsight.sets import EmbeddingSet
+from wordsight.sets import EmbeddingSet, UnitSet
 
 FILE = "background.json"
 SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
@@ -49,6 +52,17 @@ class Moment:
         return Calibration(self._background(), self.sample, len(self.snapshot), *self.shares)
 
     @cached_property
+    def screen(self) -> Screen:
+        similarity = self.index.matcher.similarity
+        return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
+
+    @cached_property
+    def held(self) -> Held:
+        """The rows ready to be scored, in the memory that the screen leaves."""
+        taken = self.screen.bytes if self.screen.pays else 0
+        return Held(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
+
+    @cached_property
     def sample(self) -> EmbeddingSet:
         """Some of the pictures, as many as an eighth of the memory holds."""
         if not len(self.snapshot):
@@ -57,7 +71,8 @@ class Moment:
             )
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
-        return self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
 
     @property
     def recall(self) -> Recall:

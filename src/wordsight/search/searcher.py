@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.matcher import Matcher
@@ -147,7 +147,7 @@ class Searcher:
             return Hits((), 0, 0, True, None, 0.0, offset)
         asking = Asking(self.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
-        scores = self.scan(asking, moment.snapshot, rows, memory_mb=self.memory_mb)
+        scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
         scored = _Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
         hits = self._page(moment, scored, page, None)
         level = moment.text_level(self.matcher, image)
@@ -246,9 +246,9 @@ class Searcher:
         def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
             stay = torch.ones(len(block), dtype=torch.bool)
             if required:
-                stay &= (asked.found(asking.align(block)).cpu()[:, required] >= needed).all(1)
+                stay &= (asked.found(asking.found(block)).cpu()[:, required] >= needed).all(1)
             for one, its, limits in unwanted:
-                stay &= ~(one.found(its.align(block)).cpu() >= limits).all(1)
+                stay &= ~(one.found(its.found(block)).cpu() >= limits).all(1)
             return stay
 
         return keep
@@ -271,7 +271,11 @@ class Searcher:
             size = max(moment.recall.size, 4 * (page.offset + page.k))
             rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
         began = time.perf_counter()
-        scores = self.scan(asking, snapshot, rows, keep, self.memory_mb)
+        scores = None
+        if rows is None and keep is None and line is not None and isinstance(asking, Asking):
+            scores = self._screened(moment, asking, page, line)
+        if scores is None:
+            scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
         self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
         if isinstance(left_out, int):
             row = snapshot.row_of(left_out)
@@ -279,6 +283,17 @@ class Searcher:
         if line is None:
             line = tail_line(scores, self.false_accept)
         return _Scored(asking, rows, scores, line, exact)
+
+    def _screened(
+        self, moment: Moment, asking: Asking, page: Page, line: float
+    ) -> Float[np.ndarray, " row"] | None:
+        """Scores of all rows, exact where the page depends on them; None if that is not cheaper."""
+        settled = moment.screen.settle(asking, page.offset + page.k, line, page.sort == "date")
+        if settled is None:
+            return None
+        scores, rows = settled
+        scores[rows] = score_rows(asking, moment.snapshot, rows, None, self.memory_mb)
+        return scores
 
     def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: str) -> bool:
         if engine not in ENGINES:
@@ -304,14 +319,13 @@ class Searcher:
         alive = np.isfinite(scored.scores)
         above = alive & (scored.scores >= scored.line)
         rows, scores = self._chosen(moment, scored, page, above)
-        items = moment.snapshot.items(rows)
-        hits = []
-        for row, score, item in zip(rows.tolist(), scores.tolist(), items, strict=True):
-            lower = np.count_nonzero(scored.scores[alive] < score - 1e-6)
-            percentile = 100 * lower / max(1, int(alive.sum()))
-            hits.append(Hit(item, row, score, percentile, (), score >= scored.line))
         relevant, total = int(above.sum()), int(alive.sum())
-        return Hits(tuple(hits), relevant, total, scored.exact, query, scored.line, page.offset)
+        percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
+        facts = zip(
+            moment.snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True
+        )
+        hits = tuple(Hit(*told, (), told[2] >= scored.line) for told in facts)
+        return Hits(hits, relevant, total, scored.exact, query, scored.line, page.offset)
 
     def _chosen(
         self, moment: Moment, scored: _Scored, page: Page, above: np.ndarray
@@ -344,6 +358,15 @@ class Searcher:
     def _words_in(self, text: str, image: EmbeddingSet, level: float) -> tuple[WordFound, ...]:
         asked = ask_plainly(self.matcher, text)
         return found_words(asked, self._asking(asked).align(image), image, [level] * len(asked.words))[0]
+
+
+def _lower(
+    scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
+) -> Int[np.ndarray, " hit"]:
+    """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
+    limits = of_hits - 1e-6
+    others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
+    return alive - len(others) + np.searchsorted(others, limits)
 
 
 def _length(matcher: Matcher, asked: Asked) -> int:

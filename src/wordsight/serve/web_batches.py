@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from wordsight.search.exact import LARGEST, Asking, Keep, Question, Rows, blocks, score_rows
+from wordsight.search.exact import LARGEST, Asking, Keep, Question, Rows, check, score_rows, to_score
 from wordsight.sets import EmbeddingSet
 
 MOST = 16  # questions of one reading
@@ -117,10 +117,9 @@ def score_together(
     joined = EmbeddingSet.join([asking.query for asking in askings])
     scores = np.empty((len(askings), len(stored)), np.float32)
     with torch.no_grad():
-        for start, stop, block in blocks(stored, None, memory_mb, LARGEST * joined.mask.numel()):
+        for places, block in to_score(stored, None, memory_mb, LARGEST * joined.mask.numel()):
             queries = joined.to(block.device)
             of_block = similarity(block, queries).T if side == "image" else similarity(queries, block)
-            scores[:, start:stop] = of_block.float().cpu().numpy()
-    if np.isnan(scores).any():
-        raise ValueError("some scores are not numbers: check the index, wordsight index --verify")
+            scores[:, places] = of_block.float().cpu().numpy()
+    check(scores)
     return scores

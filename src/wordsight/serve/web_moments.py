@@ -57,4 +57,5 @@ class Followed(Moments):
         moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
         if self.index.kind == "images" and len(moment.snapshot):
             moment.calibration.line(1)
+            moment.screen.make()
         self._moment, self.took = moment, time.monotonic() - began

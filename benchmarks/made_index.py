@@ -1,0 +1,106 @@
+"""Numbers -> an index on disk without pictures: sets of vectors around the words of made-up captions.
+
+An untrained model reads the captions; each region of a picture is one of its caption's words, moved by noise,
+so that sentences find pictures as they do in an index of photographs. The files are written by the package's
+own writer.
+"""
+
+import hashlib
+import random
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+from wordsight.matcher import Matcher
+from wordsight.read.vocabulary import Vocabulary
+from wordsight.search import home
+from wordsight.search.index import Index
+from wordsight.search.plain_words import EVERYDAY_WORDS
+from wordsight.search.segments import pack
+from wordsight.search.writer import Writer
+from wordsight.sets import EmbeddingSet
+
+NOISE = 1.0  # length of what is added to a region's unit vector
+LOUD = 10.0  # times as large as untrained word vectors are, so that words differ as trained ones do
+BATCH = 250
+TEMPLATE = "a {} {} with a {} and a {} near a {} {} on a {}"
+
+
+def make_index(
+    folder: Path, pictures: int, regions: int = 5, dim: int = 256, similarity: str = "max-sim"
+) -> Index:
+    """Raises FileExistsError if the folder holds anything."""
+    with tempfile.TemporaryDirectory() as model:
+        build(dim, similarity).save_pretrained(Path(model) / "model")
+        index = Index.create(folder, Path(model) / "model")
+    with home.writing(folder):
+        writer = Writer(folder, index.meta)
+        try:
+            texts = captions(pictures)
+            for first in range(0, pictures, BATCH):
+                _write(writer, index, first, texts[first : first + BATCH], regions)
+        finally:
+            writer.close()
+    return index
+
+
+def build(dim: int, similarity: str = "max-sim") -> Matcher:
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.learn([" ".join(EVERYDAY_WORDS), "a with and near on"], min_count=1)
+    tables = {
+        "reader": {"name": "pixels", "size": 32},
+        "tokenizer": {"name": "words"},
+        "image_encoder": {"name": "grid-cnn", "dim": dim, "width": 8, "depth": 0},
+        "text_encoder": {"name": "recurrent", "word_dim": 64, "bidirectional": True},
+        "similarity": {"name": similarity, "pooling": "mean"},
+    }
+    matcher = Matcher.build(tables, vocabulary=vocabulary).eval()
+    with torch.no_grad():
+        matcher.text_encoder.words.weight.mul_(LOUD)
+    return matcher
+
+
+def captions(count: int, seed: int = 0) -> list[str]:
+    draws = random.Random(seed)
+    return [TEMPLATE.format(*draws.sample(EVERYDAY_WORDS, TEMPLATE.count("{}"))) for _ in range(count)]
+
+
+def _write(writer: Writer, index: Index, first: int, texts: Sequence[str], regions: int) -> None:
+    packed = pack(_regions_of(index.matcher, texts, regions, seed=first), index.meta.layout, True)
+    with writer.batch():
+        places, checksums = writer.append(packed), packed.checksums()
+        for row, (text, place, checksum) in enumerate(zip(texts, places, checksums, strict=True), first):
+            content = hashlib.sha256(str(row).encode()).hexdigest()
+            key = writer.facts.execute(
+                "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, 640, 480, ?)",
+                (content, place.segment, place.place, place.start, place.count, checksum),
+            ).lastrowid
+            path = f"/made/{row % 100:02}/{row:07}.jpg"
+            writer.facts.execute(
+                "INSERT INTO items VALUES (NULL, ?, '', ?, 50000, ?, 0, ?, '', ?)",
+                (path.encode(), key, 10**18 + row * 10**9, path, text),
+            )
+
+
+@torch.no_grad()
+def _regions_of(matcher: Matcher, texts: Sequence[str], regions: int, seed: int) -> EmbeddingSet:
+    draw = torch.Generator().manual_seed(seed)
+    words = matcher.encode_texts(texts)
+    units = F.normalize(words.vectors, dim=-1)
+    chosen = torch.rand(len(texts), regions, generator=draw).mul(words.lengths[:, None]).long()
+    noise = F.normalize(torch.randn(len(texts), regions, units.shape[2], generator=draw), dim=-1)
+    vectors = units.gather(1, chosen[..., None].expand_as(noise)) + NOISE * noise
+    mask = torch.ones(len(texts), regions, dtype=torch.bool)
+    return EmbeddingSet(vectors, mask, torch.tensor(list(_boxes(regions))).expand(len(texts), -1, -1))
+
+
+def _boxes(regions: int) -> Iterator[tuple[float, float, float, float]]:
+    """Cells of a grid for a square number, otherwise a row of strips."""
+    across = round(regions**0.5) if round(regions**0.5) ** 2 == regions else regions
+    down = regions // across
+    for y in range(down):
+        for x in range(across):
+            yield x / across, y / down, (x + 1) / across, (y + 1) / down
