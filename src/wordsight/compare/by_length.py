@@ -1,6 +1,7 @@
 """An embedding set -> its real items, of unit length, shortest members first, so that nothing pads."""
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, groupby
 
 import torch
@@ -101,10 +102,14 @@ class ByLength:
 
     def places_of(self, members: Int[Tensor, " member"]) -> Int[Tensor, " row"]:
         """Where the items of these members are among all rows."""
-        starts = torch.tensor(self.starts, device=members.device)
-        lengths = starts[members + 1] - starts[members]
+        starts, stops = self._starts[members], self._starts[members + 1]
+        lengths = stops - starts
         own = torch.arange(int(lengths.sum()), device=members.device)
-        return own + (starts[members] - lengths.cumsum(0) + lengths).repeat_interleave(lengths)
+        return own + (stops - lengths.cumsum(0)).repeat_interleave(lengths)
+
+    @cached_property
+    def _starts(self) -> Int[Tensor, " start"]:
+        return torch.tensor(self.starts, device=self.device)
 
     def pieces(
         self, most_rows: int, start: int = 0, stop: int | None = None, most: int | None = None

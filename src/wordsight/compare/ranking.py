@@ -137,12 +137,12 @@ class Ranking:
         self, contexts: Quantized, chunk: Chunk, integers: Quantized
     ) -> Float[Tensor, "context query"]:
         most = self.similarity.cosines_at_once(contexts.scale.device) // contexts.values.shape[:2].numel()
-        first, scores = self.queries.starts[chunk.first], []
+        first, found = self.queries.starts[chunk.first], []
         for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last):
             rows = slice(self.queries.starts[start] - first, self.queries.starts[stop] - first)
-            found = best_of_integers(contexts, Quantized(*(values[rows] for values in integers)))
-            scores.append(pooled(self.similarity.pooling, found, self.queries.lengths[start:stop]))
-        return torch.cat(scores, 1)
+            found.append(best_of_integers(contexts, Quantized(*(values[rows] for values in integers))))
+        lengths = self.queries.lengths[chunk.first : chunk.last]
+        return pooled(self.similarity.pooling, torch.cat(found, 1), lengths)
 
     def _quantize_queries(self, chunk: Chunk) -> tuple[Quantized, Worst]:
         parts = [quantize_each(some) for some in torch.split(chunk.vectors, AT_ONCE)]
