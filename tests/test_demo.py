@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from small_problem import wordsight
 
-from wordsight.read.world import read_world
+from wordsight.read.world import generate, read_world
 from wordsight.read.world_folder import write_pictures
 from wordsight.serve import commands_serve
 from wordsight.serve.cli import app
@@ -68,7 +68,15 @@ def test_three_queries_are_answered_as_the_search_answers_them(
     assert len(asked) == 3
     answered = [wordsight(*words_of(line)) for line in asked]
     assert "".join(answer.stdout for answer in answered) in told.stdout
-    assert "not found: dog, beach" in answered[2].stdout
+    assert all((home / "demo" / f"search-{number}.html").is_file() for number in (1, 2, 3))
+
+
+def test_the_last_query_asks_for_what_no_picture_shows(told: subprocess.CompletedProcess[str]) -> None:
+    asked = [line for line in told.stderr.splitlines() if line.startswith("$") and " search " in line][-1]
+    _, colour, shape, _, _, other_colour, other_shape = words_of(asked)[2].split()
+    for scene in generate("test", 0, PICTURES).scenes:
+        shown = {(thing.colour, thing.shape) for thing in scene.things}
+        assert not {(colour, shape), (other_colour, other_shape)} <= shown
 
 
 def words_of(line: str) -> list[str]:

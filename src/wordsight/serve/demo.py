@@ -5,6 +5,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from time import monotonic
 
@@ -13,6 +14,9 @@ import typer
 
 from wordsight.config import CONFIG, load_config
 from wordsight.learn.resume import LAST
+from wordsight.read.meanings import Meaning, Phrase, holds
+from wordsight.read.scenes import COLOURS, SHAPES, Scene
+from wordsight.read.world import generate
 from wordsight.read.world_folder import write_pictures
 from wordsight.runs import measure_model, train
 from wordsight.serve.commands_index import index
@@ -22,11 +26,7 @@ from wordsight.serve.page import write_page
 
 TITLE = "A small matcher of a generated world"
 RUN, PICTURES, INDEX, REPORT = "run", "pictures", "world.index", "report.html"
-QUERIES = {
-    "what a sentence finds, and how well each of its words was found:": "a red circle above a blue square",
-    "what must be there, what must not, and what counts twice:": "a +yellow^2 star -circle",
-    "what is not there is said to be missing:": "a dog on the beach",
-}
+PLAIN, OPERATORS = "a white heart", "a +red heart^2 -circle"
 HITS = 3
 
 
@@ -48,11 +48,11 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     typer.echo(measured.recalls.to_text())
     if measured.pointing is not None:
         typer.echo(measured.pointing.to_text())
+    count = len(measured.pairs.images)
     _say("\nthe test pictures as files, and an index of them:")
     if not (folder / PICTURES).exists():
-        count, size = len(measured.pairs.images), measured.matcher.reader.size
-        write_pictures(folder / PICTURES, "test", seed, count, size)
-    _search(folder)
+        write_pictures(folder / PICTURES, "test", seed, count, measured.matcher.reader.size)
+    _search(folder, absent(generate("test", seed, count).scenes))
     page = write_page(folder / REPORT, TITLE, measured, history.epochs)
     _say(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
     _tell_what_next(folder)
@@ -75,11 +75,26 @@ def _refuse_other_seed(folder: Path, seed: int) -> None:
             )
 
 
-def _search(folder: Path) -> None:
+def absent(scenes: Sequence[Scene]) -> str:
+    """Two things, each of a kind that there is, that no picture shows together."""
+    kinds = [pair for pair in zip(SHAPES, COLOURS, strict=True) if pair[1] != "orange"]  # "an orange"
+    for (shape, colour), (other_shape, other_colour) in combinations(kinds, 2):
+        both = Meaning((Phrase(shape, colour), Phrase(other_shape, other_colour)))
+        if not any(holds(both, scene) for scene in scenes):
+            return f"a {colour} {shape} and a {other_colour} {other_shape}"
+    return f"a {COLOURS[0]} house"
+
+
+def _search(folder: Path, nowhere: str) -> None:
     """The commands as a reader would give them, and what they answer."""
     _show("index", folder / PICTURES, "--model", folder / RUN, "--out", folder / INDEX)
     index(folder / INDEX, [folder / PICTURES], str(folder / RUN))
-    for number, (told, query) in enumerate(QUERIES.items(), 1):
+    queries = {
+        "what a sentence finds, and how well each of its words was found:": PLAIN,
+        "what must be there, what must not, and what counts twice:": OPERATORS,
+        "what no picture shows; the nearest, and what they lack:": nowhere,
+    }
+    for number, (told, query) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
         _say(f"\n{told}")
         _show("search", folder / INDEX, query, "-k", HITS, "--explain", why)
