@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,34 @@ def test_distinct_images_repeats_no_identity_in_a_batch(belongs: list[int], size
     assert sorted(chain.from_iterable(rows)) == list(range(len(belongs)))
     for batch in rows:
         assert len({belongs[text] for text in batch}) == len(batch) <= size
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 8), min_size=2, max_size=60), st.integers(2, 5), st.integers(0, 3))
+def test_texts_of_an_image_come_together(belongs: list[int], together: int, epoch: int) -> None:
+    pairs = small_pairs(images=9, texts=1)
+    image_of = torch.tensor(belongs)
+    pairs = replace(pairs, texts=[COLOURS[i % 5] for i in range(len(belongs))], image_of=image_of)
+    (order,) = batches(pairs, 99, texts_per_image=together).rows(epoch)
+    assert sorted(order) == list(range(len(belongs)))
+    runs = [(image, len(list(run))) for image, run in groupby(order, key=belongs.__getitem__)]
+    groups = sum(-(-belongs.count(image) // together) for image in set(belongs))
+    assert len(runs) <= groups  # two groups of one image may happen to be neighbours
+    if groups == len(set(belongs)):
+        assert len(runs) == groups
+
+
+def test_an_image_of_several_pairs_is_in_the_batch_once() -> None:
+    pairs = small_pairs(images=6, texts=5)
+    made = batches(pairs, 10, texts_per_image=5)
+    rows = made.rows(0)[0]
+    batch = made.make(0, 0, rows)
+    assert isinstance(batch.images, Regions)
+    assert batch.image_of is not None
+    assert len(batch.images) == 2
+    own = pairs.images.read(pairs.image_of[rows].tolist())
+    assert isinstance(own, Regions)
+    assert batch.images[batch.image_of].features.equal(own.features)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ KINDS = [
     {},
     {"coordinates": False, "depth": 1},
     {"cell": 4, "depth": 2},
+    {"overlaps": 2},
     {"context": "surroundings"},
     {"context": "surroundings", "cell": 2},  # more cells than are multiplied out
     {"context": "self-attention"},
@@ -49,6 +50,22 @@ def test_pictures_do_not_see_their_batch_mates(settings: dict[str, object], trai
     torch.testing.assert_close(
         network(batch).vectors[1], network(batch[1:2]).vectors[0], atol=1e-5, rtol=1e-4
     )
+
+
+@pytest.mark.parametrize(("overlaps", "seen"), [(0, 8), (1, 10), (2, 14), (3, 22)])
+def test_a_cell_sees_as_far_as_the_halvings_overlap(overlaps: int, seen: int) -> None:
+    network = GridCNN(24, width=8, depth=0, overlaps=overlaps).double()
+    values = torch.randn(1, 3, 64, 64, dtype=torch.float64)
+    outside = torch.ones(64, 64, dtype=torch.bool)
+    start = 24 - (seen - 8) // 2
+    outside[start : start + seen, start : start + seen] = False
+    convolutions = torch.nn.Sequential(*(halving[0] for halving in network.halvings))  # norms see everything
+    after = values.where(~outside, torch.randn_like(values))
+    torch.testing.assert_close(convolutions(values)[0, :, 3, 3], convolutions(after)[0, :, 3, 3])
+    for corner in (start, start + seen - 1):
+        changed = values.clone()
+        changed[:, :, corner, corner] += 1
+        assert not convolutions(values)[0, :, 3, 3].allclose(convolutions(changed)[0, :, 3, 3])
 
 
 def test_a_cell_sees_what_lies_in_its_box() -> None:

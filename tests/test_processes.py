@@ -22,7 +22,6 @@ from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.processes import Processes
 from wordsight.learn.projection import Projection
 from wordsight.learn.training import fit
-from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch
 from wordsight.sets import Regions
 
@@ -82,11 +81,16 @@ def encoded(processes: Processes) -> dict[str, Tensor]:
     } | gradients
 
 
-def trained(folder: Path) -> Matcher:
-    matcher = small_matcher(dropout=0.0)
-    pairs = small_pairs()
-    fit(matcher, InfoNCE(0.1, learn_temperature=True), pairs, PLAIN, folder, share_ranked_first(pairs))
-    return matcher
+def trained(folder: Path) -> dict[str, Tensor]:
+    """The weights, and those of a run in which texts share their image."""
+    weights: dict[str, Tensor] = {}
+    for name, together in (("alone", 1), ("sharing", 2)):
+        matcher, pairs = small_matcher(dropout=0.0), small_pairs()
+        settings = replace(PLAIN, texts_per_image=together)
+        loss = InfoNCE(0.1, learn_temperature=True, mask_matches=True)
+        fit(matcher, loss, pairs, settings, folder / name, share_ranked_first(pairs))
+        weights |= {f"trained.{name}.{key}": weight for key, weight in matcher.state_dict().items()}
+    return weights
 
 
 def main(folder: Path) -> None:
@@ -95,10 +99,7 @@ def main(folder: Path) -> None:
     processes = Processes.join()
     found = {name: tensor.contiguous() for name, tensor in encoded(processes).items()}
     torch.manual_seed(processes.rank)
-    weights = trained(folder / "run").state_dict()
-    save_file(
-        found | {f"trained.{name}": weight for name, weight in weights.items()}, folder / f"{processes.rank}"
-    )
+    save_file(found | trained(folder / "run"), folder / f"{processes.rank}")
     torch.distributed.destroy_process_group()
 
 
@@ -109,7 +110,7 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr
     alone: dict[str, Any] = encoded(Processes())
-    alone |= {f"trained.{name}": weight for name, weight in trained(tmp_path / "alone").state_dict().items()}
+    alone |= trained(tmp_path / "one")
     for rank in ("0", "1"):
         found = load_file(tmp_path / rank)
         assert found.keys() == alone.keys()
@@ -122,8 +123,13 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
             )
     first, second = load_file(tmp_path / "0"), load_file(tmp_path / "1")
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert done.stderr.count("epoch 1/2") == 1  # only the first process speaks
-    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"last", "best", "log.jsonl", "run.json"}
+    assert done.stderr.count("epoch 1/2") == 2  # once for each run: only the first process speaks
+    assert {path.name for path in (tmp_path / "run" / "alone").iterdir()} >= {
+        "last",
+        "best",
+        "log.jsonl",
+        "run.json",
+    }
 
 
 def test_the_shares_cover_the_batch_in_order() -> None:

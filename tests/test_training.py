@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from wordsight.encode.regions import RegionEncoder
 from wordsight.learn.average import WeightAverage
+from wordsight.learn.batches import Batches
 from wordsight.learn.collapse import Collapse, CollapseWarning, score_spread
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.loss import Loss
@@ -98,6 +99,26 @@ def gradient_of_rows(matcher: Matcher, *batches: Iterable[int]) -> None:
     made = Batches(small_pairs(), matcher.tokenizer, matcher.read_images, 2)
     for rows in batches:
         (InfoNCE(0.1)(matcher.train()(made.make(0, 0, list(rows)))) / len(batches)).backward()
+
+
+@pytest.mark.parametrize("loss", [Triplet(mask_matches=True), InfoNCE(mask_matches=True)])
+def test_an_image_encoded_once_for_its_texts_is_the_same_step(loss: Loss) -> None:
+    """As one in which every pair brings its own."""
+    pairs, matcher = small_pairs(images=8, texts=3), small_matcher(dropout=0.0).double()
+    made = Batches(pairs, matcher.tokenizer, matcher.read_images, 12, texts_per_image=3)
+    shared = made.make(0, 0, made.rows(0)[0])
+    assert isinstance(shared.images, Regions)
+    shared = replace(shared, images=replace(shared.images, features=shared.images.features.double()))
+    assert shared.image_of is not None
+    assert len(shared.images) < len(shared)
+    found = []
+    for batch in (shared, replace(shared, images=shared.images[shared.image_of], image_of=None)):
+        matcher.zero_grad()
+        value = loss(matcher(batch))
+        value.backward()
+        found.append([value, *(weight.grad for weight in matcher.parameters())])
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-12)
 
 
 def test_accumulation_takes_the_mean_over_batches(tmp_path: Path) -> None:
@@ -487,6 +508,8 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs = 0; expected at least 1"),
         ({"batch_size": 1}, "batch_size = 1; expected at least 2"),
+        ({"texts_per_image": 0}, "texts_per_image = 0; expected at least 1"),
+        ({"texts_per_image": 2, "distinct_images": True}, "since distinct_images keeps them apart"),
         ({"schedule": "linear"}, "schedule = 'linear'; expected one of constant, step, cosine"),
         ({"milestones": [5, 3]}, r"milestones = \[5, 3\]; expected epochs that rise"),
         ({"ema": 1.0}, "ema = 1.0; expected 0 up to"),

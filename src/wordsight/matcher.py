@@ -84,7 +84,7 @@ class Matcher(nn.Module):
     def forward(self, batch: PairBatch) -> EncodedPairs:
         """Encode the batch and compare each of its images with each of its texts."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.texts)
-        return self.compare(images, texts, batch.identities, batch.labels)
+        return self.compare(images, texts, batch.identities, batch.labels, batch.image_of)
 
     def compare(
         self,
@@ -92,10 +92,17 @@ class Matcher(nn.Module):
         texts: EmbeddingSet,
         identities: Int[Tensor, " pair"],
         labels: Float[Tensor, "pair label"] | None = None,
+        image_of: Int[Tensor, " pair"] | None = None,
     ) -> EncodedPairs:
-        """What a loss looks at; where the pairs have labels, also what the similarity says of them."""
+        """What a loss looks at; where the pairs have labels, also what the similarity says of them.
+
+        An image of several pairs (``image_of``, as in PairBatch) is compared once.
+        """
+        scores = self.similarity(images, texts)
+        if image_of is not None:
+            images, scores = images[image_of], scores[image_of]
         logits = None if labels is None else self.similarity.label_logits(images, texts)
-        return EncodedPairs(images, texts, self.similarity(images, texts), identities, labels, logits)
+        return EncodedPairs(images, texts, scores, identities, labels, logits)
 
     @torch.no_grad()
     def score(

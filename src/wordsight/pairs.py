@@ -150,12 +150,16 @@ class _Subset:
 
 @dataclass(frozen=True, eq=False)
 class PairBatch:
-    """Pairs on their way into the encoders: row i of the images goes with row i of the texts."""
+    """Pairs on their way into the encoders: row i of the images goes with row i of the texts.
+
+    With ``image_of``, row ``image_of[i]`` does: an image of several pairs is there once.
+    """
 
     images: Regions | Pixels
     texts: Tokens
     identities: Int[Tensor, " pair"]
     labels: Float[Tensor, "pair label"] | None = None  # of the image
+    image_of: Int[Tensor, " pair"] | None = None
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -167,6 +171,7 @@ class PairBatch:
             texts=self.texts.to(device),
             identities=self.identities.to(device),
             labels=None if self.labels is None else self.labels.to(device),
+            image_of=None if self.image_of is None else self.image_of.to(device),
         )
 
 

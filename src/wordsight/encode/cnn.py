@@ -23,6 +23,8 @@ class GridCNN(nn.Module):
     ``width``        channels of the first layer; they double with each halving, up to four times that
     ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells, and
                      begins by adding nothing
+    ``overlaps``     how many of the halvings, from the first, look over the edge by one of their pixels: with
+                     1 a cell of 8 sees 10 pixels before the residual blocks, with 2 it sees 14, with 3 22
     ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
     ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
     ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
@@ -37,6 +39,7 @@ class GridCNN(nn.Module):
         width: int = 16,
         depth: int = 1,
         cell: int = 8,
+        overlaps: int = 1,
         coordinates: bool = True,
         context: str = "none",
         heads: int = 4,
@@ -51,13 +54,15 @@ class GridCNN(nn.Module):
         self.width = width
         self.depth = depth
         self.cell = cell
+        self.overlaps = overlaps
         self.coordinates = coordinates
         self.context = context
         self.heads = heads
         self.dropout = dropout
         self.joint = joint
         channels = [3, *(width * min(2**level, 4) for level in range(int(math.log2(cell))))]
-        self.halvings = nn.Sequential(*(_halving(*pair) for pair in pairwise(channels)))
+        sizes = enumerate(pairwise(channels))
+        self.halvings = nn.Sequential(*(_halving(*pair, overlap=level < overlaps) for level, pair in sizes))
         self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(depth)))
         self.head = nn.Linear(channels[-1] + 4 * coordinates, dim)
         surroundings = context == "surroundings"
@@ -109,8 +114,7 @@ def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"
 # little more than their own box, and from its middle; what lies around it they learn afterwards.
 
 
-def _halving(inputs: int, outputs: int) -> nn.Sequential:
-    overlap = inputs == 3  # only the first convolution looks over the edge, by a pixel
+def _halving(inputs: int, outputs: int, overlap: bool) -> nn.Sequential:
     convolution = nn.Conv2d(inputs, outputs, 4 if overlap else 2, stride=2, padding=int(overlap), bias=False)
     return nn.Sequential(_centred(convolution), _norm(outputs), nn.ReLU())
 

@@ -66,6 +66,7 @@ class Batches:
     ``change_pictures``  the same for pictures that are read as pixels; parts of them by ``read_parts``, the
                          reader's, which takes pictures and the cuts
     ``distinct_images``  no two pairs of one identity in a batch
+    ``texts_per_image``  so many texts of one image follow each other; more than 1: they share the image
     """
 
     pairs: PairSet
@@ -75,6 +76,7 @@ class Batches:
     seed: int = 0
     drop_last: bool = True
     distinct_images: bool = False
+    texts_per_image: int = 1
     drop_regions: DropRegions | None = None
     drop_words: DropWords | None = None
     drop_specials: bool = False
@@ -104,6 +106,8 @@ class Batches:
         """The texts of each batch of an epoch, by row, over all processes."""
         draw = np.random.default_rng(random_seed(ORDER, self.seed, epoch))
         order = draw.permutation(len(self.pairs)).tolist()
+        if self.texts_per_image > 1:
+            order = _side_by_side(order, self.pairs.image_of.tolist(), self.texts_per_image)
         if self.distinct_images:
             batches = _without_repeats(order, self.pairs.text_identities.tolist(), self.batch_size)
         else:
@@ -117,9 +121,12 @@ class Batches:
         mine = self.processes.share(rows)
         draw = np.random.default_rng(random_seed(AUGMENTATION, self.seed, epoch, number, self.processes.rank))
         rows_of_images = self.pairs.image_of[mine]
-        images = self._changed(self._images(rows_of_images.tolist(), draw), draw)
+        different, image_of = rows_of_images, None
+        if self.texts_per_image > 1:
+            different, image_of = torch.unique(rows_of_images, return_inverse=True)
+        images = self._changed(self._images(different.tolist(), draw), draw)
         labels = None if self.pairs.labels is None else self.pairs.labels[rows_of_images]
-        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels)
+        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels, image_of)
 
     def _images(self, rows: Sequence[int], draw: np.random.Generator) -> Regions | Pixels:
         """Each image is read once, however many of its texts are in the batch; but a part for each text."""
@@ -171,6 +178,19 @@ def _without_repeats(order: Sequence[int], identities: Sequence[int], size: int)
         coming.extendleft(reversed(waiting))
         batches.append(batch)
     return batches
+
+
+def _side_by_side(order: Sequence[int], image_of: Sequence[int], together: int) -> list[int]:
+    """So many texts of one image after each other, where the first of them stood."""
+    groups: list[list[int]] = []
+    open_groups: dict[int, list[int]] = {}
+    for text in order:
+        group = open_groups.get(image_of[text])
+        if group is None or len(group) == together:
+            group = open_groups[image_of[text]] = []
+            groups.append(group)
+        group.append(text)
+    return [text for group in groups for text in group]
 
 
 def ahead(make: Callable[[int], Made], numbers: Sequence[int], workers: int, ready: int) -> Iterator[Made]:

@@ -54,9 +54,10 @@ class Processes:
     def encode(self, matcher: Matcher, batch: PairBatch) -> EncodedPairs:
         """Encode this process's share and compare the images of all processes with the texts of all."""
         if self.world == 1:
-            encoded: EncodedPairs = matcher(batch)
-            return encoded
-        images = self._gather_set(matcher.encode_images(batch.images))
+            pairs: EncodedPairs = matcher(batch)
+            return pairs
+        encoded = matcher.encode_images(batch.images)
+        images = self._gather_set(encoded if batch.image_of is None else encoded[batch.image_of])
         texts = self._gather_set(matcher.encode_texts(batch.texts))
         labels = None if batch.labels is None else self._gather(batch.labels)
         return matcher.compare(images, texts, self._gather(batch.identities), labels)

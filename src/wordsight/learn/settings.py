@@ -53,6 +53,10 @@ class Training:
     distinct_images: bool = (
         False  # no two pairs of one image (of one identity) in a batch: no false negatives
     )
+    texts_per_image: int = 1
+    """So many texts of an image come together, and it is read, changed and encoded once for all of them: that
+    saves most of the time where the image encoder is what takes it. They are each other's negatives unless
+    the loss has ``mask_matches``."""
     drop_regions: float = 0.0  # size augmentation: the share of regions left out of each image
     drop_words: float = 0.0  # size augmentation: the share of words masked, replaced or left out
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
@@ -116,6 +120,8 @@ class Training:
         )
         for name, known in _CHOICES.items():
             _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        alone = self.texts_per_image == 1 or not self.distinct_images
+        _expect(alone, "texts_per_image", self.texts_per_image, "1, since distinct_images keeps them apart")
         _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")
         _expect(self.eps > 0, "eps", self.eps, "more than 0")
         frozen, ramp = dict(self.frozen_epochs), self.loss_ramp_epoch
@@ -129,9 +135,9 @@ class Training:
 
 
 _AT_LEAST: dict[str, float] = {
-    "epochs": 1, "batch_size": 2, "accumulate": 1, "weight_decay": 0, "clip": 0, "factor": 0,
-    "warmup_steps": 0, "validate_every": 1, "patience": 0, "checkpoint_every": 0, "log_every": 1, "seed": 0,
-    "workers": 0, "prefetch": 1,
+    "epochs": 1, "batch_size": 2, "accumulate": 1, "texts_per_image": 1, "weight_decay": 0, "clip": 0,
+    "factor": 0, "warmup_steps": 0, "validate_every": 1, "patience": 0, "checkpoint_every": 0,
+    "log_every": 1, "seed": 0, "workers": 0, "prefetch": 1,
 }  # fmt: skip
 _CHOICES = {
     "optimizer": ("adamw", "adam", "sgd"),

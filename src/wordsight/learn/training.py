@@ -277,6 +277,7 @@ def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Pr
     return Batches(
         train, matcher.tokenizer, matcher.read_images, settings.batch_size,
         seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
+        texts_per_image=settings.texts_per_image,
         drop_regions=DropRegions(regions) if regions else None,
         drop_words=DropWords(words, matcher.tokenizer) if words else None,
         drop_specials=settings.drop_specials,

@@ -68,8 +68,9 @@ def _batch(
 ) -> Iterator[tuple[Float[Tensor, " word"], Float[Tensor, " word"]]]:
     """For each text: whether each of its object words hits, and its chance to."""
     assert pairs.objects is not None
-    read = pairs.images.read([int(pairs.image_of[text]) for text in texts])
-    images = matcher.encode_images(matcher.read_images(read))
+    rows, image_of = torch.unique(pairs.image_of[list(texts)], return_inverse=True)
+    read = pairs.images.read(rows.tolist())
+    images = matcher.encode_images(matcher.read_images(read))[image_of]
     if images.boxes is None:
         raise ValueError(
             "the image encoder returns regions without boxes, so nobody knows where a word points; "

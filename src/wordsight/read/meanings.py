@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from wordsight.read.scenes import RADII, Scene, Thing, is_clear
 
@@ -22,8 +22,12 @@ class Phrase:
     texture: str | None = None
 
     def fits(self, thing: Thing) -> bool:
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        return all(getattr(thing, name) == value for name, value in said.items() if value is not None)
+        return (
+            self.shape in (None, thing.shape)
+            and self.colour in (None, thing.colour)
+            and self.size in (None, thing.size)
+            and self.texture in (None, thing.texture)
+        )
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from wordsight.read.outlines import extent
@@ -33,7 +34,7 @@ class Thing:
     radius: float  # of the circle that bounds it
     angle: float  # radians
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """The smallest box around its outline."""
         left, top, right, bottom = (side * self.radius for side in extent(self.shape, self.angle))

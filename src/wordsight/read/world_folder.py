@@ -1,4 +1,4 @@
-"""Seed -> the generated world as a folder: PNG pictures, captions in Karpathy's layout, every thing's box."""
+"""The generated world -> a folder: PNG pictures, captions (in Karpathy's layout, or beside them), boxes."""
 
 import json
 import os
@@ -47,6 +47,21 @@ def write_world(
         _write(fresh / BOXES, boxes)
     counted = ", ".join(f"{count} {split}" for split, count in splits.items())
     return f"{home}: {len(captions)} pictures ({counted}) of {size} x {size} pixels, {CAPTIONS}, {BOXES}"
+
+
+def write_pictures(folder: Path, split: str, seed: int = 0, images: int = 500, size: int = 64) -> None:
+    """Every picture of a split as a PNG file, its sentences in a text file beside it.
+
+    Raises FileExistsError if the folder has anything in it; a disk that fills up leaves nothing behind.
+    """
+    _refuse_full(folder)
+    world = generate(split, seed, images)
+    with whole_folder(folder) as fresh:
+        for row, scene in enumerate(world.scenes):
+            path = fresh / picture_name(split, row)
+            Image.fromarray(draw(scene, size)).save(path)
+            told = "\n".join(sentence.text for sentence in world.sentences[row])
+            path.with_suffix(".txt").write_text(told, encoding="utf-8")
 
 
 def _captions(sentences: list[Sentence], name: str, split: str, image: int) -> dict[str, Any]:

@@ -49,10 +49,33 @@ def show(config: ConfigFile, changes: Changes = None) -> None:
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where the run and its report go.")] = Path("demo"),
+    out: Annotated[Path, typer.Option(help="Where all of it goes.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Of the world and of the training.")] = 0,
+    changes: Changes = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Then serve the search page, and open it; a finished demo is not redone."
+        ),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any that is free.")
+    ] = 8765,
 ) -> None:
-    """Generate a world of pictures, learn to match it, measure it, and write a page that shows why."""
-    from wordsight.serve.demo import run_demo
+    """Generate a world of pictures, learn to match it, measure it, index it, search it; a page shows why."""
+    from wordsight.serve import commands_serve
+    from wordsight.serve.demo import finished, run_demo
 
-    run_demo(out, seed)
+    if serve:
+        commands_serve.need_extra()
+    index = finished(out, seed) if serve else None
+    if index is None:
+        try:
+            index = run_demo(out, seed, changes or ())
+        except KeyboardInterrupt:
+            typer.echo(
+                "interrupted; what was done is kept, and the same command goes on from there", err=True
+            )
+            raise
+    if serve:
+        commands_serve.serve([index], port=port, open_page=True)

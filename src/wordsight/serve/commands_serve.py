@@ -39,7 +39,7 @@ def serve(
 
     An index that is updated meanwhile is followed; nothing needs to be restarted.
     """
-    _need_extra()
+    need_extra()
     from wordsight.serve import web_server
     from wordsight.serve.web import create_app
 
@@ -59,8 +59,13 @@ def serve(
     web_server.run(app, listener, started)
 
 
-def _need_extra() -> None:
-    missing = [package for module, package in NEEDED.items() if find_spec(module) is None]
+def missing_packages() -> list[str]:
+    """Of those that the extra ``serve`` brings."""
+    return [package for module, package in NEEDED.items() if find_spec(module) is None]
+
+
+def need_extra() -> None:
+    missing = missing_packages()
     if missing:
         raise ValueError(f"serving needs {', '.join(missing)}: pip install 'wordsight[serve]'")
 
