@@ -109,8 +109,7 @@ def _must_be_apart(cells: Sequence[Cell]) -> None:
         if other is not cell:
             raise ValueError(
                 f'"{other.name}" and "{cell.name}", seed {cell.seed}, would have one folder, '
-                f"{cell.folder(Path())}; give every row a name of its own, told apart by letters or digits, and "
-                "every seed once"
+                f"{cell.folder(Path())}; tell names apart by letters or digits, and give every seed once"
             )
 
 
