@@ -2,7 +2,13 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing, suppress
 from pathlib import Path
+from time import sleep
 
 import numpy as np
 import pytest
@@ -10,8 +16,9 @@ import pytest
 from wordsight.ablate.cell import MEASURED
 from wordsight.ablate.comparison import compare
 from wordsight.ablate.grid import read_grid
-from wordsight.ablate.table import read_rows, to_markdown
+from wordsight.ablate.table import Row, _difference, read_rows, to_markdown
 from wordsight.measure.paired import Hits, difference, interval
+from wordsight.read.tail import LOCK, locked
 from wordsight.tables import changed
 
 GRID = """
@@ -69,6 +76,20 @@ def test_several_configurations_are_a_row_each() -> None:
     assert top.reference == "demo"
 
 
+def test_rows_that_would_share_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "grid.toml").write_text("base = 'demo'\n[systems.'VSE++']\n[systems.'VSE']\n")
+    with pytest.raises(
+        ValueError, match=r'"VSE\+\+" and "VSE", seed 0, would have one folder, cells/vse/seed-0'
+    ):
+        read_grid([str(tmp_path / "grid.toml")])
+    (tmp_path / "grid.toml").write_text("base = 'demo'\nseeds = [1, 1]\n[systems.a]\n")
+    with pytest.raises(ValueError, match="every seed once"):
+        read_grid([str(tmp_path / "grid.toml")])
+    (tmp_path / "demo.toml").write_text(BASE)
+    with pytest.raises(ValueError, match=r"demo and .*demo\.toml would be one row, demo"):
+        read_grid(["demo", str(tmp_path / "demo.toml")])
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -123,6 +144,13 @@ def test_pairing_makes_the_difference_surer_than_the_numbers_themselves() -> Non
     assert high - low < (alone[1] - alone[0]) / 3
 
 
+def test_no_more_is_claimed_than_the_resamples_can_tell() -> None:
+    better = difference(hits(good=0.9), hits(good=0.3))
+    assert better.p == 0
+    row = Row("better", [], 1, (0.0, 0.0), better)
+    assert _difference(row).endswith("p < 0.002")  # 1,000 resamples, two-sided
+
+
 def test_systems_that_were_asked_other_queries_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same queries"):
         difference(hits(images=40), hits(images=41))
@@ -162,3 +190,44 @@ def test_a_folder_of_other_settings_is_not_taken_for_done(grid: Path, tmp_path: 
     (folder / "config.toml").write_text("[data]\nname = 'world'\n")
     with pytest.raises(ValueError, match="another configuration"):
         compare(top, cells[:1], tmp_path / "out", jobs=1, threads=1, say=print)
+
+
+def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(grid: Path, tmp_path: Path) -> None:
+    grid.write_text(grid.read_text().partition('[systems."both ways"]')[0] + "training = {epochs = 500}\n")
+    home = tmp_path / "out"
+    command = [sys.executable, "-m", "wordsight", "compare", str(grid), "--out", str(home)]
+    comparison = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    folder = read_grid([str(grid)])[1][0].folder(home)
+    wait_for(lambda: comparison.poll() is not None or (folder / "last").is_dir())
+    run = int((folder / LOCK).read_text())
+    comparison.kill()
+    comparison.wait()
+    wait_for(lambda: not is_running(run))
+    with closing(locked(folder)):  # whoever goes on is not in anybody's way
+        assert not (folder / MEASURED).exists()
+
+
+def test_two_runs_never_write_into_one_folder(grid: Path, tmp_path: Path) -> None:
+    top, cells = read_grid([str(grid)])
+    folder = cells[0].folder(tmp_path / "out")
+    folder.mkdir(parents=True)
+    with closing(locked(folder)):
+        failed = compare(top, cells[:1], tmp_path / "out", jobs=1, threads=1, say=lambda _: None)
+    assert "is writing to" in failed[0]
+    assert not (folder / "last").exists()
+
+
+def wait_for(what: Callable[[], bool]) -> None:
+    while True:
+        with suppress(OSError):
+            if what():
+                return
+        sleep(0.05)
+
+
+def is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True

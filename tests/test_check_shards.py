@@ -61,6 +61,16 @@ def test_every_damaged_shard_is_told_and_the_others_are_counted(out: Path) -> No
     assert {facts.split: facts.texts for facts in report.facts} == {"train": sound + 3, "val": 7}
 
 
+def test_a_shard_cut_where_a_record_ends_is_told(out: Path) -> None:
+    shard = out / "records" / "train-00000-of-00003"
+    second = list(read_frames(shard))[1].start
+    shard.write_bytes(shard.read_bytes()[:second])
+    assert errors(check(out / "records")) == [
+        "10 records of train are there, and 13 were written: a shard was cut where a record ends, or is of "
+        "another conversion"
+    ]
+
+
 def test_absent_shards_are_told_and_other_splits_counted(out: Path) -> None:
     (out / "records" / "train-00001-of-00003").unlink()
     report = check(out / "records")

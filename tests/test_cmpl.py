@@ -11,6 +11,9 @@ from safetensors.torch import load_file
 from test_resume import assert_same_run
 
 from wordsight.config import Config, load_config
+from wordsight.learn.loss import Loss
+from wordsight.learn.optimizers import make_optimizer, named_weights
+from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 from wordsight.runs import measure, train
 
@@ -87,3 +90,16 @@ def test_recipes_are_the_published_arrangement(recipe: str, resnet: str) -> None
     assert matcher.encode_texts(pairs.texts[:3]).vectors.shape == (3, 1, 32)
     settings = load_config(recipe).training
     assert (settings.optimizer, settings.eps, settings.clip, settings.ema) == ("adam", 1e-8, 0.0, 0.9999)
+    assert penalized(matcher, loss, settings) == {
+        name
+        for name, _ in matcher.named_parameters()
+        if name.startswith("image_encoder.backbone.") or name.endswith("joint_layer.linear.weight")
+    }
+
+
+def penalized(matcher: Matcher, loss: Loss, settings: Training) -> set[str]:
+    """The weights that have an L2 penalty."""
+    weights = named_weights(matcher, loss)
+    groups = make_optimizer(weights, settings).param_groups
+    some = {id(weight) for group in groups if group["weight_decay"] for weight in group["params"]}
+    return {name for name, weight in weights.items() if id(weight) in some}

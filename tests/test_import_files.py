@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import subprocess
 import sys
 import zipfile
@@ -262,6 +263,51 @@ def test_weights_without_a_home_and_homes_without_a_weight_are_named(tmp_path: P
     with pytest.raises(ValueError, match=told):
         import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_a_weight_that_is_absent_or_of_another_shape_is_never_passed_over(
+    tmp_path: Path, system: str
+) -> None:
+    path, vocabulary = every_checkpoint(tmp_path)[system], write_vocabulary(tmp_path / "v.json")
+    given = tmp_path / "word_to_index.pkl" if system == "cmpl-pytorch" else vocabulary
+    content = torch.load(path, weights_only=False)
+    states = content["model"] if "model" in content else [content["network"]]
+    unused = ["num_batches_tracked", "mlp.bns.1.", *(["fc."] if system == "chan" else [])]
+    for state in states:
+        for name in [name for name in state if not any(part in name for part in (*unused, "image_model."))]:
+            weight = state.pop(name)
+            for changed in ({}, {name: weight.reshape(1, 1, -1)}):
+                torch.save(content | _with(content, state, changed), path)
+                with pytest.raises(ValueError, match=re.escape(str(path))):
+                    import_checkpoint(path, system, tmp_path / "out", given)
+            state[name] = weight
+    assert not (tmp_path / "out").exists()
+
+
+def _with(content: dict[str, Any], state: dict[str, Any], changed: dict[str, Any]) -> dict[str, Any]:
+    """The same checkpoint, one of its states with a change."""
+    if "model" not in content:
+        return {"network": state | changed}
+    return {"model": [one | changed if one is state else one for one in content["model"]]}
+
+
+def test_two_names_of_one_weight_are_refused(tmp_path: Path) -> None:
+    image = linear_state(IN, DIM, "fc.")
+    both = image | {"module.fc.bias": image["fc.bias"] + 1}
+    path = write_checkpoint(tmp_path / "a.pth", [both, text_state()], OPTIONS)
+    with pytest.raises(ValueError, match=r"holds img\.fc\.bias and img\.module\.fc\.bias, which are one"):
+        import_checkpoint(path, "scan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"))
+
+
+@pytest.mark.parametrize(
+    "name", ["bilstm.bilstm.0.weight_ih_l1", "bilstm.bilstm.0.bias_ih_l0", "conv_text.scale"]
+)
+def test_what_the_port_of_cmpl_does_not_have_is_not_passed_over(tmp_path: Path, name: str) -> None:
+    state = network(resnet_state((1, 1, 1, 1)), "last", 128) | {f"module.{name}": torch.ones(20)}
+    path, ranks = write(tmp_path, state)
+    with pytest.raises(ValueError, match=rf"module\.{re.escape(name)} has no home"):
+        import_checkpoint(path, "cmpl-pytorch", tmp_path / "out", ranks)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

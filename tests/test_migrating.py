@@ -127,6 +127,38 @@ def test_every_setting_exists(table: str) -> None:
     assert sorted(named - settings(table)) == []
 
 
+RECIPES = {
+    "VSE++": "vsepp-*", "SCAN": "scan-*", "VSE-infinity": "vse-infinity-*", "CHAN": "chan-*-[gb]*",
+    "CASC": "casc-*", "CMPL": "cmpl-*", "The PyTorch port of CMPL": "cmpl-cuhk-pedes-*",
+}  # fmt: skip
+OF_ANOTHER_PART = {
+    "similarity.absolute", "similarity.normalize", "similarity.temperature", "reader.mean", "reader.std",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("system", RECIPES)
+def test_every_setting_is_one_of_the_system_whose_table_names_it(system: str) -> None:
+    """But for those of a part that its row names too, and that no recipe has."""
+    from wordsight.config import load_config
+
+    recipes = [load_config(str(path)) for path in configs_folder().glob(f"{RECIPES[system]}.toml")]
+    known = {f"{table}.{key}" for table in TABLES for key in settings_of(recipes, table)}
+    rows = re.findall(r"^\| `.*$", SECTIONS[system], re.MULTILINE)
+    told = re.findall(rf"(?<![\w.\-\"])((?:{'|'.join(TABLES)})\.\w+)(?!\()\b", "\n".join(rows))
+    assert sorted(set(told) - known - OF_ANOTHER_PART) == []
+
+
+def settings_of(recipes: list[Any], table: str) -> set[str]:
+    """Of the parts that stand under this name in any of the recipes."""
+    from wordsight.config import _PLAIN
+
+    if table in _PLAIN:
+        return settings(table)
+    names = {recipe.tables[table]["name"] for recipe in recipes if table in recipe.tables}
+    known = {key for name in names for key in components._settings_of(components.find(table, name))}
+    return known | {"name"} | (set(DataSplits.__dataclass_fields__) if table == "data" else set())
+
+
 def assignments() -> list[tuple[str, str, Any]]:
     found = [re.fullmatch(r"(\w+)\.(\w+) = (.+)", code) for code in CODE]
     return [(m[1], m[2], tomllib.loads(f"value = {m[3]}")["value"]) for m in found if m and m[1] in TABLES]

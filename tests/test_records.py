@@ -197,6 +197,22 @@ def test_a_record_cut_in_the_middle(shard: Path) -> None:
         read_records(shard.parent, "train")
 
 
+def test_a_shard_cut_where_a_record_ends_or_of_which_nothing_is_left(shard: Path) -> None:
+    frames = list(read_frames(shard))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: frames[7].start])
+    with pytest.raises(ValueError, match=r"7 records of train are there, and 13 were written"):
+        read_records(shard.parent, "train")
+    shard.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"train-00000-of-00001 is empty"):
+        read_records(shard.parent, "train")
+    shard.write_bytes(whole)
+    assert len(read_records(shard.parent, "train")) == 13
+    (shard.parent / "conversion.json").unlink()  # others' shards do not say how many they are
+    shard.write_bytes(whole[: frames[7].start])
+    assert len(read_records(shard.parent, "train")) == 7
+
+
 def test_a_bit_that_fell_over_is_found_when_indexing_and_when_reading(shard: Path) -> None:
     whole = bytearray(shard.read_bytes())
     frame = list(read_frames(shard))[2]
@@ -303,5 +319,7 @@ def test_records_that_are_no_examples_and_shards_with_nothing(tmp_path: Path) ->
         ValueError, match=r"record 0, which begins at byte 0, has at its byte 0 a field of type 7"
     ):
         read_records(records_in(tmp_path / "r", b"\x0f"), "train")
-    with pytest.raises(ValueError, match=r"nothing is in them; write them again"):
+    with pytest.raises(
+        ValueError, match=r"train-00000-of-00001 is empty, .*; fetch or write this file again"
+    ):
         read_records(records_in(tmp_path / "empty"), "train")

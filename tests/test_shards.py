@@ -109,6 +109,17 @@ def test_unreadable_pictures_stop_the_conversion_or_are_listed(
     assert write(tmp_path / "out", splits, skip_unreadable=True) == skipped  # told again, not forgotten
 
 
+@each_format
+def test_a_shard_of_which_nothing_could_be_read_is_not_written(
+    tmp_path: Path, splits: dict[str, PairSet], write: Any, read: Any
+) -> None:
+    for number in range(3):
+        (tmp_path / "imgs" / f"val{number}.jpg").write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"val-00000-of-00001.* would be empty: none of its .* can be read"):
+        write(tmp_path / "out", splits, skip_unreadable=True)
+    assert not (tmp_path / "out").exists()
+
+
 def test_features_are_no_pictures(tmp_path: Path) -> None:
     from small_problem import small_pairs
 

@@ -1,7 +1,8 @@
 """One cell of a comparison, in a process of its own: a trained run in, its numbers and ranks out.
 
 ``python -m wordsight.ablate.cell FOLDER SPLIT`` trains what FOLDER/config.toml says, or goes on with it, and
-writes measured.json and ranks.npz there.
+writes measured.json and ranks.npz there. It ends when its standard input does: a comparison that is killed
+leaves no run behind that writes into the folders of the next one.
 """
 
 import json
@@ -9,7 +10,9 @@ import os
 import resource
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
+from threading import Thread
 from time import monotonic, perf_counter
 from typing import Any
 
@@ -24,6 +27,7 @@ from wordsight.measure import pointing_accuracy
 from wordsight.measure.encoding import encode_images, encode_texts, inference
 from wordsight.measure.pointing import can_point
 from wordsight.pairs import PairSet
+from wordsight.read.tail import locked
 from wordsight.runs import measure, train
 from wordsight.whole import whole_file
 
@@ -54,13 +58,14 @@ def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
     command = [sys.executable, "-m", "wordsight.ablate.cell", str(folder), split]
     number = str(threads)
     environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
-    with (folder / LOG).open("ab") as log:
-        done = subprocess.run(command, stdout=log, stderr=log, env=environment, check=False)
-    if done.returncode:
+    with (
+        (folder / LOG).open("ab") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as process,
+    ):
+        failed = process.wait()
+    if failed:
         said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise RuntimeError(
-            f"{cell.name}, seed {cell.seed}: {said[-1] if said else done.returncode} ({folder})"
-        )
+        raise RuntimeError(f"{cell.name}, seed {cell.seed}: {said[-1] if said else failed} ({folder})")
 
 
 def measure_cell(folder: Path, split: Any) -> None:
@@ -120,9 +125,18 @@ def _write(path: Path, facts: Any) -> None:
         file.write((json.dumps(facts, indent=2) + "\n").encode())
 
 
+def _end_with_the_input() -> None:
+    """The comparison holds the other end and writes nothing; a kill closes it too."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    Thread(target=_end_with_the_input, daemon=True).start()
     try:
-        measure_cell(Path(sys.argv[1]), sys.argv[2])
+        with closing(locked(Path(sys.argv[1]))):
+            measure_cell(Path(sys.argv[1]), sys.argv[2])
     except (ValueError, OSError, ArithmeticError) as failure:
         sys.exit(str(failure))

@@ -59,6 +59,7 @@ def read_grid(names: Sequence[str], seeds: int | None = None) -> tuple[Grid, lis
         for system, changes in systems.items()
         for loss in losses or ("",)
     ]
+    _must_be_apart(cells)
     rows = list(dict.fromkeys(cell.name for cell in cells))
     if grid.reference and grid.reference not in rows:
         raise ValueError(
@@ -77,7 +78,7 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
     path = shipped if not path.is_file() and shipped.is_file() else path
     tables = read_tables(path) if len(names) == 1 and path.is_file() else {}
     if "systems" not in tables:
-        return Grid(), {Path(name).stem: {"config": name} for name in names}, {}
+        return Grid(), _by_stem(names), {}
     top = {key: value for key, value in tables.items() if key not in AXES}
     grid: Grid = build(Grid, str(path), top)
     for axis in AXES:
@@ -85,6 +86,31 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
             if not isinstance(table, Mapping):
                 raise ValueError(f"{path}: [{axis}] {name} = {table!r}; expected a table of changes")
     return grid, tables["systems"], tables.get("losses", {})
+
+
+def _by_stem(names: Sequence[str]) -> Named:
+    """Configurations as systems."""
+    systems: dict[str, Mapping[str, Any]] = {}
+    for name in names:
+        if Path(name).stem in systems:
+            first = systems[Path(name).stem]["config"]
+            raise ValueError(
+                f"{first} and {name} would be one row, {Path(name).stem}; rename one of the files"
+            )
+        systems[Path(name).stem] = {"config": name}
+    return systems
+
+
+def _must_be_apart(cells: Sequence[Cell]) -> None:
+    """Names that differ in signs alone would share a folder, and so a result."""
+    known: dict[Path, Cell] = {}
+    for cell in cells:
+        other = known.setdefault(cell.folder(Path()), cell)
+        if other is not cell:
+            raise ValueError(
+                f'"{other.name}" and "{cell.name}", seed {cell.seed}, would have one folder, '
+                f"{cell.folder(Path())}; tell names apart by letters or digits, and give every seed once"
+            )
 
 
 def _config(grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed: int) -> Config:

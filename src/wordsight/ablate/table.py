@@ -13,6 +13,7 @@ import numpy as np
 from wordsight.ablate.cell import MEASURED, RANKS
 from wordsight.ablate.grid import Cell, Grid
 from wordsight.measure.paired import Difference, Hits, difference, interval
+from wordsight.measure.recalls import RESAMPLES
 
 RECALLS = [f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
 
@@ -113,7 +114,8 @@ def _difference(row: Row) -> str:
     if row.against is None:
         return "reference"
     low, high = row.against.ends
-    chance = f"p {row.against.p:.3f}" if row.against.p >= 0.001 else "p < 0.001"
+    least = 2 / RESAMPLES  # what a single resample that turns the sign would make of it
+    chance = f"p {row.against.p:.3f}" if row.against.p else f"p < {least:.3f}"
     return f"{row.against.rsum:+.1f} ({low:+.1f} to {high:+.1f}), {chance}"
 
 

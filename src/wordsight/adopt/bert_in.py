@@ -33,7 +33,7 @@ def bert(published: Published, given: Given) -> dict[str, Any]:
         "name": "bert",
         "model": str(folder),
         "pretrained": False,
-        "dim": published.size("txt.linear.weight")[0],
+        "dim": published.size("txt.linear.weight", 2)[0],
     }
 
 
@@ -54,7 +54,7 @@ def wordpieces(given: Given) -> dict[str, Any]:
 
 def _architecture(published: Published) -> dict[str, Any]:
     """config.json from the shapes; the rest is as in the standard BERT."""
-    pieces, hidden = published.size("txt.bert.embeddings.word_embeddings.weight")
+    pieces, hidden = published.size("txt.bert.embeddings.word_embeddings.weight", 2)
     numbers = [re.match(r"txt\.bert\.encoder\.layer\.(\d+)\.", name) for name in published.weights]
     return {
         "model_type": "bert",
@@ -62,9 +62,9 @@ def _architecture(published: Published) -> dict[str, Any]:
         "hidden_size": hidden,
         "num_hidden_layers": len({number[1] for number in numbers if number}),
         "num_attention_heads": max(1, hidden // HEAD),
-        "intermediate_size": published.size("txt.bert.encoder.layer.0.intermediate.dense.weight")[0],
-        "max_position_embeddings": published.size("txt.bert.embeddings.position_embeddings.weight")[0],
-        "type_vocab_size": published.size("txt.bert.embeddings.token_type_embeddings.weight")[0],
+        "intermediate_size": published.size("txt.bert.encoder.layer.0.intermediate.dense.weight", 2)[0],
+        "max_position_embeddings": published.size("txt.bert.embeddings.position_embeddings.weight", 2)[0],
+        "type_vocab_size": published.size("txt.bert.embeddings.token_type_embeddings.weight", 2)[0],
     }
 
 

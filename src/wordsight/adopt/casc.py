@@ -16,9 +16,9 @@ MIX = 0.8  # a constant of the published code
 
 
 def describe(published: Published, given: Given) -> Description:
-    hidden, dim = published.size("head.fc1.weight")
+    hidden, dim = published.size("head.fc1.weight", 2)
     semantic: dict[str, Any] = {
-        "name": "semantic", "dim": dim, "labels": published.size("head.fc2.weight")[0], "hidden": hidden,
+        "name": "semantic", "dim": dim, "labels": published.size("head.fc2.weight", 2)[0], "hidden": hidden,
     }  # fmt: skip
     if published.options is not None:
         semantic |= {"mix": MIX, "similarity": _both_ways(published)}

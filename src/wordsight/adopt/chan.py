@@ -36,14 +36,14 @@ CODINGS = {
 def describe(published: Published, given: Given) -> Description:
     refuse_lengths(published)
     text, vocabulary = text_in.text(published, given)
-    image = {"reader": {"name": "precomputed", "feature_dim": published.size("img.fc.weight")[1]}}
+    image = {"reader": {"name": "precomputed", "feature_dim": published.size("img.fc.weight", 2)[1]}}
     image["image_encoder"] = _regions(published)
     parts: Tables = {**image, **text, "similarity": _similarity(published)}
     return Description(published, parts, vocabulary, _notes(published))
 
 
 def _regions(published: Published) -> dict[str, Any]:
-    dim, feature_dim = published.size("img.fc.weight")
+    dim, feature_dim = published.size("img.fc.weight", 2)
     attention = "self-attention" if published.has("img.feedforward.ln.") else "none"
     table = {"name": "regions", "feature_dim": feature_dim, "dim": dim, "attention": attention}
     if published.has("img.feedforward.ln_1."):  # it was trained to look along the batch, so it must go on to

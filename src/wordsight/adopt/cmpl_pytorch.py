@@ -15,7 +15,8 @@ from wordsight.read.vocabulary import SPECIALS, Vocabulary
 SIDE = 224  # pixels; the port squashes every picture to that
 START, END = "<START>", "<END>"  # counted among the words of the port, and cut off every caption
 CNN = ("image_model.", "mobilenet_v1.")  # in the order of the port's versions, newest first
-WORDS, READER = "bilstm.embed.weight", "text_encoder.reader."
+WORDS, LSTM, READER = "bilstm.embed.weight", "bilstm.bilstm.", "text_encoder.reader."
+GATES = ("weight_ih_l0", "weight_hh_l0")  # of one reader, the four gates one below the other
 EPS = 1e-5  # of our joint layer's batch norm, undone by its variance
 CLASSIFIER = "the classifier that the network was trained with before, which nothing here passes through"
 RULES = (
@@ -36,20 +37,21 @@ def describe(published: Published, given: Given) -> Description:
 
 
 def _rest(published: Published, made: Mapping[str, Weight]) -> dict[str, Weight]:
-    """What was not used for any of them."""
+    """What was not used for any of them: a weight that is not known here must not be passed over."""
     used = {id(weight) for weight in made.values()}
-    taken_apart = ("bilstm.", "conv_images.", "conv_text.")
+    taken_apart = {WORDS, "conv_images.weight", "conv_text.weight"}
+    taken_apart |= {f"{LSTM}{number}.{name}" for number in (0, 1) for name in GATES}
     return {
         name: weight
         for name, weight in published.weights.items()
-        if id(weight) not in used and not name.startswith(taken_apart)
+        if id(weight) not in used and name not in taken_apart
     }
 
 
 def _parts(told: Published, given: Given) -> Tables:
-    image_joint, width = told.size("image_encoder.joint_layer.linear.weight")
-    text_joint, dim = told.size("text_encoder.joint_layer.linear.weight")
-    rows, word_dim = told.size("text_encoder.words.weight")
+    image_joint, width = told.size("image_encoder.joint_layer.linear.weight", 2)
+    text_joint, dim = told.size("text_encoder.joint_layer.linear.weight", 2)
+    rows, word_dim = told.size("text_encoder.words.weight", 2)
     return {
         "reader": {"name": "pixels", "size": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3},
         "tokenizer": {"name": "words", "rule": "cmpl-cased", "specials": "none", "mask": False},
@@ -76,7 +78,7 @@ def _cnn(published: Published, given: Given) -> dict[str, Weight]:
 
 def _joint(published: Published, side: str, start: str) -> dict[str, Weight]:
     """A 1 x 1 convolution with a bias is our joint layer whose batch norm only adds that bias."""
-    matrix, bias = published.weights[f"{start}weight"], published.weights[f"{start}bias"]
+    matrix, bias = published.weight(f"{start}weight", 4), published.weight(f"{start}bias", 1)
     ours = f"{side}_encoder.joint_layer."
     one, no = torch.ones_like(bias.tensor), torch.zeros_like(bias.tensor)
     made = "(made: the port has no batch norm here)"
@@ -91,17 +93,17 @@ def _joint(published: Published, side: str, start: str) -> dict[str, Weight]:
 
 def _reader(published: Published) -> dict[str, Weight]:
     """The port's LSTMs have no bias, and its second one reads forwards too: both together are one of ours."""
-    if not published.has("bilstm.bilstm.0."):  # an early version: one LSTM that does read both ways
-        names = [name for name in published.weights if name.startswith("bilstm.bilstm.")]
-        read = {name.removeprefix("bilstm.bilstm."): published.weights[name] for name in names}
-        return _without_bias(read)
-    both = [_of(published, number) for number in (0, 1) if published.has(f"bilstm.bilstm.{number}.")]
+    if not published.has(f"{LSTM}0."):  # an early version: one LSTM that does read both ways
+        ends = ("", "_reverse") if published.has(f"{LSTM}weight_ih_l0_reverse") else ("",)
+        names = [name + end for end in ends for name in GATES]
+        return _without_bias({name: published.weight(LSTM + name, 2) for name in names})
+    both = [_of(published, number) for number in (0, 1) if published.has(f"{LSTM}{number}.")]
     return _without_bias({name: _side_by_side([one[name] for one in both], name) for name in both[0]})
 
 
 def _of(published: Published, number: int) -> dict[str, Weight]:
-    start = f"bilstm.bilstm.{number}."
-    return {f"{kind}_l0": published.weights[f"{start}{kind}_l0"] for kind in ("weight_ih", "weight_hh")}
+    start = f"{LSTM}{number}."
+    return {name: published.weight(start + name, 2) for name in GATES}
 
 
 def _side_by_side(parts: list[Weight], name: str) -> Weight:
@@ -129,7 +131,7 @@ def _without_bias(read: Mapping[str, Weight]) -> dict[str, Weight]:
 
 def _words(published: Published, rows: list[int]) -> dict[str, Weight]:
     """The rows of the word table in the order of our vocabulary; what no word uses is left out."""
-    weight = published.weights[WORDS]
+    weight = published.weight(WORDS, 2)
     padding = weight.tensor.new_zeros(1, weight.tensor.shape[1])
     table = torch.cat([padding, weight.tensor[rows]])
     return {
@@ -149,7 +151,7 @@ def _vocabulary(published: Published, given: Given) -> tuple[Vocabulary, list[in
             f"give the vocabulary of {published.path} with --vocabulary: the word_to_index.pkl that the "
             "port's preprocess.py wrote"
         )
-    ranked, size = read_word_ranks(given.vocabulary), published.size(WORDS)[0]
+    ranked, size = read_word_ranks(given.vocabulary), published.size(WORDS, 2)[0]
     if len(ranked) >= size:
         raise ValueError(
             f"the vocabulary {given.vocabulary} has {len(ranked)} words, but the word table of "

@@ -67,6 +67,6 @@ def _shapes(published: Published, start: str) -> dict[str, Any]:
     last = "conv3" if bottleneck else "conv2"
     return {
         "layer_type": "bottleneck" if bottleneck else "basic",
-        "embedding_size": published.size(f"{start}conv1.weight")[0],
-        "hidden_sizes": [published.size(f"{start}layer{n}.0.{last}.weight")[0] for n in (1, 2, 3, 4)],
+        "embedding_size": published.size(f"{start}conv1.weight", 4)[0],
+        "hidden_sizes": [published.size(f"{start}layer{n}.0.{last}.weight", 4)[0] for n in (1, 2, 3, 4)],
     }

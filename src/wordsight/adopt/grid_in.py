@@ -42,7 +42,7 @@ def parts(published: Published, given: Given) -> Tables:
     config |= {"downsample_in_bottleneck": True, "unpadded_pooling": True}
     image = {
         "name": "backbone", "model": cnn_in.write_config(config, given.work), "pretrained": False,
-        "dim": published.size("img.image_encoder.fc.weight")[0], "batch_norm": "frozen", "drop_cells": 0.2,
+        "dim": published.size("img.image_encoder.fc.weight", 2)[0], "batch_norm": "frozen", "drop_cells": 0.2,
     }  # fmt: skip
     return {"reader": _reader(published), "image_encoder": image}
 
@@ -77,7 +77,7 @@ def renamed(published: Published) -> Published:
 
 def _check(published: Published) -> None:
     """ResNeXt has groups, which transformers' ResNet has not; and the two names must be of one network."""
-    outputs, inputs = published.size(f"{CNN}layer1.0.conv2.weight")[:2]
+    outputs, inputs = published.size(f"{CNN}layer1.0.conv2.weight", 4)[:2]
     if inputs != outputs:
         raise ValueError(
             f"{published.path} looks at grids through a ResNeXt, which transformers does not load; models of "

@@ -35,11 +35,21 @@ class Published:
     options: Mapping[str, Any] | None  # the command line that trained it, where the file says it
     facts: Mapping[str, Any] = field(default_factory=dict)
 
-    def size(self, name: str) -> tuple[int, ...]:
-        """The shape of a weight; one that is not there is an error that says so."""
+    def weight(self, name: str, axes: int) -> Weight:
+        """A weight; one that is not there, or has not so many axes, is an error that says so."""
         if name not in self.weights:
             raise ValueError(f"{self.path} has no {name}: it is cut short, or of another system")
-        return tuple(self.weights[name].tensor.shape)
+        weight = self.weights[name]
+        if weight.tensor.dim() != axes:
+            raise ValueError(
+                f"{self.path}: {weight.source} has the shape {tuple(weight.tensor.shape)}, where {axes} axes "
+                "were expected: it is damaged, or of another system"
+            )
+        return weight
+
+    def size(self, name: str, axes: int) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.weight(name, axes).tensor.shape)
 
     def has(self, start: str) -> bool:
         """Whether any weight's name starts so."""
@@ -58,9 +68,11 @@ def read_published(path: str | Path) -> Published:
     path = Path(path).expanduser()
     content = read_torch_file(path)
     holder = content if isinstance(content, Mapping) else {"model": content}
-    weights = {
-        name: weight for state, start in _states(holder, path) for name, weight in _named(state, start)
-    }
+    weights: dict[str, Weight] = {}
+    for state, start in _states(holder, path):
+        for name, weight in _named(state, start):
+            _must_be_new(name, weight, weights, path)
+            weights[name] = weight
     if isinstance(holder.get("W"), Tensor):  # CMPC's classes, which the port keeps outside of its network
         weights["W"] = Weight("W", holder["W"])
     options = holder.get("opt")
@@ -89,6 +101,14 @@ def _is_state(value: Any) -> bool:
 
 def _named(state: Mapping[str, Tensor], start: str) -> list[tuple[str, Weight]]:
     return [(start + _bare(name), Weight(start + name, tensor)) for name, tensor in state.items()]
+
+
+def _must_be_new(name: str, weight: Weight, weights: Mapping[str, Weight], path: Path) -> None:
+    if name in weights:
+        raise ValueError(
+            f"{path} holds {weights[name].source} and {weight.source}, which are one weight but for the "
+            "module. of DataParallel: which of them is the model's is not known"
+        )
 
 
 def _bare(name: str) -> str:

@@ -35,7 +35,7 @@ def around(table: dict[str, Any], published: Published, given: Given) -> Descrip
     """What SCAN and CASC share, around the table of a similarity."""
     refuse_lengths(published)
     by_length = DIRECTION in published.weights  # precomp_enc_type weight_norm
-    dim, feature_dim = published.size(DIRECTION if by_length else WHOLE)
+    dim, feature_dim = published.size(DIRECTION if by_length else WHOLE, 2)
     tokenizer, vocabulary = words_in.words(published, given)
     parts: Tables = {
         "reader": {"name": "precomputed", "feature_dim": feature_dim},

@@ -33,13 +33,13 @@ def describe(published: Published, given: Given) -> Description:
 
 
 def _regions(published: Published) -> Tables:
-    dim, feature_dim = published.size("img.fc.weight")
+    dim, feature_dim = published.size("img.fc.weight", 2)
     image = {"name": "regions", "feature_dim": feature_dim, "dim": dim, "mlp": published.has("img.mlp.")}
     return {"reader": {"name": "precomputed", "feature_dim": feature_dim}, "image_encoder": image}
 
 
 def _gpo(published: Published, side: str) -> dict[str, Any]:
-    width, position_dim = published.size(f"{side}.gpool.gru.weight_ih_l0")
+    width, position_dim = published.size(f"{side}.gpool.gru.weight_ih_l0", 2)
     return {"name": "gpo", "position_dim": position_dim, "hidden": width // 3}  # three gates
 
 

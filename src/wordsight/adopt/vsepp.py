@@ -32,7 +32,7 @@ def describe(published: Published, given: Given) -> Description:
 
 def _precomputed(published: Published) -> Tables:
     """One vector per picture is a set of one region."""
-    dim, feature_dim = published.size("img.fc.weight")
+    dim, feature_dim = published.size("img.fc.weight", 2)
     return {
         "reader": {"name": "precomputed", "feature_dim": feature_dim},
         "image_encoder": {"name": "regions", "feature_dim": feature_dim, "dim": dim},
@@ -49,7 +49,7 @@ def _pixels(published: Published, given: Given) -> Tables:
         },
         "image_encoder": {
             "name": "backbone", "model": cnn_in.write_config(config, given.work), "pretrained": False,
-            "dim": published.size("img.fc.weight")[0], "grid": 1, "normalize_input": True,
+            "dim": published.size("img.fc.weight", 2)[0], "grid": 1, "normalize_input": True,
         },
     }  # fmt: skip
 

@@ -23,12 +23,12 @@ def recurrent(published: Published) -> dict[str, Any]:
     layers = {
         match[1] for name in published.weights if (match := re.match(r"txt\.rnn\.weight_ih_l(\d+)", name))
     }
-    rows, word_dim = published.size(TABLE)
+    rows, word_dim = published.size(TABLE, 2)
     return {
         "name": "recurrent",
         "vocabulary_size": rows,
         "word_dim": word_dim,
-        "dim": published.size("txt.rnn.weight_hh_l0")[1],
+        "dim": published.size("txt.rnn.weight_ih_l0", 2)[0] // 3,  # three gates
         "cell": "gru",
         "layers": len(layers),
         "bidirectional": published.has("txt.rnn.weight_ih_l0_reverse"),
@@ -38,7 +38,7 @@ def recurrent(published: Published) -> dict[str, Any]:
 
 def words(published: Published, given: Given) -> tuple[dict[str, Any], Vocabulary]:
     """The [tokenizer] table and its vocabulary, which must have a word for every row of the word table."""
-    rows = published.size(TABLE)[0]
+    rows = published.size(TABLE, 2)[0]
     vocabulary = _vocabulary(published, given, rows)
     masked = vocabulary.mask_id is not None
     if rows not in (len(vocabulary), len(vocabulary) + 1 - masked):

@@ -14,7 +14,7 @@ class WeightAverage:
 
     The decay grows with the number of steps n as (1 + n) / (10 + n) up to ``decay``, so that the first,
     random weights are soon forgotten (as TensorFlow's moving averages do in CMPL). ``only`` names the starts
-    of the weights to average; without any all are.
+    of the weights to average; without any all are. Running statistics of batch norms stay the latest ones.
     """
 
     def __init__(self, module: nn.Module, decay: float, only: Sequence[str] = ()):

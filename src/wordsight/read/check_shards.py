@@ -29,8 +29,13 @@ def look_shards(path: Path, _pictures: Path | None, report: Report) -> list[Text
 def _split(folder: Path, split: str, suffix: str, report: Report) -> Texts:
     shards, samples = _found(folder, split, suffix, report), list[Sample]()
     if shards:
+        faults = len(report.findings)
         samples = look_through(shards, _telling(KINDS[suffix][1], report))
         pairs = sum(len(sample.texts) for sample in samples)
+        if not suffix and len(report.findings) == faults:
+            problem = records.not_all(folder, split, shards, pairs)
+            if problem:
+                report.add("error", problem, shards[0].parent.name, "fetch or write this split again")
         identities = len({sample.identity for sample in samples})
         what = f"{split}: {pairs:,} pairs of {identities:,} identities; shards: {len(shards):,}"
         report.add("note", what, shards[0].name, "nothing")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from wordsight.pairs import PairSet
+from wordsight.read.captioned import same_split
 from wordsight.read.in_order import in_order
 from wordsight.read.pixels import UnreadablePicture
 from wordsight.read.shards import shard_name
@@ -87,6 +88,17 @@ def convert(
     return _left_out(folder)
 
 
+def pairs_written(folder: Path, split: str, shards: Sequence[Path]) -> int | None:
+    """How many records a conversion to TFRecords left in the shards of a split; None if it is not ours."""
+    try:
+        splits = json.loads((folder / PLAN).read_bytes())["splits"]
+        planned = next(splits[name]["pairs"] for name in same_split(split) if name in splits)
+    except (OSError, ValueError, LookupError, TypeError, StopIteration):
+        return None
+    skipped = _skipped(folder)
+    return int(planned) - sum(len(skipped.get(shard.name, ())) for shard in shards)
+
+
 def _begin(partial: Path, plan: dict[str, Any]) -> None:
     for unfinished in partial.glob(".*"):  # of a run that was killed
         unfinished.unlink()
@@ -100,6 +112,11 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
 def _write(partial: Path, shard: Shard, write: WriteShard, done: Done) -> None:
     with whole_file(partial / shard.name) as file:
         skipped = write(shard, file, done)
+        if len(skipped) == len(shard.items):
+            raise ValueError(
+                f"{shard.name} would be empty: none of its {len(skipped)} pictures can be read, the first "
+                f"{skipped[0].picture} ({skipped[0].reason}); take fewer shards, or leave this split out"
+            )
         file.flush()
         os.fsync(file.fileno())
         if skipped:  # before the shard has its name: what is there is never without its list

@@ -33,9 +33,14 @@ def framed(data: bytes) -> bytes:
 
 
 def read_frames(path: Path, verify: bool = True) -> Iterator[Frame]:
-    """Every record in order. Raises ValueError for one that is cut short, or whose CRC is not its own."""
+    """Every record in order. Raises ValueError for one that is cut short, or whose CRC is not its own.
+
+    A file that was cut where a record ends cannot be told from a whole one, unless nothing is left of it.
+    """
     with path.open("rb") as file:
         start, number = 0, 0
+        if not file.peek(1):
+            raise ValueError(f"{path} is empty, and holds a record at least when it is whole; {AGAIN}")
         while file.peek(1):
             data = _read(file, path, number, start, verify)
             yield Frame(number, start, data)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wordsight.pairs import PairSet
 from wordsight.read.captioned import placed
+from wordsight.read.conversion import pairs_written
 from wordsight.read.frames import Frame, read_frame, read_frames
 from wordsight.read.shards import Sample, find_shards, shard_pairs
 from wordsight.read.wire import SequenceExample, Value, context_of, from_bytes
@@ -32,7 +33,22 @@ def read_records(path: str | Path, split: str, verify: bool = True) -> PairSet:
     folder = placed(path, split)
     shards = find_shards(folder, split)
     looked, picked = partial(scan, verify=verify), partial(pick, verify=verify)
-    return shard_pairs(folder, split, shards, looked, picked, verified=verify)
+    pairs = shard_pairs(folder, split, shards, looked, picked, verified=verify)
+    problem = not_all(folder, split, shards, len(pairs))
+    if problem:
+        raise ValueError(f"{folder}: {problem}; fetch or write this split again")
+    return pairs
+
+
+def not_all(folder: Path, split: str, shards: Sequence[Path], found: int) -> str:
+    """Why so many records are not all that a conversion of ours wrote; else empty."""
+    written = pairs_written(folder, split, shards)
+    if written in (None, found):
+        return ""
+    return (
+        f"{found:,} records of {split} are there, and {written:,} were written: a shard was cut where a "
+        "record ends, or is of another conversion"
+    )
 
 
 def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:
