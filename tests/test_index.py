@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -681,6 +682,10 @@ def test_folders_that_are_no_index_are_told_apart(index: Index, tmp_path: Path, 
     with pytest.raises(FileExistsError, match=r"holds monday.txt"):
         Index.create(tmp_path / "diary", model)
     assert (tmp_path / "diary" / "monday.txt").read_text() == "mine"
+    shutil.copytree(model, tmp_path / "mine" / "model")  # a name that an index uses, too
+    with pytest.raises(FileExistsError, match=r"holds model, and is no index"):
+        Index.create(tmp_path / "mine", tmp_path / "mine" / "model")
+    assert Matcher.from_pretrained(tmp_path / "mine" / "model")
     for kind, precision in (("pictures", "float16"), ("images", "float8")):
         with pytest.raises(ValueError, match="is unknown; known:"):
             Index.create(tmp_path / "new", model, kind, precision)
@@ -808,6 +813,17 @@ def test_the_command_tells_what_does_not_go_together(
         assert reason in " ".join((result.stderr + str(result.exception)).replace("│", " ").split()), (
             arguments
         )
+    texts, new = tmp_path / "texts.txt", tmp_path / "new"
+    mistyped = {
+        (tmp_path / "phots",): "there is no",
+        (texts,): "is no picture",
+        ("--texts", pictures): "is a folder",
+        (pictures, "--captions", tmp_path / "none.csv"): "--captions takes a caption file",
+    }
+    for arguments, reason in mistyped.items():
+        result = wordsight("index", *arguments, "--model", model, "--out", new)
+        assert reason in str(result.exception)
+        assert not new.exists()
     made = wordsight(
         "index",
         "--texts",
