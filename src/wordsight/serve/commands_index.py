@@ -74,7 +74,11 @@ def index(
         raise typer.BadParameter(
             "give a folder of pictures, or --texts, or one of --stats --verify --compact"
         )
-    opened = _opened(out, model, "texts" if texts else "images", precision, may_create=bool(folders or texts))
+    from wordsight.search.scan import check_sources
+
+    kind = "texts" if texts else "images"
+    check_sources(kind, folders or texts or [], captions or [], drop_all)  # before anything is made
+    opened = _opened(out, model, kind, precision, may_create=bool(folders or texts))
     skipped = False
     if folders or texts:
         skipped = _update(
