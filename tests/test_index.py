@@ -457,6 +457,7 @@ def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     assert chosen(text="holiday 081") == {"081.png"}
     assert chosen(text='"holiday" OR 001 NOT *') == set()
     assert chosen(text="-- \0 ;") == set()
+    assert chosen(text="holiday - 081 !") == {"081.png"}
     with index.snapshot() as snapshot:
         assert snapshot.rows_where(None) is None
         assert snapshot.rows_where(Filters(text="  ")) is None

@@ -270,6 +270,7 @@ def _in_folder(folder: str) -> tuple[str, list[Any]]:
 
 
 def _all_words(text: str) -> str:
-    """Every word in quotes: nothing a person types is an operator."""
+    """Every word in quotes: nothing a person types is an operator. A sign alone is no word of any text."""
     words = [word.replace('"', '""') for word in facts.clean(text).split()]
+    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
     return " AND ".join(f'"{word}"' for word in words)
