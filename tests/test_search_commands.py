@@ -104,7 +104,7 @@ def test_what_is_no_query_is_one_sentence(query: str) -> None:
 
 
 def test_a_folder_that_is_no_index_is_told(tmp_path: Path) -> None:
-    done = wordsight("search", tmp_path, "a star")
+    done = wordsight("captions", tmp_path, tmp_path / "star.png")
     assert "is not an index; make one: wordsight index" in str(done.exception)
 
 

@@ -11,14 +11,27 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.serve.kept import index_at
+
 if TYPE_CHECKING:
     from wordsight.search.hits import Hit, Hits
-    from wordsight.search.index import Filters
+    from wordsight.search.index import Filters, Index
     from wordsight.search.searcher import Searcher
 
 NOTHING = 5  # the exit code of --strict when nothing matches
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="What wordsight index has made.")]
+Searched = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INDEX",
+        help="What wordsight index has made; or a folder of pictures, whose index is then kept for you.",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="That indexes a folder of pictures, needed once: a run, a CLIP, a SigLIP."),
+]
 Count = Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="Hits per page.")]
 PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of hits.")]
 Folder = Annotated[str | None, typer.Option(help="Only below this folder: a path, or the last names of one.")]
@@ -55,7 +68,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    index: IndexFolder,
+    index: Searched,
     query: Annotated[
         str,
         typer.Argument(
@@ -63,6 +76,7 @@ def search(
             help='A sentence. +word must be found, -word must not, word^2 counts twice, "as is".',
         ),
     ],
+    model: ModelName = None,
     top: Count = 10,
     page: PageNumber = 1,
     folder: Folder = None,
@@ -84,8 +98,8 @@ def search(
 
     A line marks where relevance ends. Put -- before a query that begins with a minus.
     """
+    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
     filters = _filters(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
@@ -94,8 +108,9 @@ def search(
 
 
 def similar(
-    index: IndexFolder,
+    index: Searched,
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or the id of an item.")],
+    model: ModelName = None,
     words: Annotated[str | None, typer.Option(help="What it should show besides; operators count.")] = None,
     weight: Annotated[float, typer.Option(min=0, max=1, help="Of the words, against the picture.")] = 0.5,
     top: Count = 10,
@@ -115,8 +130,8 @@ def similar(
     memory_mb: Memory = 256,
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
+    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
     filters = _filters(folder, after, before, text, min_size)
     asked = _picture(picture)
     offset = (page - 1) * top
@@ -136,15 +151,17 @@ def captions(
     memory_mb: Memory = 256,
 ) -> None:
     """Sentences of an index of texts that tell of a picture, the best first."""
+    from wordsight.search.index import Index
+
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
+    searcher = _searcher(Index.open(index), memory_mb, false_accept)
     filters = _filters(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
 
 
 def explain(
-    index: IndexFolder,
+    index: Searched,
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="A sentence; in an index of texts a picture.")
     ],
@@ -157,7 +174,7 @@ def explain(
     """Why an item has its score: how well each word is found, where, and what adds up."""
     from wordsight.serve.hits_output import explain_one, explanation_to_dict
 
-    searcher = _searcher(index, 256, None)
+    searcher = _searcher(index_at(index), 256, None)
     number = _item(searcher, item)
     try:
         told = searcher.explain(query, number)
@@ -168,13 +185,11 @@ def explain(
     typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
 
 
-def _searcher(index: Path, memory_mb: float, false_accept: float | None) -> "Searcher":
+def _searcher(index: "Index", memory_mb: float, false_accept: float | None) -> "Searcher":
     from wordsight.search.calibration import FALSE_ACCEPT
-    from wordsight.search.index import Index
     from wordsight.search.searcher import Searcher
 
-    share = FALSE_ACCEPT if false_accept is None else false_accept
-    return Searcher(Index.open(index), memory_mb, share)
+    return Searcher(index, memory_mb, FALSE_ACCEPT if false_accept is None else false_accept)
 
 
 def _show(
