@@ -60,7 +60,7 @@ class Door:
                 await self.app(scope, receive, send)
             return  # there are no websockets
         bare = scope["method"] == "HEAD"  # the answer to GET, without its body
-        asked = scope | {"method": "GET"} if bare else scope
+        asked = {**scope, "method": "GET"} if bare else scope
         began, answer = time.perf_counter(), _Answer(send, bare)
         try:
             await self._checked(asked, receive, answer)
