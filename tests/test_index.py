@@ -362,6 +362,27 @@ def test_unreadable_pictures_are_skipped_counted_and_listed(index: Index, pictur
     assert index.verify() == []
 
 
+def test_a_picture_that_changes_while_it_is_read_waits_for_the_next_time(
+    index: Index, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its vectors would be those of other bytes than the hash that they are known by."""
+    path, bytes_of_another = draw(pictures, [20])[0], (pictures / "001.png").read_bytes()
+    prepare = index.matcher.reader.prepare
+
+    def slow(picture: Path) -> Any:
+        path.write_bytes(bytes_of_another)
+        return prepare(picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index.matcher.reader, "prepare", slow)
+        report = index.update([pictures])
+    assert [(Path(name).name, reason) for name, reason in report.skipped] == [
+        ("020.png", "it changed while it was read; run the same command again")
+    ]
+    assert (report.added, len(items_of(index))) == (0, 10)
+    assert index.update([pictures]).added == 1
+
+
 def test_a_picture_that_became_unreadable_leaves_the_index(index: Index, pictures: Path) -> None:
     (pictures / "004.png").write_bytes(b"")
     assert len(index.update([pictures]).skipped) == 1
