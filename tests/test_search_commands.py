@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from searching import PICTURES, index, path_of, searcher, texts_index
+from searching import PICTURES, index, model, path_of, searcher, texts_index
 from small_problem import wordsight
 
 from wordsight.search.calibration import Calibration
+from wordsight.search.index import Index
 
 FOLDER = index().folder
 
@@ -61,12 +62,30 @@ def test_paths_for_xargs_end_with_nul() -> None:
     )
 
 
-def test_filters_reach_the_index() -> None:
+def test_a_name_of_a_file_neither_ends_a_line_nor_steers_the_terminal(tmp_path: Path) -> None:
+    name = "one\nline \x1b[31mred.png"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / name).write_bytes(path_of(0).read_bytes())
+    Index.create(tmp_path / "index", model("max-sim")).update([tmp_path / "photos"])
+    done = wordsight("search", tmp_path / "index", "a star")
+    assert r"one\nline \x1b[31mred.png" in done.stdout
+    assert done.stdout.count("\n") <= 2  # the hit, and perhaps the line of relevance
+    assert wordsight("search", tmp_path / "index", "a star", "-0").stdout.endswith(f"/{name}\0")
+
+
+def test_words_that_the_model_never_learnt_are_told_apart() -> None:
+    line = wordsight("search", FOLDER, "a giraffe", "-k", 1).stdout.splitlines()[-1]
+    assert line.endswith("unknown to the model: giraffe")
+
+
+def test_filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     def count(*options: object) -> int:
         return len(wordsight("search", FOLDER, "a star", "-k", 100, "-0", *options).stdout.split("\0")) - 1
 
     assert count() == PICTURES
     assert count("--folder", "even") == PICTURES // 2
+    monkeypatch.chdir(path_of(0).parent)
+    assert [count("--folder", name) for name in (".", "./", "..", "../odd")] == [12, 12, 24, 12]
     assert count("--after", "2001-09-09T12:00", "--before", "2001-09-20") < PICTURES
     assert count("--text", "crescent") < PICTURES
     assert count("--min-size", "1MB") == 0

@@ -245,7 +245,11 @@ def _as_text(told: Any) -> str:
         verdict = "" if not word.judged else "found" if word.is_found else "not found"
         level = "" if not word.judged else f" (level {strength(word.level)})"
         known = "" if word.known else "; the model does not know this word"
-        box = "" if word.box is None else " at " + " ".join(f"{side:.2f}" for side in word.box)
+        box = (
+            ""
+            if word.box is None or told.kind == "whole"
+            else " at " + " ".join(f"{side:.2f}" for side in word.box)
+        )
         lines.append(f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}")
     if len(told.parts) > 1:
         lines += [f"  {part.seeker}s add {part.score:.3f}" for part in told.parts]
@@ -289,6 +293,8 @@ def _filters(
 ) -> "Filters":
     from wordsight.search.index import Filters
 
+    if folder is not None and folder.split("/")[0] in (".", ".."):
+        folder = os.path.abspath(folder)
     return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
 
 

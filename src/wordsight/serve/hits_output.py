@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import asdict
 from html import escape
@@ -26,7 +27,12 @@ def table(hits: Hits) -> Iterator[str]:
         if not hit.relevant and not drawn:
             drawn = True
             yield LINE
-        yield f"{number:4d}  {hit.score:7.3f}  {name_of(hit)}{_words(hit)}"
+        yield f"{number:4d}  {hit.score:7.3f}  {printable(name_of(hit))}{_words(hit)}"
+
+
+def printable(name: str) -> str:
+    """On one line, whatever a file is called: no name ends a line or steers a terminal."""
+    return "".join(repr(sign)[1:-1] if unicodedata.category(sign) == "Cc" else sign for sign in name)
 
 
 def name_of(hit: Hit) -> str:
@@ -35,9 +41,10 @@ def name_of(hit: Hit) -> str:
 
 def _words(hit: Hit) -> str:
     found = [f"{word.word} {strength(word.found)}" for word in hit.words if word.judged and word.is_found]
-    missing = [word.word for word in hit.words if word.is_missing]
-    told = ["  " + ", ".join(found)] if found else []
-    return "".join([*told, *(["  not found: " + ", ".join(missing)] if missing else [])])
+    missing = [word.word for word in hit.words if word.is_missing and word.known]
+    unknown = [word.word for word in hit.words if word.is_missing and not word.known]
+    named = {"": found, "not found: ": missing, "unknown to the model: ": unknown}
+    return "".join(f"  {what}{', '.join(words)}" for what, words in named.items() if words)
 
 
 def summary(hits: Hits, seconds: float, kind: str) -> str:
