@@ -89,9 +89,9 @@ def ask_plainly(matcher: Matcher, text: str) -> Asked:
 
 
 def _any_known(words: Sequence[AskedWord]) -> bool:
-    """Of those that name something, where there are any."""
+    """Of those that name something, where there are any; an emoji alone is not known either."""
     naming = [word.known for word in words if names_something(word.text)]
-    return any(naming) or not naming
+    return any(naming or [word.known for word in words])
 
 
 def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:
