@@ -162,6 +162,30 @@ def test_reasons_are_written_as_a_picture_and_as_a_page(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
     wordsight("search", FOLDER, "a red star", "--explain", tmp_path / "why.png")
     assert Image.open(tmp_path / "why.png").width == 640
+    done = wordsight("search", FOLDER, "a +giraffe", "--explain", tmp_path / "none.png")
+    assert (done.exit_code, "no hit to explain" in done.stderr) == (0, True)
+
+
+def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = searcher().find_images("a red star", k=2).hits[-1].score
+    monkeypatch.setattr(Calibration, "line", lambda *_: second - 1e-6)
+    wordsight("search", FOLDER, "a red star", "-k", 5, "--explain", tmp_path / "why.html")
+    page = (tmp_path / "why.html").read_text()
+    assert (page.count('<p class="rank first">'), page.count("below the line")) == (2, 3)
+    assert "Each word looks for itself among 16 cells of a grid" in page
+    (tmp_path / "photos").mkdir()
+    for row in range(2):
+        (tmp_path / "photos" / f"{row}.png").write_bytes(path_of(row).read_bytes())
+    Index.create(tmp_path / "index", model("cosine")).update([tmp_path / "photos"])
+    (tmp_path / "photos" / "0.png").unlink()
+    wordsight("search", tmp_path / "index", "a red star", "--explain", tmp_path / "whole.html")
+    page = (tmp_path / "whole.html").read_text()
+    assert "sentence and picture each as a whole" in page
+    assert (page.count("<article"), "1 left out, whose files are no longer there" in page) == (1, True)
+    wordsight("explain", tmp_path / "index", "a red star", 2, "--out", tmp_path / "one.html")
+    assert "Rank" not in (tmp_path / "one.html").read_text().split("</style>")[1]
 
 
 def test_explain_tells_words_boxes_and_what_adds_up(tmp_path: Path) -> None:

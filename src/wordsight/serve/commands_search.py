@@ -103,7 +103,7 @@ def search(
     filters = _filters(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
-        _explain_hits(explain, query, hits)
+        _explain_hits(explain, query, hits, searcher)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
 
 
@@ -230,10 +230,13 @@ def _print(hits: "Hits", shown: "list[Hit]", as_json: bool) -> None:
         typer.echo(os.fsencode(line))
 
 
-def _explain_hits(path: Path, query: str, hits: "Hits") -> None:
+def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher") -> None:
     from wordsight.serve.hits_output import explain_hits
 
-    explain_hits(path, query, hits)
+    if not hits.hits:
+        print(f"no hit to explain: {path} is not written", file=sys.stderr)
+        return
+    explain_hits(path, query, hits, searcher.explain(query, hits.hits[0].item.id))
 
 
 def _as_text(told: Any) -> str:
