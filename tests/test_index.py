@@ -383,6 +383,12 @@ def test_a_picture_that_changes_while_it_is_read_waits_for_the_next_time(
     assert index.update([pictures]).added == 1
 
 
+def test_what_macos_writes_beside_a_picture_is_none(index: Index, pictures: Path) -> None:
+    (pictures / "._001.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    report = index.update([pictures])
+    assert (report.unchanged, report.skipped) == (10, [])
+
+
 def test_a_picture_that_became_unreadable_leaves_the_index(index: Index, pictures: Path) -> None:
     (pictures / "004.png").write_bytes(b"")
     assert len(index.update([pictures]).skipped) == 1

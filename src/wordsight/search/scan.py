@@ -190,7 +190,10 @@ def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
 
 
 def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Pictures and texts below, with their stamps; links to folders are not followed: no loops."""
+    """Pictures and texts below, with their stamps; links to folders are not followed: no loops.
+
+    Names that begin with ``._`` are left out: under them macOS writes what belongs to the file beside it.
+    """
     if not os.path.isdir(root):
         if os.path.lexists(root):
             yield from _file(root, lambda: os.stat(root), scan)
@@ -204,7 +207,7 @@ def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os
                     if entry.is_dir(follow_symlinks=False):
                         if entry.path != leave_out:
                             folders.append(entry.path)
-                    else:
+                    elif not entry.name.startswith(b"._"):
                         yield from _file(entry.path, entry.stat, scan)
         except OSError as error:
             scan.closed.append((os.fsdecode(folder), (error.strerror or str(error)).lower()))
