@@ -25,6 +25,8 @@ def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch
     assert "3 match; 24 pictures pass, all compared" in done.stderr
     second = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 2).stdout.splitlines()
     assert [line.split()[0] for line in second] == ["6", "7", "8", "9", "10"]
+    past = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 99)
+    assert (past.stdout, "this page is past the last hit" in past.stderr) == ("", True)
     after = wordsight("search", FOLDER, "a red star", "-k", 3, "--page", 2).stdout.splitlines()
     assert [line.split()[0] for line in after] == ["----", "4", "5", "6"]
 
@@ -204,5 +206,9 @@ def test_explain_tells_words_boxes_and_what_adds_up(tmp_path: Path) -> None:
 
 
 def test_an_item_that_is_not_there_is_one_sentence() -> None:
-    assert "item 999 is not in this index" in str(wordsight("explain", FOLDER, "a star", 999).exception)
+    for id in (999, 10**30):
+        for asked in (("explain", FOLDER, "a star", id), ("similar", FOLDER, id)):
+            error = wordsight(*asked).exception
+            assert isinstance(error, ValueError)
+            assert f"item {id} is not in this index" in str(error)
     assert "neither an id nor the path" in str(wordsight("explain", FOLDER, "a star", "x.png").exception)

@@ -136,7 +136,7 @@ class Snapshot:
 
     def row_of(self, id: int) -> int:
         """Raises KeyError for an item that is not there."""
-        place = int(np.searchsorted(self.ids, id, sorter=self._by_id))
+        place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
         if place == len(self) or self.ids[self._by_id[place]] != id:
             raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
         return int(self._by_id[place])

@@ -5,6 +5,8 @@ import os
 import re
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -135,7 +137,8 @@ def similar(
     filters = _filters(folder, after, before, text, min_size)
     asked = _picture(picture)
     offset = (page - 1) * top
-    hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
+    with _items_in_words():
+        hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
 
 
@@ -176,13 +179,20 @@ def explain(
 
     searcher = _searcher(index_at(index), 256, None)
     number = _item(searcher, item)
-    try:
+    with _items_in_words():
         told = searcher.explain(query, number)
-    except KeyError as error:
-        raise ValueError(error.args[0]) from error
     if out is not None:
         explain_one(out, told, query if searcher.index.kind == "texts" else _path_of(searcher, number))
     typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
+
+
+@contextmanager
+def _items_in_words() -> Iterator[None]:
+    """An item that is not there is told as a sentence."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
 
 
 def _searcher(index: "Index", memory_mb: float, false_accept: float | None) -> "Searcher":

@@ -51,7 +51,8 @@ def summary(hits: Hits, seconds: float, kind: str) -> str:
     """What was searched, for people."""
     how = "all compared" if hits.exact else "only a shortlist compared"
     match = "nothing here matches" if hits.nothing_matches else f"{hits.relevant} match"
-    return f"{match}; {hits.total} {kind} pass, {how}; {seconds:.2f} s"
+    past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
+    return f"{match}; {hits.total} {kind} pass, {how}{past}; {seconds:.2f} s"
 
 
 def as_json(hit: Hit, number: int) -> str:
