@@ -720,7 +720,7 @@ def test_the_command_refuses_before_it_loads(tmp_path: Path) -> None:
     two = wordsight("serve", index().folder, index().folder)
     assert "both hold images" in str(two.exception)
     none = wordsight("serve", tmp_path)
-    assert "it is not an index" in str(none.exception)
+    assert "is no index, and holds no pictures" in str(none.exception)
 
 
 def test_the_command_serves_until_it_is_interrupted() -> None:
