@@ -2,22 +2,21 @@
 
 import json
 import os
-import re
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.serve.filters import filters_of
 from wordsight.serve.kept import index_at
 
 if TYPE_CHECKING:
     from wordsight.search.hits import Hit, Hits
-    from wordsight.search.index import Filters, Index
+    from wordsight.search.index import Index
     from wordsight.search.searcher import Searcher
 
 NOTHING = 5  # the exit code of --strict when nothing matches
@@ -102,7 +101,7 @@ def search(
     """
     searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    filters = _filters(folder, after, before, text, min_size)
+    filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
         _explain_hits(explain, query, hits, searcher)
@@ -134,7 +133,7 @@ def similar(
     """Pictures like a picture; with --words, like it and like what they say."""
     searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    filters = _filters(folder, after, before, text, min_size)
+    filters = filters_of(folder, after, before, text, min_size)
     asked = _picture(picture)
     offset = (page - 1) * top
     with _items_in_words():
@@ -158,7 +157,7 @@ def captions(
 
     began = time.perf_counter()
     searcher = _searcher(Index.open(index), memory_mb, false_accept)
-    filters = _filters(None, None, None, text, None)
+    filters = filters_of(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
 
@@ -299,36 +298,3 @@ def _file(picture: str) -> str:
     if not Path(picture).is_file():
         raise FileNotFoundError(f"there is no picture {picture}")
     return picture
-
-
-def _filters(
-    folder: str | None, after: str | None, before: str | None, text: str | None, min_size: str | None
-) -> "Filters":
-    from wordsight.search.index import Filters
-
-    if folder is not None and folder.split("/")[0] in (".", ".."):
-        folder = os.path.abspath(folder)
-    return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
-
-
-def _date(option: str, given: str | None) -> float | None:
-    if given is None:
-        return None
-    try:
-        return datetime.fromisoformat(given).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise typer.BadParameter(
-            f"{option} {given} is no date; write 2024-05-31, or 2024-05-31T18:00"
-        ) from None
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-
-
-def _size(given: str | None) -> int | None:
-    if given is None:
-        return None
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?)b?", given.strip().lower())
-    if found is None:
-        raise typer.BadParameter(f"--min-size {given} is no size; write 200kB, 1.5MB, or bytes")
-    return int(float(found[1]) * _UNITS[found[2]])
