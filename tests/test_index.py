@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 import subprocess
 import sys
@@ -361,6 +362,33 @@ def test_unreadable_pictures_are_skipped_counted_and_listed(index: Index, pictur
     assert index.verify() == []
 
 
+def test_a_picture_that_changes_while_it_is_read_waits_for_the_next_time(
+    index: Index, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its vectors would be those of other bytes than the hash that they are known by."""
+    path, bytes_of_another = draw(pictures, [20])[0], (pictures / "001.png").read_bytes()
+    prepare = index.matcher.reader.prepare
+
+    def slow(picture: Path) -> Any:
+        path.write_bytes(bytes_of_another)
+        return prepare(picture)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(index.matcher.reader, "prepare", slow)
+        report = index.update([pictures])
+    assert [(Path(name).name, reason) for name, reason in report.skipped] == [
+        ("020.png", "it changed while it was read; run the same command again")
+    ]
+    assert (report.added, len(items_of(index))) == (0, 10)
+    assert index.update([pictures]).added == 1
+
+
+def test_what_macos_writes_beside_a_picture_is_none(index: Index, pictures: Path) -> None:
+    (pictures / "._001.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    report = index.update([pictures])
+    assert (report.unchanged, report.skipped) == (10, [])
+
+
 def test_a_picture_that_became_unreadable_leaves_the_index(index: Index, pictures: Path) -> None:
     (pictures / "004.png").write_bytes(b"")
     assert len(index.update([pictures]).skipped) == 1
@@ -456,6 +484,7 @@ def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     assert chosen(text="holiday 081") == {"081.png"}
     assert chosen(text='"holiday" OR 001 NOT *') == set()
     assert chosen(text="-- \0 ;") == set()
+    assert chosen(text="holiday - 081 !") == {"081.png"}
     with index.snapshot() as snapshot:
         assert snapshot.rows_where(None) is None
         assert snapshot.rows_where(Filters(text="  ")) is None
@@ -681,6 +710,10 @@ def test_folders_that_are_no_index_are_told_apart(index: Index, tmp_path: Path, 
     with pytest.raises(FileExistsError, match=r"holds monday.txt"):
         Index.create(tmp_path / "diary", model)
     assert (tmp_path / "diary" / "monday.txt").read_text() == "mine"
+    shutil.copytree(model, tmp_path / "mine" / "model")  # a name that an index uses, too
+    with pytest.raises(FileExistsError, match=r"holds model, and is no index"):
+        Index.create(tmp_path / "mine", tmp_path / "mine" / "model")
+    assert Matcher.from_pretrained(tmp_path / "mine" / "model")
     for kind, precision in (("pictures", "float16"), ("images", "float8")):
         with pytest.raises(ValueError, match="is unknown; known:"):
             Index.create(tmp_path / "new", model, kind, precision)
@@ -808,6 +841,17 @@ def test_the_command_tells_what_does_not_go_together(
         assert reason in " ".join((result.stderr + str(result.exception)).replace("│", " ").split()), (
             arguments
         )
+    texts, new = tmp_path / "texts.txt", tmp_path / "new"
+    mistyped = {
+        (tmp_path / "phots",): "there is no",
+        (texts,): "is no picture",
+        ("--texts", pictures): "is a folder",
+        (pictures, "--captions", tmp_path / "none.csv"): "--captions takes a caption file",
+    }
+    for arguments, reason in mistyped.items():
+        result = wordsight("index", *arguments, "--model", model, "--out", new)
+        assert reason in str(result.exception)
+        assert not new.exists()
     made = wordsight(
         "index",
         "--texts",

@@ -155,6 +155,16 @@ def test_a_word_that_the_model_never_learnt_is_never_found() -> None:
     assert searcher().find_images("star -giraffe").total == PICTURES
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_question_of_which_the_model_knows_no_word_is_matched_by_nothing(kind: str) -> None:
+    asking = Searcher(index(kind), false_accept=0.999)
+    for text in ("a giraffe", "the giraffe of a zebra", "\N{GIRAFFE FACE}"):
+        assert asking.find_images(text).nothing_matches
+        assert not asking.find_images(text).hits[0].words[-1].known
+    assert not asking.find_images("a giraffe and a red star").nothing_matches
+    assert not asking.find_images("the").nothing_matches
+
+
 @pytest.mark.parametrize("kind", ["cosine", "order"])
 def test_one_vector_knows_no_single_words(kind: str) -> None:
     asking = searcher(kind)

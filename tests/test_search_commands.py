@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from searching import PICTURES, index, path_of, searcher, texts_index
+from searching import PICTURES, index, model, path_of, searcher, texts_index
 from small_problem import wordsight
 
 from wordsight.search.calibration import Calibration
+from wordsight.search.index import Index
 
 FOLDER = index().folder
 
@@ -24,6 +25,8 @@ def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch
     assert "3 match; 24 pictures pass, all compared" in done.stderr
     second = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 2).stdout.splitlines()
     assert [line.split()[0] for line in second] == ["6", "7", "8", "9", "10"]
+    past = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 99)
+    assert (past.stdout, "this page is past the last hit" in past.stderr) == ("", True)
     after = wordsight("search", FOLDER, "a red star", "-k", 3, "--page", 2).stdout.splitlines()
     assert [line.split()[0] for line in after] == ["----", "4", "5", "6"]
 
@@ -61,12 +64,30 @@ def test_paths_for_xargs_end_with_nul() -> None:
     )
 
 
-def test_filters_reach_the_index() -> None:
+def test_a_name_of_a_file_neither_ends_a_line_nor_steers_the_terminal(tmp_path: Path) -> None:
+    name = "one\nline \x1b[31mred.png"
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / name).write_bytes(path_of(0).read_bytes())
+    Index.create(tmp_path / "index", model("max-sim")).update([tmp_path / "photos"])
+    done = wordsight("search", tmp_path / "index", "a star")
+    assert r"one\nline \x1b[31mred.png" in done.stdout
+    assert done.stdout.count("\n") <= 2  # the hit, and perhaps the line of relevance
+    assert wordsight("search", tmp_path / "index", "a star", "-0").stdout.endswith(f"/{name}\0")
+
+
+def test_words_that_the_model_never_learnt_are_told_apart() -> None:
+    line = wordsight("search", FOLDER, "a giraffe", "-k", 1).stdout.splitlines()[-1]
+    assert line.endswith("unknown to the model: giraffe")
+
+
+def test_filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     def count(*options: object) -> int:
         return len(wordsight("search", FOLDER, "a star", "-k", 100, "-0", *options).stdout.split("\0")) - 1
 
     assert count() == PICTURES
     assert count("--folder", "even") == PICTURES // 2
+    monkeypatch.chdir(path_of(0).parent)
+    assert [count("--folder", name) for name in (".", "./", "..", "../odd")] == [12, 12, 24, 12]
     assert count("--after", "2001-09-09T12:00", "--before", "2001-09-20") < PICTURES
     assert count("--text", "crescent") < PICTURES
     assert count("--min-size", "1MB") == 0
@@ -104,7 +125,7 @@ def test_what_is_no_query_is_one_sentence(query: str) -> None:
 
 
 def test_a_folder_that_is_no_index_is_told(tmp_path: Path) -> None:
-    done = wordsight("search", tmp_path, "a star")
+    done = wordsight("captions", tmp_path, tmp_path / "star.png")
     assert "is not an index; make one: wordsight index" in str(done.exception)
 
 
@@ -143,6 +164,30 @@ def test_reasons_are_written_as_a_picture_and_as_a_page(tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "")
     wordsight("search", FOLDER, "a red star", "--explain", tmp_path / "why.png")
     assert Image.open(tmp_path / "why.png").width == 640
+    done = wordsight("search", FOLDER, "a +giraffe", "--explain", tmp_path / "none.png")
+    assert (done.exit_code, "no hit to explain" in done.stderr) == (0, True)
+
+
+def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_what_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second = searcher().find_images("a red star", k=2).hits[-1].score
+    monkeypatch.setattr(Calibration, "line", lambda *_: second - 1e-6)
+    wordsight("search", FOLDER, "a red star", "-k", 5, "--explain", tmp_path / "why.html")
+    page = (tmp_path / "why.html").read_text()
+    assert (page.count('<p class="rank first">'), page.count("below the line")) == (2, 3)
+    assert "Each word looks for itself among 16 cells of a grid" in page
+    (tmp_path / "photos").mkdir()
+    for row in range(2):
+        (tmp_path / "photos" / f"{row}.png").write_bytes(path_of(row).read_bytes())
+    Index.create(tmp_path / "index", model("cosine")).update([tmp_path / "photos"])
+    (tmp_path / "photos" / "0.png").unlink()
+    wordsight("search", tmp_path / "index", "a red star", "--explain", tmp_path / "whole.html")
+    page = (tmp_path / "whole.html").read_text()
+    assert "sentence and picture each as a whole" in page
+    assert (page.count("<article"), "1 left out, whose files are no longer there" in page) == (1, True)
+    wordsight("explain", tmp_path / "index", "a red star", 2, "--out", tmp_path / "one.html")
+    assert "Rank" not in (tmp_path / "one.html").read_text().split("</style>")[1]
 
 
 def test_explain_tells_words_boxes_and_what_adds_up(tmp_path: Path) -> None:
@@ -161,5 +206,9 @@ def test_explain_tells_words_boxes_and_what_adds_up(tmp_path: Path) -> None:
 
 
 def test_an_item_that_is_not_there_is_one_sentence() -> None:
-    assert "item 999 is not in this index" in str(wordsight("explain", FOLDER, "a star", 999).exception)
+    for id in (999, 10**30):
+        for asked in (("explain", FOLDER, "a star", id), ("similar", FOLDER, id)):
+            error = wordsight(*asked).exception
+            assert isinstance(error, ValueError)
+            assert f"item {id} is not in this index" in str(error)
     assert "neither an id nor the path" in str(wordsight("explain", FOLDER, "a star", "x.png").exception)

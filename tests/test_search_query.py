@@ -32,6 +32,11 @@ def test_quotes_hold_words_together_and_take_operators_literally() -> None:
     assert parse(r'"say \"+1\" \\"').sentence == 'say "+1" \\'
 
 
+def test_quotes_may_be_those_of_a_telephone() -> None:
+    assert terms("+\u201cred hat\u201d") == {"red hat": (True, 1)}
+    assert parse("the dog\u2019s \u2018ball\u2019").sentence == "the dog's 'ball'"
+
+
 @pytest.mark.parametrize("typed", ["a - b", "dog +", "t-shirt", "rock+roll", "it's -", "50% + more"])
 def test_signs_inside_and_between_words_are_plain(typed: str) -> None:
     query = parse(typed)

@@ -35,6 +35,7 @@ from wordsight.serve.web import create_app
 from wordsight.serve.web_batches import SharedScans, score_together
 from wordsight.serve.web_door import MOST_JSON, Rules
 from wordsight.serve.web_library import THREADS, WAITING
+from wordsight.serve.web_metrics import Metrics
 from wordsight.serve.web_moments import Followed
 from wordsight.serve.web_work import Work
 from wordsight.sets import EmbeddingSet
@@ -181,6 +182,10 @@ def test_about_and_health_and_metrics_tell_of_the_server(served: TestClient) -> 
     )
 
 
+def test_a_count_is_told_to_its_last_digit() -> None:
+    assert "many 12345678" in Metrics().text({"many": ("counter", "Of many.", 12_345_678)}).splitlines()
+
+
 # Thumbnails
 
 
@@ -224,6 +229,8 @@ def test_a_file_that_is_gone_or_broken_is_a_problem_of_its_picture_alone(tmp_pat
         (folder / "1.png").write_bytes(b"no picture")
         is_problem(one.get(f"/v1/items/{by_name['0.png']}/thumbnail"), 410, "gone")
         is_problem(one.get(f"/v1/items/{by_name['1.png']}/thumbnail"), 409, "unreadable-picture")
+        is_problem(one.get("/v1/captions", params={"id": by_name["0.png"]}), 410, "gone")
+        is_problem(one.get("/v1/captions", params={"id": by_name["1.png"]}), 409, "unreadable-picture")
         assert one.get(f"/v1/items/{by_name['2.png']}/thumbnail").status_code == 200
 
 
@@ -397,8 +404,17 @@ def test_malformed_forms_are_refused(served: TestClient, body: bytes, kind: str)
 
 
 def test_a_method_that_is_not_possible_names_those_that_are(served: TestClient) -> None:
-    assert served.delete("/v1/search").headers["allow"] == "GET, POST"
-    assert served.post("/v1/items").headers["allow"] == "GET"
+    assert served.delete("/v1/search").headers["allow"] == "GET, POST, HEAD"
+    assert served.post("/v1/items").headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz", "/v1/search?query=a+dog", "/v1/items/1/thumbnail", "/nothing"]
+)
+def test_head_is_get_without_a_body(served: TestClient, path: str) -> None:
+    got, bare = served.get(path), served.head(path)
+    assert (bare.status_code, bare.content) == (got.status_code, b"")
+    assert {**bare.headers} == {**got.headers}
 
 
 def test_a_query_that_cannot_be_read_says_where(served: TestClient) -> None:
@@ -447,8 +463,9 @@ def test_an_error_that_nobody_foresaw_tells_nothing_and_harms_nobody(
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(Searcher, "find_images", lambda *given: 1 / 0)
-        told = is_problem(served.get("/v1/search", params={"query": "a dog"}), 500, "internal")
-        assert "division" not in told["detail"]
+        failed = served.get("/v1/search", params={"query": "a dog"})
+        assert "division" not in is_problem(failed, 500, "internal")["detail"]
+        assert failed.headers["x-content-type-options"] == "nosniff"
     assert served.get("/v1/search", params={"query": "a dog"}).status_code == 200
 
 
@@ -703,7 +720,7 @@ def test_the_command_refuses_before_it_loads(tmp_path: Path) -> None:
     two = wordsight("serve", index().folder, index().folder)
     assert "both hold images" in str(two.exception)
     none = wordsight("serve", tmp_path)
-    assert "it is not an index" in str(none.exception)
+    assert "is no index, and holds no pictures" in str(none.exception)
 
 
 def test_the_command_serves_until_it_is_interrupted() -> None:

@@ -22,6 +22,7 @@ from wordsight.compare.evidence import shares_by_word
 from wordsight.compare.similarity import Alignment
 from wordsight.matcher import Matcher
 from wordsight.read.tokenizer import Tokenizer, word_starts
+from wordsight.search.plain_words import names_something
 from wordsight.search.query import Query, QueryError, Term
 from wordsight.sets import EmbeddingSet
 
@@ -48,6 +49,11 @@ class Asked:
     words: tuple[AskedWord, ...]
     whole: bool  # the text is one vector: its only "word" is the sentence
     excluded: tuple["Asked", ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the model knows any word that names something; otherwise its scores mean nothing."""
+        return self.words[0].known if self.whole else _any_known(self.words)
 
     def found(self, of_items: Float[Tensor, "pair item"]) -> Float[Tensor, "pair word"]:
         """How well each word is found: the mean over its pieces."""
@@ -77,8 +83,15 @@ def ask_plainly(matcher: Matcher, text: str) -> Asked:
     """A text without operators."""
     encoded = matcher.encode_texts([text]).detach()
     if encoded.vectors.shape[1] == 1:
-        return Asked(text, encoded, (AskedWord(text, (0,), 0, len(text)),), True)
+        known = _any_known(words_of(matcher.tokenizer, text))
+        return Asked(text, encoded, (AskedWord(text, (0,), 0, len(text), known),), True)
     return Asked(text, encoded, tuple(words_of(matcher.tokenizer, text)), False)
+
+
+def _any_known(words: Sequence[AskedWord]) -> bool:
+    """Of those that name something, where there are any; an emoji alone is not known either."""
+    naming = [word.known for word in words if names_something(word.text)]
+    return any(naming or [word.known for word in words])
 
 
 def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:

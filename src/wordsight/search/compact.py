@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wordsight.search import facts
 from wordsight.search.scan import Progress
 from wordsight.search.segments import KINDS, Extent, Packed, Place, Segment
 from wordsight.search.writer import Writer
@@ -47,7 +48,7 @@ def compact(writer: Writer, progress: Progress) -> Compaction:
         "PRAGMA busy_timeout = 200"
     )  # a reader's moment may need the log for longer than that
     writer.facts.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-    return Compaction(dropped, before - _bytes(writer))
+    return Compaction(dropped, max(0, before - _bytes(writer)))
 
 
 _SPARSE = """
@@ -101,4 +102,6 @@ def _together(contents: list[Packed]) -> Packed:
 
 
 def _bytes(writer: Writer) -> int:
-    return sum(path.stat().st_size for path in writer.folder.iterdir() if path.is_file())
+    """Without SQLite's log, which grows while a compaction goes on and is emptied when nobody reads."""
+    files = [path for path in writer.folder.iterdir() if path.is_file()]
+    return sum(path.stat().st_size for path in files if not path.name.startswith(f"{facts.FACTS}-"))

@@ -123,20 +123,21 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _refuse_strangers(folder: Path) -> None:
+    """All that may be there is what a creation left that did not come to its end: first of all its lock."""
     if (folder / META).is_file():
         raise FileExistsError(f"{folder} is an index already; open it, or choose another folder")
-    ours = {LOCK, MODEL, facts.FACTS, f"{facts.FACTS}-wal", f"{facts.FACTS}-shm", f"{facts.FACTS}-journal"}
-    strange = (
-        [path.name for path in folder.iterdir() if not _is_ours(path.name, ours)] if folder.is_dir() else []
-    )
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    strange = [name for name in there if not (LOCK in there and _is_ours(name))]
     if strange:
+        others = f" and {len(strange) - 1} others" if strange[1:] else ""
         raise FileExistsError(
-            f"{folder} holds {strange[0]} and {len(strange) - 1} other files that are no index; "
+            f"{folder} holds {strange[0]}{others}, and is no index; "
             "choose a folder that is empty or not there yet"
         )
 
 
-def _is_ours(name: str, ours: set[str]) -> bool:
+def _is_ours(name: str) -> bool:
+    ours = {LOCK, MODEL, facts.FACTS, f"{facts.FACTS}-wal", f"{facts.FACTS}-shm", f"{facts.FACTS}-journal"}
     return name in ours or name.startswith((f".{META}.", f".{MODEL}."))
 
 

@@ -8,7 +8,7 @@ A query is a plain sentence. An operator stands directly before or after a word,
     +"red hat"  -"red hat"  "c^2"    quotes hold several words together and take every character literally
 
 In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, and a hyphen within a
-word, are plain characters.
+word, are plain characters. Curly quotes and apostrophes, as telephones type them, are read as straight ones.
 """
 
 import re
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 LONGEST = 1000  # characters of a query
 HEAVIEST = 9  # the most that one word may count
+TYPEWRITTEN = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # quotes as telephones type them
 PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
 
 
@@ -78,7 +79,7 @@ def _clean(typed: str) -> str:
         kind = unicodedata.category(letter)
         if kind == "Cs" or (kind == "Cc" and letter not in PLAIN_SPACE):
             raise QueryError(f"the character U+{ord(letter):04X} is not text; take it out", position)
-    return typed
+    return typed.translate(TYPEWRITTEN)
 
 
 @dataclass(frozen=True)

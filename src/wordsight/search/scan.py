@@ -68,6 +68,27 @@ class Scan:
     todo: int = 0
 
 
+def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], gone_ok: bool) -> None:
+    """Raises FileNotFoundError or ValueError for what no index of this kind can be made of."""
+    what = "a folder of pictures" if kind == "images" else "a file of texts"
+    whose = "pictures" if kind == "images" else "texts"
+    for source in sources:
+        if not os.path.lexists(source) and not gone_ok:
+            raise FileNotFoundError(
+                f"there is no {source}; give {what}, or pass --drop-all if its {whose} are to leave the index"
+            )
+        if kind == "texts" and os.path.isdir(source):
+            raise ValueError(f"{source} is a folder; give its files of texts one by one, each with --texts")
+        if kind == "images" and os.path.isfile(source) and not _is_picture(os.fsencode(source)):
+            raise ValueError(
+                f"{source} is no picture ({', '.join(sorted(SUFFIXES))}); a caption file goes to --captions, "
+                "a list of texts to --texts"
+            )
+    for file in captions:
+        if not os.path.lexists(file):
+            raise FileNotFoundError(f"there is no {file}; --captions takes a caption file")
+
+
 def scan_pictures(
     connection: sqlite3.Connection,
     sources: Sequence[Path],
@@ -77,20 +98,11 @@ def scan_pictures(
     gone_ok: bool,
 ) -> Scan:
     """``leave_out``: the index's own folder. Raises FileNotFoundError for sources that are not there."""
+    check_sources("images", sources, captions, gone_ok)
     scan = _begin(connection)
     _load_captions(connection, captions)
     for source in sources:
         root = os.fsencode(os.path.abspath(source))
-        if not os.path.lexists(root) and not gone_ok:
-            raise FileNotFoundError(
-                f"there is no {source}; give a folder of pictures, or pass --drop-all "
-                "if its pictures are to leave the index"
-            )
-        if os.path.isfile(root) and not _is_picture(root):
-            raise ValueError(
-                f"{source} is no picture ({', '.join(sorted(SUFFIXES))}); a caption file goes to --captions, "
-                "a list of texts to --texts"
-            )
         scan.roots.append(root)
         before = scan.found
         for page in _pages(_walk(root, os.path.abspath(os.fsencode(leave_out)), scan)):
@@ -107,13 +119,14 @@ def scan_texts(
     connection: sqlite3.Connection, sources: Sequence[Path], progress: Progress, gone_ok: bool
 ) -> Scan:
     """Lines of .txt files, captions of tables and caption files; equal texts of one file count once."""
+    check_sources("texts", sources, (), gone_ok)
     scan = _begin(connection)
     for source in sources:
         path = os.fsencode(os.path.abspath(source))
         scan.roots.append(path)
         if gone_ok and not os.path.lexists(path):
             continue
-        changed = Path(source).stat().st_mtime_ns if Path(source).is_file() else 0
+        changed = Path(source).stat().st_mtime_ns
         for page in _pages(_texts(Path(source), scan)):
             rows = [(path, digest(text), len(text.encode()), changed, text) for text in page]
             connection.executemany(
@@ -177,7 +190,10 @@ def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
 
 
 def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Pictures and texts below, with their stamps; links to folders are not followed: no loops."""
+    """Pictures and texts below, with their stamps; links to folders are not followed: no loops.
+
+    Names that begin with ``._`` are left out: under them macOS writes what belongs to the file beside it.
+    """
     if not os.path.isdir(root):
         if os.path.lexists(root):
             yield from _file(root, lambda: os.stat(root), scan)
@@ -191,7 +207,7 @@ def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os
                     if entry.is_dir(follow_symlinks=False):
                         if entry.path != leave_out:
                             folders.append(entry.path)
-                    else:
+                    elif not entry.name.startswith(b"._"):
                         yield from _file(entry.path, entry.stat, scan)
         except OSError as error:
             scan.closed.append((os.fsdecode(folder), (error.strerror or str(error)).lower()))

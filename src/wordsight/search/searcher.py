@@ -5,6 +5,7 @@
 ...     print(hit.item.path, hit.score, [word.word for word in hit.words if word.is_missing])
 """
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -130,7 +131,7 @@ class Searcher:
         asking = self._asking(asked)
         levels = moment.calibration.levels(asked, asking)
         keep = self._operators(moment, asked, asking, levels)
-        line = moment.calibration.line(_length(self.matcher, asked))
+        line = moment.calibration.line(_length(self.matcher, asked)) if asked.is_known else math.inf
         scored = self._scored(moment, asking, filters, engine, keep, page, line)
         hits = self._page(moment, scored, page, query)
         return self._with_words(hits, moment.snapshot, asked, asking, levels)

@@ -136,7 +136,7 @@ class Snapshot:
 
     def row_of(self, id: int) -> int:
         """Raises KeyError for an item that is not there."""
-        place = int(np.searchsorted(self.ids, id, sorter=self._by_id))
+        place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
         if place == len(self) or self.ids[self._by_id[place]] != id:
             raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
         return int(self._by_id[place])
@@ -270,6 +270,7 @@ def _in_folder(folder: str) -> tuple[str, list[Any]]:
 
 
 def _all_words(text: str) -> str:
-    """Every word in quotes: nothing a person types is an operator."""
+    """Every word in quotes: nothing a person types is an operator. A sign alone is no word of any text."""
     words = [word.replace('"', '""') for word in facts.clean(text).split()]
+    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
     return " AND ".join(f'"{word}"' for word in words)

@@ -11,7 +11,7 @@ import torch
 
 from wordsight.heap import keep_freed_memory
 from wordsight.matcher import Matcher
-from wordsight.read.cache import content_of
+from wordsight.read.cache import content_of, stamp_of
 from wordsight.read.extract import RegionReader
 from wordsight.read.in_order import in_order
 from wordsight.read.pixels import Frame, UnreadablePicture
@@ -92,8 +92,10 @@ class Update:
             return self._look_at_text(entry, entry.text)
         path = os.fsdecode(entry.path)
         try:
-            content = content_of(Path(path))
+            before, content = stamp_of(Path(path)), content_of(Path(path))
             frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
+            if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
+                return Looked(entry, reason="it changed while it was read; run the same command again")
             return Looked(entry, content, scan.sidecar(path) if entry.beside_changed else "", frame)
         except UnreadablePicture as error:
             return Looked(entry, reason=error.reason, is_unreadable=True)

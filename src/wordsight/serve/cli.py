@@ -1,6 +1,7 @@
 """The command line: words in, calls out. Results go to stdout, talk to stderr, verdicts to the exit code."""
 
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -54,6 +55,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     try:
         app(args=arguments, prog_name="wordsight")
     except KeyboardInterrupt:

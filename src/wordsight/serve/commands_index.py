@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from wordsight.search.index import Index
+    from wordsight.search.index import Index, Report
     from wordsight.search.scan import Progress
 
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
@@ -74,12 +74,18 @@ def index(
         raise typer.BadParameter(
             "give a folder of pictures, or --texts, or one of --stats --verify --compact"
         )
-    opened = _opened(out, model, "texts" if texts else "images", precision, may_create=bool(folders or texts))
+    from wordsight.search.scan import check_sources
+
+    kind = "texts" if texts else "images"
+    check_sources(kind, folders or texts or [], captions or [], drop_all)  # before anything is made
+    opened = _opened(out, model, kind, precision, may_create=bool(folders or texts))
     skipped = False
     if folders or texts:
-        skipped = _update(
-            opened, folders or texts or [], captions or [], batch_size, workers, device, drop_all, as_json
-        )
+        sources = folders or texts or []
+        report = in_step(opened, sources, captions or [], batch_size, workers, device, drop_all)
+        _tell(opened, report, as_json)
+        _calibrate(opened)
+        skipped = bool(report.skipped)
     if repair:
         typer.echo(f"{out}: {opened.repair()} damaged items dropped; index again to have them back")
     if compact:
@@ -114,17 +120,16 @@ def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_
     return opened
 
 
-def _update(
+def in_step(
     opened: "Index",
     sources: list[Path],
-    captions: list[Path],
-    batch_size: int,
-    workers: int,
-    device: str,
-    drop_all: bool,
-    as_json: bool,
-) -> bool:
-    """Whether anything was skipped."""
+    captions: Sequence[Path] = (),
+    batch_size: int = 32,
+    workers: int = 4,
+    device: str = "auto",
+    drop_all: bool = False,
+) -> "Report":
+    """``Index.update`` on the device, with a bar."""
     import torch
 
     if device == "auto":
@@ -133,7 +138,10 @@ def _update(
     if hasattr(opened.matcher.reader, "to"):
         opened.matcher.reader.to(device)
     with _bar() as progress:
-        report = opened.update(sources, progress, captions, batch_size, workers, drop_all)
+        return opened.update(sources, progress, captions, batch_size, workers, drop_all)
+
+
+def _tell(opened: "Index", report: "Report", as_json: bool) -> None:
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
     if as_json:
         skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]
@@ -143,8 +151,6 @@ def _update(
         typer.echo(f"{opened.folder}: {told}, {len(report.skipped)} skipped")
     for path, reason in report.skipped:
         typer.echo(f"skipped {shown(path)}: {reason}", err=True)
-    _calibrate(opened)
-    return bool(report.skipped)
 
 
 def _calibrate(opened: "Index") -> None:

@@ -2,23 +2,37 @@
 
 import json
 import os
-import re
 import sys
 import time
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.serve.filters import filters_of
+from wordsight.serve.kept import index_at
+
 if TYPE_CHECKING:
     from wordsight.search.hits import Hit, Hits
-    from wordsight.search.index import Filters
+    from wordsight.search.index import Index
     from wordsight.search.searcher import Searcher
 
 NOTHING = 5  # the exit code of --strict when nothing matches
 
 IndexFolder = Annotated[Path, typer.Argument(metavar="INDEX", help="What wordsight index has made.")]
+Searched = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INDEX",
+        help="What wordsight index has made; or a folder of pictures, whose index is then kept for you.",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option("--model", help="That indexes a folder of pictures, needed once: a run, a CLIP, a SigLIP."),
+]
 Count = Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="Hits per page.")]
 PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of hits.")]
 Folder = Annotated[str | None, typer.Option(help="Only below this folder: a path, or the last names of one.")]
@@ -55,7 +69,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    index: IndexFolder,
+    index: Searched,
     query: Annotated[
         str,
         typer.Argument(
@@ -63,6 +77,7 @@ def search(
             help='A sentence. +word must be found, -word must not, word^2 counts twice, "as is".',
         ),
     ],
+    model: ModelName = None,
     top: Count = 10,
     page: PageNumber = 1,
     folder: Folder = None,
@@ -84,18 +99,19 @@ def search(
 
     A line marks where relevance ends. Put -- before a query that begins with a minus.
     """
+    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
-    filters = _filters(folder, after, before, text, min_size)
+    filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
-        _explain_hits(explain, query, hits)
+        _explain_hits(explain, query, hits, searcher)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
 
 
 def similar(
-    index: IndexFolder,
+    index: Searched,
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or the id of an item.")],
+    model: ModelName = None,
     words: Annotated[str | None, typer.Option(help="What it should show besides; operators count.")] = None,
     weight: Annotated[float, typer.Option(min=0, max=1, help="Of the words, against the picture.")] = 0.5,
     top: Count = 10,
@@ -115,12 +131,13 @@ def similar(
     memory_mb: Memory = 256,
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
+    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
-    filters = _filters(folder, after, before, text, min_size)
+    filters = filters_of(folder, after, before, text, min_size)
     asked = _picture(picture)
     offset = (page - 1) * top
-    hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
+    with _items_in_words():
+        hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
     _show(hits, "pictures", began, strict, as_json, null, open_best)
 
 
@@ -136,15 +153,17 @@ def captions(
     memory_mb: Memory = 256,
 ) -> None:
     """Sentences of an index of texts that tell of a picture, the best first."""
+    from wordsight.search.index import Index
+
     began = time.perf_counter()
-    searcher = _searcher(index, memory_mb, false_accept)
-    filters = _filters(None, None, None, text, None)
+    searcher = _searcher(Index.open(index), memory_mb, false_accept)
+    filters = filters_of(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
 
 
 def explain(
-    index: IndexFolder,
+    index: Searched,
     query: Annotated[
         str, typer.Argument(metavar="QUERY", help="A sentence; in an index of texts a picture.")
     ],
@@ -157,24 +176,29 @@ def explain(
     """Why an item has its score: how well each word is found, where, and what adds up."""
     from wordsight.serve.hits_output import explain_one, explanation_to_dict
 
-    searcher = _searcher(index, 256, None)
+    searcher = _searcher(index_at(index), 256, None)
     number = _item(searcher, item)
-    try:
+    with _items_in_words():
         told = searcher.explain(query, number)
-    except KeyError as error:
-        raise ValueError(error.args[0]) from error
     if out is not None:
         explain_one(out, told, query if searcher.index.kind == "texts" else _path_of(searcher, number))
     typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
 
 
-def _searcher(index: Path, memory_mb: float, false_accept: float | None) -> "Searcher":
+@contextmanager
+def _items_in_words() -> Iterator[None]:
+    """An item that is not there is told as a sentence."""
+    try:
+        yield
+    except KeyError as error:
+        raise ValueError(error.args[0]) from error
+
+
+def _searcher(index: "Index", memory_mb: float, false_accept: float | None) -> "Searcher":
     from wordsight.search.calibration import FALSE_ACCEPT
-    from wordsight.search.index import Index
     from wordsight.search.searcher import Searcher
 
-    share = FALSE_ACCEPT if false_accept is None else false_accept
-    return Searcher(Index.open(index), memory_mb, share)
+    return Searcher(index, memory_mb, FALSE_ACCEPT if false_accept is None else false_accept)
 
 
 def _show(
@@ -215,10 +239,13 @@ def _print(hits: "Hits", shown: "list[Hit]", as_json: bool) -> None:
         typer.echo(os.fsencode(line))
 
 
-def _explain_hits(path: Path, query: str, hits: "Hits") -> None:
+def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher") -> None:
     from wordsight.serve.hits_output import explain_hits
 
-    explain_hits(path, query, hits)
+    if not hits.hits:
+        print(f"no hit to explain: {path} is not written", file=sys.stderr)
+        return
+    explain_hits(path, query, hits, searcher.explain(query, hits.hits[0].item.id))
 
 
 def _as_text(told: Any) -> str:
@@ -230,7 +257,11 @@ def _as_text(told: Any) -> str:
         verdict = "" if not word.judged else "found" if word.is_found else "not found"
         level = "" if not word.judged else f" (level {strength(word.level)})"
         known = "" if word.known else "; the model does not know this word"
-        box = "" if word.box is None else " at " + " ".join(f"{side:.2f}" for side in word.box)
+        box = (
+            ""
+            if word.box is None or told.kind == "whole"
+            else " at " + " ".join(f"{side:.2f}" for side in word.box)
+        )
         lines.append(f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}")
     if len(told.parts) > 1:
         lines += [f"  {part.seeker}s add {part.score:.3f}" for part in told.parts]
@@ -267,34 +298,3 @@ def _file(picture: str) -> str:
     if not Path(picture).is_file():
         raise FileNotFoundError(f"there is no picture {picture}")
     return picture
-
-
-def _filters(
-    folder: str | None, after: str | None, before: str | None, text: str | None, min_size: str | None
-) -> "Filters":
-    from wordsight.search.index import Filters
-
-    return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
-
-
-def _date(option: str, given: str | None) -> float | None:
-    if given is None:
-        return None
-    try:
-        return datetime.fromisoformat(given).timestamp()
-    except (ValueError, OverflowError, OSError):
-        raise typer.BadParameter(
-            f"{option} {given} is no date; write 2024-05-31, or 2024-05-31T18:00"
-        ) from None
-
-
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
-
-
-def _size(given: str | None) -> int | None:
-    if given is None:
-        return None
-    found = re.fullmatch(r"(\d{1,15}(?:\.\d{1,6})?)\s*([kmg]?)b?", given.strip().lower())
-    if found is None:
-        raise typer.BadParameter(f"--min-size {given} is no size; write 200kB, 1.5MB, or bytes")
-    return int(float(found[1]) * _UNITS[found[2]])

@@ -8,6 +8,8 @@ from urllib.parse import quote
 
 import typer
 
+from wordsight.serve.kept import index_at
+
 if TYPE_CHECKING:
     from wordsight.search.searcher import Searcher
 
@@ -22,8 +24,15 @@ def register(app: typer.Typer) -> None:
 def serve(
     indexes: Annotated[
         list[Path],
-        typer.Argument(metavar="INDEX...", help="An index of pictures, one of texts, or one of each."),
+        typer.Argument(
+            metavar="INDEX...",
+            help="An index of pictures, one of texts, or one of each; or a folder of pictures.",
+        ),
     ],
+    model: Annotated[
+        str | None,
+        typer.Option(help="That indexes a folder of pictures, needed once: a run, a CLIP, a SigLIP."),
+    ] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; others than this machine's need a token.")
     ] = "127.0.0.1",
@@ -44,7 +53,7 @@ def serve(
     from wordsight.serve.web import create_app
 
     rules = web_server.rules_of(host, token)
-    images, texts = _searchers(indexes, memory_mb)
+    images, texts = _searchers(indexes, model, memory_mb)
     app = create_app(images, texts, rules)
     listener = web_server.listen(host, port)
     address = web_server.address_of(listener, host)
@@ -70,14 +79,15 @@ def need_extra() -> None:
         raise ValueError(f"serving needs {', '.join(missing)}: pip install 'wordsight[serve]'")
 
 
-def _searchers(folders: list[Path], memory_mb: float) -> tuple["Searcher | None", "Searcher | None"]:
+def _searchers(
+    folders: list[Path], model: str | None, memory_mb: float
+) -> tuple["Searcher | None", "Searcher | None"]:
     """Of pictures and of texts; raises ValueError for two of one kind."""
-    from wordsight.search.index import Index
     from wordsight.search.searcher import Searcher
 
     by_kind: dict[str, Searcher] = {}
     for folder in folders:
-        index = Index.open(folder)
+        index = index_at(folder, model)
         if index.kind in by_kind:
             other = by_kind[index.kind].index.folder
             raise ValueError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")

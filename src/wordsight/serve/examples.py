@@ -26,9 +26,10 @@ class Example:
     text: str
     words: Sequence[WordMatch]
     score: float
-    rank: int  # of its picture among all pictures, from 1; ties count against it
+    rank: int  # of its picture among all pictures, from 1; ties count against it; 0: not ranked
     pictures: int = 0  # how many it was ranked among
     name: str = ""  # of the picture
+    relevant: bool | None = None  # of a search's hit: above its line; None: the text's own picture
 
 
 def make_examples(

@@ -38,8 +38,6 @@ def _card(example: Example, number: int) -> str:
     places = places_of(example.words)
     place_of = {word: place for place in places for word in place.words}
     chips = " ".join(_chip(word, place_of.get(n)) for n, word in enumerate(example.words))
-    among = f" of {example.pictures}" if example.pictures else ""
-    verdict = "first" if example.rank == 1 else "top" if example.rank <= 10 else "late"
     small = max(picture.size) <= LOSSLESS
     alt = escape(f"Picture {example.name or number}, described as: {example.text}")
     return (
@@ -47,10 +45,26 @@ def _card(example: Example, number: int) -> str:
         f'<div class="picture{" pixels" if small else ""}">'
         f'<img src="{_data_uri(picture)}" width="{picture.width}" height="{picture.height}" alt="{alt}">'
         f"{_overlay(places, picture.size)}</div>"
-        f'<p class="rank {verdict}"><strong>Rank {example.rank}</strong>{among}'
+        f'<p class="rank {_verdict(example)}">{_ranked(example)}'
         f'<span class="score">score {example.score:.2f}</span></p>'
         f'<p class="sentence">{chips}</p></article>'
     )
+
+
+def _verdict(example: Example) -> str:
+    if example.rank == 0:
+        return "top"
+    if example.relevant is not None:
+        return "first" if example.relevant else "late"
+    return "first" if example.rank == 1 else "top" if example.rank <= 10 else "late"
+
+
+def _ranked(example: Example) -> str:
+    if example.rank == 0:
+        return ""
+    among = f" of {example.pictures}" if example.pictures else ""
+    below = ", below the line" if example.relevant is False else ""
+    return f"<strong>Rank {example.rank}</strong>{among}{below}"
 
 
 def _chip(word: WordMatch, place: Place | None) -> str:

@@ -63,10 +63,12 @@ def draw_alignment(
     labels: Sequence[str],
     found: Sequence[float],
     width: int = 640,
+    note: str = "",
 ) -> "Image":
     """The picture ``width`` pixels wide, a numbered box per region, and below it which words are there.
 
     ``boxes``, ``labels`` and ``found`` have one entry per word; words without a box are listed as not found.
+    ``note``: a short sentence that stands below them.
     Raises ValueError when their lengths differ, UnreadablePicture when the picture cannot be opened.
     """
     from PIL import Image, ImageDraw
@@ -85,6 +87,8 @@ def draw_alignment(
     for place in places:
         _draw_box(pencil, place, shown.size, font)
     lines = _legend(words, places, font, width)
+    if note:
+        lines.append([_Entry(None, note, _line_height(font) // 2)])
     sheet = Image.new(
         "RGB", (width, height + _line_height(font) * len(lines) + _line_height(font) // 2), PAPER
     )

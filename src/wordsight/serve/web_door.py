@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wordsight.serve.web_metrics import Metrics
-from wordsight.serve.web_problems import Refused
+from wordsight.serve.web_problems import Refused, unforeseen
 
 JSON, FORM = "application/json", "multipart/form-data"
 CONTENT = {
@@ -59,12 +59,14 @@ class Door:
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
             return  # there are no websockets
-        began, answer = time.perf_counter(), _Answer(send)
+        bare = scope["method"] == "HEAD"  # the answer to GET, without its body
+        asked = {**scope, "method": "GET"} if bare else scope
+        began, answer = time.perf_counter(), _Answer(send, bare)
         try:
-            await self._checked(scope, receive, answer)
+            await self._checked(asked, receive, answer)
         finally:
             seconds = time.perf_counter() - began
-            self.metrics.record(_route(scope), _method(scope), answer.status, seconds)
+            self.metrics.record(_route(asked), _method(scope), answer.status, seconds)
 
     async def _checked(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         headers = Headers(scope=scope)
@@ -78,6 +80,10 @@ class Door:
             if answer.begun:
                 raise
             await refused.response()(scope, receive, answer)
+        except Exception as error:
+            if answer.begun:
+                raise
+            await unforeseen(_method(scope), scope["path"][:200], error)(scope, receive, answer)
 
     def _check_name(self, headers: Headers) -> None:
         if self.rules.token is not None:
@@ -165,10 +171,10 @@ def _counted(receive: Receive, limit: int) -> Receive:
 
 
 class _Answer:
-    """Sends on, with the headers of every answer; remembers the status."""
+    """Sends on, with the headers of every answer, ``bare``: without the body; remembers the status."""
 
-    def __init__(self, send: Send) -> None:
-        self.send, self.begun, self.status = send, False, 500
+    def __init__(self, send: Send, bare: bool) -> None:
+        self.send, self.bare, self.begun, self.status = send, bare, False, 500
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -176,6 +182,8 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+        elif self.bare:
+            message = {**message, "body": b""}
         await self.send(message)
 
 

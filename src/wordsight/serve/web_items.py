@@ -1,6 +1,5 @@
 """/v1/items and their thumbnails, /v1/about, /healthz, /metrics: what is served, and how it is."""
 
-import os
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
@@ -117,13 +116,7 @@ def _drawn(stored: Item, size: int) -> bytes:
     try:
         return web_pictures.thumbnail(Path(stored.path), size)
     except UnreadablePicture as error:
-        gone = not os.path.lexists(stored.path)
-        told = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
-        raise Refused(
-            410 if gone else 409,
-            "gone" if gone else "unreadable-picture",
-            f"Item {stored.id} is in the index, but {told}; bring the index up to date: wordsight index.",
-        ) from error
+        raise web_pictures.refused(stored, error) from error
 
 
 @router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
@@ -151,17 +144,17 @@ async def metrics(library: Served) -> Response:
     """Counts and times in Prometheus' text format."""
     sizes = await library.draw(lambda: (_size(library.images) or 0, _size(library.texts) or 0))
     gauges = {
-        "wordsight_pictures": ("gauge", "Pictures in the index.", float(sizes[0])),
-        "wordsight_texts": ("gauge", "Texts in the index.", float(sizes[1])),
-        "wordsight_under_way": ("gauge", "Searches that run or wait.", float(library.search.under_way)),
+        "wordsight_pictures": ("gauge", "Pictures in the index.", sizes[0]),
+        "wordsight_texts": ("gauge", "Texts in the index.", sizes[1]),
+        "wordsight_under_way": ("gauge", "Searches that run or wait.", library.search.under_way),
         "wordsight_refused_total": (
-            "counter", "Searches refused because too many waited.", float(library.search.refused)
+            "counter", "Searches refused because too many waited.", library.search.refused
         ),
         "wordsight_questions_total": (
-            "counter", "Questions that were scored.", float(library.scans.questions)
+            "counter", "Questions that were scored.", library.scans.questions
         ),
         "wordsight_readings_total": (
-            "counter", "Readings of an index; questions share them.", float(library.scans.readings)
+            "counter", "Readings of an index; questions share them.", library.scans.readings
         ),
     }  # fmt: skip
     return Response(library.metrics.text(gauges), media_type=web_metrics.MEDIA)

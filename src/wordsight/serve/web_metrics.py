@@ -24,13 +24,13 @@ class Metrics:
             self._buckets.setdefault(route, [0] * (len(BOUNDS) + 1))[bisect_left(BOUNDS, seconds)] += 1
             self._seconds[route] += seconds
 
-    def text(self, gauges: Mapping[str, tuple[str, str, float]]) -> str:
+    def text(self, gauges: Mapping[str, tuple[str, str, int]]) -> str:
         """``gauges``: name -> (type, help, value) of what is known elsewhere."""
         with self._lock:
             lines = [*self._counted(), *self._timed()]
         for name, (kind, told, value) in gauges.items():
             lines += _head(name, kind, told)
-            lines.append(f"{name} {value:g}")
+            lines.append(f"{name} {value}")
         return "\n".join(lines) + "\n"
 
     def _counted(self) -> Iterator[str]:

@@ -1,11 +1,13 @@
 """Bytes that somebody sent -> a picture; a stored file -> a small JPEG of its pixels and nothing else."""
 
 import io
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordsight.read.pixels import UnreadablePicture, open_picture
+from wordsight.search.index import Item
 from wordsight.serve.web_problems import Refused
 
 if TYPE_CHECKING:
@@ -48,6 +50,17 @@ def _too_many(limit: int, size: tuple[int, int] | None = None) -> Refused:
     told = f"{size[0]} x {size[1]}" if size else "far too many"
     return Refused(
         413, "too-many-pixels", f"The picture has {told} pixels, and the limit is {limit:,}; scale it down."
+    )
+
+
+def refused(stored: Item, error: UnreadablePicture) -> Refused:
+    """What is told of a picture of the index whose file cannot be opened."""
+    gone = not os.path.lexists(stored.path)
+    told = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
+    return Refused(
+        410 if gone else 409,
+        "gone" if gone else "unreadable-picture",
+        f"Item {stored.id} is in the index, but {told}; bring the index up to date: wordsight index.",
     )
 
 

@@ -93,7 +93,8 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def by_the_framework(request: Request, error: HTTPException) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == 405:
-            headers["Allow"] = ", ".join(_methods(request))
+            methods = _methods(request)
+            headers["Allow"] = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
         kind, detail = _framework(request, error)
         return problem(error.status_code, kind, detail, headers)
 
@@ -105,11 +106,12 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def not_valid(_: Request, error: ValueError) -> JSONResponse:
         return of_value(error)
 
-    @app.exception_handler(Exception)
-    async def unexpected(request: Request, error: Exception) -> JSONResponse:
-        _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        told = "The server failed at this request; its log says how. The next request is not affected."
-        return problem(500, "internal", told)
+
+def unforeseen(method: str, path: str, error: Exception) -> JSONResponse:
+    """The log gets it all, the asker none of it."""
+    _log.error("%s %s failed", method, path, exc_info=error)
+    told = "The server failed at this request; its log says how. The next request is not affected."
+    return problem(500, "internal", told)
 
 
 def of_value(error: ValueError) -> JSONResponse:

@@ -6,11 +6,12 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Query, UploadFile
 
 from wordsight.pairs import Picture
+from wordsight.read.pixels import UnreadablePicture
 from wordsight.search.searcher import Searcher
 from wordsight.serve import web_answers as answers
 from wordsight.serve import web_models as models
 from wordsight.serve.web_library import Library, Served, row_of
-from wordsight.serve.web_pictures import sent_picture
+from wordsight.serve.web_pictures import refused, sent_picture
 from wordsight.serve.web_problems import Refused, responses
 
 router = APIRouter(prefix="/v1")
@@ -112,7 +113,7 @@ def _similar(
     return answers.answer(found, "images")
 
 
-@router.get("/captions", tags=["search"], responses=responses(404, 409, 422), operation_id="captions")
+@router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
 async def captions(library: Served, asked: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
     """Sentences of the index of texts that tell of a picture of the index of pictures."""
     return await library.search(_captions_of_item, library, asked)
@@ -121,7 +122,10 @@ async def captions(library: Served, asked: Annotated[models.CaptionsOf, Query()]
 def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answer:
     texts, moment = library.of_texts(), library.of_images().now()
     stored = moment.snapshot.item(row_of(moment, asked.id))
-    return _captions(texts, Path(stored.path), asked)
+    try:
+        return _captions(texts, Path(stored.path), asked)
+    except UnreadablePicture as error:
+        raise refused(stored, error) from error
 
 
 @router.post(
