@@ -18,6 +18,7 @@ from wordsight.matcher import Matcher
 from wordsight.search import calibration
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
+from wordsight.search.folders import Folders, folders_of
 from wordsight.search.index import Index, Snapshot
 from wordsight.search.shortlist import SIZES, Recall, measure_recall
 from wordsight.sets import EmbeddingSet
@@ -58,6 +59,10 @@ class Moment:
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
         return self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+
+    @cached_property
+    def folders(self) -> Folders:
+        return folders_of(self.snapshot.items_in())
 
     @property
     def recall(self) -> Recall:
