@@ -104,16 +104,22 @@ function shown(found, offset) {
   describe();
   const isSearch = Boolean(found?.hits);
   const items = found?.hits ?? (found?.items ?? []).map((item) => ({ item, words: [], relevant: true }));
-  const first = offset ? hits.shown.length : 0, waiting = document.activeElement === more;
+  const at = placeOfFocus(offset);
   if (!offset) forgetHuesOf(items);
   hits.show(items, { more: offset > 0, line: isSearch });
-  if (offset && waiting) opens()[first]?.focus();
+  if (at >= 0) opens()[Math.min(at, hits.shown.length - 1)]?.focus({ preventScroll: !offset });
   list.classList.toggle("sentences", isSearch && wanted() === "sentences");
   beside.hidden = !list.classList.contains("sentences");
   list.classList.toggle("bare", !items[0]?.words.length);
   more.hidden = !found || hits.shown.length >= Math.min(MOST, isSorted(found) ? found.relevant : found.total);
   tell(found);
   showTheWords();
+}
+/** Of the picture that has the focus once others take the places of those that are shown, or follow them; or -1. */
+function placeOfFocus(offset) {
+  const focused = document.activeElement;
+  if (offset) return focused === more ? hits.shown.length : -1;
+  return opens().indexOf(focused?.closest(".hit")?.querySelector(".open"));
 }
 const isSorted = (found) => Boolean(found.hits) && wanted() === "pictures" && filters.values.sort === "date";
 

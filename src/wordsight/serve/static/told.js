@@ -22,12 +22,13 @@ export function verdict(found, asked) {
   const notes = [...shortlist(found, asked), ...unknown(found, asked), NOTE[found.hits[0]?.evidence] ?? ""];
   const order = asked.sort === "date" ? "newest" : "best";
   if (found.relevant) return [`${found.relevant.toLocaleString("en")} of ${all} match, the ${order} first.`, ...notes];
-  const closest = !found.hits.length ? ` ${all.charAt(0).toUpperCase()}${all.slice(1)} were compared.`
-    : hasEveryWord(found.hits[0]) ? ` Every word is found in the first; these come closest, of ${all}.` : ` These come closest, of ${all}.`;
+  const [first] = found.hits;
+  if (first && hasEveryWord(first)) return [element("strong", {}, "Perhaps these."), ` Every word is found in the first, but of ${all} none stands out.`, ...notes];
+  const closest = first ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
   return [element("strong", {}, "Nothing here clearly matches."), closest, ...notes];
 }
 
-/** Then a reader who sees that it fits should not think that it was missed. */
+/** What scores below the line may still be what was meant. */
 const hasEveryWord = ({ words, missing, evidence }) => evidence !== "whole" && !missing && words.some((word) => word.judged);
 
 function shortlist(found, { compareAll }) {
