@@ -798,6 +798,10 @@ def test_nothing_is_cut_off_at_any_width(browser: Any, address: str, scheme: str
             assert height >= 32
             assert cut <= 1
         one.page.keyboard.press("Escape")
+    one.page.set_viewport_size({"width": 320, "height": 560})
+    one.page.locator("#filter").click()
+    done = one.page.get_by_role("button", name="Done").bounding_box()
+    assert done["y"] + done["height"] <= 560  # however low the screen, the way out is seen
     assert not one.errors
     one.context.close()
 
