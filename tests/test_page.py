@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from searching import PICTURES, index, model, path_of, texts_index
+from searching import PICTURES, index, model, path_of, pictures, texts_index
 
-from wordsight.search.index import Index
+from wordsight.search.index import Filters, Index
 from wordsight.search.searcher import Searcher
 
 absent = "the page is tested in a browser where wordsight[serve] and playwright are installed"
@@ -245,12 +245,19 @@ def test_nothing_that_matches_is_said_first(tab: Any) -> None:
         answer = route.fetch()
         told = answer.json() | {"relevant": 0}
         for hit in told["hits"]:
-            hit["relevant"] = False
+            hit |= {"relevant": False, "missing": int("blue" in route.request.url)}
         route.fulfill(response=answer, json=told)
 
     tab.route("**/v1/search?*", none_of_them)
+    search(tab, "a blue star")
+    playwright.expect(tab.locator("#status")).to_contain_text(
+        "Nothing here clearly matches. These come closest"
+    )
+    assert tab.locator("#hits .line").count() == 0
     search(tab, "a red star")
-    assert tab.locator("#status").inner_text().startswith("Nothing here clearly matches.")
+    playwright.expect(tab.locator("#status")).to_contain_text(
+        "Perhaps these. Every word is found in the first"
+    )
     assert tab.locator("#hits .line").count() == 0
 
 
@@ -389,6 +396,297 @@ def test_a_tap_keeps_its_region(browser: Any, address: str) -> None:
     one.context.close()
 
 
+# Filters
+
+
+def hits_of(query: str, order: str = "score", **filters: Any) -> list[str]:
+    found = Searcher(index()).find_images(query, k=24, filters=Filters(**filters), sort=order)
+    return [Path(hit.item.path).name for hit in found.hits]
+
+
+def local_midnight(page: Any, day: str) -> float:
+    return float(page.evaluate("day => new Date(`${day}T00:00`) / 1000", day))
+
+
+def chips(page: Any) -> list[str]:
+    told = page.locator("#filtered button").evaluate_all("all => all.map(one => one.firstChild.data)")
+    return [str(one) for one in told]
+
+
+def asks(page: Any, path: str = "/v1/search") -> Any:
+    return page.expect_response(lambda response: path in response.url)
+
+
+def shows(page: Any, expected: list[str]) -> None:
+    """Wait for exactly these pictures, in this order."""
+    until(
+        page,
+        """expected => [...document.querySelectorAll(".open")]
+            .map(one => /picture \\d+, (\\S+\\.png)/.exec(one.ariaLabel)[1]).join() === expected.join()""",
+        expected,
+    )
+
+
+def test_filters_narrow_a_search_and_a_link_holds_them(tab: Any) -> None:
+    search(tab, "a red star")
+    tab.locator("#filter").click()
+    tab.get_by_label("Folder").fill("odd")
+    with asks(tab):
+        tab.get_by_label("Folder").press("Tab")
+    tab.get_by_label("From").fill("2001-09-14")
+    tab.get_by_label("Until").fill("2001-09-24")
+    tab.get_by_label("Words in its captions or path").fill("blue")
+    tab.get_by_label("Smallest file").select_option("102400")
+    playwright.expect(tab.locator("#empty")).to_contain_text("No picture passes.")
+    tab.get_by_role("button", name="Done").click()
+    tab.get_by_role("button", name="at least 100 KB: remove this filter").click()
+    begin, end = local_midnight(tab, "2001-09-14"), local_midnight(tab, "2001-09-25")
+    expected = hits_of("a red star", folder="odd", after=begin, before=end, text="blue")
+    assert 0 < len(expected) < PICTURES
+    shows(tab, expected)
+    told = ["in odd", "from 14 Sept 2001", "until 24 Sept 2001", "“blue” in captions or path"]
+    assert chips(tab) == told
+    assert tab.locator("#passing").inner_text() == f"{len(expected)} of {PICTURES} pass"
+    tab.reload()
+    shows(tab, expected)
+    until(tab, "document.querySelector('#filtered button').firstChild.data === 'in odd'")
+    assert chips(tab) == told
+    tab.locator("#filter").click()
+    assert tab.get_by_label("Words in its captions or path").input_value() == "blue"
+    with asks(tab):
+        tab.get_by_role("button", name="Clear all").click()
+    shows(tab, expected_all := hits_of("a red star"))
+    assert len(expected_all) == PICTURES
+    assert tab.evaluate("location.search") == "?q=a+red+star"
+
+
+def test_filters_hold_where_pictures_are_browsed_and_where_one_is_searched_by(tab: Any) -> None:
+    tab.goto(tab.url + "?text=star&folder=even")
+    asking = Searcher(index())
+    rows = asking.now().snapshot.rows_where(Filters(text="star", folder="even"))
+    assert rows is not None
+    until(tab, "count => document.querySelectorAll('.open').length === count", len(rows))
+    assert tab.locator("#status").inner_text() == f"{len(rows)} pictures, the newest first."
+    newest = names(tab)
+    assert newest == sorted(newest, reverse=True)
+    with asks(tab, "/v1/similar"):
+        tab.locator("#file").set_input_files(path_of(2))
+    given = Filters(text="star", folder="even")
+    like = Searcher(index()).similar(path_of(2), k=24, filters=given)
+    shows(tab, [Path(hit.item.path).name for hit in like.hits])
+    with asks(tab, "/v1/similar"):
+        tab.locator("#query").fill("a red star")
+    like = Searcher(index()).similar(path_of(2), k=24, filters=given, text="a red star")
+    shows(tab, [Path(hit.item.path).name for hit in like.hits])
+
+
+def test_an_address_that_somebody_made_up_sets_no_filter(tab: Any) -> None:
+    with asks(tab, "/v1/items") as answer:
+        tab.goto(tab.url + "?from=2001-02-31x&until=tomorrow&min_bytes=-1&sort=size&engine=magic&text=+")
+    assert answer.value.status == 200
+    tab.wait_for_selector(".open")
+    assert chips(tab) == []
+    assert len(names(tab)) == PICTURES
+    tab.goto(tab.url.split("?")[0] + "?min_bytes=3000&until=9999-12-31&folder=<b>")
+    playwright.expect(tab.locator("#empty")).to_contain_text("The filters keep all of them out.")
+    assert chips(tab) == ["in <b>", "until 31 Dec 9999", "at least 2.9 KB"]
+    assert tab.locator("[name=min_bytes]").evaluate("one => one.selectedOptions[0].label") == "2.9 KB"
+    with asks(tab, "/v1/items"):
+        tab.get_by_role("button", name="Clear the filters").click()
+    until(tab, "count => document.querySelectorAll('.open').length === count", PICTURES)
+
+
+def test_the_folders_of_the_index_are_offered_by_their_names(tab: Any) -> None:
+    with asks(tab, "/v1/folders"):
+        tab.locator("#filter").click()
+    until(tab, "document.querySelectorAll('#folders option').length === 2")
+    offered = tab.locator("#folders option").evaluate_all("all => all.map(one => [one.value, one.label])")
+    assert offered == [["even", "even (12)"], ["odd", "odd (12)"]]
+    asked: list[str] = []
+    tab.on("request", lambda request: asked.append(request.url) if "/v1/items" in request.url else None)
+    tab.get_by_label("Folder").press_sequentially("od", delay=5)
+    tab.wait_for_timeout(400)
+    assert not asked  # half a name is no folder
+    tab.get_by_label("Folder").press_sequentially("d", delay=5)
+    until(tab, "new URLSearchParams(location.search).get('folder') !== null")
+    assert tab.evaluate("new URLSearchParams(location.search).get('folder')") == str(pictures() / "odd")
+    until(tab, "document.querySelectorAll('.open').length === 12")
+    assert chips(tab) == ["in odd"]
+
+
+def test_the_newest_first_are_those_that_match(tab: Any) -> None:
+    search(tab, "a red star")
+    tab.locator("#filter").click()
+    with asks(tab) as answer:
+        tab.get_by_text("Newest first").click()
+    told = answer.value.json()
+    assert "sort=date" in answer.value.url
+    assert told["relevant"] == len(told["hits"]) < PICTURES
+    shows(tab, hits_of("a red star", "date"))
+    playwright.expect(tab.locator("#status")).to_contain_text(
+        re.compile("Nothing here|match, the newest first")
+    )
+
+
+def test_where_nothing_matches_there_is_nothing_to_order(tab: Any) -> None:
+    def none_of_them(route: Any) -> None:
+        if "sort=date" not in route.request.url:
+            return route.continue_()
+        answer = route.fetch()
+        return route.fulfill(response=answer, json=answer.json() | {"relevant": 0, "hits": []})
+
+    tab.route("**/v1/search?*", none_of_them)
+    tab.goto(tab.url + "?q=a+red+star&sort=date")
+    playwright.expect(tab.locator("#status")).to_have_text(
+        f"Nothing here clearly matches. Compared: {PICTURES} pictures."
+    )
+    playwright.expect(tab.locator("#more")).to_be_hidden()
+    with asks(tab):
+        tab.get_by_role("button", name="Show what comes closest").click()
+    shows(tab, hits_of("a red star"))
+    tab.unroute_all(behavior="ignoreErrors")
+
+
+def test_a_shortlist_says_so_and_all_can_be_compared(tab: Any) -> None:
+    with asks(tab) as answer:
+        tab.goto(tab.url + "?q=a+red+star&engine=shortlist")
+    assert answer.value.json()["exact"] is False
+    playwright.expect(tab.locator("#status")).to_contain_text("a shortlist of")
+    assert chips(tab) == ["from a shortlist"]
+    with asks(tab) as answer:
+        tab.get_by_role("button", name="Compare all").click()
+    assert answer.value.json()["exact"] is True
+    playwright.expect(tab.locator("#status")).not_to_contain_text("shortlist")
+    assert chips(tab) == ["all compared"]
+
+
+def test_filters_of_pictures_wait_while_sentences_are_wanted(tab: Any) -> None:
+    tab.goto(tab.url + "?folder=odd")
+    until(tab, "document.querySelectorAll('.open').length === 12")
+    with asks(tab, "/v1/similar"):
+        drop(tab, path_of(5).read_bytes())
+    with asks(tab, "/v1/captions"):
+        tab.get_by_text("Sentences", exact=True).first.click()
+    tab.wait_for_selector(".said .chip")
+    playwright.expect(tab.locator("#filter")).to_be_disabled()
+    playwright.expect(tab.locator("#filtered")).to_be_hidden()
+    with asks(tab, "/v1/similar"):
+        tab.get_by_text("Similar pictures", exact=True).first.click()
+    playwright.expect(tab.locator("#filtered")).to_be_visible()
+    until(tab, "document.querySelectorAll('.open').length === 12")
+
+
+def test_keys_alone_set_filters_and_remove_them(tab: Any) -> None:
+    tab.keyboard.press("/")
+    tab.keyboard.press("Tab")
+    tab.keyboard.press("Tab")
+    assert focused(tab) == "filter"
+    tab.keyboard.press("Enter")
+    assert tab.locator("#filter").get_attribute("aria-expanded") == "true"
+    for _ in range(10):
+        tab.keyboard.press("Tab")
+        if tab.evaluate("document.activeElement.name") == "text":
+            break
+    tab.keyboard.type("star")
+    until(tab, "location.search === '?text=star'")
+    tab.keyboard.press("Escape")
+    assert focused(tab) == "filter"
+    assert not tab.locator("#filters").is_visible()
+    tab.keyboard.press("Tab")
+    assert focused(tab) == "“star” in captions or path: remove this filter"
+    tab.keyboard.press("Enter")
+    until(tab, "location.search === ''")
+    assert focused(tab) == "filter"
+    tab.keyboard.press("Enter")
+    tab.keyboard.press("Shift+Tab")
+    playwright.expect(tab.locator("#filters")).to_be_hidden()  # what is left does not hide what is next
+
+
+def test_an_answer_that_comes_late_takes_the_focus_from_nobody(tab: Any) -> None:
+    search(tab, "a red star")
+    held: list[Any] = []
+    tab.route("**/v1/search?*circle*", lambda route: held.append(route))
+    tab.locator("#query").fill("a circle")
+    while not held:
+        tab.wait_for_timeout(20)
+    tab.locator(".open").nth(2).focus()
+    held[0].continue_()
+    shows(tab, expected("a circle"))
+    assert "picture 3," in focused(tab)
+
+
+def test_more_pictures_come_where_one_reads(tab: Any) -> None:
+    tab.route("**/v1/items?*", lambda route: route.continue_(url=route.request.url.replace("k=24", "k=9")))
+    tab.reload()
+    until(tab, "document.querySelectorAll('.open').length === 9")
+    tab.locator("#more").focus()
+    tab.keyboard.press("Enter")
+    until(tab, "document.querySelectorAll('.open').length === 18")
+    assert "picture 10," in focused(tab)
+
+
+# What kind of evidence
+
+
+def test_a_model_of_the_whole_picture_frames_nothing(browser: Any) -> None:
+    with serving(create_app(Searcher(index("cosine")))) as where:
+        one = Tab(browser)
+        one.page.goto(where + "?q=a+red+star")
+        hit = one.page.locator(".hit").first
+        hit.locator(".chip").hover()
+        playwright.expect(hit.locator(".tag")).to_have_text("the whole picture, no place")
+        playwright.expect(hit.locator(".tag")).to_have_css("opacity", "1")
+        playwright.expect(hit.locator(".region")).to_have_css("opacity", "0")
+        assert "in the picture as a whole; no place" in hit.locator(".chip").get_attribute("aria-label")
+        playwright.expect(one.page.locator("#status")).to_contain_text("it cannot say where a word is")
+        hit.locator(".open").click()
+        playwright.expect(one.page.locator("#viewer .evidence")).to_contain_text("no evidence of where")
+        one.page.locator("#viewer .chip").hover()
+        playwright.expect(one.page.locator("#viewer .tag")).to_have_text("the whole picture, no place")
+        playwright.expect(one.page.locator("#viewer .region")).to_have_css("opacity", "0")
+        assert not one.errors
+        one.context.close()
+
+
+def test_a_hint_is_called_one_and_looks_otherwise(browser: Any, tmp_path: Path, tab: Any) -> None:
+    pytest.importorskip("transformers", reason="patches are those of a published model")
+    from published_duals import publish
+
+    from wordsight.adopt.dual import import_dual
+
+    import_dual(publish(tmp_path / "published", "clip"), tmp_path / "model", "clip", "patches")
+    made = Index.create(tmp_path / "index", tmp_path / "model")
+    made.update([pictures()])
+    search(tab, "a red star")
+    tab.locator(".chip:not(.missing)").first.hover()
+    certain = tab.locator(".region.on").evaluate("one => getComputedStyle(one).outlineStyle")
+    assert tab.locator(".tag.on").count() == 0
+    with serving(create_app(Searcher(made))) as where:
+        one = Tab(browser)
+        one.page.goto(where + "?q=a+red+dog")
+        one.page.wait_for_selector(".chip")
+        hit = one.page.locator(".hit:has(.chip:not(.missing))").first
+        chip = hit.locator(".chip:not(.missing)").first
+        chip.hover()
+        playwright.expect(hit.locator(".tag")).to_have_text("a hint")
+        playwright.expect(hit.locator(".tag")).to_have_css("opacity", "1")
+        shown = hit.locator(".region.on").evaluate("one => getComputedStyle(one).outlineStyle")
+        assert (certain, shown) == ("none", "dashed")
+        assert "a hint: " in chip.get_attribute("aria-label")
+        playwright.expect(one.page.locator("#status")).to_contain_text("Frames are hints")
+        assert not one.errors
+        one.context.close()
+
+
+def test_where_a_word_is_not_found_is_no_find(tab: Any) -> None:
+    search(tab, SENTENCE)
+    missing = tab.locator(".chip.missing").first
+    hit = tab.locator(".hit:has(.chip.missing)").first
+    missing.hover()
+    playwright.expect(hit.locator(".tag")).to_have_text("not found; nearest here")
+    assert "not found, " in missing.get_attribute("aria-label")
+
+
 # What can go wrong
 
 
@@ -475,7 +773,8 @@ def test_an_index_of_texts_alone_asks_for_a_picture(browser: Any) -> None:
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_is_cut_off_at_any_width(browser: Any, address: str, scheme: str) -> None:
     one = Tab(browser, color_scheme=scheme)
-    one.page.goto(address + "?q=" + SENTENCE.replace(" ", "+"))
+    filters = "&folder=odd&from=2001-01-01&until=2030-12-31&text=star&min_bytes=512"
+    one.page.goto(address + "?q=" + SENTENCE.replace(" ", "+") + filters)
     one.page.wait_for_selector(".hit .chip")
     for width in (320, 390, 820, 1440):
         one.page.set_viewport_size({"width": width, "height": 900})
@@ -484,19 +783,72 @@ def test_nothing_is_cut_off_at_any_width(browser: Any, address: str, scheme: str
             "all => all.map(one => one.getBoundingClientRect()).map(box => [box.left, box.right, box.height])"
         )
         assert all(left >= -1 and right <= width + 1 and height >= 24 for left, right, height in boxes)
+        one.page.locator("#filter").click()
+        assert one.page.evaluate("document.documentElement.scrollWidth") <= width
+        fields = one.page.locator(
+            "#filters, #filters :is(input:not([type=radio]), select, button, .either), .filter"
+        )
+        assert fields.count() == 15
+        for left, right, height, cut in fields.evaluate_all(
+            """all => all.map(one => [one.getBoundingClientRect(), one]).map(([box, one]) =>
+                [box.left, box.right, box.height, one.scrollWidth - one.clientWidth])"""
+        ):
+            assert left >= 0
+            assert right <= width
+            assert height >= 32
+            assert cut <= 1
+        one.page.keyboard.press("Escape")
+    one.page.set_viewport_size({"width": 320, "height": 560})
+    one.page.locator("#filter").click()
+    done = one.page.get_by_role("button", name="Done").bounding_box()
+    assert done["y"] + done["height"] <= 560  # however low the screen, the way out is seen
     assert not one.errors
     one.context.close()
 
 
 def test_everything_that_can_be_pressed_has_a_name(tab: Any) -> None:
-    search(tab, SENTENCE)
-    nameless = tab.locator("button, input:not([hidden]), a").evaluate_all(
+    tab.goto(tab.url + "?folder=odd&q=" + SENTENCE.replace(" ", "+"))
+    tab.wait_for_selector(".chip")
+    tab.locator("#filter").click()
+    nameless = tab.locator(
+        "button, input:not([hidden]), select, a, fieldset, dialog, [role=group]"
+    ).evaluate_all(
         """all => all.filter((one) => !one.getAttribute("aria-label") && !one.textContent.trim()
             && !one.labels?.length).map((one) => one.outerHTML)"""
     )
     assert nameless == []
     assert tab.locator("img:not([alt])").count() == 0
     assert tab.locator("h1").count() == 1
+
+
+def test_nothing_moves_that_was_shown(browser: Any, address: str) -> None:
+    """Neither as pictures arrive nor as the panel of the filters opens."""
+    one = Tab(browser, viewport={"width": 390, "height": 800})
+    one.page.add_init_script(
+        """window.moved = 0;
+        new PerformanceObserver((list) => {
+            for (const entry of list.getEntries()) window.moved += entry.value;
+        }).observe({ type: "layout-shift", buffered: true });"""
+    )
+    one.page.goto(address + "?q=a+red+star&folder=odd")
+    until(one.page, PICTURES_ARE_SHOWN)
+    before = one.page.locator(".hit").first.bounding_box()
+    one.page.locator("#filter").click()
+    one.page.wait_for_timeout(300)
+    assert one.page.locator(".hit").first.bounding_box() == before
+    assert one.page.evaluate("window.moved") < 0.05
+    one.context.close()
+
+
+def test_a_thousand_letters_leave_room_for_pictures(browser: Any, address: str) -> None:
+    one = Tab(browser, viewport={"width": 390, "height": 800})
+    one.page.goto(address + "?q=" + "a+red+star+above+a+blue+circle+" * 30)
+    one.page.wait_for_selector(".hit .chip")
+    assert one.page.locator(".open").first.bounding_box()["y"] < 400
+    assert one.page.locator(".hit").nth(1).bounding_box()["y"] < 1100
+    assert one.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert not one.errors
+    one.context.close()
 
 
 @pytest.mark.parametrize("scheme", [0, 1], ids=["light", "dark"])

@@ -277,7 +277,7 @@ def test_search_with_patches_says_that_boxes_are_a_hint(published: Get, tmp_path
     searcher = Searcher(Index.open(tmp_path / "index"))
     hit = searcher.find_images("the red dog", k=4).hits[0]
     explanation = searcher.explain("the red dog", hit.item.id)
-    assert explanation.kind == "hint"
+    assert explanation.kind == hit.evidence == "hint"
     assert "never trained to say where a word is" in explanation.sentence
     assert [told.word.word for told in explanation.words] == ["the", "red", "dog"]
     left, top, right, bottom = explanation.words[2].word.box

@@ -28,6 +28,13 @@ def test_the_explanation_adds_up_to_the_score(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_a_hit_names_the_evidence_of_its_explanation(kind: str) -> None:
+    hits = searcher(kind).find_images("a red star", k=3).hits
+    kinds = [searcher(kind).explain("a red star", hit.item.id).kind for hit in hits]
+    assert [hit.evidence for hit in hits] == kinds == ["whole" if kind in ("cosine", "order") else "cell"] * 3
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_shares_are_those_of_the_alignment(kind: str) -> None:
     text = "a red star"
     explained = searcher(kind).explain(text, 1)

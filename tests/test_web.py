@@ -161,6 +161,35 @@ def test_items_come_newest_first_in_pages(served: TestClient) -> None:
     assert served.get(f"/v1/items/{one['id']}").json() == one
 
 
+def test_folders_are_those_that_a_filter_can_name(served: TestClient) -> None:
+    told = served.get("/v1/folders").json()
+    assert told["root"] == str(pictures())
+    assert told["total"] == 2
+    for folder in told["folders"]:
+        assert folder["path"] == f"{pictures()}/{folder['name']}"
+        assert served.get("/v1/items", params={"folder": folder["path"]}).json()["total"] == folder["items"]
+    assert [folder["name"] for folder in told["folders"]] == ["even", "odd"]
+    assert len(served.get("/v1/folders", params={"k": 1}).json()["folders"]) == 1
+    is_problem(served.get("/v1/folders", params={"k": 0}), 422, "invalid")
+
+
+@pytest.mark.parametrize(("kind", "evidence"), [("max-sim", "cell"), ("cosine", "whole")])
+def test_hits_say_what_evidence_their_boxes_are(kind: str, evidence: str) -> None:
+    with client(images=Searcher(index(kind))) as one:
+        hits = one.get("/v1/search", params={"query": "a red star", "k": 3}).json()["hits"]
+        assert [hit["evidence"] for hit in hits] == [evidence] * 3
+        told = one.get("/v1/explain", params={"query": "a red star", "id": hits[0]["item"]["id"]}).json()
+        assert told["kind"] == evidence
+
+
+def test_a_picture_alone_has_no_words_and_so_no_evidence_of_them(served: TestClient) -> None:
+    alone = served.post("/v1/similar", files=sent(), data={"k": "2"}).json()["hits"]
+    assert [(hit["words"], hit["evidence"]) for hit in alone] == [([], None)] * 2
+    words = served.post("/v1/similar", files=sent(), data={"k": "2", "query": "a star"}).json()["hits"]
+    sentences = served.post("/v1/captions", files=sent(), data={"k": "2"}).json()["hits"]
+    assert {hit["evidence"] for hit in [*words, *sentences]} == {"cell"}
+
+
 def test_about_and_health_and_metrics_tell_of_the_server(served: TestClient) -> None:
     about = served.get("/v1/about").json()
     assert about["images"] == PICTURES
@@ -538,7 +567,7 @@ def test_pages_of_other_sites_may_not_ask(served: TestClient) -> None:
 
 
 def test_every_answer_carries_the_headers_that_protect(served: TestClient) -> None:
-    for path in ("/", "/page.css", "/v1/about", "/nothing", "/v1/items/1/thumbnail"):
+    for path in ("/", "/page.css", "/v1/about", "/v1/folders", "/nothing", "/v1/items/1/thumbnail"):
         headers = served.get(path).headers
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cross-origin-resource-policy"] == "same-origin"
@@ -680,6 +709,19 @@ def test_the_description_is_openapi_31_and_tells_of_every_error(served: TestClie
                     }
     with client(Rules(TOKEN)) as one:
         assert one.get("/openapi.json").json()["security"] == [{"token": []}]
+
+
+def test_every_file_of_the_page_is_served_under_its_own_name_and_nothing_else(served: TestClient) -> None:
+    folder = Path(__file__).parents[1] / "src" / "wordsight" / "serve" / "static"
+    kinds = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+    for file in folder.iterdir():
+        answer = served.get("/" if file.name == "index.html" else f"/{file.name}")
+        assert answer.content == file.read_bytes()
+        assert answer.headers["content-type"] == f"{kinds[file.suffix]}; charset=utf-8"
+        for name in re.findall(r"""(?:from|src=|href=) ?"(?:\./)?([\w-]+\.\w+)\"""", file.read_text()):
+            assert (folder / name).is_file(), f"{file.name} asks for {name}"
+    for path in ("/index.html", "/static/page.js", "/..%2fweb.py", "/__init__.py"):
+        is_problem(served.get(path), 404, "not-found")
 
 
 def test_the_document_names_every_path_and_the_limits(served: TestClient) -> None:

@@ -1,6 +1,7 @@
 """A text, a picture and their alignment -> where each word looks, and what adds up to the score."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
@@ -35,6 +36,21 @@ def explain(asked: Asked, asking: Asking, picture: EmbeddingSet, levels: Sequenc
         score=sum(part.score for part in parts),
         text=asked.sentence,
     )
+
+
+class Reason(NamedTuple):
+    """Why one picture has its place among the hits."""
+
+    evidence: Evidence
+    words: tuple[WordFound, ...]
+
+
+def reasons(
+    asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+) -> list[Reason]:
+    """For each picture, what each word finds, and what evidence that is."""
+    words = found_words(asked, alignments, pictures, levels)
+    return [Reason(evidence(asked, pictures[[row]], alignments), own) for row, own in enumerate(words)]
 
 
 def found_words(

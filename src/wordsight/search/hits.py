@@ -7,6 +7,7 @@ from wordsight.search.facts import Item
 from wordsight.search.query import Query
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evidence says what each means
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Hit:
     percentile: float  # percent of the searched items that score lower
     words: tuple[WordFound, ...]
     relevant: bool  # above the line
+    evidence: Evidence | None = None  # what the boxes of the words are; None where no words were asked
 
     @property
     def missing(self) -> int:
@@ -60,9 +62,6 @@ class Hits:
     @property
     def nothing_matches(self) -> bool:
         return self.relevant == 0
-
-
-Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from wordsight.matcher import Matcher
 from wordsight.search import calibration
 from wordsight.search.background import Background, background_texts, measure_background, spread_rows
 from wordsight.search.calibration import Calibration
+from wordsight.search.folders import Folders, folders_of
 from wordsight.search.held import Held
 from wordsight.search.index import Index, Snapshot
 from wordsight.search.screen import Screen
@@ -73,6 +74,10 @@ class Moment:
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
         chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
         return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
+
+    @cached_property
+    def folders(self) -> Folders:
+        return folders_of(self.snapshot.items_in())
 
     @property
     def recall(self) -> Recall:

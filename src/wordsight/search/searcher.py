@@ -23,8 +23,8 @@ from wordsight.search.asked import Asked, ask, ask_plainly
 from wordsight.search.blend import Blend
 from wordsight.search.calibration import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
 from wordsight.search.exact import Asking, Keep, Question, best_rows, score_rows
-from wordsight.search.explain import explain, found_words
-from wordsight.search.hits import Explanation, Hit, Hits, WordFound
+from wordsight.search.explain import Reason, explain, reasons
+from wordsight.search.hits import Explanation, Hit, Hits
 from wordsight.search.index import Filters, Index, Snapshot
 from wordsight.search.moment import Moment, Moments
 from wordsight.search.query import Query, parse
@@ -349,16 +349,19 @@ class Searcher:
         if not hits.hits:
             return hits
         pictures = snapshot.gather(np.array([hit.row for hit in hits.hits]))
-        words = found_words(asked, asking.align(pictures), pictures, levels)
-        told = (replace(hit, words=own) for hit, own in zip(hits.hits, words, strict=True))
-        return replace(hits, hits=tuple(told))
+        told = reasons(asked, asking.align(pictures), pictures, levels)
+        return replace(
+            hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, told, strict=True))
+        )
 
     def _with_text_words(self, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-        return replace(hit, words=self._words_in(hit.item.text, image, level))
+        asked = ask_plainly(self.matcher, hit.item.text)
+        told = reasons(asked, self._asking(asked).align(image), image, [level] * len(asked.words))
+        return _reasoned(hit, told[0])
 
-    def _words_in(self, text: str, image: EmbeddingSet, level: float) -> tuple[WordFound, ...]:
-        asked = ask_plainly(self.matcher, text)
-        return found_words(asked, self._asking(asked).align(image), image, [level] * len(asked.words))[0]
+
+def _reasoned(hit: Hit, reason: Reason) -> Hit:
+    return replace(hit, words=reason.words, evidence=reason.evidence)
 
 
 def _lower(

@@ -7,6 +7,7 @@ memory are a few numbers per item; vectors are mapped.
 import os
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,11 @@ class Snapshot:
         if filters is not None and filters.ids is not None:
             ids = np.intersect1d(ids, np.asarray(list(filters.ids), dtype=np.int64))
         return np.sort(self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)])
+
+    def items_in(self) -> Counter[bytes]:
+        """Of each folder that holds files of this index, how many items lie in it itself."""
+        with self._lock:
+            return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
 
     def modified(self) -> np.ndarray:
         """When the file of every row was last changed, seconds since 1970: to sort by date."""

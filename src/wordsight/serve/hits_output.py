@@ -69,6 +69,7 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
         "percentile": hit.percentile,
         "relevant": hit.relevant,
         "missing": hit.missing,
+        "evidence": hit.evidence,
         "words": [word_to_dict(word) for word in hit.words],
         "width": hit.item.width,
         "height": hit.item.height,

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
 from importlib.metadata import version
+from pathlib import PurePath
 from typing import Any
 
 from fastapi import FastAPI
@@ -28,16 +29,8 @@ TAGS = [
     {"name": "items", "description": "What is in the index."},
     {"name": "health", "description": "For those who run the server."},
 ]
-PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
-    "/ask.js": ("ask.js", "text/javascript"),
-    "/hits.js": ("hits.js", "text/javascript"),
-    "/viewer.js": ("viewer.js", "text/javascript"),
-    "/query.js": ("query.js", "text/javascript"),
-    "/icon.svg": ("icon.svg", "image/svg+xml"),
-}
+STATIC = resources.files("wordsight.serve").joinpath("static")
+MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Rules | None = None) -> FastAPI:
@@ -73,14 +66,14 @@ def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Ru
 
 
 def _serve_page(app: FastAPI) -> None:
-    """Read once: the page's files are few and small."""
-    for path, (name, media) in PAGE.items():
-        app.add_api_route(path, _file(name, media), include_in_schema=False)
+    """Each file of the page under its own name, and index.html as "/"; read once: they are small."""
+    for file in STATIC.iterdir():
+        if (media := MEDIA.get(PurePath(file.name).suffix)) is not None:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            app.add_api_route(path, _sender(file.read_bytes(), media), include_in_schema=False)
 
 
-def _file(name: str, media: str) -> Any:
-    data = resources.files("wordsight.serve").joinpath("static", name).read_bytes()
-
+def _sender(data: bytes, media: str) -> Any:
     async def send() -> Response:
         return Response(data, media_type=f"{media}; charset=utf-8", headers={"cache-control": "no-cache"})
 

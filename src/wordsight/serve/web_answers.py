@@ -7,6 +7,7 @@ from pathlib import PurePath
 from typing import Any
 
 from wordsight.search import facts, hits
+from wordsight.search.folders import Folders
 from wordsight.search.index import Filters
 from wordsight.search.index import Item as Stored
 from wordsight.serve import web_models as models
@@ -44,6 +45,7 @@ def _hit(hit: hits.Hit, kind: str) -> models.Hit:
         percentile=float(hit.percentile),
         relevant=bool(hit.relevant),
         missing=hit.missing,
+        evidence=hit.evidence,
         words=[models.Word(**_word(word)) for word in hit.words],
     )
 
@@ -62,6 +64,11 @@ def item(stored: Stored, kind: str) -> models.Item:
         modified=stored.modified,
         thumbnail=f"/v1/items/{stored.id}/thumbnail?version={version}" if kind == "images" else None,
     )
+
+
+def folders(found: Folders, k: int) -> models.Folders:
+    named = [models.NamedFolder(path=one.path, name=one.name, items=one.items) for one in found.below[:k]]
+    return models.Folders(root=found.root, total=len(found.below), folders=named)
 
 
 def explanation(found: hits.Explanation) -> models.Explanation:

@@ -62,6 +62,19 @@ def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
     return models.Items(total=len(rows), offset=asked.offset, items=found)
 
 
+@router.get("/v1/folders", tags=["items"], operation_id="folders", responses=responses(422))
+async def folders(
+    library: Served,
+    k: Annotated[int, Query(ge=1, le=models.MOST, description="How many folders.")] = 100,
+) -> models.Folders:
+    """Folders of the index that the filter `folder` can name, those with the most items first."""
+    return await library.draw(_folders, library.listed, k)
+
+
+def _folders(searcher: Searcher, k: int) -> models.Folders:
+    return answers.folders(searcher.now().folders, k)
+
+
 @router.get("/v1/items/{id:int}", tags=["items"], operation_id="item", responses=responses(404, 422))
 async def item(library: Served, id: InPathId) -> models.Item:
     """One item."""

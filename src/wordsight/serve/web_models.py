@@ -113,7 +113,14 @@ class Listing(Filtered):
     offset: Offset = 0
 
 
-Share = Annotated[float, Field(description="A fraction of the picture, 0 to 1.")]
+Evidence = Annotated[
+    Literal["region", "cell", "hint", "whole"],
+    Field(
+        description="What a word's box is: `region`, a region of its own; `cell`, a cell of a grid; `hint`, "
+        "the nearest patch, by a model that was never trained to say where words are; `whole`, no place: the "
+        "picture was compared as a whole."
+    ),
+]
 Box = tuple[float, float, float, float]
 
 
@@ -155,6 +162,7 @@ class Hit(BaseModel):
     percentile: float = Field(description="Percent of the searched items that score lower.")
     relevant: bool = Field(description="Above the line at which relevance ends.")
     missing: int = Field(description="How many words are not found.")
+    evidence: Evidence | None = Field(description="null: a picture alone was searched by.")
     words: list[Word]
 
 
@@ -187,7 +195,7 @@ class Part(BaseModel):
 class Explanation(BaseModel):
     """Why a picture and a text have their score."""
 
-    kind: Literal["region", "cell", "hint", "whole"]
+    kind: Evidence
     sentence: str = Field(description="What evidence this is, plainly.")
     text: str
     score: float = Field(description="The sum of the parts.")
@@ -202,6 +210,22 @@ class Items(BaseModel):
     total: int = Field(description="Items that pass the filters.")
     offset: int
     items: list[Item]
+
+
+class NamedFolder(BaseModel):
+    """A folder of the index."""
+
+    path: str = Field(description="What the filter `folder` takes.")
+    name: str = Field(description="The same, below the root.")
+    items: int = Field(description="How many lie below it, at any depth.")
+
+
+class Folders(BaseModel):
+    """Folders of the index, those with the most items first."""
+
+    root: str = Field(description="The folder that holds all items.")
+    total: int = Field(description="Folders below the root.")
+    folders: list[NamedFolder]
 
 
 class About(BaseModel):

@@ -58,6 +58,7 @@ async function sent(path, given, signal) {
 const got = async (path, given = {}, signal = undefined) => (await fetched(address(path, given), { signal })).json();
 
 export const about = () => got("v1/about");
+export const folders = () => got("v1/folders");
 export const newest = (given, signal) => got("v1/items", given, signal);
 export const search = (given, signal) => got("v1/search", given, signal);
 export const explain = (given, signal) => got("v1/explain", given, signal);

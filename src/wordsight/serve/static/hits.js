@@ -1,22 +1,13 @@
 // An answer -> pictures in a grid, each with its words as chips; the line where relevance ends.
 
 import { show } from "./ask.js";
+import { element } from "./element.js";
 import { folded } from "./query.js";
 
 // Okabe and Ito: told apart by every kind of sight
 const HUES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a200", "#8d7be0"];
+const MANY = 24;  // words: more have a height of their own, and scroll
 const hueOf = new Map();  // of a word: the same in every picture
-
-export function element(name, given = {}, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(given)) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (key.startsWith("--")) made.style.setProperty(key, value);
-    else if (value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
-  }
-  made.append(...children);
-  return made;
-}
 
 export function hue(word) {
   const key = folded(word);
@@ -35,16 +26,29 @@ function whereabouts([left, top, right, bottom]) {
 
 export const strength = (found) => found.toFixed(2);
 
+/** What is said of a word: in its chip's name, and on the picture while it is pointed at. */
+function told(word, evidence) {
+  if (!word.known) return "the model does not know this word";
+  const found = `${word.is_found ? "found" : "not found"}, ${strength(word.found)}`;
+  if (evidence === "whole") return `${found}, in the picture as a whole; no place`;
+  if (evidence === "hint" && word.box) return `${found}; a hint: ${whereabouts(word.box)}`;
+  return word.is_found && word.box ? `${found}, ${whereabouts(word.box)}` : found;
+}
+
+function tag(word, evidence) {
+  if (evidence === "whole") return "the whole picture, no place";
+  if (!word.box) return "";
+  if (evidence === "hint") return word.is_found ? "a hint" : "not found; a hint";
+  return word.is_found ? "" : "not found; nearest here";
+}
+
 /** One word. ``light`` is called with the word, or null, as it is pointed at or focused. */
-export function chip(word, { light, number = false } = {}) {
+export function chip(word, { light, evidence, number = false } = {}) {
   if (!word.judged) return element("span", { class: "plain" }, word.word);
-  const missing = !word.is_found;
-  const told = !word.known ? "the model does not know this word"
-    : missing ? `not found, ${strength(word.found)}`
-    : `found, ${strength(word.found)}${word.box ? `, ${whereabouts(word.box)}` : ""}`;
+  const missing = !word.is_found, said = `${word.word}: ${told(word, evidence)}`;
   const made = element("button", {
-    type: "button", class: `chip${missing ? " missing" : ""}`, title: `${word.word}: ${told}`,
-    "aria-label": `${word.word}: ${told}`, "aria-pressed": "false",
+    type: "button", class: `chip${missing ? " missing" : ""}${["hint", "whole"].includes(evidence) ? " vague" : ""}`,
+    title: said, "aria-label": said, "aria-pressed": "false",
     "--hue": hue(word.word), "--found": Math.max(0, Math.min(1, word.found)).toFixed(2),
   }, missing ? element("s", {}, word.word) : word.word);
   if (missing) made.append(element("span", { class: "mark", "aria-hidden": "true" }, word.known ? "✕" : "?"));
@@ -74,14 +78,20 @@ function lights(made, word, light) {
   });
 }
 
-/** Lay the frame over a word's region; null takes it away. */
-export function lightRegion(region, word) {
-  region.classList.toggle("on", Boolean(word?.box));
-  if (!word?.box) return;
-  const [left, top, right, bottom] = word.box.map((side) => 100 * Math.max(0, Math.min(1, side)));
+/** Lay the frame over a word's region and say what it is; null takes both away. A whole picture has no frame. */
+export function lightRegion(picture, word, evidence) {
+  const region = picture.querySelector(".region"), box = evidence === "whole" ? null : word?.box;
+  region.classList.toggle("on", Boolean(box));
+  const said = picture.querySelector(".tag"), claim = word ? tag(word, evidence) : "";
+  said.classList.toggle("on", Boolean(claim));
+  if (claim) said.textContent = claim;
+  said.classList.toggle("above", Boolean(box) && box[1] + box[3] > 1);  // where the frame is not
+  if (!box) return;
+  const [left, top, right, bottom] = box.map((side) => 100 * Math.max(0, Math.min(1, side)));
   Object.assign(region.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
   region.style.setProperty("--hue", hue(word.word));
   region.classList.toggle("faint", !word.is_found);
+  region.classList.toggle("hint", evidence === "hint");
 }
 
 /** Keeps <img> elements, so that a picture that stays does not flicker. */
@@ -121,14 +131,15 @@ export class Hits {
 
   picture(hit) {
     const { item } = hit, at = this.shown.length;
-    const region = element("span", { class: "region", "aria-hidden": "true" });
+    const over = ["region", "tag"].map((name) => element("span", { class: name, "aria-hidden": "true" }));
     const shape = item.height ? item.width / item.height : 4 / 3;
-    const picture = element("span", { class: "picture", "--shape": shape.toFixed(4) }, this.image(item), region);
+    const picture = element("span", { class: "picture", "--shape": shape.toFixed(4) }, this.image(item), ...over);
     const open = element("button", {
       type: "button", class: "open", "aria-label": label(hit, at), onclick: () => this.open(at),
     }, picture);
-    const light = (word) => lightRegion(region, word);
-    const chips = element("p", { class: "chips" }, ...spaced(hit.words.map((word) => chip(word, { light }))));
+    const light = (word) => lightRegion(picture, word, hit.evidence);
+    const words = hit.words.map((word) => chip(word, { light, evidence: hit.evidence }));
+    const chips = element("p", { class: `chips${words.length > MANY ? " many" : ""}` }, ...spaced(words));
     return element("li", { class: "hit" }, open, ...(hit.words.length ? [chips] : []));
   }
 
@@ -151,7 +162,7 @@ function label(hit, at) {
 }
 
 function sentence(hit, light, from) {
-  const chips = hit.words.map((word) => chip(word, { light }));
+  const chips = hit.words.map((word) => chip(word, { light: (lit) => light(lit, hit.evidence), evidence: hit.evidence }));
   return element("li", { class: "hit said" }, element("p", { class: "chips" }, ...spaced(chips)),
     ...(from ? [element("p", { class: "from" }, hit.item.name)] : []));
 }

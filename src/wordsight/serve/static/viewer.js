@@ -1,15 +1,16 @@
 // One hit, large: where each word looks, what evidence that is, and where to go from there.
 
 import * as server from "./ask.js";
-import { chip, element, hue, lightRegion } from "./hits.js";
+import { date, element, size } from "./element.js";
+import { chip, hue, lightRegion } from "./hits.js";
 
 export class Viewer {
   /** ``turn(n)`` gives the n-th hit; ``similar`` and ``sentences`` are called with an item. */
   constructor(dialog, { turn, count, similar, sentences, closed }) {
     Object.assign(this, { dialog, turn, count, at: 0, asked: null });
     const part = (selector) => dialog.querySelector(selector);
-    this.parts = Object.fromEntries(["img", ".picture", ".shares", ".region", ".place", "h2", ".verdict", ".chips", ".evidence",
-      ".told", ".path", ".sentences", ".before", ".after"].map((selector) => [selector.replace(".", ""), part(selector)]));
+    this.parts = Object.fromEntries(["img", ".picture", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence",
+      ".told", ".path", ".facts", ".sentences", ".before", ".after"].map((selector) => [selector.replace(".", ""), part(selector)]));
     part(".close").addEventListener("click", () => dialog.close());
     part(".similar").addEventListener("click", () => this.leave(similar));
     part(".sentences").addEventListener("click", () => this.leave(sentences));
@@ -43,6 +44,7 @@ export class Viewer {
     parts.place.textContent = `${at + 1} of ${this.count()}`;
     parts.h2.textContent = item.name;
     parts.path.textContent = item.path;
+    parts.facts.textContent = [date(1000 * item.modified), `${item.width} × ${item.height}`, size(item.bytes)].join(" · ");
     parts.told.textContent = item.text;
     parts.verdict.textContent = verdict(hit);
     parts.evidence.textContent = "";
@@ -52,7 +54,7 @@ export class Viewer {
     parts.picture.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
     parts.img.alt = item.text || item.name;
     server.show(parts.img, `${item.thumbnail}&size=1280`);
-    this.explained(null, hit.words);
+    this.explained(hit.words, hit.evidence);
     if (query && hit.words.length) this.explain(query, item.id);
     if (this.dialog.open) return;
     this.dialog.showModal();
@@ -66,20 +68,21 @@ export class Viewer {
       const told = await server.explain({ query, id }, signal);
       if (signal.aborted) return;
       this.parts.evidence.textContent = told.sentence;
-      this.explained(told, told.words);
+      this.explained(told.words, told.kind, told.regions);
     } catch (error) {
       if (!signal.aborted) this.parts.evidence.textContent = error.message;
     }
   }
 
-  explained(told, words) {
+  /** ``regions``: what the shares of the words are over, once they are known. */
+  explained(words, evidence, regions = null) {
     const light = (word) => {
-      lightRegion(this.parts.region, word);
-      this.parts.shares.replaceChildren(...(word && told ? shares(told.regions, word) : []));
+      lightRegion(this.parts.picture, word, evidence);
+      this.parts.shares.replaceChildren(...(word && regions ? shares(regions, word) : []));
     };
     light(null);
     const { chips } = this.parts, focused = [...chips.children].indexOf(document.activeElement);
-    chips.replaceChildren(...words.flatMap((word) => [chip(word, { light, number: true }), " "]));
+    chips.replaceChildren(...words.flatMap((word) => [chip(word, { light, evidence, number: true }), " "]));
     chips.children[focused]?.focus();
   }
 }

@@ -1,0 +1,51 @@
+"""The paths of an index -> its folders, each with how many items lie below it."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Folder:
+    """What ``Filters.folder`` can name."""
+
+    path: str  # absolute
+    name: str  # below the root
+    items: int
+
+
+@dataclass(frozen=True)
+class Folders:
+    """All folders below the one that holds everything; those with the most items first."""
+
+    root: str  # "" of an empty index
+    below: tuple[Folder, ...]
+
+
+def folders_of(items_in: Mapping[bytes, int]) -> Folders:
+    """``items_in``: of each folder, how many items lie in it itself.
+
+    A folder whose name is no text is left out, for no request could name it.
+    """
+    if not items_in:
+        return Folders("", ())
+    root = os.path.commonpath(items_in)
+    counts: Counter[bytes] = Counter()
+    for folder, items in items_in.items():
+        while folder != root:
+            counts[folder] += items
+            folder = os.path.dirname(folder)
+    told = [Folder(path, os.path.relpath(path, os.fsdecode(root)), items) for path, items in _texts(counts)]
+    told.sort(key=lambda one: (-one.items, one.name))
+    return Folders(root.decode("utf-8", "replace"), tuple(told))
+
+
+def _texts(counts: Mapping[bytes, int]) -> list[tuple[str, int]]:
+    named = []
+    for folder, items in counts.items():
+        try:
+            named.append((folder.decode(), items))
+        except UnicodeDecodeError:
+            continue
+    return named

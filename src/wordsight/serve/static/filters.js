@@ -1,0 +1,194 @@
+// Which pictures are searched, and in which order: fields and chips <-> the address -> what the server is asked.
+
+import * as server from "./ask.js";
+import { date, element, size } from "./element.js";
+
+const FURTHEST = 1e11;  // seconds: what the server takes
+const DAY = /^\d{4}-\d\d-\d\d$/;
+const ALLOWED = {  // of an address, which anybody can write
+  folder: (value) => value !== "",
+  from: isDay,
+  until: isDay,
+  text: (value) => value.trim() !== "",
+  min_bytes: (value) => /^[1-9]\d{0,14}$/.test(value),
+  sort: (value) => value === "date",
+  engine: (value) => value === "exact" || value === "shortlist",
+};
+const TOLD = {
+  folder: (value) => `in ${value.startsWith("/") ? value.split("/").slice(-2).join("/") : value}`,
+  from: (value) => `from ${date(midnight(value))}`,
+  until: (value) => `until ${date(midnight(value))}`,
+  text: (value) => `“${value.trim()}” in captions or path`,
+  min_bytes: (value) => `at least ${size(value)}`,
+  sort: () => "newest first",
+  engine: (value) => (value === "exact" ? "all compared" : "from a shortlist"),
+};
+
+const midnight = (day, later = 0) => {
+  const when = new Date(`${day}T00:00`);
+  return when.setDate(when.getDate() + later);
+};
+function isDay(value) {
+  return DAY.test(value) && !Number.isNaN(midnight(value));
+}
+const seconds = (milliseconds) => Math.max(-FURTHEST, Math.min(FURTHEST, milliseconds / 1000));
+
+export class Filters {
+  /** ``changed`` is called when somebody sets or removes one, with whether more may follow at once. */
+  constructor({ panel, button, chips, changed }) {
+    Object.assign(this, { panel, button, chips, changed, values: {}, paths: new Map() });
+    button.addEventListener("click", () => this.open(panel.hidden));
+    panel.addEventListener("input", () => this.take(true));
+    panel.addEventListener("change", () => this.take(false));
+    panel.addEventListener("reset", (event) => {
+      event.preventDefault();
+      this.clear();
+    });
+    panel.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.close();
+    });
+    for (const part of [panel, button]) {
+      part.addEventListener("keydown", (event) => event.key === "Escape" && !panel.hidden && this.leave(event));
+      part.addEventListener("focusout", (event) => event.relatedTarget && !this.holds(event.relatedTarget) && this.open(false));
+    }
+    document.addEventListener("pointerdown", (event) => !this.holds(event.target) && this.open(false));
+  }
+
+  get names() {
+    return Object.keys(this.values);
+  }
+
+  /** Whether fewer pictures may pass. */
+  get narrow() {
+    return this.names.some((name) => name !== "sort" && name !== "engine");
+  }
+
+  /** In the words of the server; a list of items has no order of its own. */
+  asked({ ordered }) {
+    const { folder, from, until, text, min_bytes, sort, engine } = this.values;
+    const which = {
+      folder, text, min_bytes, after: from && seconds(midnight(from)), before: until && seconds(midnight(until, 1)),
+    };
+    return ordered ? { ...which, sort, engine } : which;
+  }
+
+  write(address) {
+    for (const name of this.names) address.set(name, this.values[name]);
+  }
+
+  read(address) {
+    const told = Object.keys(ALLOWED).map((name) => [name, address.get(name) ?? ""]);
+    this.values = Object.fromEntries(told.filter(([name, value]) => ALLOWED[name](value)));
+    this.show();
+    if (this.values.folder?.startsWith("/")) this.suggest();  // a whole path has a shorter name
+  }
+
+  clear() {
+    this.values = {};
+    this.show();
+    this.changed(false);
+  }
+
+  set(name, value) {
+    if (value) this.values[name] = value;
+    else delete this.values[name];
+    this.show();
+    this.changed(false);
+  }
+
+  /** Where sentences are wanted, filters of pictures mean nothing: they wait. */
+  allow(is) {
+    this.button.disabled = !is;
+    this.chips.hidden = !is || !this.names.length;
+    if (!is) this.open(false);
+  }
+
+  // The panel
+
+  open(is) {
+    if (this.panel.hidden === !is) return;
+    this.panel.hidden = !is;
+    this.button.setAttribute("aria-expanded", String(is));
+    if (is) this.suggest();
+  }
+
+  close() {
+    this.open(false);
+    this.button.focus();
+  }
+
+  leave(event) {
+    event.preventDefault();
+    event.stopPropagation();
+    this.close();
+  }
+
+  holds(target) {
+    return this.panel.contains(target) || this.button.contains(target);
+  }
+
+  /** The folders of the index, by their names below its root. */
+  async suggest() {
+    const told = await server.folders().catch(() => null);  // whatever is wrong, the search says it
+    if (!told) return;
+    this.paths = new Map(told.folders.map(({ name, path }) => [name, path]));
+    const options = told.folders.map(({ name, items }) => element("option", { value: name, label: `${name} (${items.toLocaleString("en")})` }));
+    this.panel.querySelector("datalist").replaceChildren(...options);
+    if (document.activeElement !== this.panel.elements.folder) this.fill();
+    this.showChips();
+  }
+
+  /** What the fields say. Half the name of a folder is no folder: it counts when the field is left. */
+  take(typing) {
+    const fields = this.panel.elements, folder = fields.folder.value.trim();
+    const told = Object.fromEntries(Object.keys(ALLOWED).map((name) => [name, fields[name].value]));
+    told.folder = this.paths.get(folder) ?? (typing && folder ? this.values.folder ?? "" : folder);
+    const values = Object.fromEntries(Object.entries(told).filter(([name, value]) => ALLOWED[name](value)));
+    if (JSON.stringify(values) === JSON.stringify(this.values)) return;
+    this.values = values;
+    this.showChips();
+    this.changed(typing);
+  }
+
+  fill() {
+    const fields = this.panel.elements;
+    for (const name of Object.keys(ALLOWED)) {
+      const value = this.values[name] ?? "", field = fields[name];
+      if (name === "min_bytes" && ![...field.options].some((option) => option.value === value))
+        field.append(element("option", { value }, size(value)));
+      field.value = name === "folder" ? this.short(value) ?? value : value;
+    }
+  }
+
+  /** The name of a folder of the index. */
+  short(folder) {
+    return [...this.paths].find(([, path]) => path === folder)?.[0];
+  }
+
+  // The chips
+
+  show() {
+    this.fill();
+    this.showChips();
+  }
+
+  showChips() {
+    const { names, chips, button } = this, focused = [...chips.children].indexOf(document.activeElement);
+    chips.replaceChildren(...Object.keys(ALLOWED).filter((name) => names.includes(name)).map((name) => this.chip(name)));
+    chips.hidden = !names.length;
+    const active = button.querySelector("b");
+    active.hidden = !names.length;
+    active.textContent = names.length;
+    button.setAttribute("aria-label", names.length ? `Filters, ${names.length} set` : "Filters");
+    if (focused >= 0) (chips.children[Math.min(focused, chips.children.length - 1)] ?? button).focus();
+  }
+
+  chip(name) {
+    const value = this.values[name], told = TOLD[name]((name === "folder" && this.short(value)) || value);
+    return element("button", {
+      type: "button", class: "filter", "aria-label": `${told}: remove this filter`,
+      title: name === "folder" ? this.values.folder : undefined, onclick: () => this.set(name, ""),
+    }, told, element("span", { class: "mark", "aria-hidden": "true" }, "×"));
+  }
+}

@@ -1,0 +1,58 @@
+// An answer -> the sentences about it: how many match, what evidence there is, what to do where there is nothing.
+
+import { deed, element } from "./element.js";
+
+const NOTE = {
+  hint: " Frames are hints: this model compares pictures as a whole.",
+  whole: " This model compares pictures as a whole: it cannot say where a word is.",
+};
+const counted = (count, kind) => `${count.toLocaleString("en")} ${count === 1 ? kind.slice(0, -1) : kind}`;
+
+/** "8,000 pictures, 40,000 sentences" */
+export function served({ images, texts }) {
+  const parts = [[images, "pictures"], [texts, "sentences"]];
+  return parts.filter(([count]) => count !== null).map((part) => counted(...part)).join(", ");
+}
+
+/** ``asked``: {kind, narrow, sort, compareAll}. */
+export function verdict(found, asked) {
+  if (!found?.total) return [];
+  if (!found.hits) return [asked.narrow ? `${counted(found.total, asked.kind)}, the newest first.` : "The newest first."];
+  const all = found.exact ? counted(found.total, asked.kind) : `a shortlist of ${counted(found.total, asked.kind)}`;
+  const notes = [...shortlist(found, asked), ...unknown(found, asked), NOTE[found.hits[0]?.evidence] ?? ""];
+  const order = asked.sort === "date" ? "newest" : "best";
+  if (found.relevant) return [`${found.relevant.toLocaleString("en")} of ${all} match, the ${order} first.`, ...notes];
+  const [first] = found.hits;
+  if (first && hasEveryWord(first)) return [element("strong", {}, "Perhaps these."), ` Every word is found in the first, but of ${all} none stands out.`, ...notes];
+  const closest = first ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
+  return [element("strong", {}, "Nothing here clearly matches."), closest, ...notes];
+}
+
+/** What scores below the line may still be what was meant. */
+const hasEveryWord = ({ words, missing, evidence }) => evidence !== "whole" && !missing && words.some((word) => word.judged);
+
+function shortlist(found, { compareAll }) {
+  return found.exact ? [] : [" ", deed("Compare all", compareAll)];
+}
+
+/** Words that the model never learnt find nothing anywhere. */
+function unknown(found, { kind }) {
+  if (kind === "sentences") return [];
+  const names = (found.hits[0]?.words ?? []).filter((word) => !word.known).map((word) => `“${word.word}”`);
+  return names.length ? [` The model does not know ${names.join(", ")}.`] : [];
+}
+
+/** A title and a paragraph where there is nothing to see; ``asked`` also holds {about, clear, best, signs}. */
+export function invitation(found, asked) {
+  const { about, narrow, signs, clear, best } = asked;
+  if (!(about.images ?? about.texts))
+    return ["This index is empty.", "Add to it: ", element("code", {}, "wordsight index FOLDER --out INDEX"), ". This page follows it."];
+  if (found && !found.total && narrow)
+    return ["No picture passes.", signs ? "The filters, or the words that must be there or must not, keep all of them out. " : "The filters keep all of them out. ", deed("Clear the filters", clear)];
+  if (found?.hits && !found.total)
+    return ["No picture passes.", "A word that must be there, or must not, keeps all of them out: click it to let it go."];
+  if (found?.hits && !found.hits.length)
+    return ["Newest first shows only what matches.", deed("Show what comes closest", best)];
+  if (!found && about.texts) return ["Drop a picture here", "or choose one: the sentences that tell of it come back."];
+  return null;
+}
