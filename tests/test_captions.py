@@ -136,11 +136,13 @@ def test_broken_json_is_told_by_place(tmp_path: Path, content: bytes, message: s
         read_karpathy(path, "train")
 
 
-def test_a_cut_gz_is_an_error(tmp_path: Path) -> None:
+def test_a_cut_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json.gz"
-    path.write_bytes(gzip.compress(b'{"images": []}')[:-9])
-    with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
-        read_karpathy(path, "train")
+    packed = gzip.compress(b'{"images": []}')
+    for broken in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:]):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
+            read_karpathy(path, "train")
 
 
 def test_absent_file(tmp_path: Path) -> None:
@@ -182,9 +184,20 @@ def test_coco_split_without_placeholder_is_refused(tmp_path: Path) -> None:
         read_coco_captions(coco(tmp_path), split="train")
 
 
+def test_coco_images_of_one_id_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    path.write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(
+        ValueError, match=r"images\[1\] has the id 1 of images\[0\]; give every image its own"
+    ):
+        read_coco_captions(path)
+
+
 def test_coco_annotation_of_no_image(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
-    path.write_text(json.dumps({"images": [], "annotations": [{"image_id": 7, "caption": "x"}]}))
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    path.write_text(json.dumps({"images": images, "annotations": [{"image_id": 7, "caption": "x"}]}))
     with pytest.raises(
         ValueError, match=r"annotations\[0\] tells of image_id 7, which no entry of images has"
     ):
