@@ -90,6 +90,18 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, message: str) ->
         ("training.epochs=0", "epochs = 0; expected at least 1"),
         ("evaluation.protocl=f30k", r'did you mean "protocol"'),
         ("vocabulary.min=3", "not a setting of LearnedVocabulary"),
+        ("data.imges=3", r'imges is not a setting of read_world \(did you mean "images"\?\)'),
+        ("training.epochs=many", r"\[training\] epochs = 'many'; expected a whole number"),
+        ("training.epochs=2.5", "epochs = 2.5; expected a whole number"),
+        ("training.learning_rate=true", "learning_rate = True; expected a number"),
+        ("training.distinct_images=yes", "distinct_images = 'yes'; expected true or false"),
+        ("training.milestones=3", "milestones = 3; expected a list, each item a whole number"),
+        ("training.groups={loss='x'}", r"groups = .*; expected a table, each item a number or"),
+        ("training.epochs.first=3", "epochs = 3 is no table that could hold a key"),
+        ("image_encoder.dim=wide", r"\[image_encoder\] dim = 'wide'; expected a whole number"),
+        ("similarity.seeker=wrd", "seeker = 'wrd'; expected one of word, region"),
+        ("evaluation.protocol=f9k", 'protocol "f9k"'),
+        ("evaluation.ties=fair", "ties = 'fair'; expected one of pessimistic, reference"),
     ],
 )
 def test_wrong_settings_are_named_before_anything_runs(change: str, message: str) -> None:
