@@ -15,6 +15,8 @@ from wordsight.read.captions import (
     read_karpathy,
     read_table,
 )
+from wordsight.read.check import check
+from wordsight.read.listing import caption_texts, picture_paths, training_texts
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -143,6 +145,44 @@ def test_a_cut_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
             read_karpathy(path, "train")
+
+
+ONE = '{"image": "a.jpg", "caption": ["one", "two"]}'
+OTHER = '{"image": "b.jpg", "caption": "three"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("captions.txt", "image,caption\na.jpg,one\na.jpg,two\nb.jpg,three\n"),  # Flickr8k on Kaggle
+        ("Flickr8k.token.txt", "a.jpg#0\tone\na.jpg#1\ttwo\nb.jpg#0\tthree\n"),
+        (
+            "results.csv",
+            "image_name| comment_number| comment\na.jpg| 0| one\na.jpg| 1| two\nb.jpg| 0| three\n",
+        ),
+        (
+            "list.json",
+            '[{"image": "a.jpg", "caption": ["one", "two"]}, {"image": "b.jpg", "caption": "three"}]',
+        ),
+        (
+            "pairs.jsonl.gz",
+            '{"image": "a.jpg", "caption": ["one", "two"]}\n{"image": "b.jpg", "caption": "three"}',
+        ),
+    ],
+)
+def test_a_table_is_one_for_every_command(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    assert training_texts(path) == caption_texts(path) == read_table(path, missing="keep").texts
+    assert training_texts(path) == ["one", "two", "three"]
+    assert picture_paths(path) == ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
+    assert check(path).kind == "table of pictures and captions"
+
+
+def test_lines_of_text_are_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text("a text, an image\na caption\n")
+    assert training_texts(path) == caption_texts(path) == ["a text, an image", "a caption"]
 
 
 def test_absent_file(tmp_path: Path) -> None:

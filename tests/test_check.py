@@ -279,6 +279,16 @@ def test_every_kind_is_recognized(tmp_path: Path) -> None:
         )
 
 
+def test_a_caption_file_beside_its_pictures_is_pointed_out(tmp_path: Path) -> None:
+    path = karpathy(tmp_path, ("a", "train", ["x"]))
+    touch(tmp_path / "images", a=b"a")
+    assert found(check(tmp_path), "has a .txt of captions beside it").todo == (
+        f"if one of {path.name} is the caption file, give its path"
+    )
+    path.unlink()
+    assert found(check(tmp_path), "images of all without a caption: 1").severity == "error"
+
+
 def test_subfolders_named_as_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         touch(tmp_path / split, a=split.encode()).joinpath("a.txt").write_text(split)

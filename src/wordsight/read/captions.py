@@ -25,7 +25,7 @@ from wordsight.read.captioned import (
 from wordsight.read.documents import field, list_field, read_json, read_lines
 from wordsight.read.table import Columns, table_items
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
 
 
 def read_karpathy(

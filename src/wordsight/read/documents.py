@@ -128,6 +128,21 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
+def is_token_file(path: Path) -> bool:
+    """Whether a file begins as Flickr8k's ``token.txt`` does."""
+    return TOKEN_LINE.match(read_text(path)) is not None
+
+
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of delimited columns."""
+    header = read_text(path).split("\n", 1)[0]
+    return [name.strip() for name in header.split(_delimiter(header))]
+
+
+def _delimiter(header: str) -> str:
+    return max(DELIMITERS, key=header.count)
+
+
 def _token_rows(path: Path, text: str) -> Iterator[Row]:
     for line, content in enumerate(text.split("\n"), 1):
         if content.strip():
@@ -139,7 +154,7 @@ def _token_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
     header = text.split("\n", 1)[0]
-    delimiter = "\t" if kind == ".tsv" else max(DELIMITERS, key=header.count)
+    delimiter = "\t" if kind == ".tsv" else _delimiter(header)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader)]
