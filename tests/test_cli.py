@@ -132,6 +132,12 @@ def test_a_hub_model_that_is_not_here_exits_with_4(tmp_path: Path) -> None:
     assert told.returncode == 4, told.stderr
     assert "copy that folder here" in told.stderr
     assert not (tmp_path / "out").exists()
+    told = wordsight(
+        "evaluate", "nobody/nothing", "--config", "demo", "--set", "data.images=8",
+        HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),
+    )  # fmt: skip
+    assert told.returncode == 4, told.stderr
+    assert "hf download nobody/nothing" in told.stderr
 
 
 def test_a_grid_of_no_number_is_wrong_usage(tmp_path: Path) -> None:

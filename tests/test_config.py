@@ -101,6 +101,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, message: str) ->
         ("image_encoder.dim=wide", r"\[image_encoder\] dim = 'wide'; expected a whole number"),
         ("similarity.seeker=wrd", "seeker = 'wrd'; expected one of word, region"),
         ("evaluation.protocol=f9k", 'protocol "f9k"'),
+        ("evaluation.batch_size=0", "batch_size = 0; expected at least 1"),
         ("evaluation.ties=fair", "ties = 'fair'; expected one of pessimistic, reference"),
     ],
 )

@@ -66,6 +66,8 @@ class Evaluation:
 
     def __post_init__(self) -> None:
         find_protocol(self.protocol)
+        if self.batch_size < 1:
+            raise ValueError(f"[evaluation] batch_size = {self.batch_size}; expected at least 1")
 
 
 @dataclass(frozen=True)
