@@ -15,6 +15,8 @@ from wordsight.read.captions import (
     read_karpathy,
     read_table,
 )
+from wordsight.read.check import check
+from wordsight.read.listing import caption_texts, picture_paths, training_texts
 
 
 def touch(folder: Path, *names: str) -> Path:
@@ -136,11 +138,51 @@ def test_broken_json_is_told_by_place(tmp_path: Path, content: bytes, message: s
         read_karpathy(path, "train")
 
 
-def test_a_cut_gz_is_an_error(tmp_path: Path) -> None:
+def test_a_cut_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json.gz"
-    path.write_bytes(gzip.compress(b'{"images": []}')[:-9])
-    with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
-        read_karpathy(path, "train")
+    packed = gzip.compress(b'{"images": []}')
+    for broken in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:]):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
+            read_karpathy(path, "train")
+
+
+ONE = '{"image": "a.jpg", "caption": ["one", "two"]}'
+OTHER = '{"image": "b.jpg", "caption": "three"}'
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("captions.txt", "image,caption\na.jpg,one\na.jpg,two\nb.jpg,three\n"),  # Flickr8k on Kaggle
+        ("Flickr8k.token.txt", "a.jpg#0\tone\na.jpg#1\ttwo\nb.jpg#0\tthree\n"),
+        (
+            "results.csv",
+            "image_name| comment_number| comment\na.jpg| 0| one\na.jpg| 1| two\nb.jpg| 0| three\n",
+        ),
+        (
+            "list.json",
+            '[{"image": "a.jpg", "caption": ["one", "two"]}, {"image": "b.jpg", "caption": "three"}]',
+        ),
+        (
+            "pairs.jsonl.gz",
+            '{"image": "a.jpg", "caption": ["one", "two"]}\n{"image": "b.jpg", "caption": "three"}',
+        ),
+    ],
+)
+def test_a_table_is_one_for_every_command(tmp_path: Path, name: str, content: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
+    assert training_texts(path) == caption_texts(path) == read_table(path, missing="keep").texts
+    assert training_texts(path) == ["one", "two", "three"]
+    assert picture_paths(path) == ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
+    assert check(path).kind == "table of pictures and captions"
+
+
+def test_lines_of_text_are_no_table(tmp_path: Path) -> None:
+    path = tmp_path / "captions.txt"
+    path.write_text("a text, an image\na caption\n")
+    assert training_texts(path) == caption_texts(path) == ["a text, an image", "a caption"]
 
 
 def test_absent_file(tmp_path: Path) -> None:
@@ -182,9 +224,20 @@ def test_coco_split_without_placeholder_is_refused(tmp_path: Path) -> None:
         read_coco_captions(coco(tmp_path), split="train")
 
 
+def test_coco_images_of_one_id_are_not_taken_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "captions.json"
+    images = [{"id": 1, "file_name": "a.jpg"}, {"id": 1, "file_name": "b.jpg"}]
+    path.write_text(json.dumps({"images": images, "annotations": []}))
+    with pytest.raises(
+        ValueError, match=r"images\[1\] has the id 1 of images\[0\]; give every image its own"
+    ):
+        read_coco_captions(path)
+
+
 def test_coco_annotation_of_no_image(tmp_path: Path) -> None:
     path = tmp_path / "captions.json"
-    path.write_text(json.dumps({"images": [], "annotations": [{"image_id": 7, "caption": "x"}]}))
+    images = [{"id": 1, "file_name": "a.jpg"}]
+    path.write_text(json.dumps({"images": images, "annotations": [{"image_id": 7, "caption": "x"}]}))
     with pytest.raises(
         ValueError, match=r"annotations\[0\] tells of image_id 7, which no entry of images has"
     ):

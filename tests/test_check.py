@@ -29,8 +29,9 @@ def precomp(folder: Path, **images: np.ndarray) -> Path:
 
 
 def found(report: Report, what: str) -> Finding:
-    """The only finding that mentions this."""
+    """The only finding that mentions this, which the printed report shows too."""
     (finding,) = [finding for finding in report.findings if what in finding.what]
+    assert " ".join(finding.what.split()) in " ".join(report.to_text().split())
     return finding
 
 
@@ -121,6 +122,13 @@ def test_files_that_do_not_fit_each_other(tmp_path: Path) -> None:
     assert found(report, "train_ids.txt has 4 lines but train_ims.npy has 6 rows").severity == "error"
     assert found(report, "dev_ims.npy has 4 rows but dev_caps.txt has 19 lines").todo.endswith("be cut short")
     assert found(report, "test_ims.npy is cut short").todo == "fetch it again"
+
+
+def test_features_of_several_sizes(tmp_path: Path) -> None:
+    folder = precomp(tmp_path, train=features(6), test=features(5, 2)[..., :3])
+    assert found(check(folder), "several sizes").where == (
+        "4 numbers per region in train_ims.npy, 3 numbers per region in test_ims.npy"
+    )
 
 
 def test_ids_whose_rows_differ(tmp_path: Path) -> None:
@@ -271,6 +279,16 @@ def test_every_kind_is_recognized(tmp_path: Path) -> None:
         )
 
 
+def test_a_caption_file_beside_its_pictures_is_pointed_out(tmp_path: Path) -> None:
+    path = karpathy(tmp_path, ("a", "train", ["x"]))
+    touch(tmp_path / "images", a=b"a")
+    assert found(check(tmp_path), "has a .txt of captions beside it").todo == (
+        f"if one of {path.name} is the caption file, give its path"
+    )
+    path.unlink()
+    assert found(check(tmp_path), "images of all without a caption: 1").severity == "error"
+
+
 def test_subfolders_named_as_splits(tmp_path: Path) -> None:
     for split in ("train", "test"):
         touch(tmp_path / split, a=split.encode()).joinpath("a.txt").write_text(split)
@@ -284,6 +302,10 @@ def test_what_cannot_be_parsed_is_an_error_with_its_place(tmp_path: Path) -> Non
     assert not report.ok
     assert "line 2: 3 columns" in report.findings[0].what
     assert "double quotes" in report.findings[0].todo
+    path.write_text("image,caption\na.jpg\n")
+    assert found(check(path), "line 2: 1 columns").todo == "fill in the others"
+    path.write_text("image,caption,caption\na.jpg,x,y\n")
+    assert "give each column its own name" in found(check(path), "names the column caption twice").todo
     assert report.to_dict()["findings"][0]["severity"] == "error"
 
 
@@ -311,6 +333,12 @@ def test_features_without_captions_say_what_is_missing(tmp_path: Path) -> None:
         ValueError, match=r"features but no captions; put train_caps\.txt beside train_ims\.npy"
     ):
         check(tmp_path)
+
+
+@pytest.mark.parametrize("content", ['{"images": []}', '{"images": [], "annotations": []}'])
+def test_a_caption_file_without_images(tmp_path: Path, content: str) -> None:
+    (tmp_path / "x.json").write_text(content)
+    assert found(check(tmp_path / "x.json"), "the list images is empty").severity == "error"
 
 
 def test_an_empty_file_does_not_hide_the_other_splits(tmp_path: Path) -> None:

@@ -121,3 +121,20 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     assert "File too large" in failed.stderr
     assert os.listdir(tmp_path) == ["model"]
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
+
+
+def test_a_file_without_room_is_named_and_left_as_before(tmp_path: Path) -> None:
+    program = textwrap.dedent("""
+        import resource, signal, sys
+        from wordsight.serve.cli import main
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # larger files fail as on a full disk
+        main(["vocab", "build", sys.argv[1], "--out", sys.argv[2], "--min-count", "1"])
+    """)
+    texts, out = tmp_path / "texts.txt", tmp_path / "vocabulary.json"
+    texts.write_text("a dog runs\n")
+    out.write_text("old")
+    failed = subprocess.run([sys.executable, "-c", program, texts, out], capture_output=True, text=True)
+    assert failed.returncode == 1
+    assert f"{out}: File too large while it was written" in failed.stderr
+    assert (out.read_text(), sorted(os.listdir(tmp_path))) == ("old", ["texts.txt", "vocabulary.json"])

@@ -4,17 +4,28 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from typer.main import get_command
 
-VERBS = [
-    ["train"], ["evaluate"], ["demo"], ["config", "show"], ["features", "extract"], ["data", "check"],
-    ["data", "world"], ["data", "convert"], ["data", "records"], ["vocab", "build"], ["import"],
-    ["vocab", "labels"], ["labels"], ["serve"],
-]  # fmt: skip
+from wordsight.serve.cli import app
+
+
+def verbs(command: Any, *path: str) -> Iterator[list[str]]:
+    """Every command there is, each as the words that call it."""
+    inner = getattr(command, "commands", {})
+    if not inner:
+        yield list(path)
+    for name, one in inner.items():
+        yield from verbs(one, *path, name)
+
+
+VERBS = list(verbs(get_command(app)))
 SMALL = [
     "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",
     "training.epochs=2", "training.batch_size=8", "training.warmup_steps=0",
@@ -121,6 +132,19 @@ def test_a_hub_model_that_is_not_here_exits_with_4(tmp_path: Path) -> None:
     assert told.returncode == 4, told.stderr
     assert "copy that folder here" in told.stderr
     assert not (tmp_path / "out").exists()
+    told = wordsight(
+        "evaluate", "nobody/nothing", "--config", "demo", "--set", "data.images=8",
+        HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),
+    )  # fmt: skip
+    assert told.returncode == 4, told.stderr
+    assert "hf download nobody/nothing" in told.stderr
+
+
+def test_a_grid_of_no_number_is_wrong_usage(tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    told = wordsight("features", "extract", tmp_path, "--model", "x", "--grid", "1,two", "--out", "y")
+    assert told.returncode == 2, told.stderr
+    assert "neither full nor a number" in " ".join(told.stderr.split())
 
 
 @pytest.mark.data

@@ -32,6 +32,7 @@ def test_golden_numbers(negatives: str) -> None:
     assert loss.of_labels(pairs, 1).item() == pytest.approx(1.036154, abs=1e-6)
     assert loss.of_labels(pairs, 0).item() == pytest.approx(1.033597, abs=1e-6)
     assert loss.ranking(pairs).item() == pytest.approx(0.421201, abs=1e-6)
+    assert (loss(pairs) - loss.ranking(pairs)).item() == pytest.approx(20.697513, abs=2e-6)
     assert loss(pairs).item() == pytest.approx(21.118714, abs=1e-6)
 
 

@@ -11,6 +11,7 @@ import torch
 from wordsight import components
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch
+from wordsight.pretrained.models import MissingModel
 from wordsight.read.vocabulary import Vocabulary
 from wordsight.sets import Pixels
 
@@ -63,6 +64,7 @@ def test_saved_and_opened_again_it_scores_the_same(
 def test_a_saved_model_is_json_and_safetensors(matcher: Matcher, tmp_path: Path) -> None:
     matcher.save_pretrained(tmp_path / "model")
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors", ".md"}
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
     parts = json.loads((tmp_path / "model" / "config.json").read_text())["parts"]
     assert parts["similarity"]["pooling"] == components.complete("pooling", TABLES["similarity"]["pooling"])
 
@@ -72,6 +74,13 @@ def test_weights_of_another_matcher_are_refused(matcher: Matcher, tmp_path: Path
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"word_dim": 8', '"word_dim": 9'))
     with pytest.raises(ValueError, match="belongs to another configuration: text_encoder"):
+        Matcher.from_pretrained(tmp_path / "model")
+
+
+def test_a_saved_model_without_its_vocabulary_says_where_that_was(matcher: Matcher, tmp_path: Path) -> None:
+    matcher.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "vocabulary.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"there is no vocabulary .*model/vocabulary\.json"):
         Matcher.from_pretrained(tmp_path / "model")
 
 
@@ -96,7 +105,7 @@ def test_scoring_does_not_leave_training_mode(matcher: Matcher, pictures: list[n
 
 def test_a_missing_hub_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match=r"copy the model folder .* and give its path"):
+    with pytest.raises(MissingModel, match=r"copy the model folder .* and give its path"):
         Matcher.from_pretrained("nobody/nothing", local_files_only=True)
     with pytest.raises(FileNotFoundError, match="there is no folder runs/typo/best"):
         Matcher.from_pretrained("runs/typo/best")

@@ -170,6 +170,9 @@ def test_a_wrong_shape_is_named(tmp_path: Path) -> None:
 
 
 def test_files_that_hold_no_matrix_are_explained(tmp_path: Path) -> None:
+    (tmp_path / "table.npy").write_text("image,caption\n")
+    with pytest.raises(ValueError, match=r"table\.npy cannot .* it begins with b'image,caption\\n'; save"):
+        evaluate_scores(tmp_path / "table.npy")
     with pytest.raises(FileNotFoundError, match=r"there is no file .*absent\.npy"):
         evaluate_scores(tmp_path / "absent.npy")
     (tmp_path / "cut.npy").write_bytes(b"")

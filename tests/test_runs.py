@@ -11,7 +11,7 @@ import pytest
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.read.precomp_writer import write_precomp
-from wordsight.runs import measure_model, train
+from wordsight.runs import matcher_folder, measure_model, train
 
 WORDS = ["red", "blue", "green", "dog", "cat", "bird", "runs", "sleeps"]
 
@@ -83,6 +83,20 @@ def test_precomputed_features_are_learned_and_measured(config: Path, tmp_path: P
     again = Matcher.from_pretrained(run / "best")
     with pytest.raises(ValueError, match="reads precomputed features"):
         again.score(["photo.jpg"], ["a red dog runs"])
+
+
+def test_a_run_has_the_configuration_that_it_was_begun_with(config: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "config.toml").write_text("[training]\nepochs = 9\n")  # of one that saved no more
+    with pytest.raises(FileNotFoundError, match="a run without a best model yet"):
+        matcher_folder(str(run))
+    chosen = load_config(str(config), ["training.epochs=1"])
+    train(chosen, run)
+    assert load_config(str(run)).tables == chosen.tables
+    with pytest.raises(FileExistsError, match="already holds a run"):
+        train(load_config(str(config), ["training.epochs=2"]), run)
+    assert load_config(str(run)).tables == chosen.tables
 
 
 def test_pretrained_vectors_are_frozen_and_the_file_decides_them(config: Path, tmp_path: Path) -> None:

@@ -531,6 +531,8 @@ def test_a_gpu_that_is_not_there_is_named() -> None:
 
     with pytest.raises(ValueError, match='device = "cuda", but torch sees no GPU here'):
         find_device("cuda", 0)
+    with pytest.raises(ValueError, match='device = "gpu"; expected auto, cpu, cuda'):
+        find_device("gpu", 0)
 
 
 def test_the_small_problem_is_what_it_says() -> None:

@@ -50,8 +50,9 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Tensors by name; shared storage is written once per name."""
+    """Tensors by name; shared storage is written once per name. Whoever may read the folder may read them."""
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, path)
+    path.chmod(0o644)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -6,8 +6,10 @@ A name with a colon that is not on the menu is taken as it stands: ``name = "my_
 import difflib
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 MENU: dict[str, dict[str, str]] = {
     "data": {
@@ -95,14 +97,9 @@ def make(kind: str, table: Mapping[str, Any], **given: Any) -> Any:
 
 
 def build(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **given: Any) -> Any:
-    """Call ``part`` with its settings; an unknown or a missing one is an error that lists the known ones."""
+    """Call ``part`` with its settings; one that is unknown, of another type or missing is an error."""
     known = _settings_of(part)
-    for key in settings:
-        if key not in known:
-            raise ValueError(
-                f"{where} {key} is not a setting of {part.__name__}{nearest(key, known)}; "
-                f"known: {_listed(known)}"
-            )
+    _must_be_known(part, where, settings)
     offered = {key: value for key, value in given.items() if key in known and key not in settings}
     missing = [
         key
@@ -114,9 +111,61 @@ def build(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **g
     return part(**settings, **offered)
 
 
+def _must_be_known(part: Callable[..., Any], where: str, settings: Mapping[str, Any]) -> None:
+    known = _settings_of(part)
+    for key, value in settings.items():
+        if key not in known:
+            raise ValueError(
+                f"{where} {key} is not a setting of {part.__name__}{nearest(key, known)}; "
+                f"known: {_listed(known)}"
+            )
+        if not _fits(value, known[key].annotation):
+            raise ValueError(f"{where} {key} = {value!r}; expected {_in_words(known[key].annotation)}")
+
+
+_WORDS = {
+    bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path",
+    Sequence: "a list", Mapping: "a table",
+}  # fmt: skip
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value is of an annotated type; types that no TOML value has, such as parts, fit always."""
+    origin = get_origin(kind) or kind
+    if origin in (Union, UnionType):
+        return any(_fits(value, one) for one in get_args(kind))
+    if origin is Literal:
+        return value in get_args(kind)
+    if origin is Sequence:
+        return isinstance(value, list | tuple) and all(_fits(one, get_args(kind)[0]) for one in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping) and all(_fits(one, get_args(kind)[1]) for one in value.values())
+    if origin in (int, float):
+        return isinstance(value, int if origin is int else int | float) and not isinstance(value, bool)
+    if origin is Path:
+        return isinstance(value, str | Path)
+    return isinstance(value, origin) if origin in (bool, str, NoneType) else True
+
+
+def _in_words(kind: Any) -> str:
+    origin, inner = get_origin(kind) or kind, get_args(kind)
+    if origin in (Union, UnionType):
+        words = [_in_words(one) for one in inner if one is not NoneType]
+        return " or ".join(dict.fromkeys(words))
+    if origin is Literal:
+        return f"one of {', '.join(map(str, inner))}" if len(inner) > 1 else f'"{inner[0]}"'
+    items = (
+        f", each item {_in_words(inner[-1])}"
+        if origin in (Sequence, Mapping) and inner[-1] is not Any
+        else ""
+    )
+    return _WORDS.get(origin, str(origin)) + items
+
+
 def complete(kind: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """The table with the default of every setting that it leaves out."""
     name, settings = _named(kind, table)
+    _must_be_known(find(kind, name), f"[{kind}]", settings)
     return {"name": name} | _defaults(find(kind, name)) | settings
 
 

@@ -8,10 +8,13 @@ from typing import Any, Literal
 import torch
 
 from wordsight import components
+from wordsight.compare.rank_matches import Precision
+from wordsight.compare.ranks import Ties
 from wordsight.encode.joint import out_dim
 from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
+from wordsight.measure.protocols import find_protocol
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.tables import read_tables, to_toml
 from wordsight.whole import whole_file
@@ -58,8 +61,13 @@ class Evaluation:
 
     protocol: str = "all"
     batch_size: int = 64
-    precision: str = "auto"
-    ties: str = "pessimistic"
+    precision: Precision = "auto"
+    ties: Ties = "pessimistic"
+
+    def __post_init__(self) -> None:
+        find_protocol(self.protocol)
+        if self.batch_size < 1:
+            raise ValueError(f"[evaluation] batch_size = {self.batch_size}; expected at least 1")
 
 
 @dataclass(frozen=True)

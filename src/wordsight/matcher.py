@@ -14,6 +14,7 @@ from wordsight.compare.similarity import Alignment, Similarity
 from wordsight.encode.joint import out_dim
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.pretrained.duals import dual_tables
+from wordsight.pretrained.models import MissingModel
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
 PARTS = ("reader", "tokenizer", "image_encoder", "text_encoder", "similarity")
@@ -231,7 +232,8 @@ _FILES = ("vocabulary", "model")  # settings that may name a file inside the sav
 
 def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
     inside = {key: home / table[key] for key in _FILES if isinstance(table.get(key), str)}
-    return dict(table) | {key: str(path) for key, path in inside.items() if path.exists()}
+    kept = {key: str(path) for key, path in inside.items() if path.exists() or key == "vocabulary"}
+    return dict(table) | kept  # a model that is not there is a hub name
 
 
 def _download(name: str, revision: str | None, local_files_only: bool, token: str | None) -> Path:
@@ -248,7 +250,7 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
             snapshot_download(name, revision=revision, local_files_only=local_files_only, token=token)
         )
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
-        raise FileNotFoundError(
+        raise MissingModel(
             f"{name} is neither a folder here nor to be had from the hub ({type(error).__name__}); where "
             f"there is a network run: hf download {name} --local-dir {Path(name).name}; "
             "then copy the model folder to this machine and give its path"

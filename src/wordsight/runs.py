@@ -13,7 +13,7 @@ import torch
 from wordsight.adopt.dual import opened_folder
 from wordsight.compare.ranks import Ties
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
-from wordsight.learn.resume import BEST
+from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
 from wordsight.measure import (
@@ -42,7 +42,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> History:
     torch.manual_seed(settings.seed)
     matcher = config.matcher(learned)
     loss = config.loss(learned, matcher)
-    if not (folder / CONFIG).exists():  # a run that is gone on with keeps its own
+    if not any((folder / name).exists() for name in (LAST, BEST)):  # a run that has begun keeps its own
         config.save(folder / CONFIG)
 
     def validate(model: Matcher) -> dict[str, float]:
@@ -113,7 +113,11 @@ def open_matcher(model: str) -> Matcher:
 def matcher_folder(model: str) -> Path:
     """The folder of a run's best model, of any saved model, or of one made of a published CLIP or SigLIP."""
     home = Path(model).expanduser()
-    return home / BEST if (home / BEST).is_dir() else opened_folder(model)
+    if (home / BEST).is_dir():
+        return home / BEST
+    if (home / CONFIG).is_file():
+        raise FileNotFoundError(f"{home} is a run without a best model yet; go on with it: train --resume")
+    return opened_folder(model)
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,8 @@ def _apply(tables: dict[str, Any], change: str) -> None:
     table = tables
     for name in path:
         table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise ValueError(f'the change "{change}": {name} = {table!r} is no table that could hold a key')
     table[key] = _value(text.strip())
 
 

@@ -1,5 +1,6 @@
 """Files and folders that appear under their names whole, or not at all."""
 
+import errno
 import os
 import shutil
 import tempfile
@@ -8,10 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """A file that appears under its name when the block ends well, and leaves nothing behind otherwise."""
+    """A file that appears under its name when the block ends well, and leaves nothing behind otherwise.
+
+    A full disk is an OSError that names the file: those of a write alone do not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -19,8 +25,11 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
             yield file
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            reason = f"{error.strerror} while it was written; it was left as before: make room, run it again"
+            raise OSError(error.errno, reason, str(path)) from error
         raise
 
 

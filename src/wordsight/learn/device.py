@@ -14,10 +14,17 @@ def wants_cuda(device: str) -> bool:
 
 def find_device(name: str, local_rank: int) -> torch.device:
     if not wants_cuda(name):
-        return torch.device("cpu" if name == "auto" else name)
+        return _device("cpu" if name == "auto" else name)
     if not torch.cuda.is_available():
         raise ValueError(f'[training] device = "{name}", but torch sees no GPU here; use "auto" or "cpu"')
-    return torch.device(name if ":" in name else f"cuda:{local_rank}")
+    return _device(name if ":" in name else f"cuda:{local_rank}")
+
+
+def _device(name: str) -> torch.device:
+    try:
+        return torch.device(name)
+    except RuntimeError:
+        raise ValueError(f'[training] device = "{name}"; expected auto, cpu, cuda or cuda:1') from None
 
 
 def takes_bf16(precision: str, device: torch.device) -> bool:

@@ -128,12 +128,18 @@ def as_scores(given: ScoresLike, source: str | None = None) -> Scores:
 
 def open_matrix(path: str | Path) -> np.ndarray:
     """A .npy file as a memory map; a pickled ``results_*.npy`` of the reference as an array in memory."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"there is no file {path}; expected a .npy matrix [images, texts]")
+    with Path(path).open("rb") as file:
+        start = file.read(16)
+    if not start.startswith((b"\x93NUMPY", b"PK")):
+        raise ValueError(
+            f"{path} cannot be read as a .npy matrix: it begins with {start!r}; save the scores with np.save"
+        )
     try:
         matrix = (
             read_pickled(path) if holds_pickle(path) else np.load(path, mmap_mode="r", allow_pickle=False)
         )
-    except FileNotFoundError:
-        raise FileNotFoundError(f"there is no file {path}; expected a .npy matrix [images, texts]") from None
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} cannot be read as a .npy matrix: {error}") from error
     if not isinstance(matrix, np.ndarray):

@@ -13,7 +13,7 @@ SAFE = ("model*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")  # read with weights_only, never unpickled
 
 
-class MissingModel(OSError):  # noqa: N818
+class MissingModel(FileNotFoundError):  # noqa: N818
     """Pretrained weights that are neither here nor to be had from here."""
 
 

@@ -25,7 +25,7 @@ from wordsight.read.captioned import (
 from wordsight.read.documents import field, list_field, read_json, read_lines
 from wordsight.read.table import Columns, table_items
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
 
 
 def read_karpathy(
@@ -49,10 +49,17 @@ def read_karpathy(
 
 def karpathy_items(path: Path, folder: Path) -> list[Captioned]:
     """Every picture of every split, as it stands in the file."""
-    images = list_field(read_json(path), "images", "the document", path)
+    images = _images(read_json(path), path)
     items = [_karpathy_item(image, f"images[{n}]", folder, path) for n, image in enumerate(images)]
     distinct = len({item.identity for item in items}) == len(items)  # not so where files were joined
     return items if distinct else [replace(item, identity=None) for item in items]
+
+
+def _images(document: Any, path: Path) -> list[Any]:
+    images = list_field(document, "images", "the document", path)
+    if not images:
+        raise ValueError(f"{path}: the list images is empty; fetch the file again")
+    return images
 
 
 def _karpathy_item(image: Any, where: str, folder: Path, source: Path) -> Captioned:
@@ -106,9 +113,13 @@ def coco_items(path: Path, folder: Path) -> list[Captioned]:
     pictures: dict[Any, Captioned] = {}
     texts: dict[Any, list[str]] = {}
     places: dict[Any, list[str]] = {}
-    for n, image in enumerate(list_field(document, "images", "the document", path)):
+    for n, image in enumerate(_images(document, path)):
         where = f"images[{n}]"
         key, name = field(image, "id", where, path), str(field(image, "file_name", where, path))
+        if key in pictures:
+            raise ValueError(
+                f"{path}: {where} has the id {key} of {pictures[key].where}; give every image its own"
+            )
         texts[key], places[key] = [], []
         pictures[key] = Captioned(folder / name, name, texts[key], places[key], where, identity=str(key))
     for n, annotation in enumerate(list_field(document, "annotations", "the document", path)):

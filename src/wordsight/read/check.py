@@ -82,7 +82,7 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
             f"{path} holds features but no captions; put train{CAPTIONS} beside train_ims.npy, "
             "one caption per line, five lines per row"
         )
-    files = sorted(file.name for file in path.iterdir() if file.suffix in (".json", ".gz", *TABLES))
+    files = _caption_files(path)
     raise ValueError(
         f"{path} holds neither *{CAPTIONS} (a precomputed folder) nor pictures; "
         + (f"if one of {some(files)} is the caption file, give its path" if files else "check the path")
@@ -132,7 +132,17 @@ def _look_table(path: Path, pictures: Path | None, report: Report) -> list[Texts
 
 
 def _look_folder(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
-    return _look_items(folder_items(path), pictures, report)
+    items = folder_items(path)
+    if files := [] if any(item.texts for item in items) else _caption_files(path):
+        raise ValueError(
+            f"no picture in {path} has a .txt of captions beside it; if one of {some(files)} is the caption "
+            "file, give its path"
+        )
+    return _look_items(items, pictures, report)
+
+
+def _caption_files(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir() if file.suffix in (".json", ".gz", *TABLES))
 
 
 def _look_items(items: Sequence[Captioned], pictures: Path | None, report: Report) -> list[Texts]:

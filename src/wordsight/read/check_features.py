@@ -21,6 +21,7 @@ class Scan:
 
     path: Path
     split: str
+    size: int  # numbers per region
     not_finite: list[int] = field(default_factory=list)  # rows
     zero: list[int] = field(default_factory=list)  # rows
     digests: list[bytes] = field(default_factory=list)  # one per row
@@ -28,7 +29,7 @@ class Scan:
 
 def scan_features(path: Path, split: str, features: np.ndarray) -> Scan:
     """Read every row once, a chunk at a time."""
-    scan = Scan(path, split)
+    scan = Scan(path, split, features.shape[-1])
     for start, rows in _chunks(features):
         flat = rows.reshape(len(rows), -1)
         scan.not_finite += (np.flatnonzero(~np.isfinite(flat).all(1)) + start).tolist()
@@ -102,7 +103,17 @@ def _first_rows(scan: Scan) -> dict[bytes, int]:
 
 
 def check_across(scans: Sequence[Scan], report: Report) -> None:
-    """The same features in two splits, appended to the report."""
+    """Features of another size than the first split's, or the same in two; appended to the report."""
+    other_size = [scan for scan in scans if scan.size != scans[0].size]
+    if other_size:
+        report.add(
+            "error",
+            "features of several sizes: a model reads one",
+            ", ".join(
+                f"{scan.size:,} numbers per region in {scan.path.name}" for scan in [scans[0], *other_size]
+            ),
+            "make or fetch the features of all splits in one way",
+        )
     for one, other in combinations(scans, 2):
         if {one.split, other.split} in CONTAINED:
             continue

@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +29,7 @@ def read_bytes(path: Path) -> bytes:
         raise FileNotFoundError(f"{path} does not exist; check the path, or fetch the data first")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (EOFError, gzip.BadGzipFile) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise ValueError(f"{path} cannot be unpacked ({error}); fetch it again") from error
     if not content.strip():
         raise ValueError(f"{path} is empty; fetch it again")
@@ -127,6 +128,21 @@ def _object(value: Any, where: str) -> dict[str, Any]:
     return value
 
 
+def is_token_file(path: Path) -> bool:
+    """Whether a file begins as Flickr8k's ``token.txt`` does."""
+    return TOKEN_LINE.match(read_text(path)) is not None
+
+
+def header_of(path: Path) -> list[str]:
+    """The names in the first line of delimited columns."""
+    header = read_text(path).split("\n", 1)[0]
+    return [name.strip() for name in header.split(_delimiter(header))]
+
+
+def _delimiter(header: str) -> str:
+    return max(DELIMITERS, key=header.count)
+
+
 def _token_rows(path: Path, text: str) -> Iterator[Row]:
     for line, content in enumerate(text.split("\n"), 1):
         if content.strip():
@@ -138,21 +154,31 @@ def _token_rows(path: Path, text: str) -> Iterator[Row]:
 
 def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
     header = text.split("\n", 1)[0]
-    delimiter = "\t" if kind == ".tsv" else max(DELIMITERS, key=header.count)
+    delimiter = "\t" if kind == ".tsv" else _delimiter(header)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
         names = [name.strip() for name in next(reader)]
+        _must_be_distinct(names, path)
         for values in reader:
             if not any(value.strip() for value in values):
                 continue
             if len(values) != len(names):
+                todo = f"put double quotes around a value that contains {delimiter!r}"
+                todo = "fill in the others" if len(values) < len(names) else todo
                 raise ValueError(
                     f"{path} line {reader.line_num}: {len(values)} columns, but the header names "
-                    f"{len(names)} ({', '.join(names)}); put double quotes around a value that contains "
-                    f"{delimiter!r}"
+                    f"{len(names)} ({', '.join(names)}); {todo}"
                 )
             yield Row(reader.line_num, dict(zip(names, (value.strip() for value in values), strict=True)))
     except csv.Error as error:
         raise ValueError(
             f"{path} line {reader.line_num}: {error}; a quote inside a quoted value is written twice"
         ) from error
+
+
+def _must_be_distinct(names: list[str], path: Path) -> None:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(
+            f"{path}: the header names the column {twice[0]} twice; give each column its own name"
+        )

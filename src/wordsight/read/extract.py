@@ -10,12 +10,13 @@ from typing import Any, Protocol, runtime_checkable
 from wordsight.heap import keep_freed_memory
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
+from wordsight.read.captions import PICTURE_SUFFIXES
 from wordsight.read.in_order import in_order
 from wordsight.read.journal import Seen, StoreWriter
 from wordsight.read.pixels import Frame, PixelReader, UnreadablePicture
 from wordsight.sets import Regions
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".jp2"}
+SUFFIXES = frozenset(PICTURE_SUFFIXES)
 
 
 @runtime_checkable

@@ -116,13 +116,15 @@ def _table(facts: Sequence[Facts]) -> str:
 def _cells(facts: Facts) -> tuple[str, ...]:
     counts = sorted(facts.texts_per_image)
     mean = facts.texts / max(facts.images, 1)
-    per_image = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}, mean {mean:.2f}"
+    per_image = (
+        f"{counts[0]} to {counts[-1]}, mean {mean:.2f}" if len(counts) > 1 else "".join(map(str, counts))
+    )
     fewest, mean_words, most = facts.words_per_text
     return (
         facts.split,
         f"{facts.images:,}",
         f"{facts.texts:,}",
-        per_image if counts else "",
+        per_image,
         f"{fewest} to {most}, mean {mean_words:.1f}" if facts.texts else "",
         "" if facts.unknown_words is None else f"{facts.unknown_words:.1%}",
         facts.features or "",

@@ -9,9 +9,7 @@ from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
 from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import find_precomp_folder, find_split
-from wordsight.read.table import Columns, table_items, table_texts
-
-TABLES = (".csv", ".tsv", ".jsonl")
+from wordsight.read.table import Columns, is_table, table_items, table_texts
 
 
 def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path], list[tuple[Path, str]]]:
@@ -29,7 +27,7 @@ def training_texts(source: Path) -> list[str]:
     if source.is_dir() and not _holds_persons(source):
         captions = find_split(find_precomp_folder(source), "train").captions
         return [line for line in read_lines(captions) if line]
-    if source.suffix.lower() == ".txt":
+    if source.suffix.lower() == ".txt" and not is_table(source):
         return [line for line in read_lines(source) if line]
     items = captioned_items(annotation_file(source), None)
     train = [item for item in items if item.split in ("train", "restval")] or items
@@ -38,7 +36,7 @@ def training_texts(source: Path) -> list[str]:
 
 def caption_texts(source: Path) -> list[str]:
     """Every text of a file: the lines of a .txt, the captions of a table or of a caption file."""
-    if source.suffix.lower() in TABLES:
+    if is_table(source):
         return table_texts(source)
     if source.suffix.lower() == ".txt":
         return read_lines(source)
@@ -72,11 +70,13 @@ def captioned_items(source: Path, pictures: Path | None = None) -> list[Captione
     if not source.exists():
         raise FileNotFoundError(f"there is no {source}; give a folder of pictures or a caption file")
     folder = picture_folder(source, pictures)
-    if source.suffix.lower() in TABLES:
+    if is_table(source):
         return table_items(source, folder, Columns())
     content = read_json(source)
     if isinstance(content, dict) and "annotations" in content:
         return coco_items(source, folder)
     if is_persons(content):
         return person_items(source, person_pictures(source, pictures))
+    if isinstance(content, list):
+        return table_items(source, folder, Columns())
     return karpathy_items(source, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.read.captioned import Captioned
-from wordsight.read.documents import Row, field, read_rows
+from wordsight.read.documents import Row, field, header_of, is_token_file, read_rows
 
 KNOWN = {
     "picture": ("image", "image_path", "image_file", "image_name", "picture", "path", "file", "file_path",
@@ -16,6 +16,19 @@ KNOWN = {
     "split": ("split", "partition", "subset"),
     "identity": ("identity", "person_id", "person", "pid"),
 }  # fmt: skip
+
+
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".token")
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is a table, by its suffix; a .txt, by its beginning: some data sets call theirs so."""
+    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    if suffix.lower() != ".txt":
+        return suffix.lower() in SUFFIXES
+    names = [name.lower() for name in header_of(path)]
+    known = (any(name in KNOWN[what] for name in names) for what in ("picture", "caption"))
+    return is_token_file(path) or all(known)
 
 
 @dataclass(frozen=True)

@@ -81,13 +81,20 @@ def _reader(model: str | None, config: str | None, grid: str, root: bool, store:
 
         return load_config(config).reader()
     if model is not None:
-        cells: list[Any] = [int(part) if part.isdigit() else part for part in grid.split(",")]
-        return BackboneReader(model, grid=cells if len(cells) > 1 else cells[0], root=root)
+        return BackboneReader(model, grid=_cells(grid), root=root)
     if not (store / "meta.json").is_file():
         raise typer.BadParameter("give a backbone with --model, or a configuration with --config")
     from wordsight.read.cache import FeatureStore
 
     return BackboneReader(**FeatureStore.open(store).settings)
+
+
+def _cells(grid: str) -> Any:
+    parts = grid.split(",")
+    if wrong := [part for part in parts if part != "full" and not part.isdecimal()]:
+        raise typer.BadParameter(f'--grid {grid}: "{wrong[0]}" is neither full nor a number of cells')
+    cells = ["full" if part == "full" else int(part) for part in parts]
+    return cells if len(cells) > 1 else cells[0]
 
 
 def _device(name: str) -> str:

@@ -40,7 +40,7 @@ def evaluate(
             "beside models, are averaged."
         ),
     ] = None,
-    captions: Annotated[int, typer.Option(help="With --scores alone: texts per image.")] = 5,
+    captions: Annotated[int, typer.Option(min=1, help="With --scores alone: texts per image.")] = 5,
     weights: Annotated[
         str | None, typer.Option(help="Of the average, e.g. 0.6,0.4: models first, then --scores.")
     ] = None,

@@ -36,6 +36,8 @@ def train(
 
     folder = out or Path("runs") / Path(config).stem
     history = run(load_config(config, changes or ()), folder, resume)
+    if history.stopped_early:
+        typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"
     epoch = "" if history.best_epoch is None else f" (epoch {history.best_epoch + 1})"
     typer.echo(f"{folder / 'best'}{best}{epoch}")
