@@ -3,10 +3,8 @@
 import pytest
 import torch
 from conftest import fill
-from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch import Tensor
 
-from wordsight.encode.gru import can_read, read_both_ways
 from wordsight.encode.joint import out_dim
 from wordsight.encode.recurrent import RecurrentEncoder
 from wordsight.sets import Tokens
@@ -97,32 +95,6 @@ def started(encoder: RecurrentEncoder) -> RecurrentEncoder:
         for start in encoder.starts:
             start.normal_()
     return encoder
-
-
-@pytest.mark.parametrize("lengths", [[3, 9, 1, 5, 9, 2], [4], [6, 6], [1, 1, 1]], ids=str)
-def test_reading_both_ways_is_torchs_gru_in_states_and_gradients(lengths: list[int]) -> None:
-    reader = nn.GRU(5, 4, batch_first=True, bidirectional=True).double()
-    width = max(lengths) + 1  # a column that only pads
-    words = torch.randn(len(lengths), width, 5, dtype=torch.float64, requires_grad=True)
-    weights = [words, *reader.parameters()]
-    packed = pack_padded_sequence(words, torch.tensor(lengths), batch_first=True, enforce_sorted=False)
-    expected = pad_packed_sequence(reader(packed)[0], batch_first=True, total_length=width)[0]
-    states = read_both_ways(words, torch.tensor(lengths), reader)
-    torch.testing.assert_close(states, expected, rtol=0, atol=1e-12)
-    arriving = torch.randn_like(states)
-    wanted, found = (torch.autograd.grad(some, weights, arriving) for some in (expected, states))
-    for one, other in zip(found, wanted, strict=True):
-        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
-
-
-def test_what_the_processors_gru_cannot_read_is_left_to_torch() -> None:
-    cpu, plain = torch.device("cpu"), nn.GRU(5, 4, bidirectional=True)
-    assert can_read(plain, cpu)
-    assert not can_read(plain, torch.device("cuda"))
-    for other in (nn.LSTM(5, 4, bidirectional=True), nn.GRU(5, 4), nn.GRU(5, 4, 2, bidirectional=True)):
-        assert not can_read(other, cpu)
-    with torch.autocast("cpu", torch.bfloat16):
-        assert not can_read(plain, cpu)
 
 
 def test_cmpls_text_is_the_maximum_over_an_lstm_that_starts_from_learned_states() -> None:

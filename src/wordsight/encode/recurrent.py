@@ -9,7 +9,6 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from wordsight.encode.gru import can_read, read_both_ways
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import zeroed
@@ -144,8 +143,6 @@ class RecurrentEncoder(nn.Module):
     def _read(
         self, embedded: Float[Tensor, "text word word_dim"], texts: Tokens
     ) -> Float[Tensor, "text word unit"]:
-        if self.starts is None and can_read(self.reader, embedded.device):
-            return read_both_ways(embedded, texts.lengths, self.reader)
         lengths = texts.lengths.cpu()
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
         out: PackedSequence = self.reader(packed, self._start(len(lengths)))[0]
