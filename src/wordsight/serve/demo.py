@@ -98,7 +98,7 @@ def _search(folder: Path, nowhere: str) -> None:
         why = folder / f"search-{number}.html"
         _say(f"\n{told}")
         _show("search", folder / INDEX, query, "-k", HITS, "--explain", why)
-        search(folder / INDEX, query, HITS, explain=why)
+        search(folder / INDEX, query, top=HITS, explain=why)
 
 
 def _tell_what_next(folder: Path) -> None:
