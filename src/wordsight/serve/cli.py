@@ -19,6 +19,7 @@ from wordsight.serve import (
 )
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
+_INTERRUPTED = "interrupted; what was finished is kept: the same command goes on from there (train: --resume)"
 _EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were skipped; "
     "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
@@ -58,8 +59,10 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     try:
         app(args=arguments, prog_name="wordsight")
-    except KeyboardInterrupt:
-        _stop("interrupted; what was finished is saved, and the same command goes on from there", INTERRUPTED)
+    except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
+        if end.code == INTERRUPTED:
+            _stop(_INTERRUPTED, INTERRUPTED)
+        raise
     except ModuleNotFoundError as error:
         _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
     except (ValueError, OSError, ArithmeticError) as error:

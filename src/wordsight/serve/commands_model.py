@@ -72,12 +72,6 @@ def demo(
         commands_serve.need_extra()
     index = finished(out, seed) if serve else None
     if index is None:
-        try:
-            index = run_demo(out, seed, changes or ())
-        except KeyboardInterrupt:
-            typer.echo(
-                "interrupted; what was done is kept, and the same command goes on from there", err=True
-            )
-            raise
+        index = run_demo(out, seed, changes or ())
     if serve:
         commands_serve.serve([index], port=port, open_page=True)
