@@ -8,12 +8,12 @@
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wordsight.matcher import Matcher
@@ -22,48 +22,19 @@ from wordsight.search import shortlist
 from wordsight.search.asked import Asked, ask, ask_plainly
 from wordsight.search.blend import Blend
 from wordsight.search.calibration import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
-from wordsight.search.exact import Asking, Keep, Question, best_rows, score_rows
+from wordsight.search.exact import Asking, Keep, Question, score_rows
 from wordsight.search.explain import Reason, explain, reasons
 from wordsight.search.hits import Explanation, Hit, Hits
 from wordsight.search.index import Filters, Index, Snapshot
 from wordsight.search.moment import Moment, Moments
-from wordsight.search.query import Query, parse
+from wordsight.search.paging import Page, Scored, page_of
+from wordsight.search.query import parse
 from wordsight.sets import EmbeddingSet
 
 ENGINES = ("auto", "exact", "shortlist")
-SORTS = ("score", "date")
 Scan: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
-MOST = 1000  # hits of one page
 PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
 GOOD = 0.9  # recall of a good one
-
-
-@dataclass(frozen=True)
-class Page:
-    """Which of the hits are wanted."""
-
-    k: int = 10
-    offset: int = 0
-    sort: str = "score"
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.k <= MOST:
-            raise ValueError(f"k = {self.k}; a page has 1 to {MOST} hits")
-        if self.offset < 0:
-            raise ValueError(f"offset = {self.offset}; the first hit is 0")
-        if self.sort not in SORTS:
-            raise ValueError(f'sort = "{self.sort}"; known: {", ".join(SORTS)}')
-
-
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """What a question has found, before it is looked at."""
-
-    asking: Question
-    rows: np.ndarray | None  # None: all
-    scores: Float[np.ndarray, " row"]
-    line: float
-    exact: bool
 
 
 class Searcher:
@@ -133,7 +104,7 @@ class Searcher:
         keep = self._operators(moment, asked, asking, levels)
         line = moment.calibration.line(_length(self.matcher, asked)) if asked.is_known else math.inf
         scored = self._scored(moment, asking, filters, engine, keep, page, line)
-        hits = self._page(moment, scored, page, query)
+        hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
         return self._with_words(hits, moment.snapshot, asked, asking, levels)
 
     @torch.no_grad()
@@ -149,8 +120,8 @@ class Searcher:
         asking = Asking(self.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
         scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
-        scored = _Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
-        hits = self._page(moment, scored, page, None)
+        scored = Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
+        hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
         level = moment.text_level(self.matcher, image)
         return replace(hits, hits=tuple(self._with_text_words(hit, image, level) for hit in hits.hits))
 
@@ -182,14 +153,14 @@ class Searcher:
         by_picture = Asking(self.matcher.similarity, self._embedded(moment.snapshot, picture))
         if query is None:
             scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
-            return self._page(moment, scored, page, None)
+            return page_of(moment.snapshot, scored, page, None, self.memory_mb)
         asked = ask(self.matcher, query)
         asking = self._asking(asked)
         levels = moment.calibration.levels(asked, asking)
         blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
         keep = self._operators(moment, asked, asking, levels)
         scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
-        hits = self._page(moment, scored, page, query)
+        hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
         return self._with_words(hits, moment.snapshot, asked, asking, levels)
 
     @torch.no_grad()
@@ -264,7 +235,7 @@ class Searcher:
         page: Page,
         line: float | None,
         left_out: Picture | int | None = None,
-    ) -> _Scored:
+    ) -> Scored:
         snapshot = moment.snapshot
         rows = snapshot.rows_where(filters or Filters())
         exact = self._is_exact(moment, asking, rows, engine)
@@ -283,7 +254,7 @@ class Searcher:
             scores[row if rows is None else rows == row] = -np.inf
         if line is None:
             line = tail_line(scores, self.false_accept)
-        return _Scored(asking, rows, scores, line, exact)
+        return Scored(asking, rows, scores, line, exact)
 
     def _screened(
         self, moment: Moment, asking: Asking, page: Page, line: float
@@ -316,33 +287,6 @@ class Searcher:
             measured = self._products(snapshot, asking, count) / seconds
             self._products_per_second = (self._products_per_second + measured) / 2
 
-    def _page(self, moment: Moment, scored: _Scored, page: Page, query: Query | None) -> Hits:
-        alive = np.isfinite(scored.scores)
-        above = alive & (scored.scores >= scored.line)
-        rows, scores = self._chosen(moment, scored, page, above)
-        relevant, total = int(above.sum()), int(alive.sum())
-        percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
-        facts = zip(
-            moment.snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True
-        )
-        hits = tuple(Hit(*told, (), told[2] >= scored.line) for told in facts)
-        return Hits(hits, relevant, total, scored.exact, query, scored.line, page.offset)
-
-    def _chosen(
-        self, moment: Moment, scored: _Scored, page: Page, above: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
-        last = page.offset + page.k
-        if page.sort == "score":
-            rows, scores = best_rows(
-                scored.asking, moment.snapshot, scored.rows, scored.scores, last, self.memory_mb
-            )
-            return rows[page.offset :], scores[page.offset :]
-        places = np.flatnonzero(above)
-        rows = places if scored.rows is None else scored.rows[places]
-        order = np.lexsort((moment.snapshot.ids[rows], -moment.snapshot.modified()[rows]))[page.offset : last]
-        return rows[order], scored.scores[places[order]].astype(np.float64)
-
     def _with_words(
         self, hits: Hits, snapshot: Snapshot, asked: Asked, asking: Asking, levels: Sequence[float]
     ) -> Hits:
@@ -362,15 +306,6 @@ class Searcher:
 
 def _reasoned(hit: Hit, reason: Reason) -> Hit:
     return replace(hit, words=reason.words, evidence=reason.evidence)
-
-
-def _lower(
-    scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
-) -> Int[np.ndarray, " hit"]:
-    """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
-    limits = of_hits - 1e-6
-    others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
-    return alive - len(others) + np.searchsorted(others, limits)
 
 
 def _length(matcher: Matcher, asked: Asked) -> int:
