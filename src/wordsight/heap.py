@@ -9,7 +9,7 @@ import ctypes
 import os
 from functools import cache
 
-_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of mallopt(3)
+_TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8  # of mallopt(3)
 _NEVER = -1
 _AT_ONCE = 64 * 2**20  # bytes by which the heap grows
 _BY_THE_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
@@ -20,6 +20,20 @@ def keep_freed_memory() -> bool:
     """Whether it could be asked for: with glibc, unless the environment already says how to allocate."""
     if any(os.environ.get(name) for name in _BY_THE_USER):
         return False
+    return _told((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
+
+
+@cache
+def share_freed_memory() -> bool:
+    """One heap for all threads, before they begin: what one of them frees serves the next question of another.
+
+    By default glibc gives each a heap of its own, and a server's memory grows for as long as any thread has not
+    yet met its largest question.
+    """
+    return not os.environ.get("MALLOC_ARENA_MAX") and _told((_ARENA_MAX, 1))
+
+
+def _told(*settings: tuple[int, int]) -> bool:
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018  other C libraries take other numbers
@@ -27,5 +41,4 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError, TypeError):
         return False
     mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
-    asked = ((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
-    return all(mallopt(*setting) == 1 for setting in asked)
+    return all(mallopt(*setting) == 1 for setting in settings)

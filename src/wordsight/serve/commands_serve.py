@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import typer
 
+from wordsight.heap import share_freed_memory
 from wordsight.serve.kept import index_at
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ def serve(
     from wordsight.serve import web_server
     from wordsight.serve.web import create_app
 
+    share_freed_memory()
     rules = web_server.rules_of(host, token)
     images, texts = _searchers(indexes, model, memory_mb)
     app = create_app(images, texts, rules)
