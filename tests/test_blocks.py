@@ -294,7 +294,7 @@ def test_an_empty_text_is_an_error_that_names_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeker": "caption"}, 'seeker = "caption"'),
+        ({"seeker": "caption"}, "seeker = 'caption'; expected one of word, region"),
         ({"memory_mb": 0.0}, "memory_mb = 0"),
         ({"pooling": "median"}, '"median" is not on the menu'),
         ({"pooling": {"name": "log-sum-exp", "temprature": 1.0}}, 'did you mean "temperature"'),

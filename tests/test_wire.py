@@ -244,9 +244,12 @@ def test_every_cut_is_told_with_record_and_byte(tmp_path: Path) -> None:
             ValueError, match=rf"f: record {number}, which begins at byte {start}, is cut .*again"
         ):
             list(read_frames(path))
-    for size in (0, 16, 82):  # between records: this only a list of shards or a count can tell
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="f is empty, and holds a record at least when it is whole"):
+        list(read_frames(path))
+    for number, size in enumerate((16, 82), 1):  # between records only a list of shards or a count can tell
         path.write_bytes(whole[:size])
-        assert len(list(read_frames(path))) == (0, 16, 82).index(size)
+        assert len(list(read_frames(path))) == number
 
 
 def test_every_changed_byte_is_found(tmp_path: Path) -> None:
