@@ -26,7 +26,7 @@ from wordsight.serve.page import write_page
 
 TITLE = "A small matcher of a generated world"
 RUN, PICTURES, INDEX, REPORT = "run", "pictures", "world.index", "report.html"
-PLAIN, OPERATORS = "a white heart", "a +red heart^2 -circle"
+PLAIN, OPERATORS = "a white heart", "a +red heart^2 -green"
 HITS, STRICT = 3, 0.1
 
 
