@@ -249,6 +249,7 @@ def filled(folder: Path, step: int) -> dict[str, int]:
 
 def interrupted(folder: Path, times: int) -> dict[str, int]:
     """Ctrl-C at any line of the command: exit code 130, and the same command goes on."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in a shell's background ignores it
     world = World(folder, random.Random(0))
     world.begin()
     codes = []
