@@ -76,12 +76,11 @@ def index(
         )
     from wordsight.search.scan import check_sources
 
-    kind = "texts" if texts else "images"
-    check_sources(kind, folders or texts or [], captions or [], drop_all)  # before anything is made
-    opened = _opened(out, model, kind, precision, may_create=bool(folders or texts))
+    kind, sources = "texts" if texts else "images", folders or texts or []
+    check_sources(kind, sources, captions or [], drop_all)  # before anything is made
+    opened = _opened(out, model, kind, precision, may_create=bool(sources))
     skipped = False
-    if folders or texts:
-        sources = folders or texts or []
+    if sources:
         report = in_step(opened, sources, captions or [], batch_size, workers, device, drop_all)
         _tell(opened, report, as_json)
         _calibrate(opened)
