@@ -514,6 +514,15 @@ def test_the_folders_of_the_index_are_offered_by_their_names(tab: Any) -> None:
     assert chips(tab) == ["in odd"]
 
 
+def test_a_filter_that_is_being_pressed_stays_under_the_finger(tab: Any) -> None:
+    tab.goto(tab.url + "?text=star")
+    pressed = tab.locator(".filter").element_handle()
+    with asks(tab, "/v1/folders"):
+        tab.locator("#filter").click()
+    until(tab, "document.querySelectorAll('#folders option').length === 2")
+    assert pressed.evaluate("chip => chip.isConnected")
+
+
 def test_the_newest_first_are_those_that_match(tab: Any) -> None:
     search(tab, "a red star")
     tab.locator("#filter").click()

@@ -174,14 +174,16 @@ export class Filters {
   }
 
   showChips() {
-    const { names, chips, button } = this, focused = [...chips.children].indexOf(document.activeElement);
-    chips.replaceChildren(...Object.keys(ALLOWED).filter((name) => names.includes(name)).map((name) => this.chip(name)));
+    const { names, chips, button } = this, shown = [...chips.children], focused = shown.indexOf(document.activeElement);
+    const fresh = Object.keys(ALLOWED).filter((name) => names.includes(name)).map((name) => this.chip(name));
+    const same = fresh.length === shown.length && fresh.every((chip, at) => chip.isEqualNode(shown[at]));
+    if (!same) chips.replaceChildren(...fresh);  // one that is being pressed stays under the finger
     chips.hidden = !names.length;
     const active = button.querySelector("b");
     active.hidden = !names.length;
     active.textContent = names.length;
     button.setAttribute("aria-label", names.length ? `Filters, ${names.length} set` : "Filters");
-    if (focused >= 0) (chips.children[Math.min(focused, chips.children.length - 1)] ?? button).focus();
+    if (!same && focused >= 0) (chips.children[Math.min(focused, chips.children.length - 1)] ?? button).focus();
   }
 
   chip(name) {
