@@ -227,7 +227,7 @@ def _describe(part: Any, folder: Path) -> dict[str, Any]:
     return table | (part.save(folder) if hasattr(part, "save") else {})
 
 
-_FILES = ("vocabulary", "model")  # settings that may name a file inside the saved folder
+_FILES = ("vocabulary", "model", "detector")  # settings that may name a file inside the saved folder
 
 
 def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:

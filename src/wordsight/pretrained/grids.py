@@ -1,4 +1,4 @@
-"""Feature maps -> grids of regions: averaged cells of one or several grids, and where each cell is."""
+"""Feature maps -> regions: averaged cells of one or several grids, where each is, and the mean in any box."""
 
 from collections.abc import Sequence
 from math import isqrt
@@ -70,6 +70,29 @@ def _edges(cells: int, native: int) -> tuple[Float[Tensor, " cell"], Float[Tenso
     index = torch.arange(cells)
     begin, end = index * native // cells, -(-(index + 1) * native // cells)
     return begin / native, end / native
+
+
+def averaged(
+    features: Float[Tensor, "image channel row column"], places: Float[Tensor, "image box 4"]
+) -> Float[Tensor, "image box channel"]:
+    """The mean of the map in each box, in fractions of what the model sees; zeros in one of no extent.
+
+    A cell counts as far as it lies inside.
+    """
+    rows = _covered(places[..., 1], places[..., 3], features.shape[2])
+    columns = _covered(places[..., 0], places[..., 2], features.shape[3])
+    inside = torch.einsum("ibr,ibc,idrc->ibd", rows, columns, features)
+    area = (rows.sum(2) * columns.sum(2)).clamp(min=torch.finfo(features.dtype).tiny)
+    return inside / area[..., None]
+
+
+def _covered(
+    begin: Float[Tensor, "image box"], end: Float[Tensor, "image box"], cells: int
+) -> Float[Tensor, "image box cell"]:
+    """How much of each cell of a side lies between begin and end."""
+    edges = torch.arange(cells + 1, device=begin.device) / cells
+    common = torch.minimum(end[..., None], edges[1:]) - torch.maximum(begin[..., None], edges[:-1])
+    return common.clamp(min=0)
 
 
 def signed_root(features: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -104,12 +104,35 @@ def load_vision(folder: Path) -> Any:
     whole = not hasattr(model, "vision_model")
     # the pooler summarizes what we read in parts; many published files leave it out
     absent = sorted(key for key in told["missing_keys"] if "pooler" not in key and (whole or "vision" in key))
+    _complete(folder, absent)
+    return (model if whole else model.vision_model).eval().requires_grad_(False)
+
+
+def load_detector(folder: Path) -> Any:
+    """The detector in a folder, frozen. Raises ValueError if it is another model, or weights are missing."""
+    transformers = import_transformers()
+    try:
+        with quiet(transformers):
+            model, told = transformers.AutoModelForObjectDetection.from_pretrained(
+                folder, local_files_only=True, dtype="float32", output_loading_info=True
+            )
+    except ValueError as error:
+        if "AutoModelForObjectDetection" not in str(error):
+            raise
+        raise ValueError(
+            f"{folder} is no detector that transformers loads; take RT-DETR, D-FINE, YOLOS or another of its "
+            "models for object detection"
+        ) from error
+    _complete(folder, sorted(told["missing_keys"]))
+    return model.eval().requires_grad_(False)
+
+
+def _complete(folder: Path, absent: list[str]) -> None:
     if absent:
         raise ValueError(
             f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
             "fetch both files from the same place"
         )
-    return (model if whole else model.vision_model).eval().requires_grad_(False)
 
 
 def random_vision(name: str, revision: str | None = None) -> Any:

@@ -1,15 +1,16 @@
-"""Picture -> Regions: the patch grid of any frozen pretrained vision backbone, with boxes."""
+"""Picture -> Regions: grids and found things, read by any frozen pretrained vision backbone, with boxes."""
 
 import hashlib
 import inspect
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -17,7 +18,8 @@ from wordsight.pairs import Picture
 from wordsight.pretrained import grids
 from wordsight.pretrained.models import find_model, load_vision, patches, weight_files
 from wordsight.read import preprocessing
-from wordsight.read.pixels import Frame, PixelReader
+from wordsight.read.detector import detect, open_detector
+from wordsight.read.pixels import WHOLE, Frame, PixelReader
 from wordsight.sets import Regions
 from wordsight.whole import link_or_copy
 
@@ -53,8 +55,10 @@ class BackboneReader:
     ``size``       height and width in pixels, in place of the published ones
     ``precision``  ``"float32"``, or ``"bfloat16"`` where the processor has it
     ``revision``   of the hub model
+    ``detector``   after the grids come the boxes of what it finds: a hub name, a folder, YOLOX's .onnx
+    ``detections`` at most so many boxes per picture, the surest first
 
-    Raises MissingModel if the model is neither here nor to be had from here.
+    Raises MissingModel if a model is neither here nor to be had from here.
     """
 
     def __init__(
@@ -68,7 +72,13 @@ class BackboneReader:
         size: int | None = None,
         precision: str = "float32",
         revision: str | None = None,
+        detector: str | None = None,
+        detections: int = 10,
     ) -> None:
+        if detections < 1:
+            raise ValueError(
+                f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
+            )
         _one_of("precision", precision, PRECISIONS)
         self.model = str(model)
         self.grid = grid if isinstance(grid, int | str) else list(grid)
@@ -79,6 +89,9 @@ class BackboneReader:
         self.size = size
         self.precision = precision
         self.revision = revision
+        self.detector = detector
+        self.detections = detections
+        self._detector = None if detector is None else open_detector(str(detector))
         self.folder = find_model(self.model, revision, preprocessing.FILES)
         self.pixels: PixelReader = preprocessing.pixel_reader(self.folder, fit, size)
         self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
@@ -98,7 +111,10 @@ class BackboneReader:
     @property
     def settings(self) -> dict[str, Any]:
         names = ("model", "grid", "layers", "root", "unit", "fit", "size", "precision", "revision")
-        return {name: getattr(self, name) for name in names}
+        found = (
+            {} if self.detector is None else {"detector": str(self.detector), "detections": self.detections}
+        )
+        return {name: getattr(self, name) for name in names} | found
 
     @cached_property
     def identity(self) -> str:
@@ -108,14 +124,19 @@ class BackboneReader:
             digest.update(f"{name} {tuple(weight.shape)}".encode())
             digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
         architecture = {key: value for key, value in self._config.items() if key not in _NO_EFFECT}
-        settings = {key: value for key, value in self.settings.items() if key not in ("model", "revision")}
-        told = [architecture, self.pixels.settings, settings]
+        named = ("model", "revision", "detector")
+        settings = {key: value for key, value in self.settings.items() if key not in named}
+        told: list[Any] = [architecture, self.pixels.settings, settings]
+        if self._detector is not None:
+            told += [self._detector.identity, self._detector.pixels.settings]
         digest.update(json.dumps(told, sort_keys=True).encode())
         return digest.hexdigest()
 
     def to(self, device: torch.device | str) -> "BackboneReader":
         self.device = torch.device(device)
         self.network.to(self.device)
+        if self._detector is not None:
+            self._detector.to(self.device)
         return self
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -125,7 +146,10 @@ class BackboneReader:
         extra = [self.folder / name for name in preprocessing.FILES if (self.folder / name).is_file()]
         for source in [self.folder / "config.json", *extra, *weight_files(self.folder)]:
             link_or_copy(source.resolve(), home / source.name)
-        return self.settings | {"model": COPY, "revision": None}
+        copies = {"model": COPY, "revision": None}
+        if self._detector is not None:
+            copies["detector"] = f"{COPY}/{self._detector.save(home)}"
+        return self.settings | copies
 
     def __call__(self, pictures: Sequence[Picture]) -> Regions:
         """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
@@ -133,24 +157,48 @@ class BackboneReader:
 
     def prepare(self, picture: Picture) -> Frame:
         """Decode and resize one picture: all that may run in another thread."""
-        return self.pixels.prepare(picture)
+        frame = self.pixels.prepare(picture)
+        if self._detector is None:
+            return frame
+        return replace(frame, whole=self._detector.pixels.prepare(picture).values)
 
     @torch.no_grad()
     def read(self, frames: Sequence[Frame]) -> Regions:
         """Prepared pictures -> features on the CPU, in float32."""
-        shape = (len(frames), len(self.boxes))
-        features = torch.zeros(*shape, self.feature_dim)
         step = AT_ONCE if self.device.type == "cpu" else max(len(frames), 1)
-        for start in range(0, len(frames), step):
-            values = self.pixels.stack(frames[start : start + step]).values
-            features[start : start + step] = self._features(values.to(self.device)).cpu()
+        parts = [self._read(frames[start : start + step]) for start in range(0, len(frames), step)]
+        return Regions.join(parts) if parts else self._read(frames)
+
+    def _read(self, frames: Sequence[Frame]) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
-        return Regions(features, _in_picture(self.boxes, windows), torch.ones(shape, dtype=torch.bool))
+        values = self.pixels.stack(frames).values.to(self.device)
+        boxes = self.boxes.expand(len(frames), -1, -1)
+        mask = torch.ones(boxes.shape[:2], dtype=torch.bool)
+        found = None
+        if self._detector is not None:
+            found, known = self._find(frames, windows)
+            boxes, mask = torch.cat([boxes, found], 1), torch.cat([mask, known], 1)
+        features = self._features(values, found).cpu()
+        return Regions(features * mask[..., None], _in_picture(boxes, windows) * mask[..., None], mask)
+
+    def _find(
+        self, frames: Sequence[Frame], windows: Float[Tensor, "image 4"]
+    ) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
+        """The detections within what the model sees, in fractions of that."""
+        assert self._detector is not None
+        whole = [Frame(frame.whole, frame.size, WHOLE) for frame in frames if frame.whole is not None]
+        boxes, found = detect(self._detector, self._detector.pixels.stack(whole).values, self.detections)
+        inside = _in_view(boxes, windows)
+        return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
 
     def _features(
-        self, values: Float[Tensor, "image 3 height width"]
+        self, values: Float[Tensor, "image 3 height width"], found: Float[Tensor, "image box 4"] | None
     ) -> Float[Tensor, "image region feature"]:
-        parts = [grids.pooled(features, self.sides) for features in self._maps(values)]
+        maps = self._maps(values)
+        parts = [grids.pooled(features, self.sides) for features in maps]
+        if found is not None:
+            inside = [grids.averaged(features, found.to(features.device)) for features in maps]
+            parts = [torch.cat(both, 1) for both in zip(parts, inside, strict=True)]
         if self.root:
             parts = [grids.signed_root(part) for part in parts]
         if self.unit:  # each layer counts the same
@@ -193,8 +241,16 @@ def _one_of(setting: str, value: str, known: Any) -> None:
 
 
 def _in_picture(
-    boxes: Float[Tensor, "region 4"], windows: Float[Tensor, "image 4"]
+    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
 ) -> Float[Tensor, "image region 4"]:
     """Boxes in fractions of the window that the model sees -> in fractions of the whole picture."""
     corner, far = windows[:, None, :2], windows[:, None, 2:]
-    return corner.repeat(1, 1, 2) + boxes[None] * (far - corner).repeat(1, 1, 2)
+    return corner.repeat(1, 1, 2) + boxes * (far - corner).repeat(1, 1, 2)
+
+
+def _in_view(
+    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
+) -> Float[Tensor, "image region 4"]:
+    """The other way, cut off at the window's edges; a box outside it has no extent left."""
+    corner, far = windows[:, None, :2], windows[:, None, 2:]
+    return ((boxes - corner.repeat(1, 1, 2)) / (far - corner).repeat(1, 1, 2)).clamp(0, 1)

@@ -49,6 +49,7 @@ class Frame:
     values: UInt8[np.ndarray, "height width 3"]
     size: tuple[int, int]  # width, height of the whole picture in pixels, as it is looked at
     window: tuple[float, float, float, float]  # the part in view: left, top, right, bottom; fractions
+    whole: UInt8[np.ndarray, "high wide 3"] | None = None  # all of it, in the size that a detector reads
 
 
 class PixelReader:

@@ -47,6 +47,14 @@ def extract(
     ] = None,
     grid: Annotated[str, typer.Option(help="Cells along a side: full, 4, or several as 1,2,4.")] = "full",
     root: Annotated[bool, typer.Option("--root", help="Signed square root of the features.")] = False,
+    size: Annotated[
+        int | None, typer.Option(min=1, help="Side of the pictures in pixels; else as the model was trained.")
+    ] = None,
+    detector: Annotated[
+        str | None,
+        typer.Option(help="Also the boxes that it finds: a hub name, a folder, or a YOLOX as .onnx."),
+    ] = None,
+    detections: Annotated[int, typer.Option(min=1, help="At most so many boxes per picture.")] = 10,
     pictures: Annotated[
         Path | None, typer.Option(help="The pictures' folder, if it is not beside the caption file.")
     ] = None,
@@ -62,7 +70,9 @@ def extract(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
     paths, closed = picture_paths(source, pictures)
-    reader = _reader(model, config, grid, root, out).to(_device(device))
+    found = {} if detector is None else {"detector": detector, "detections": detections}
+    reader = _reader(model, config, out, grid=_cells(grid), root=root, size=size, **found)
+    reader = reader.to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
@@ -72,7 +82,7 @@ def extract(
         raise typer.Exit(3)
 
 
-def _reader(model: str | None, config: str | None, grid: str, root: bool, store: Path) -> Any:
+def _reader(model: str | None, config: str | None, store: Path, **settings: Any) -> Any:
     """The backbone that was asked for; for a store that exists already, the one that made it."""
     from wordsight.read.backbone import BackboneReader
 
@@ -81,7 +91,7 @@ def _reader(model: str | None, config: str | None, grid: str, root: bool, store:
 
         return load_config(config).reader()
     if model is not None:
-        return BackboneReader(model, grid=_cells(grid), root=root)
+        return BackboneReader(model, **settings)
     if not (store / "meta.json").is_file():
         raise typer.BadParameter("give a backbone with --model, or a configuration with --config")
     from wordsight.read.cache import FeatureStore
