@@ -292,6 +292,33 @@ def test_identity_tells_whatever_changes_the_features(
     assert len({base, *changed}) == 1 + len(changed)
 
 
+@pytest.mark.parametrize("family", ["resnet", "clip"])
+def test_a_picture_can_be_read_in_two_sizes(family: str, published: Callable[[str], Path]) -> None:
+    folder = str(published(family))
+    both = BackboneReader(folder, grid=[1, 2], root=True, detail=64, detail_grid=[3, 2])
+    small, large = (BackboneReader(folder, g, root=True, size=s) for g, s in (([1, 2], None), ([3, 2], 64)))
+    regions = both(photos())
+    assert regions.boxes is not None
+    for start, end, reader in ((0, 5, small), (5, 18, large)):
+        alone = reader(photos())
+        assert alone.boxes is not None
+        torch.testing.assert_close(regions.features[:, start:end], alone.features)
+        assert torch.equal(regions.boxes[:, start:end], alone.boxes)
+    assert len({both.identity, small.identity, large.identity}) == 3
+    again = BackboneReader(**json.loads(json.dumps(both.settings)))
+    assert again.identity == both.identity
+
+
+def test_a_second_size_must_be_of_use(published: Callable[[str], Path]) -> None:
+    folder = str(published("resnet"))
+    with pytest.raises(ValueError, match=r"detail = 64 is read for nothing: give detail_grid or a detector"):
+        BackboneReader(folder, detail=64)
+    with pytest.raises(ValueError, match=r"detail_grid = \[2\] needs detail, the size in pixels"):
+        BackboneReader(folder, detail_grid=[2])
+    with pytest.raises(ValueError, match=r"grid = 9 is out of reach: the model's own grid is 4 x 4"):
+        BackboneReader(str(published("vit")), detail=32, detail_grid=[9])
+
+
 def test_what_is_missing_is_named(tmp_path: Path, published: Callable[[str], Path]) -> None:
     with pytest.raises(MissingModel, match="there is no folder"):
         BackboneReader(str(tmp_path / "nowhere"))

@@ -228,6 +228,20 @@ def test_what_a_model_does_not_see_is_no_region_of_it(tmp_path: Path) -> None:
                 )
 
 
+def test_boxes_are_read_in_the_finer_of_two_sizes(tmp_path: Path) -> None:
+    eye, eyes = (
+        str(publish(tmp_path / "eye", "resnet")),
+        str(publish_detector(tmp_path / "finder", "rt-detr")),
+    )
+    both = BackboneReader(eye, grid=2, detail=64, detail_grid=[], detector=eyes, detections=3)(photos(3))
+    fine = BackboneReader(eye, grid=1, size=64, detector=eyes, detections=3)(photos(3))
+    assert both.boxes is not None
+    assert fine.boxes is not None
+    torch.testing.assert_close(both.features[:, 4:], fine.features[:, 1:])
+    assert torch.equal(both.boxes[:, 4:], fine.boxes[:, 1:])
+    torch.testing.assert_close(both.features[:, :4], BackboneReader(eye, grid=2)(photos(3)).features)
+
+
 def test_identity_tells_the_detector(tmp_path: Path) -> None:
     eye, eyes = publish(tmp_path / "eye", "resnet"), publish_detector(tmp_path / "finder", "yolos")
     without = BackboneReader(str(eye), grid=2)

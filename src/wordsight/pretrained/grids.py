@@ -46,7 +46,7 @@ def pooled(
 ) -> Float[Tensor, "image region channel"]:
     """Average the map to each grid in turn; the cells of a grid go row by row from the top left."""
     levels = [F.adaptive_avg_pool2d(features, grid).flatten(2) for grid in grids]
-    return torch.cat(levels, 2).transpose(1, 2)
+    return torch.cat([features[..., :0].flatten(2), *levels], 2).transpose(1, 2)
 
 
 def boxes(grids: Sequence[tuple[int, int]], native: tuple[int, int]) -> Float[Tensor, "region 4"]:
@@ -54,7 +54,7 @@ def boxes(grids: Sequence[tuple[int, int]], native: tuple[int, int]) -> Float[Te
 
     These are the cells that were averaged: where a grid does not divide the map, neighbours share some.
     """
-    levels = []
+    levels = [torch.zeros(0, 4)]
     for rows, columns in grids:
         top, bottom = _edges(rows, native[0])
         left, right = _edges(columns, native[1])

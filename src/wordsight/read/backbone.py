@@ -4,7 +4,7 @@ import hashlib
 import inspect
 import json
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from wordsight.pretrained import grids
 from wordsight.pretrained.models import find_model, load_vision, patches, weight_files
 from wordsight.read import preprocessing
 from wordsight.read.detector import detect, open_detector
-from wordsight.read.pixels import WHOLE, Frame, PixelReader
+from wordsight.read.pixels import Frame, PixelReader, prepare_for
 from wordsight.sets import Regions
 from wordsight.whole import link_or_copy
 
@@ -55,8 +55,11 @@ class BackboneReader:
     ``size``       height and width in pixels, in place of the published ones
     ``precision``  ``"float32"``, or ``"bfloat16"`` where the processor has it
     ``revision``   of the hub model
-    ``detector``   after the grids come the boxes of what it finds: a hub name, a folder, YOLOX's .onnx
-    ``detections`` at most so many boxes per picture, the surest first
+    ``detail``     height and width in pixels at which the picture is read once more, for finer regions
+    ``detail_grid``  the cells that are read there, after those of ``grid``
+    ``detector``   after all cells come the boxes of what it finds, read at ``detail`` if that is given: a hub
+                   name, a folder, or YOLOX's .onnx
+    ``detections``  at most so many boxes per picture, the surest first
 
     Raises MissingModel if a model is neither here nor to be had from here.
     """
@@ -72,14 +75,13 @@ class BackboneReader:
         size: int | None = None,
         precision: str = "float32",
         revision: str | None = None,
+        detail: int | None = None,
+        detail_grid: grids.Grid | Sequence[grids.Grid] = (),
         detector: str | None = None,
         detections: int = 10,
     ) -> None:
-        if detections < 1:
-            raise ValueError(
-                f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
-            )
         _one_of("precision", precision, PRECISIONS)
+        _check_detail(detail, detail_grid, detector, detections)
         self.model = str(model)
         self.grid = grid if isinstance(grid, int | str) else list(grid)
         self.layers = list(layers)
@@ -89,32 +91,47 @@ class BackboneReader:
         self.size = size
         self.precision = precision
         self.revision = revision
-        self.detector = detector
+        self.detail = detail
+        self.detail_grid = detail_grid if isinstance(detail_grid, int | str) else list(detail_grid)
+        self.detector = None if detector is None else str(detector)
         self.detections = detections
-        self._detector = None if detector is None else open_detector(str(detector))
+        self._detector = None if detector is None else open_detector(self.detector or "")
         self.folder = find_model(self.model, revision, preprocessing.FILES)
-        self.pixels: PixelReader = preprocessing.pixel_reader(self.folder, fit, size)
         self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
-        self._arrange()
+        views = [(size, self.grid)] if detail is None else [(size, self.grid), (detail, self.detail_grid)]
+        self._views = [self._view(*view) for view in views]
 
-    def _arrange(self) -> None:
-        """One blank picture through the model tells its native grid and feature size."""
-        maps = self._maps(torch.zeros(1, 3, self.pixels.height, self.pixels.width))
-        self.native = max((features.shape[2], features.shape[3]) for features in maps)
-        wanted = self.grid if isinstance(self.grid, list) else [self.grid]
-        self.sides = [grids.sides(grid, self.native) for grid in wanted]
-        self.boxes = grids.boxes(self.sides, self.native)
-        self.feature_dim = sum(features.shape[1] for features in maps)
+    def _view(self, size: int | None, grid: grids.Grid | list[grids.Grid]) -> "_View":
+        """One blank picture through the model tells its own grid at this size."""
+        pixels = preprocessing.pixel_reader(self.folder, self.fit, size)
+        maps = self._maps(torch.zeros(1, 3, pixels.height, pixels.width))
+        native = max((features.shape[2], features.shape[3]) for features in maps)
+        sides = [grids.sides(one, native) for one in (grid if isinstance(grid, list) else [grid])]
+        return _View(pixels, native, sides, sum(features.shape[1] for features in maps))
+
+    @property
+    def pixels(self) -> PixelReader:
+        return self._views[0].pixels
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Rows and columns of the model's own cells."""
+        return self._views[0].native
+
+    @property
+    def feature_dim(self) -> int:
+        return self._views[0].feature_dim
 
     @property
     def settings(self) -> dict[str, Any]:
-        names = ("model", "grid", "layers", "root", "unit", "fit", "size", "precision", "revision")
-        found = (
-            {} if self.detector is None else {"detector": str(self.detector), "detections": self.detections}
-        )
-        return {name: getattr(self, name) for name in names} | found
+        names = ["model", "grid", "layers", "root", "unit", "fit", "size", "precision", "revision"]
+        if self.detail is not None:
+            names += ["detail", "detail_grid"]
+        if self.detector is not None:
+            names += ["detector", "detections"]
+        return {name: getattr(self, name) for name in names}
 
     @cached_property
     def identity(self) -> str:
@@ -157,10 +174,11 @@ class BackboneReader:
 
     def prepare(self, picture: Picture) -> Frame:
         """Decode and resize one picture: all that may run in another thread."""
-        frame = self.pixels.prepare(picture)
-        if self._detector is None:
-            return frame
-        return replace(frame, whole=self._detector.pixels.prepare(picture).values)
+        readers = [view.pixels for view in self._views]
+        if self._detector is not None:
+            readers.append(self._detector.pixels)
+        frame, *others = prepare_for(readers, picture)
+        return replace(frame, others=tuple(others))
 
     @torch.no_grad()
     def read(self, frames: Sequence[Frame]) -> Regions:
@@ -171,46 +189,47 @@ class BackboneReader:
 
     def _read(self, frames: Sequence[Frame]) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
-        values = self.pixels.stack(frames).values.to(self.device)
-        boxes = self.boxes.expand(len(frames), -1, -1)
-        mask = torch.ones(boxes.shape[:2], dtype=torch.bool)
-        found = None
+        boxes = [view.boxes.expand(len(frames), -1, -1) for view in self._views]
+        features, maps = [], []
+        for number, view in enumerate(self._views):
+            maps = self._maps(view.pixels.stack([_other(frame, number) for frame in frames]).values)
+            features.append(self._side_by_side([grids.pooled(layer, view.sides) for layer in maps]))
+        real = [torch.ones(part.shape[:2], dtype=torch.bool) for part in boxes]
         if self._detector is not None:
             found, known = self._find(frames, windows)
-            boxes, mask = torch.cat([boxes, found], 1), torch.cat([mask, known], 1)
-        features = self._features(values, found).cpu()
-        return Regions(features * mask[..., None], _in_picture(boxes, windows) * mask[..., None], mask)
+            inside = [grids.averaged(layer, found.to(layer.device)) for layer in maps]
+            features.append(self._side_by_side(inside))
+            boxes, real = [*boxes, found], [*real, known]
+        mask = torch.cat(real, 1)
+        places = _in_picture(torch.cat(boxes, 1), windows)
+        return Regions(torch.cat(features, 1).cpu() * mask[..., None], places * mask[..., None], mask)
 
     def _find(
         self, frames: Sequence[Frame], windows: Float[Tensor, "image 4"]
     ) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
         """The detections within what the model sees, in fractions of that."""
         assert self._detector is not None
-        whole = [Frame(frame.whole, frame.size, WHOLE) for frame in frames if frame.whole is not None]
-        boxes, found = detect(self._detector, self._detector.pixels.stack(whole).values, self.detections)
+        values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
+        boxes, found = detect(self._detector, values, self.detections)
         inside = _in_view(boxes, windows)
         return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
 
-    def _features(
-        self, values: Float[Tensor, "image 3 height width"], found: Float[Tensor, "image box 4"] | None
+    def _side_by_side(
+        self, layers: list[Float[Tensor, "image region _"]]
     ) -> Float[Tensor, "image region feature"]:
-        maps = self._maps(values)
-        parts = [grids.pooled(features, self.sides) for features in maps]
-        if found is not None:
-            inside = [grids.averaged(features, found.to(features.device)) for features in maps]
-            parts = [torch.cat(both, 1) for both in zip(parts, inside, strict=True)]
+        """What the layers tell of the same regions, as the settings want it."""
         if self.root:
-            parts = [grids.signed_root(part) for part in parts]
+            layers = [grids.signed_root(layer) for layer in layers]
         if self.unit:  # each layer counts the same
-            parts = [F.normalize(part, dim=-1) / len(parts) ** 0.5 for part in parts]
-        return torch.cat(parts, 2)
+            layers = [F.normalize(layer, dim=-1) / len(layers) ** 0.5 for layer in layers]
+        return torch.cat(layers, 2)
 
     @torch.no_grad()
     def _maps(self, values: Tensor) -> list[Float[Tensor, "image _ row column"]]:
         """The map of each layer asked for, in float32."""
         kind, half = self.device.type, self.precision != "float32"
         with torch.autocast(kind, dtype=PRECISIONS[self.precision], enabled=half):
-            output = self.network(pixel_values=values, **self._options)
+            output = self.network(pixel_values=values.to(self.device), **self._options)
         cut = patches(self.network.config, values.shape[2], values.shape[3])
         return [grids.feature_map(self._states(output, layer).float(), cut) for layer in self.layers]
 
@@ -218,7 +237,7 @@ class BackboneReader:
     def _options(self) -> dict[str, bool]:
         wanted = {"output_hidden_states": self.layers != ["last"]}
         known = inspect.signature(self.network.forward).parameters
-        if self.size is not None and "interpolate_pos_encoding" in known:
+        if (self.size or self.detail) is not None and "interpolate_pos_encoding" in known:
             wanted["interpolate_pos_encoding"] = True
         return wanted
 
@@ -233,6 +252,37 @@ class BackboneReader:
             )
         chosen: Tensor = states[layer]
         return chosen
+
+
+@dataclass(frozen=True)
+class _View:
+    """One size at which the model reads a picture, and the cells that are read there."""
+
+    pixels: PixelReader
+    native: tuple[int, int]  # rows, columns
+    sides: list[tuple[int, int]]  # of each grid
+    feature_dim: int
+
+    @cached_property
+    def boxes(self) -> Float[Tensor, "region 4"]:
+        return grids.boxes(self.sides, self.native)
+
+
+def _other(frame: Frame, number: int) -> Frame:
+    return frame.others[number - 1] if number else frame
+
+
+def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, detections: int) -> None:
+    if detections < 1:
+        raise ValueError(
+            f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
+        )
+    if detail is None and detail_grid != ():
+        raise ValueError(
+            f"detail_grid = {detail_grid!r} needs detail, the size in pixels at which it is read"
+        )
+    if detail is not None and detail_grid in ((), []) and detector is None:
+        raise ValueError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
 
 
 def _one_of(setting: str, value: str, known: Any) -> None:

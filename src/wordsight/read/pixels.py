@@ -49,7 +49,7 @@ class Frame:
     values: UInt8[np.ndarray, "height width 3"]
     size: tuple[int, int]  # width, height of the whole picture in pixels, as it is looked at
     window: tuple[float, float, float, float]  # the part in view: left, top, right, bottom; fractions
-    whole: UInt8[np.ndarray, "high wide 3"] | None = None  # all of it, in the size that a detector reads
+    others: tuple["Frame", ...] = ()  # the same picture in other sizes, for whoever else looks at it
 
 
 class PixelReader:
@@ -123,7 +123,13 @@ class PixelReader:
 
     def prepare(self, picture: Picture) -> Frame:
         """Decode, turn and resize one picture: all that may run in another thread."""
-        image, size = _decode(picture, at_least=max(self.height, self.width, self.short_side or 0))
+        return prepare_for([self], picture)[0]
+
+    @property
+    def _least(self) -> int:
+        return max(self.height, self.width, self.short_side or 0)
+
+    def _frame(self, image: "Image", size: tuple[int, int]) -> Frame:
         filter_ = RESAMPLE[self.resample]
         if not self.keep_aspect:
             return Frame(np.asarray(_resized(image, (self.width, self.height), filter_)), size, WHOLE)
@@ -141,6 +147,12 @@ class PixelReader:
         values = torch.from_numpy(np.stack([frame.values for frame in frames])).permute(0, 3, 1, 2).float()
         mean, std = (torch.tensor(number).view(3, 1, 1) * 255 for number in (self.mean, self.std))
         return Pixels(values.sub_(mean).div_(std))
+
+
+def prepare_for(readers: Sequence[PixelReader], picture: Picture) -> list[Frame]:
+    """One picture, decoded once, as each of the readers shows it."""
+    image, size = _decode(picture, at_least=max(reader._least for reader in readers))
+    return [reader._frame(image, size) for reader in readers]
 
 
 def open_picture(picture: Picture, at_least: int | None = None) -> "Image":

@@ -50,6 +50,10 @@ def extract(
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the pictures in pixels; else as the model was trained.")
     ] = None,
+    detail: Annotated[
+        int | None, typer.Option(min=1, help="Side in pixels of a second reading, for finer regions.")
+    ] = None,
+    detail_grid: Annotated[str | None, typer.Option(help="The cells of that reading, as --grid.")] = None,
     detector: Annotated[
         str | None,
         typer.Option(help="Also the boxes that it finds: a hub name, a folder, or a YOLOX as .onnx."),
@@ -70,8 +74,10 @@ def extract(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
     paths, closed = picture_paths(source, pictures)
+    finer = {} if detail_grid is None else {"detail_grid": _cells(detail_grid, "--detail-grid")}
     found = {} if detector is None else {"detector": detector, "detections": detections}
-    reader = _reader(model, config, out, grid=_cells(grid), root=root, size=size, **found)
+    given = {"grid": _cells(grid), "root": root, "size": size, "detail": detail, **finer, **found}
+    reader = _reader(model, config, out, **given)
     reader = reader.to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
@@ -99,10 +105,10 @@ def _reader(model: str | None, config: str | None, store: Path, **settings: Any)
     return BackboneReader(**FeatureStore.open(store).settings)
 
 
-def _cells(grid: str) -> Any:
+def _cells(grid: str, option: str = "--grid") -> Any:
     parts = grid.split(",")
     if wrong := [part for part in parts if part != "full" and not part.isdecimal()]:
-        raise typer.BadParameter(f'--grid {grid}: "{wrong[0]}" is neither full nor a number of cells')
+        raise typer.BadParameter(f'{option} {grid}: "{wrong[0]}" is neither full nor a number of cells')
     cells = ["full" if part == "full" else int(part) for part in parts]
     return cells if len(cells) > 1 else cells[0]
 
