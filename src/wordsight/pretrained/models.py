@@ -91,6 +91,12 @@ def weight_files(folder: Path) -> list[Path]:
     return []
 
 
+def model_files(folder: Path, files: tuple[str, ...] = ()) -> list[Path]:
+    """All that makes up a published model: its config, its weights, and those of the further files it has."""
+    further = [folder / name for name in files if (folder / name).is_file()]
+    return [folder / "config.json", *further, *weight_files(folder)]
+
+
 def load_vision(folder: Path) -> Any:
     """The vision backbone in a folder, frozen: the whole model, or the picture side if it also reads text.
 

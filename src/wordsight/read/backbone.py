@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from wordsight.pairs import Picture
 from wordsight.pretrained import grids
-from wordsight.pretrained.models import find_model, load_vision, patches, weight_files
+from wordsight.pretrained.models import find_model, load_vision, model_files, patches
 from wordsight.read import preprocessing
 from wordsight.read.detector import detect, open_detector
 from wordsight.read.pixels import Frame, PixelReader, prepare_for
@@ -160,8 +160,7 @@ class BackboneReader:
         """Put the backbone's files into the folder, linked where the disk allows it; returns the settings."""
         home = Path(folder) / COPY
         home.mkdir(parents=True, exist_ok=True)
-        extra = [self.folder / name for name in preprocessing.FILES if (self.folder / name).is_file()]
-        for source in [self.folder / "config.json", *extra, *weight_files(self.folder)]:
+        for source in model_files(self.folder, preprocessing.FILES):
             link_or_copy(source.resolve(), home / source.name)
         copies = {"model": COPY, "revision": None}
         if self._detector is not None:

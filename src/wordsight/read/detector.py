@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from wordsight.pretrained.models import MissingModel, find_model, load_detector, weight_files
+from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
 from wordsight.read import preprocessing
 from wordsight.read.pixels import PixelReader
 from wordsight.whole import link_or_copy
@@ -119,8 +119,7 @@ class PublishedDetector:
     def save(self, home: Path) -> str:
         into = home / "detector"
         into.mkdir()
-        extra = [self.folder / name for name in preprocessing.FILES if (self.folder / name).is_file()]
-        for source in [self.folder / "config.json", *extra, *weight_files(self.folder)]:
+        for source in model_files(self.folder, preprocessing.FILES):
             link_or_copy(source.resolve(), into / source.name)
         return into.name
 
