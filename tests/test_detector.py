@@ -15,12 +15,16 @@ from test_backbone import SQUARE, photos, publish
 from torch import Tensor
 from typer.testing import CliRunner
 
+from wordsight.matcher import Matcher
 from wordsight.pretrained import grids
 from wordsight.pretrained.models import MissingModel
 from wordsight.read.backbone import BackboneReader
 from wordsight.read.cache import FeatureStore
 from wordsight.read.detector import SAME, THIN, PublishedDetector, detect, distinct, open_detector
 from wordsight.read.extract import extract
+from wordsight.read.vocabulary import Vocabulary
+from wordsight.search.index import Index
+from wordsight.search.searcher import Searcher
 from wordsight.serve.cli import app
 
 BLOCKS = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
@@ -253,6 +257,39 @@ def test_identity_tells_the_detector(tmp_path: Path) -> None:
     other = publish_detector(tmp_path / "other", "rt-detr")
     another = BackboneReader(str(eye), grid=2, detector=str(other)).identity
     assert len({without.identity, base, fewer, another}) == 4
+
+
+def test_an_index_holds_the_detector_and_says_which_box_a_word_found(tmp_path: Path) -> None:
+    """The models that were trained with are gone; new pictures are still read, searched and explained."""
+    eye, eyes = publish(tmp_path / "eye", "resnet"), publish_detector(tmp_path / "finder", "yolos")
+    words = Vocabulary.learn(["a red green blue ball dog runs"], min_count=1)
+    tables = {
+        "reader": {"name": "backbone", "model": str(eye), "grid": 1, "detector": str(eyes), "detections": 20},
+        "tokenizer": {"name": "words"},
+        "image_encoder": {"name": "regions", "dim": 8},
+        "text_encoder": {"name": "recurrent", "dim": 8, "word_dim": 4},
+        "similarity": {"name": "max-sim"},
+    }
+    Matcher.build(tables, vocabulary=words).save_pretrained(tmp_path / "model")
+    reader = BackboneReader(str(eye), grid=1, detector=str(eyes), detections=20)
+    (tmp_path / "pictures").mkdir()
+    for number, photo in enumerate(photos(6)):
+        Image.fromarray(photo).save(tmp_path / "pictures" / f"{number}.png")
+    index = Index.create(tmp_path / "index", str(tmp_path / "model"))
+    for gone in ("eye", "finder", "model"):
+        shutil.rmtree(tmp_path / gone)
+    index.update([tmp_path / "pictures"])
+    searcher = Searcher(Index.open(tmp_path / "index"))
+    hits = searcher.find_images("a red dog", k=6).hits
+    assert len(hits) == 6
+    for hit in hits:
+        told = searcher.explain("a red dog", hit.item.id)
+        expected = reader([hit.item.path])
+        assert expected.boxes is not None
+        real = expected.boxes[expected.mask]
+        assert 1 < len(real) < 20  # a set of its own size for each picture
+        torch.testing.assert_close(torch.tensor(told.regions), real, atol=1e-3, rtol=0)
+        assert told.score == pytest.approx(hit.score, abs=2e-3)
 
 
 # What is wrong is said

@@ -276,11 +276,12 @@ def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, de
         raise ValueError(
             f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
         )
-    if detail is None and detail_grid != ():
+    cells = not isinstance(detail_grid, Sequence) or len(detail_grid) > 0
+    if detail is None and cells:
         raise ValueError(
             f"detail_grid = {detail_grid!r} needs detail, the size in pixels at which it is read"
         )
-    if detail is not None and detail_grid in ((), []) and detector is None:
+    if detail is not None and not cells and detector is None:
         raise ValueError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
 
 
