@@ -95,7 +95,8 @@ class SpacedWords:
         return [1, *(piece for word in words for piece in word), 2]
 
     def labels(self, text: str) -> list[str]:
-        return ["<start>", *text.split(), "<end>"]
+        words = [[word] + [""] * (len(self.pieces_of(word)) - 1) for word in text.split()]
+        return ["<start>", *(piece for word in words for piece in word), "<end>"]
 
     def save(self, folder: Path) -> dict[str, Any]:
         return {}

@@ -450,7 +450,9 @@ def test_pointing_counts_words_on_their_objects_next_to_chance(seeker: str) -> N
     assert pointing.words == 3
     assert pointing.share == pytest.approx(2 / 3)
     assert pointing.chance == pytest.approx((1 / 4 + 2 / 4 + 2 / 4) / 3)
-    assert "66.7 % of 3 object words (a region picked at random: 41.7 %)" in pointing.to_text()
+    assert pointing.centre == 1  # all three boxes reach to the middle
+    expected = "66.7 % of 3 object words (a region picked at random: 41.7 %, the picture's centre: 100.0 %)"
+    assert pointing.to_text() == f"pointing accuracy {expected}"
 
 
 def test_chance_is_what_random_regions_reach() -> None:

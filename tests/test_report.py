@@ -80,7 +80,7 @@ class Page(HTMLParser):
 def page(tmp_path: Path) -> Page:
     settings = {"similarity": {"name": "max-sim", "pooling": {"name": "log-sum-exp"}}, "seed": 3}
     path = write_report(
-        tmp_path / "report.html", "CHAN & co", some_recalls(), Pointing(0.9, 0.08, 77), HISTORY,
+        tmp_path / "report.html", "CHAN & co", some_recalls(), Pointing(0.9, 0.08, 0.2, 77), HISTORY,
         some_examples(), settings,
     )  # fmt: skip
     return Page(path)
@@ -130,7 +130,7 @@ def test_every_number_has_its_protocol(page: Page) -> None:
     assert recalls.headline[1:] in page.text
     assert page.text.count("protocol all") >= 3
     assert f"{recalls.rsum:.1f}" in page.text
-    assert "chance 8.0 % · 77 object words" in page.text
+    assert "chance 8.0 % · picture's centre 20.0 % · 77 object words" in page.text
     assert "1000 resamples of the images" in page.text
     assert "similarity.pooling.name" in page.text
 

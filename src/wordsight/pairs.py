@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Picture: TypeAlias = Union[
     str, Path, np.ndarray, "Image"
 ]  # a file, uint8 [height width 3], or an opened picture
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
 
 
 @runtime_checkable
@@ -49,8 +50,9 @@ class PictureFiles:
 class WordBox:
     """The known place of what one word names; only generated or annotated data has it."""
 
-    word: int  # position among the words of the text, as the word tokenizer splits it, from 0
-    box: tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+    word: int | None  # position among the words by the rule "treebank", from 0; None: not in this text
+    box: Box
+    others: tuple[Box, ...] = ()  # where else it is: any of its boxes is right
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,6 +99,13 @@ class PairSet:
     @property
     def text_identities(self) -> Int[Tensor, " text"]:
         return self.identities[self.image_of]
+
+    def texts_by_image(self) -> list[list[int]]:
+        """The rows of each image's texts."""
+        texts: list[list[int]] = [[] for _ in self.names]
+        for text, image in enumerate(self.image_of.tolist()):
+            texts[image].append(text)
+        return texts
 
     def with_images(self, images: ImageSource) -> "PairSet":
         """The same pairs with their images from another source: a feature store instead of picture files."""

@@ -1,37 +1,49 @@
 """A matcher and pictures with known objects -> does the region that a word picks lie on what it names?"""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wordsight.compare.evidence import chosen_regions
 from wordsight.matcher import Matcher
 from wordsight.measure.encoding import inference
 from wordsight.pairs import PairSet, WordBox
-from wordsight.read.tokenizer import Tokenizer, word_starts
+from wordsight.read.spelling import counterparts
+from wordsight.read.splitting import split_words
+from wordsight.read.tokenizer import Tokenizer, spelled_words
 from wordsight.sets import EmbeddingSet
 
 
 @dataclass(frozen=True)
 class Pointing:
-    """How often words point at their objects; both shares in [0, 1]."""
+    """How often words point at their objects; the shares in [0, 1]."""
 
-    share: float  # of object words whose chosen region's centre lies in the object's box
+    share: float  # of object words whose chosen region's centre lies in one of the object's boxes
     chance: float  # the same, if each word picked one of its picture's regions at random
+    centre: float  # the same, if each word picked the centre of the picture
     words: int
+    unplaced: int = 0  # words with boxes that the texts, or what the model reads of them, do not have
+    unknown: int = 0  # pictures of which no object is known
 
     def to_dict(self) -> dict[str, Any]:
-        return {"share": self.share, "chance": self.chance, "words": self.words}
+        return asdict(self)
 
     def to_text(self) -> str:
-        return (
+        found = (
             f"pointing accuracy {100 * self.share:.1f} % of {self.words} object words "
-            f"(a region picked at random: {100 * self.chance:.1f} %)"
+            f"(a region picked at random: {100 * self.chance:.1f} %, "
+            f"the picture's centre: {100 * self.centre:.1f} %)"
         )
+        left = {
+            "words with boxes that are not in their texts": self.unplaced,
+            "pictures without known boxes": self.unknown,
+        }
+        told = ", ".join(f"{name} ({count})" for name, count in left.items() if count)
+        return f"{found}\nleft out: {told}" if told else found
 
 
 def can_point(matcher: Matcher, pairs: PairSet) -> bool:
@@ -41,32 +53,41 @@ def can_point(matcher: Matcher, pairs: PairSet) -> bool:
 
 
 def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) -> Pointing:
-    """Share of object words whose best region's centre lies in the object's box, next to chance.
+    """Share of object words whose best region's centre lies in a box of the object, next to two baselines.
 
-    Raises ValueError when the pairs name no objects, or the encoders keep no boxes or no words apart.
+    That is the pointing game (Zhang et al., ECCV 2016) with regions instead of pixels and without its margin.
+    Raises ValueError when the pairs name no objects, or none of these in their texts, or the encoders keep no
+    boxes or no words apart.
     """
     if pairs.objects is None or not any(pairs.objects):
         raise ValueError(
             f"{pairs.source or 'these pairs'}: no word's object is known, so pointing cannot be measured; "
-            "the generated world knows them (wordsight data world)"
+            "the generated world knows them (wordsight data world), or give known boxes (evaluate --objects)"
         )
     asked = [text for text, objects in enumerate(pairs.objects) if objects]
-    hits: list[Float[Tensor, " word"]] = []
+    found: list[Bool[Tensor, "word 2"]] = []
     chances: list[Float[Tensor, " word"]] = []
     with inference(matcher):
         for start in range(0, len(asked), batch_size):
-            batch = asked[start : start + batch_size]
-            for hit, chance in _batch(matcher, pairs, batch):
-                hits.append(hit)
-                chances.append(chance)
-    share, chance = torch.cat(hits).mean(), torch.cat(chances).mean()
-    return Pointing(float(share), float(chance), sum(len(hit) for hit in hits))
+            for points, odds in _batch(matcher, pairs, asked[start : start + batch_size]):
+                found.append(points)
+                chances.append(odds)
+    told, words = sum(len(pairs.objects[text]) for text in asked), sum(map(len, found))
+    if not words:
+        raise ValueError(
+            f"{pairs.source or 'these pairs'}: none of the {told} words with known boxes is in its text; are "
+            "the boxes told of other sentences?"
+        )
+    share, centre = torch.cat(found).float().mean(0).tolist()
+    seen = len(set(pairs.image_of[asked].tolist()))
+    chance = float(torch.cat(chances).mean())
+    return Pointing(share, chance, centre, words, told - words, len(pairs.images) - seen)
 
 
 def _batch(
     matcher: Matcher, pairs: PairSet, texts: Sequence[int]
-) -> Iterator[tuple[Float[Tensor, " word"], Float[Tensor, " word"]]]:
-    """For each text: whether each of its object words hits, and its chance to."""
+) -> Iterator[tuple[Bool[Tensor, "word 2"], Float[Tensor, " word"]]]:
+    """For each text: whether each of its object words, and the picture's centre, hits; and the chance to."""
     assert pairs.objects is not None
     rows, image_of = torch.unique(pairs.image_of[list(texts)], return_inverse=True)
     read = pairs.images.read(rows.tolist())
@@ -79,39 +100,50 @@ def _batch(
     encoded = matcher.encode_texts([pairs.texts[text] for text in texts])
     regions = chosen_regions(matcher.similarity.align(images, encoded), images.mask)
     for row, text in enumerate(texts):
-        words = _positions(matcher.tokenizer, pairs.texts[text], pairs.objects[text], encoded)
-        inside = _inside(images.boxes[row], pairs.objects[text])
-        picked = regions[row, words]
-        valid = images.mask[row]
-        hit = inside.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) & (picked >= 0)
-        yield hit.float(), (inside & valid).sum(1) / valid.sum()
+        placed = _placed(matcher.tokenizer, pairs.texts[text], pairs.objects[text], encoded)
+        if placed:
+            words, objects = zip(*placed, strict=True)
+            boxes, valid = images.boxes[row], images.mask[row]
+            inside = _inside(_centres(boxes), objects)
+            picked = regions[row, list(words)]
+            hit = inside.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) & (picked >= 0)
+            central = _inside(torch.full_like(boxes[:1, :2], 0.5), objects).squeeze(1)
+            yield torch.stack([hit, central], 1), (inside & valid).sum(1) / valid.sum()
 
 
-def _positions(
+def _placed(
     tokenizer: Tokenizer, text: str, objects: Sequence[WordBox], encoded: EmbeddingSet
-) -> Int[Tensor, " word"]:
-    """The token of each object word: of several wordpieces, the first."""
-    starts = word_starts(tokenizer, text)
+) -> list[tuple[int, WordBox]]:
+    """The object words that the model reads, and the token of each: of several wordpieces, the first."""
+    words, read = split_words(text), spelled_words(tokenizer, text)
+    within = counterparts(words, [spelling for _, spelling in read])
+    placed: list[tuple[int, WordBox]] = []
     for known in objects:
-        if known.word >= len(starts):
+        if known.word is not None and known.word >= len(words):
             raise ValueError(
-                f'"{text}" has {len(starts)} words, but an object is said to be at word {known.word} '
-                "(from 0); the tokenizer splits it in another way than the data does"
+                f'"{text}" has {len(words)} words, but an object is said to be at word {known.word} '
+                "(from 0, punctuation marks are words)"
             )
-    positions = torch.tensor([starts[known.word] for known in objects], device=encoded.device)
-    items = encoded.vectors.shape[1]
-    if int(positions.max()) >= items:
+        place = None if known.word is None else within[known.word]
+        if place is not None:
+            placed.append((read[place][0], known))
+    last, items = max((token for token, _ in placed), default=0), encoded.vectors.shape[1]
+    if last >= items:
         raise ValueError(
-            f'"{text}": the word at token {int(positions.max())} has no vector of its own, the text encoder '
+            f'"{text}": the word at token {last} has no vector of its own, the text encoder '
             f"returns {items} per text; pointing needs an encoder that does not pool the words"
         )
-    return positions
+    return placed
 
 
-def _inside(boxes: Float[Tensor, "region 4"], objects: Sequence[WordBox]) -> Bool[Tensor, "word region"]:
-    """Whether each region's centre lies in each object's box."""
-    x, y = (boxes[:, 0] + boxes[:, 2]) / 2, (boxes[:, 1] + boxes[:, 3]) / 2
-    places = torch.tensor([known.box for known in objects], dtype=boxes.dtype, device=boxes.device)
-    left, top, right, bottom = places.T[:, :, None].unbind()
-    inside: Tensor = (left <= x) & (x <= right) & (top <= y) & (y <= bottom)
-    return inside
+def _centres(boxes: Float[Tensor, "region 4"]) -> Float[Tensor, "region 2"]:
+    return (boxes[:, :2] + boxes[:, 2:]) / 2
+
+
+def _inside(points: Float[Tensor, "point 2"], objects: Sequence[WordBox]) -> Bool[Tensor, "word point"]:
+    """Whether each point lies in any of each object's boxes."""
+    within = []
+    for known in objects:
+        boxes = points.new_tensor([known.box, *known.others])[:, None]
+        within.append(((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2).any(0))
+    return torch.stack(within)

@@ -54,3 +54,10 @@ def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
         starts.append(position)
         position += len(word)
     return starts
+
+
+def spelled_words(tokenizer: Tokenizer, text: str) -> list[tuple[int, str]]:
+    """Of each word: where its first piece stands among the tokens, and what its pieces spell."""
+    labels, sizes = tokenizer.labels(text), map(len, tokenizer.words(text))
+    starts = word_starts(tokenizer, text)
+    return [(start, "".join(labels[start : start + size])) for start, size in zip(starts, sizes, strict=True)]

@@ -109,10 +109,10 @@ def _tile(name: str, value: float, unit: str, detail: str) -> str:
 
 
 def _gauge(pointing: Pointing) -> str:
-    share, chance = 100 * pointing.share, 100 * pointing.chance
+    share, chance, centre = 100 * pointing.share, 100 * pointing.chance, 100 * pointing.centre
     return (
         f'<span class="gauge" aria-hidden="true" style="--share:{share:.1f}%;--chance:{chance:.1f}%"></span>'
-        f"chance {chance:.1f} % · {pointing.words} object words"
+        f"chance {chance:.1f} % · picture's centre {centre:.1f} % · {pointing.words} object words"
     )
 
 
