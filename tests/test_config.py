@@ -24,7 +24,7 @@ def test_every_published_configuration_is_complete_and_known(name: str) -> None:
         assert components.find(kind, table["name"])
         known = set(components.complete(kind, {"name": table["name"]}))
         left_open = {"path", "split", "vocabulary", "model", "feature_dim", "vocabulary_size", "size"}
-        own = {"train", "validation", "test", "features"} if kind == "data" else set()
+        own = {"train", "validation", "test", "features", "objects"} if kind == "data" else set()
         assert set(table) <= known | left_open | own
 
 

@@ -27,12 +27,16 @@ CONFIG = "config.toml"
 
 @dataclass(frozen=True)
 class DataSplits:
-    """What each split is called in the data, and where its region features are if they are stored apart."""
+    """What each split is called in the data, and what of it is stored apart: region features, known boxes.
+
+    ``{split}`` in the path of the boxes is replaced by the split.
+    """
 
     train: str = "train"
     validation: str = "val"
     test: str = "test"
     features: str | None = None  # a folder made by `wordsight features extract`
+    objects: str | None = None  # known boxes, for pointing accuracy: Flickr30k Entities' folder, or JSONL
 
 
 @dataclass(frozen=True)
@@ -159,14 +163,36 @@ class Config:
 
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
-        features, pairs = self.splits.features, self.captioned(which)
-        pairs = pairs if features is None else _with_features(pairs, Path(features))
+        pairs = self._with_features(self.captioned(which))
         return self._labelled(pairs) if which == "train" and "labels" in self.tables else pairs
+
+    def measured_pairs(self, which: Split) -> PairSet:
+        """One split to be measured: if the table names known boxes, its words have objects."""
+        if self.splits.objects is None:
+            return self.pairs(which)
+        from wordsight.read.captioned import placed
+        from wordsight.read.objects import with_objects
+
+        path = placed(self.splits.objects, getattr(self.splits, which))
+        return self._with_features(with_objects(self.captioned(which), path))
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
         pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
         return pairs
+
+    def _with_features(self, pairs: PairSet) -> PairSet:
+        folder = self.splits.features
+        if folder is None:
+            return pairs
+        from wordsight.read.cache import FeatureStore
+
+        if not isinstance(pairs.images, PictureFiles):
+            raise ValueError(
+                f"[data] features = {folder}: stored features stand in for picture files, but this data has "
+                "none"
+            )
+        return pairs.with_images(FeatureStore.open(Path(folder)).source(pairs.images.paths))
 
     def _labelled(self, train: PairSet) -> PairSet:
         from wordsight.read.labels import Labels
@@ -259,13 +285,3 @@ _PLAIN: dict[str, Any] = {
     "training": Training,
     "evaluation": Evaluation,
 }
-
-
-def _with_features(pairs: PairSet, folder: Path) -> PairSet:
-    from wordsight.read.cache import FeatureStore
-
-    if not isinstance(pairs.images, PictureFiles):
-        raise ValueError(
-            f"[data] features = {folder}: stored features stand in for picture files, but this data has none"
-        )
-    return pairs.with_images(FeatureStore.open(folder).source(pairs.images.paths))

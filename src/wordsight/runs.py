@@ -38,7 +38,7 @@ from wordsight.pairs import PairSet
 def train(config: Config, folder: Path, resume: bool = False) -> History:
     """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
     settings = config.training
-    learned, validation = config.pairs("train").numbered(), config.pairs("validation")
+    learned, validation = config.pairs("train").numbered(), config.measured_pairs("validation")
     torch.manual_seed(settings.seed)
     matcher = config.matcher(learned)
     loss = config.loss(learned, matcher)
@@ -102,7 +102,7 @@ def open_data(model: str, config: str | None, changes: Sequence[str], split: Spl
     if config is None and not (Path(model) / CONFIG).is_file():
         raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
     chosen = load_config(config or model, changes)
-    return Data(chosen, chosen.pairs(split))
+    return Data(chosen, chosen.measured_pairs(split))
 
 
 def open_matcher(model: str) -> Matcher:

@@ -75,7 +75,7 @@ def measure_cell(folder: Path, split: Any) -> None:
     history = train(config, folder, resume=begun)
     spent = {"wall": monotonic() - started, "cpu": _cpu(), "went_on": begun}  # then it is not all of the time
     matcher = Matcher.from_pretrained(folder / BEST)
-    pairs = config.pairs(split)
+    pairs = config.measured_pairs(split)
     recalls = measure(config, matcher, pairs)
     ranks = recalls.ranks
     with whole_file(folder / RANKS) as file:

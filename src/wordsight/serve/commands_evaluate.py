@@ -54,6 +54,13 @@ def evaluate(
     annotations: Annotated[
         Path | None, typer.Option(help="With --relevance: the folder of the annotation files.")
     ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="Known boxes, to measure whether words point at what they name: the folder of Flickr30k "
+            "Entities, or JSON lines with picture, sentence, word and box."
+        ),
+    ] = None,
     zero_diagonal: Annotated[
         bool,
         typer.Option(
@@ -90,6 +97,12 @@ def evaluate(
         raise typer.BadParameter(
             "--weights and --standardize are for averaging; give several MODELs or --scores"
         )
+    if objects is not None:
+        if relevance is not None or len(models or ()) != 1 or scores:
+            raise typer.BadParameter(
+                "--objects measures where the words of one MODEL point; leave out --relevance and --scores"
+            )
+        changes = [*(changes or ()), f"data.objects={json.dumps(str(objects), ensure_ascii=False)}"]
     from wordsight.runs import Sources, measure_by_annotations, measure_model, measure_scores
 
     sources = Sources(
@@ -112,6 +125,8 @@ def evaluate(
             sources.models[0], config, changes or (), sources.split, asked, intervals, save_scores
         )
         _tell(measured.recalls, measured.pointing, as_json)
+        if objects is not None and measured.pointing is None:
+            typer.echo("this model makes one vector of all regions or words, so no word points", err=True)
         if report is not None:
             from wordsight.serve.page import write_page
 
