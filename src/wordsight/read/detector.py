@@ -9,11 +9,11 @@ import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
@@ -26,12 +26,19 @@ SAME = 0.6  # of the union: boxes that share more show the same thing, and the s
 THIN = 0.02  # of the picture's side: a thinner box shows nothing
 LOOKED_AT = 400  # of the surest boxes
 STRIDES = (8, 16, 32)  # pixels between the cells of YOLOX's three maps
-Candidates = tuple[Float[Tensor, "image candidate 4"], Float[Tensor, "image candidate"]]
+
+
+class Candidates(NamedTuple):
+    """All that a detector proposes, most of it nothing."""
+
+    boxes: Float[Tensor, "image candidate 4"]  # left, top, right, bottom; fractions of the picture
+    sure: Float[Tensor, "image candidate"]  # 0 to 1
+    kinds: Int[Tensor, "image candidate"]  # the likeliest, by its number in the detector's training
 
 
 @runtime_checkable
 class Detector(Protocol):
-    """What finds things: left, top, right, bottom in fractions of the picture, and how sure it is of each."""
+    """What finds things in pictures of its own size."""
 
     pixels: PixelReader
 
@@ -56,8 +63,9 @@ def detect(
     """At most so many boxes a picture, the surest first, none of them twice; False where there are fewer."""
     boxes = torch.zeros(len(values), most, 4)
     found = torch.zeros(len(values), most, dtype=torch.bool)
-    for image, (places, sure) in enumerate(zip(*detector.candidates(values), strict=True)):
-        kept = distinct(places, sure, most)
+    told = detector.candidates(values)
+    for image, (places, sure) in enumerate(zip(told.boxes, told.sure, strict=True)):
+        kept = places[distinct(places, sure, most)].clamp(0, 1)
         boxes[image, : len(kept)] = kept
         found[image, : len(kept)] = True
     return boxes, found
@@ -65,17 +73,17 @@ def detect(
 
 def distinct(
     boxes: Float[Tensor, "candidate 4"], sure: Float[Tensor, " candidate"], most: int
-) -> Float[Tensor, "box 4"]:
-    """The surest boxes, less those that show what a surer one shows: non-maximum suppression of all kinds."""
+) -> Int[Tensor, " box"]:
+    """The rows of the surest boxes, less those that show what a surer one shows (non-maximum suppression)."""
     boxes = boxes.clamp(0, 1)
     wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) > THIN
     order = torch.where(wide, sure, -1.0).argsort(descending=True, stable=True)[: int(wide.sum())]
-    left = boxes[order[:LOOKED_AT]]
-    kept: list[Tensor] = []
+    left = order[:LOOKED_AT]
+    kept: list[int] = []
     while len(left) and len(kept) < most:
-        kept.append(left[0])
-        left = left[_overlap(left[0], left) <= SAME]
-    return torch.stack(kept) if kept else boxes[:0]
+        kept.append(int(left[0]))
+        left = left[_overlap(boxes[left[0]], boxes[left]) <= SAME]
+    return torch.tensor(kept, dtype=torch.long)
 
 
 def _overlap(one: Float[Tensor, "4"], boxes: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:
@@ -108,10 +116,10 @@ class PublishedDetector:
         output = self.network(pixel_values=values.to(self.network.device))
         logits = output.logits.float().cpu()
         if logits.shape[-1] == self.network.config.num_labels + 1:  # DETR, YOLOS: the last kind is "no thing"
-            sure = logits.softmax(-1)[..., :-1].amax(-1)
+            shares = logits.softmax(-1)[..., :-1]
         else:  # RT-DETR, D-FINE: each kind by itself
-            sure = logits.sigmoid().amax(-1)
-        return _corners(output.pred_boxes.float().cpu()), sure
+            shares = logits.sigmoid()
+        return Candidates(_corners(output.pred_boxes.float().cpu()), *shares.max(-1))
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
@@ -156,8 +164,8 @@ class YoloxDetector:
         output = torch.from_numpy(np.concatenate([self._run(part) for part in parts]))
         centre = (output[..., :2] + self._corner) * self._stride / self._side
         size = output[..., 2:4].exp() * self._stride / self._side
-        sure = output[..., 4] * output[..., 5:].amax(-1)
-        return _corners(torch.cat([centre, size], -1)), sure
+        sure, kinds = (output[..., 4:5] * output[..., 5:]).max(-1)
+        return Candidates(_corners(torch.cat([centre, size], -1)), sure, kinds)
 
     def _run(self, values: np.ndarray) -> np.ndarray:
         answer: np.ndarray = self._session.run(None, {self._name: np.ascontiguousarray(values)})[0]
