@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
-    "sets": 0, "pairs": 0, "components": 0, "whole": 0, "tables": 0, "heap": 0,
+    "sets": 0, "pairs": 0, "components": 0, "whole": 0, "tables": 0, "heap": 0, "side_by_side": 0,
     "pretrained": 0,
     "read": 1, "encode": 1, "compare": 1, "checkpoint": 1,
     "matcher": 2,

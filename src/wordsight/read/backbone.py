@@ -21,10 +21,11 @@ from wordsight.read import preprocessing
 from wordsight.read.detector import detect, open_detector
 from wordsight.read.pixels import Frame, PixelReader, prepare_for
 from wordsight.sets import Regions
+from wordsight.side_by_side import side_by_side
 from wordsight.whole import link_or_copy
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-AT_ONCE = 16  # on a processor: larger slices are no faster, and a deep network's activations take memory
+AT_ONCE = 16 * 224 * 224  # pixels: larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
 # what a model's config.json says about labels, files and versions changes no feature
 _NO_EFFECT = {
@@ -179,13 +180,21 @@ class BackboneReader:
         frame, *others = prepare_for(readers, picture)
         return replace(frame, others=tuple(others))
 
-    @torch.no_grad()
     def read(self, frames: Sequence[Frame]) -> Regions:
         """Prepared pictures -> features on the CPU, in float32."""
-        step = AT_ONCE if self.device.type == "cpu" else max(len(frames), 1)
-        parts = [self._read(frames[start : start + step]) for start in range(0, len(frames), step)]
-        return Regions.join(parts) if parts else self._read(frames)
+        if self.device.type != "cpu" or not frames:
+            return self._read(frames)
+        step = min(self._at_once, -(-len(frames) // torch.get_num_threads()))
+        slices = [frames[start : start + step] for start in range(0, len(frames), step)]
+        return Regions.join(side_by_side(self._read, slices))
 
+    @cached_property
+    def _at_once(self) -> int:
+        """Pictures that are read together on a processor."""
+        largest = max(view.pixels.height * view.pixels.width for view in self._views)
+        return max(AT_ONCE // largest, 1)
+
+    @torch.no_grad()
     def _read(self, frames: Sequence[Frame]) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
         boxes = [view.boxes.expand(len(frames), -1, -1) for view in self._views]

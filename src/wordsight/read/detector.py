@@ -204,7 +204,7 @@ def _session(path: Path) -> Any:
             f"{path.name} needs onnxruntime: pip install 'wordsight[detect]'", name="onnxruntime"
         ) from None
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = 1  # pictures are read side by side
     options.log_severity_level = 3
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
