@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 import small_index
 import torch
+from heic import save_heic, without_heic
 from PIL import Image
 from small_index import BATCH, Contents, draw, make, read
 from small_problem import small_matcher, wordsight
@@ -360,6 +361,21 @@ def test_unreadable_pictures_are_skipped_counted_and_listed(index: Index, pictur
     assert "symbolic links" in reasons["loop.png"]
     assert (report.unchanged, report.added, report.deleted) == (10, 0, 0)
     assert index.verify() == []
+
+
+def test_photographs_of_telephones_are_pictures_or_say_what_they_need(index: Index, pictures: Path) -> None:
+    save_heic(Image.open(pictures / "003.png"), pictures / "IMG_0001.HEIC", orientation=6)
+    with without_heic():
+        report = index.update([pictures])
+    assert [(Path(path).name, reason) for path, reason in report.skipped] == [
+        ("IMG_0001.HEIC", "an HEIC photograph, which needs pillow-heif: pip install 'wordsight[heic]'")
+    ]
+    assert (report.unchanged, report.added) == (10, 0)
+    report = index.update([pictures])
+    assert (report.unchanged, report.added, report.skipped) == (10, 1, [])
+    (item,) = (item for item in items_of(index) if item.path.endswith(".HEIC"))
+    with Image.open(pictures / "003.png") as stored:
+        assert (item.height, item.width) == stored.size
 
 
 def test_a_picture_that_changes_while_it_is_read_waits_for_the_next_time(

@@ -64,6 +64,12 @@ def test_labels_of_pictures_and_texts(model: Path, picture: Path) -> None:
         assert first >= second >= min(expected.values())
 
 
+@pytest.mark.parametrize("name", ["gone.png", "gone.avif", "GONE.HEIC"])
+def test_a_picture_that_is_not_there_is_no_text(model: Path, name: str) -> None:
+    with pytest.raises(FileNotFoundError, match=f"there is no picture {name}"):
+        told("labels", model, name)
+
+
 def test_labels_as_text(model: Path) -> None:
     head, *rest = told("labels", model, "a dog runs").splitlines()
     assert head == "a dog runs"

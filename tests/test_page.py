@@ -8,10 +8,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from heic import save_heic
+from PIL import Image
 from searching import PICTURES, index, model, path_of, pictures, texts_index
 
 from wordsight.search.index import Filters, Index
@@ -301,6 +304,16 @@ def test_a_chosen_picture_and_words_are_one_question(tab: Any) -> None:
     tab.wait_for_selector(".hit .chip")
     like = Searcher(index()).similar(path_of(2), k=24, text="a red star")
     assert names(tab) == [Path(hit.item.path).name for hit in like.hits]
+
+
+@pytest.mark.parametrize("kind", ["", "image/heic"])
+def test_a_photograph_of_a_telephone_is_dropped_like_any_other(tab: Any, kind: str) -> None:
+    """Most browsers do not know its kind, and cannot show it."""
+    data = BytesIO()
+    save_heic(Image.open(path_of(5)), data)
+    with tab.expect_response(lambda r: "/v1/similar" in r.url and r.request.method == "POST"):
+        drop(tab, data.getvalue(), "IMG_0005.HEIC", kind)
+    playwright.expect(tab.locator(".open").first).to_have_attribute("aria-label", re.compile("05.png"))
 
 
 def test_what_is_no_picture_is_told(tab: Any) -> None:

@@ -2,11 +2,15 @@
 
 import io
 import struct
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from heic import save_heic, without_heic
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -55,6 +59,46 @@ def test_turns_as_exif_says(tmp_path: Path, orientation: int, suffix: str) -> No
     np.testing.assert_array_equal(array_of(path), TURNS[orientation](stored))
     frame = PixelReader(4).prepare(path)
     assert frame.size == ((2, 3) if orientation >= 5 else (3, 2))
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_a_heic_photograph_is_turned_once(tmp_path: Path, orientation: int) -> None:
+    """As telephones write it: the file says how to turn it, and its EXIF block says so again."""
+    stored = np.concatenate([CORNERS, CORNERS[:, :1] // 2], axis=1).repeat(32, 0).repeat(32, 1)
+    path = tmp_path / "turned.heic"
+    save_heic(Image.fromarray(stored), path, orientation)
+    np.testing.assert_allclose(array_of(path), TURNS[orientation](stored), atol=2)
+    frame = PixelReader(16).prepare(path)
+    assert frame.size == ((64, 96) if orientation >= 5 else (96, 64))
+    np.testing.assert_array_equal(array_of(io.BytesIO(path.read_bytes())), array_of(path))
+
+
+def test_a_heic_photograph_is_seen_and_not_the_small_copy_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "large.heic"
+    save_heic(Image.fromarray(photo(640, 480)), path, thumbnails=[320])
+    assert open_picture(path, at_least=100).size == (640, 480)
+
+
+def test_a_heic_photograph_without_its_library_says_what_to_install(tmp_path: Path) -> None:
+    path = tmp_path / "photo.heic"
+    save_heic(Image.fromarray(photo()), path)
+    told = r"photo\.heic cannot be read.*needs pillow-heif: pip install 'wordsight\[heic\]'"
+    with without_heic(), pytest.raises(UnreadablePicture, match=told):
+        open_picture(path)
+    assert open_picture(path).size == (48, 32)
+
+
+def test_the_library_of_heic_is_loaded_by_the_first_of_them() -> None:
+    program = """
+import io, sys
+from PIL import Image
+from wordsight.read.pixels import open_picture
+data = io.BytesIO()
+Image.new("RGB", (4, 4)).save(data, "PNG")
+open_picture(data)
+assert "pillow_heif" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_damaged_exif_turns_nothing(tmp_path: Path) -> None:
@@ -176,6 +220,19 @@ def test_decompression_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
     with pytest.raises(UnreadablePicture, match=r"too many pixels.*120000.*MAX_IMAGE_PIXELS"):
         open_picture(path)
+    save_heic(Image.new("RGB", (400, 300)), tmp_path / "bomb.heic")
+    with pytest.raises(UnreadablePicture, match=r"too many pixels.*120000.*MAX_IMAGE_PIXELS"):
+        open_picture(tmp_path / "bomb.heic")
+
+
+def test_a_heic_photograph_that_says_it_is_smaller_is_not_decoded(tmp_path: Path) -> None:
+    data = io.BytesIO()
+    save_heic(Image.fromarray(photo(512, 512)), data)
+    whole = data.getvalue()
+    size = struct.pack(">II", 512, 512)
+    assert size in whole
+    with pytest.raises(UnreadablePicture, match="512x512 exceeds"):
+        open_picture(io.BytesIO(whole.replace(size, struct.pack(">II", 64, 64))))  # type: ignore[arg-type]
 
 
 SEEDS = {}
@@ -183,6 +240,10 @@ for kind in ("JPEG", "PNG", "GIF", "TIFF", "WEBP", "BMP"):
     with io.BytesIO() as sample:
         Image.fromarray(photo(24, 16)).save(sample, kind)
         SEEDS[kind] = sample.getvalue()
+if find_spec("pillow_heif"):
+    with io.BytesIO() as sample:
+        save_heic(Image.fromarray(photo(24, 16)), sample)
+        SEEDS["HEIF"] = sample.getvalue()
 
 
 @settings(max_examples=150, deadline=None, database=None)

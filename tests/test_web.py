@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from heic import save_heic, without_heic
 from PIL import Image
 from searching import PICTURES, index, model, path_of, pictures, searcher, texts_index
 from small_problem import wordsight
@@ -116,6 +117,16 @@ def test_similar_leaves_the_item_out_and_knows_a_sent_picture(served: TestClient
     again = served.post("/v1/similar", files={"picture": Path(first["path"]).read_bytes()}, data={"k": "3"})
     assert ids(again)[0] == first["id"]
     assert len(ids(again)) == 3
+
+
+def test_a_photograph_of_a_telephone_may_be_sent(served: TestClient) -> None:
+    data = io.BytesIO()
+    save_heic(Image.open(path_of(3)), data)
+    given = {"picture": ("IMG_0003.HEIC", data.getvalue(), "application/octet-stream")}
+    with without_heic():
+        told = is_problem(served.post("/v1/similar", files=given), 422, "unreadable-picture")
+        assert "pip install 'wordsight[heic]'" in told["detail"]
+    assert ids(served.post("/v1/similar", files=given))[0] == ids(served.post("/v1/similar", files=sent()))[0]
 
 
 def test_similar_with_words_is_a_search_for_both(served: TestClient) -> None:
@@ -229,6 +240,12 @@ def test_a_thumbnail_is_small_and_holds_pixels_alone(tmp_path: Path) -> None:
     assert not picture.getexif()
     assert b"secret" in path.read_bytes()
     assert b"secret" not in data
+
+
+def test_a_thumbnail_of_a_heic_photograph_is_a_jpeg(tmp_path: Path) -> None:
+    save_heic(Image.open(path_of(0)).resize((640, 400)), tmp_path / "photo.heic", orientation=8)
+    picture = Image.open(io.BytesIO(web_pictures.thumbnail(tmp_path / "photo.heic", 320)))
+    assert (picture.format, picture.size) == ("JPEG", (200, 320))
 
 
 def test_a_thumbnail_may_be_kept_and_is_asked_for_by_its_tag(served: TestClient) -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from heic import save_heic, without_heic
+from PIL import Image
 from small_shards import same_pairs, same_pixels, small_splits
 
-from wordsight.pairs import PairSet
+from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.conversion import in_published_order
 from wordsight.read.pixels import UnreadablePicture
 from wordsight.read.webdataset import read_webdataset
@@ -29,6 +31,19 @@ def test_webdataset_keeps_texts_as_they_are(tmp_path: Path, splits: dict[str, Pa
     assert rows == in_published_order(range(6), 12345)
     assert same_pairs(shuffled, regrouped(kept, rows))
     assert same_pixels(shuffled, regrouped(kept, rows))
+
+
+def test_heic_photographs_are_kept_as_they_are(tmp_path: Path, splits: dict[str, PairSet]) -> None:
+    train = splits["train"]
+    for row, path in enumerate(train.images.paths):
+        save_heic(Image.open(path), tmp_path / f"{row}.heic", orientation=6)
+    photos = PictureFiles([tmp_path / f"{row}.heic" for row in range(len(train.images))])
+    splits = {"train": replace(train, images=photos)}
+    write_webdataset(tmp_path / "out", splits, seed=None)
+    back = read_webdataset(tmp_path / "out", "train")
+    assert same_pixels(back, splits["train"])
+    with without_heic(), pytest.raises(UnreadablePicture, match=r"record 0.*pip install 'wordsight\[heic\]'"):
+        back.images.read([0])
 
 
 def regrouped(pairs: PairSet, rows: list[int]) -> PairSet:

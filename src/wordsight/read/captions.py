@@ -25,7 +25,10 @@ from wordsight.read.captioned import (
 from wordsight.read.documents import field, list_field, read_json, read_lines
 from wordsight.read.table import Columns, table_items
 
-PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2")
+PICTURE_SUFFIXES = (
+    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2",
+    ".heic", ".heif", ".hif",  # opened with the extra heic
+)  # fmt: skip
 
 
 def read_karpathy(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordsight.pairs import ImageSource, Picture
+from wordsight.read.heic import open_file
 from wordsight.read.pixels import open_picture, orientation
 
 if TYPE_CHECKING:
@@ -30,13 +31,11 @@ def rgb_jpeg(picture: Picture, reencode: bool = False, quality: int = 95) -> byt
 
 def as_it_is(picture: Picture) -> tuple[bytes, str]:
     """The bytes of the picture's file and the suffix of their format; of pixels a PNG, which is exact."""
-    from PIL import Image
-
     content = _held(picture)  # before decoding, which lets go of it
     rgb = open_picture(picture)
     if content is None:
         return _saved(rgb, "PNG"), ".png"
-    kind = str(Image.open(BytesIO(content)).format).lower()
+    kind = str(open_file(BytesIO(content)).format).lower()
     return content, {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}")
 
 
@@ -49,9 +48,7 @@ def _held(picture: Picture) -> bytes | None:
 
 
 def _is_upright_rgb_jpeg(content: bytes) -> bool:
-    from PIL import Image
-
-    image = Image.open(BytesIO(content))
+    image = open_file(BytesIO(content))
     return (image.format, image.mode, orientation(image)) == ("JPEG", "RGB", 1)
 
 

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from wordsight.pairs import Picture
 from wordsight.read.cuts import Box, Cut
+from wordsight.read.heic import open_file
 from wordsight.sets import Pixels
 
 if TYPE_CHECKING:
@@ -188,14 +189,14 @@ def _opened(picture: Picture) -> "Image":
         if picture.dtype != np.uint8:
             raise ValueError(f"its values are {picture.dtype}; expected uint8 from 0 to 255")
         return Image.fromarray(picture)
-    return picture if isinstance(picture, Image.Image) else Image.open(picture)
+    return picture if isinstance(picture, Image.Image) else open_file(picture)
 
 
 def _turned_rgb(image: "Image", at_least: int | None) -> tuple["Image", tuple[int, int]]:
     from PIL import ImageOps
 
     full = image.size
-    if at_least is not None:
+    if at_least is not None and image.format != "HEIF":  # which would show a small copy that its maker put in
         image.draft(None, (2 * at_least, 2 * at_least))  # only JPEG files answer; twice, to resize with care
     drafted = image.size != full
     image.load()
@@ -264,4 +265,4 @@ def _reason(picture: Picture, error: Exception) -> str:
         return "the file is empty"
     if type(error).__name__ == "UnidentifiedImageError":
         return "not a picture in any format that Pillow knows, or its head is damaged"
-    return str(error) or type(error).__name__
+    return str(error).strip() or type(error).__name__

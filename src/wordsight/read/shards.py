@@ -18,6 +18,7 @@ import torch
 from wordsight.pairs import PairSet, Picture, one_identity_per_image
 from wordsight.read.cache import stamp_of
 from wordsight.read.captioned import same_split
+from wordsight.read.heic import NeedsHeic, open_file
 from wordsight.read.pixels import UnreadablePicture
 from wordsight.whole import whole_file
 
@@ -61,13 +62,13 @@ class ShardPictures:
         return [self._opened(self.samples[row]) for row in rows]
 
     def _opened(self, sample: Sample) -> Picture:
-        from PIL import Image
-
         shard = self.shards[sample.shard]
         name = f"{shard}: picture {sample.name} (record {sample.number})"
         content = self.pick(shard, sample)
         try:
-            picture = Image.open(BytesIO(content))
+            picture = open_file(BytesIO(content))
+        except NeedsHeic as error:
+            raise UnreadablePicture(name, str(error)) from error
         except Exception as error:  # Pillow raises nearly every class on a malformed head
             reason = f"its {len(content):,} bytes are not a picture that Pillow knows; write it again"
             raise UnreadablePicture(name, reason) from error

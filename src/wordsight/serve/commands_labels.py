@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from wordsight.matcher import Matcher
 
 EPILOG = "Example: wordsight vocab labels data/f30k_precomp --out f30k_vocab_tag.json"
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 
 
 def register(app: typer.Typer) -> None:
@@ -70,9 +69,11 @@ def predicted(
 
 
 def _is_picture(item: str) -> bool:
+    from wordsight.read.captions import PICTURE_SUFFIXES
+
     if Path(item).is_file():
         return True
-    if item.lower().endswith(PICTURES):
+    if item.lower().endswith(PICTURE_SUFFIXES):
         raise FileNotFoundError(f"there is no picture {item}")
     return False
 

@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wordsight.read.heic import NeedsHeic, open_file
 from wordsight.read.pixels import UnreadablePicture, open_picture
 from wordsight.search.index import Item
 from wordsight.serve.web_problems import Refused
@@ -14,7 +15,17 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_PIXELS = 50_000_000
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "MPO")  # no others: some start programs
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "AVIF",
+    "HEIF",
+    "MPO",
+)  # no others: some start programs
 SIZES = (320, 640, 1280)  # of a thumbnail's longer side, in pixels
 
 
@@ -27,23 +38,17 @@ def sent_picture(data: bytes, most_pixels: int = MOST_PIXELS) -> "Image":
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
         try:
-            picture = Image.open(io.BytesIO(data), formats=_known())
+            picture = open_file(io.BytesIO(data), FORMATS)
         except Image.DecompressionBombError as error:
             raise _too_many(most_pixels) from error
+        except NeedsHeic as error:
+            raise UnreadablePicture("the picture", str(error)) from error
         except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
             told = f"it is no {', '.join(FORMATS[:-1])}, or its head is damaged"
             raise UnreadablePicture("the picture", told) from error
         if picture.width * picture.height > most_pixels:
             raise _too_many(most_pixels, picture.size)
         return open_picture(picture)
-
-
-def _known() -> list[str]:
-    """Those that this Pillow can read."""
-    from PIL import Image
-
-    Image.init()
-    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _too_many(limit: int, size: tuple[int, int] | None = None) -> Refused:

@@ -15,7 +15,7 @@ from wordsight.serve.web_pictures import refused, sent_picture
 from wordsight.serve.web_problems import Refused, responses
 
 router = APIRouter(prefix="/v1")
-SENT = "The picture itself: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
+SENT = "The picture itself: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, or HEIC if the server has its extra heic."
 
 
 class SimilarForm(models.Paged):

@@ -3,6 +3,7 @@
 import * as server from "./ask.js";
 import { size } from "./element.js";
 
+const HEIC = /\.(heic|heif|hif)$/i;  // most browsers do not know that these are pictures
 const byId = (id) => document.getElementById(id);
 
 export class Liked {
@@ -39,7 +40,7 @@ export class Liked {
   take(file) {
     if (!file) return;
     const most = this.mostBytes();
-    if (!file.type.startsWith("image/")) return this.refused(`${file.name} is no picture; drop a JPEG, PNG or WebP file.`);
+    if (!file.type.startsWith("image/") && !HEIC.test(file.name)) return this.refused(`${file.name} is no picture; drop a JPEG, PNG or WebP file.`);
     if (file.size > most) return this.refused(`${file.name} has ${size(file.size)}, and the limit is ${size(most)}; send a smaller version.`);
     this.set({ file, url: URL.createObjectURL(file) });
     this.chosen();
