@@ -352,8 +352,14 @@ def test_find_pictures_goes_into_folders(tmp_path: Path, pictures: list[Path]) -
     (tmp_path / "pictures" / "inner").mkdir()
     inner = shutil.copy(pictures[0], tmp_path / "pictures" / "inner" / "A.JPG")
     (tmp_path / "pictures" / "notes.txt").touch()
+    (tmp_path / "pictures" / ".trash").mkdir()
+    (tmp_path / "pictures" / ".trash" / "old.jpg").touch()
+    (tmp_path / "pictures" / "._A.jpg").touch()
     files, closed = find_pictures(tmp_path / "pictures")
     assert (files, closed) == (sorted([*pictures, Path(inner)]), [])
+    assert find_pictures(tmp_path / "pictures" / ".trash")[0] == [
+        tmp_path / "pictures" / ".trash" / "old.jpg"
+    ]
     assert find_pictures(tmp_path / "nowhere") == ([], [(tmp_path / "nowhere", "no such file or directory")])
 
 

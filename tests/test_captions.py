@@ -354,7 +354,7 @@ def test_any_text_survives_a_table(tmp_path_factory: pytest.TempPathFactory, tex
 
 
 def test_folder_with_sidecars(tmp_path: Path) -> None:
-    touch(tmp_path, "b.PNG", "sub/a.jpg", "notes.md")
+    touch(tmp_path, "b.PNG", "sub/a.jpg", "notes.md", "._b.PNG", ".trash/c.jpg")
     (tmp_path / "b.txt").write_text("a cat\n\n  a tabby cat \n")
     (tmp_path / "sub" / "a.jpg.txt").write_text("a dog")
     pairs = read_folder(tmp_path)

@@ -399,10 +399,15 @@ def test_a_picture_that_changes_while_it_is_read_waits_for_the_next_time(
     assert index.update([pictures]).added == 1
 
 
-def test_what_macos_writes_beside_a_picture_is_none(index: Index, pictures: Path) -> None:
+def test_what_is_hidden_is_left_out_unless_it_is_named(index: Index, pictures: Path) -> None:
     (pictures / "._001.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X")
+    draw(pictures, [20], ".hidden.png")
+    draw(pictures / ".thumbnails" / "large", [21, 22])
     report = index.update([pictures])
-    assert (report.unchanged, report.skipped) == (10, [])
+    assert (report.unchanged, report.added, report.skipped) == (10, 0, [])
+    assert index.update([pictures / ".thumbnails"]).added == 2
+    report = index.update([pictures])
+    assert (report.unchanged, report.deleted) == (10, 2)
 
 
 def test_a_picture_that_became_unreadable_leaves_the_index(index: Index, pictures: Path) -> None:

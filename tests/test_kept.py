@@ -67,7 +67,8 @@ def test_what_is_missing_is_told_and_nothing_is_made(
 ) -> None:
     done = wordsight("search", pictures, "a ball")
     assert (done.exit_code, "--model" in done.stderr) == (2, True)
-    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / ".trash").mkdir(parents=True)
+    (tmp_path / "empty" / ".trash" / "old.jpg").touch()
     for where, told in (("empty", "is no index, and holds no pictures"), ("none", "is not there")):
         done = wordsight("search", tmp_path / where, "a ball", "--model", models[0])
         assert (done.exit_code, told in str(done.exception)) == (1, True)

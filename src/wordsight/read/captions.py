@@ -24,11 +24,7 @@ from wordsight.read.captioned import (
 )
 from wordsight.read.documents import field, list_field, read_json, read_lines
 from wordsight.read.table import Columns, table_items
-
-PICTURE_SUFFIXES = (
-    ".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jp2",
-    ".heic", ".heif", ".hif",  # opened with the extra heic
-)  # fmt: skip
+from wordsight.read.walk import PICTURE_SUFFIXES, pictures_below
 
 
 def read_karpathy(
@@ -170,7 +166,8 @@ def read_table(
 def read_folder(path: str | Path, split: str | None = None, drop_empty: bool = False) -> PairSet:
     """A folder of pictures and its subfolders; beside each ``name.jpg`` a ``name.txt``, one caption per line.
 
-    With ``split``, its subfolder of that name is read, or ``{split}`` is replaced in the path.
+    What is hidden is left out. With ``split``, its subfolder of that name is read, or ``{split}`` is replaced
+    in the path.
     """
     folder = placed(path, split)
     if split is not None and "{split}" not in str(path):
@@ -191,7 +188,7 @@ def folder_items(folder: Path) -> list[Captioned]:
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder")
-    pictures = sorted(p for p in folder.rglob("*") if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file())
+    pictures = sorted(path for path in pictures_below(folder) if path.is_file())
     if not pictures:
         raise ValueError(f"{folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
     return [_folder_item(picture, folder) for picture in pictures]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from wordsight.read.captioned import Captioned, picture_folder
-from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, karpathy_items
+from wordsight.read.captions import coco_items, folder_items, karpathy_items
 from wordsight.read.check_persons import check_persons
 from wordsight.read.check_pictures import check_pictures
 from wordsight.read.check_precomp import look_precomp
@@ -15,6 +15,7 @@ from wordsight.read.findings import Report, some
 from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import CAPTIONS, find_precomp_folder
 from wordsight.read.table import Columns, table_items
+from wordsight.read.walk import pictures_below
 
 Look = Callable[[Path, Path | None, Report], list[Texts]]
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".txt", ".token")
@@ -75,7 +76,7 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
     shards = shard_kind(path)
     if shards is not None:
         return shards, look_shards
-    if any(file.suffix.lower() in PICTURE_SUFFIXES for file in path.rglob("*")):
+    if any(pictures_below(path)):
         return "folder of pictures with captions beside them", _look_folder
     if any(path.rglob("*_ims.npy")):
         raise ValueError(

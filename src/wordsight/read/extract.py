@@ -1,6 +1,5 @@
 """Picture files -> a feature store: decoded ahead in threads, resumable, the unreadable listed."""
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,13 +9,11 @@ from typing import Any, Protocol, runtime_checkable
 from wordsight.heap import keep_freed_memory
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
-from wordsight.read.captions import PICTURE_SUFFIXES
 from wordsight.read.in_order import in_order
 from wordsight.read.journal import Seen, StoreWriter
 from wordsight.read.pixels import Frame, PixelReader, UnreadablePicture
+from wordsight.read.walk import pictures_below
 from wordsight.sets import Regions
-
-SUFFIXES = frozenset(PICTURE_SUFFIXES)
 
 
 @runtime_checkable
@@ -33,15 +30,12 @@ class RegionReader(Protocol):
 
 def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]]]:
     """The picture files in a folder and below, sorted, and the folders that may not be read, with reasons."""
-    files: list[Path] = []
     closed: list[tuple[Path, str]] = []
 
     def note(error: OSError) -> None:
         closed.append((Path(error.filename), (error.strerror or str(error)).lower()))
 
-    for home, _, names in os.walk(folder, onerror=note):
-        files += [Path(home, name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-    return sorted(files), closed
+    return sorted(pictures_below(folder, note)), closed
 
 
 @dataclass

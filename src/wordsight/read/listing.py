@@ -4,12 +4,13 @@ from pathlib import Path
 
 from wordsight.pairs import PairSet
 from wordsight.read.captioned import Captioned, pair_set, picture_folder, split_order
-from wordsight.read.captions import PICTURE_SUFFIXES, coco_items, folder_items, karpathy_items
+from wordsight.read.captions import coco_items, folder_items, karpathy_items
 from wordsight.read.documents import read_json, read_lines
 from wordsight.read.extract import find_pictures
 from wordsight.read.persons import FILES, annotation_file, is_persons, person_items, person_pictures
 from wordsight.read.precomp_folder import find_precomp_folder, find_split
 from wordsight.read.table import Columns, is_table, table_items, table_texts
+from wordsight.read.walk import PICTURE_SUFFIXES
 
 
 def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path], list[tuple[Path, str]]]:

@@ -13,8 +13,8 @@ from typing import Any
 
 from wordsight.pairs import PairSet
 from wordsight.read.captioned import placed
-from wordsight.read.captions import PICTURE_SUFFIXES
 from wordsight.read.shards import Sample, find_shards, shard_pairs
+from wordsight.read.walk import PICTURE_SUFFIXES
 
 SUFFIX = ".tar"
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wordsight.read.extract import SUFFIXES
 from wordsight.read.listing import caption_texts, captioned_items
+from wordsight.read.walk import PICTURE_SUFFIXES, is_hidden, is_picture
 from wordsight.search import facts
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
@@ -81,7 +81,7 @@ def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], 
             raise ValueError(f"{source} is a folder; give its files of texts one by one, each with --texts")
         if kind == "images" and os.path.isfile(source) and not _is_picture(os.fsencode(source)):
             raise ValueError(
-                f"{source} is no picture ({', '.join(sorted(SUFFIXES))}); a caption file goes to --captions, "
+                f"{source} is no picture ({', '.join(PICTURE_SUFFIXES)}); a caption file goes to --captions, "
                 "a list of texts to --texts"
             )
     for file in captions:
@@ -192,7 +192,7 @@ def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
 def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os.stat_result]]:
     """Pictures and texts below, with their stamps; links to folders are not followed: no loops.
 
-    Names that begin with ``._`` are left out: under them macOS writes what belongs to the file beside it.
+    What is hidden is left out, unless it is the root itself.
     """
     if not os.path.isdir(root):
         if os.path.lexists(root):
@@ -204,10 +204,12 @@ def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
                     if entry.is_dir(follow_symlinks=False):
                         if entry.path != leave_out:
                             folders.append(entry.path)
-                    elif not entry.name.startswith(b"._"):
+                    else:
                         yield from _file(entry.path, entry.stat, scan)
         except OSError as error:
             scan.closed.append((os.fsdecode(folder), (error.strerror or str(error)).lower()))
@@ -231,7 +233,7 @@ def _file(
 
 
 def _is_picture(path: bytes) -> bool:
-    return os.fsdecode(os.path.splitext(path)[1]).lower() in SUFFIXES
+    return is_picture(os.fsdecode(path))
 
 
 def _pages(items: Iterator[Any]) -> Iterator[list[Any]]:

@@ -35,7 +35,8 @@ def extract(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="FOLDER|DATA", help="A folder of pictures, or a caption file that names them."
+            metavar="FOLDER|DATA",
+            help="A folder of pictures, hidden ones left out, or a caption file that names them.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The feature store; run again to go on or to add pictures.")],

@@ -24,7 +24,10 @@ def index(
     out: Annotated[Path, typer.Option(help="The index; the same command brings it up to date, or goes on.")],
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="FOLDER...", help="Folders of pictures, looked through to their depths."),
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of pictures, looked through to their depths; what is hidden (.name) is left out.",
+        ),
     ] = None,
     model: Annotated[
         str | None,

@@ -69,11 +69,11 @@ def predicted(
 
 
 def _is_picture(item: str) -> bool:
-    from wordsight.read.captions import PICTURE_SUFFIXES
+    from wordsight.read.walk import is_picture
 
     if Path(item).is_file():
         return True
-    if item.lower().endswith(PICTURE_SUFFIXES):
+    if is_picture(item):
         raise FileNotFoundError(f"there is no picture {item}")
     return False
 

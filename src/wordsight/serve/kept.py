@@ -89,12 +89,10 @@ def _last_used(pictures: Path) -> Path:
 
 
 def _must_hold_pictures(folder: Path) -> None:
-    from wordsight.read.extract import SUFFIXES
+    from wordsight.read.walk import PICTURE_SUFFIXES, pictures_below
 
-    for _, _, names in os.walk(folder):
-        if any(os.path.splitext(name)[1].lower() in SUFFIXES for name in names):
-            return
-    raise ValueError(f"{folder} is no index, and holds no pictures ({', '.join(sorted(SUFFIXES))})")
+    if not any(pictures_below(folder)):
+        raise ValueError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
 
 
 def _follow(kept: "Index", pictures: Path) -> None:
