@@ -6,6 +6,8 @@ A name with a colon that is not on the menu is taken as it stands: ``name = "my_
 import difflib
 import importlib
 import inspect
+import math
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
@@ -121,6 +123,44 @@ def _must_be_known(part: Callable[..., Any], where: str, settings: Mapping[str, 
             )
         if not _fits(value, known[key].annotation):
             raise ValueError(f"{where} {key} = {value!r}; expected {_in_words(known[key].annotation)}")
+        if part.__module__.startswith("wordsight."):  # in the parts of others a name may mean something else
+            _must_make_sense(where, key, value, known[key].default)
+
+
+_LIMITS: dict[str, tuple[float, float, str]] = {  # least, most; a name means the same in every part
+    **dict.fromkeys(
+        (
+            "captions_per_image", "count", "detail", "detail_grid", "detections", "dim", "feature_dim",
+            "grid", "heads", "hidden", "images", "joint", "labels", "layers", "longest", "position_dim",
+            "short_side", "size", "vocabulary_size", "width", "word_dim",
+        ),
+        (1, math.inf, "at least 1"),
+    ),
+    **dict.fromkeys(
+        (
+            "classes", "depth", "every", "min_count", "overlaps", "pad_id", "positive_weights", "ramp_epochs",
+            "warmup_epochs",
+        ),
+        (0, math.inf, "0 or more"),
+    ),
+    **dict.fromkeys(
+        ("dropout", "input_dropout", "label_smoothing", "momentum", "output_dropout"), (0, 1, "0 to 1")
+    ),
+    **dict.fromkeys(("memory_mb", "std", "temperature"), (sys.float_info.min, math.inf, "more than 0")),
+}  # fmt: skip
+
+
+def _must_make_sense(where: str, key: str, value: Any, default: Any) -> None:
+    """Numbers, alone or in a list, are within the limits of their name; a default always is.
+
+    A list of layers is none of how many, but of which ones.
+    """
+    several = value if isinstance(value, list | tuple) and key != "layers" else [value]
+    numbers = [one for one in several if _fits(one, float)]
+    least, most, words = _LIMITS.get(key, (-math.inf, math.inf, ""))
+    if key in _LIMITS and value != default and not all(least <= number <= most for number in numbers):
+        told = f"; left out it is {default}" if _fits(default, float) else ""
+        raise ValueError(f"{where} {key} = {value!r}; expected {words}{told}")
 
 
 _WORDS = {
