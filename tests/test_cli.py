@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -83,6 +84,30 @@ def test_anyones_score_matrix_is_measured(tmp_path: Path) -> None:
     refused = wordsight("evaluate", "--scores", tmp_path / "broken.npy")
     assert refused.returncode == 1
     assert "not finite" in refused.stderr or "NaN" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("shape", "options", "message"),
+    [
+        (
+            (4, 20),
+            ["--protocol", "f30k"],
+            "4 images with 20 captions were given; .*; measure what you have with --protocol all$",
+        ),
+        ((20, 4), [], r"transposed .*; save its transpose: numpy.save\(FILE, scores.T\)$"),
+        ((10, 10), [], r"scores\[::5\]\); if each image has one text: --captions 1$"),
+        ((4, 19), [], "which texts are of which; name the configuration or the run .*: --config$"),
+        ((4, 20), ["--protocol", "cuhk-pedes"], "asks which person .* --config$"),
+    ],
+)
+def test_scores_that_are_not_the_protocols_are_told_in_the_commands_own_words(
+    tmp_path: Path, shape: tuple[int, int], options: list[str], message: str
+) -> None:
+    np.save(tmp_path / "scores.npy", np.random.default_rng(0).normal(size=shape))
+    told = wordsight("evaluate", "--scores", tmp_path / "scores.npy", *options)
+    assert told.returncode == 1
+    assert re.search(message, told.stderr.strip()), told.stderr
+    assert not re.search("pass|strict|captions_per_image|_identities", told.stderr)
 
 
 def test_the_matrix_that_evaluate_saves_measures_the_same(tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ from jaxtyping import Int
 from torch import Tensor
 
 from wordsight.compare.ranks import MatrixBlocks, Ties, ranks_from_blocks
-from wordsight.measure.protocols import Protocol, ProtocolMismatchError, find_protocol
+from wordsight.measure.protocols import Protocol, ProtocolMismatchError, Way, find_protocol
 from wordsight.measure.recalls import FoldRanks, Recalls
 from wordsight.measure.relevance import SameIdentity, rank_all
 from wordsight.measure.scores import BLOCK, Scores, ScoresLike, as_scores, check_finite, prefix
 
 Identities: TypeAlias = Sequence[int] | Tensor | np.ndarray
+TRANSPOSED = "it is transposed (rows must be images, columns texts)"
 
 
 def evaluate_scores(
@@ -112,50 +113,40 @@ def _identities(
     if (images is None) != (texts is None):
         raise ValueError("give both image_identities and text_identities, or neither")
     if images is None or texts is None:
-        problem = _shape_problem(matrix.shape, captions, protocol)
+        problem, ways = _shape_problem(matrix.shape, captions, protocol)
         images, texts = np.arange(matrix.shape[0]), np.arange(matrix.shape[1]) // captions
     else:
         images, texts = np.asarray(images), np.asarray(texts)
-        problem = _identity_problem(matrix.shape, len(images), len(texts))
+        problem, ways = _identity_problem(matrix.shape, len(images), len(texts))
     if problem:
-        raise ProtocolMismatchError(f"{prefix(matrix.source)}{problem}")
+        raise ProtocolMismatchError(f"{prefix(matrix.source)}{problem}", ways, captions)
     return np.asarray(images), np.asarray(texts)
 
 
-def _shape_problem(shape: tuple[int, ...], captions: int, protocol: Protocol) -> str:
+def _shape_problem(shape: tuple[int, ...], captions: int, protocol: Protocol) -> tuple[str, list[Way]]:
     rows, columns = shape
     if protocol.persons:
-        return (
-            f"protocol {protocol.name} asks which person each row and column is of; "
-            "pass image_identities and text_identities"
-        )
+        return f"protocol {protocol.name} asks which person each row and column is of", ["identities"]
     if columns == rows * captions:
-        return ""
+        return "", []
     wanted = f"{protocol.images} x {protocol.captions}" if protocol.images else f"N x {captions}N"
-    problem = f"a score matrix of {rows} x {columns} does not fit protocol {protocol.name}, {wanted}: "
+    problem = f"a score matrix of {rows} x {columns} does not fit protocol {protocol.name}, {wanted}"
     if rows == columns * captions:
-        return problem + "it is transposed (rows must be images, columns texts); pass scores.T"
+        return f"{problem}: {TRANSPOSED}", ["transpose"]
     if rows == columns and rows % captions == 0:
-        return problem + (
-            f"if each image stands in {captions} equal rows, once per caption, pass scores[::{captions}]; "
-            "if each image has one text, pass captions_per_image=1"
-        )
-    return problem + (
-        f"rows are images, each with {captions} consecutive columns; "
-        "for other numbers of texts pass image_identities and text_identities"
-    )
+        return problem, ["equal rows"]
+    told = f"rows are images, each with {captions} consecutive columns"
+    return f"{problem}: {told}, unless it is said which texts are of which", ["identities"]
 
 
-def _identity_problem(shape: tuple[int, ...], images: int, texts: int) -> str:
+def _identity_problem(shape: tuple[int, ...], images: int, texts: int) -> tuple[str, list[Way]]:
     if shape == (images, texts):
-        return ""
+        return "", []
     problem = (
         f"a score matrix of {shape[0]} x {shape[1]} does not fit {images} image and {texts} text identities; "
         f"expected {images} x {texts}"
     )
-    if shape == (texts, images):
-        problem += ": it is transposed (rows must be images, columns texts); pass scores.T"
-    return problem
+    return (f"{problem}: {TRANSPOSED}", ["transpose"]) if shape == (texts, images) else (problem, [])
 
 
 def _texts_of(images: Int[np.ndarray, " image"], texts: Int[np.ndarray, " text"]) -> Int[Tensor, " image"]:

@@ -5,7 +5,9 @@ code first averages the features of records that share an image file, and drops 
 is not reproduced: every image is in the gallery, once.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Int
@@ -13,9 +15,29 @@ from torch import Tensor
 
 from wordsight.pairs import PairSet
 
+Way: TypeAlias = Literal["all", "first texts", "transpose", "equal rows", "identities"]
+IN_PYTHON: dict[Way, str] = {
+    "all": 'measure what you have with the protocol "all", or pass strict=False: the result then says that '
+    "it is not the protocol",
+    "first texts": "published numbers use the first {captions} of each: "
+    "wordsight.measure.keep_texts(pairs, {captions})",
+    "transpose": "pass scores.T",
+    "equal rows": "if each image stands in {captions} equal rows, once per caption, pass "
+    "scores[::{captions}]; if each image has one text, pass captions_per_image=1",
+    "identities": "pass image_identities and text_identities",
+}
+
 
 class ProtocolMismatchError(ValueError):
-    """What was given is not what the protocol measures."""
+    """What was given is not what the protocol measures: ``problem``, and the ``ways`` out of it."""
+
+    def __init__(self, problem: str, ways: Sequence[Way], captions: int = 5) -> None:
+        self.problem, self.ways, self.captions = problem, tuple(ways), captions
+        super().__init__(self.told(IN_PYTHON))
+
+    def told(self, words: Mapping[Way, str]) -> str:
+        """In the words of who asked, in which {captions} is the number per image."""
+        return "; ".join([self.problem, *(words[way].format(captions=self.captions) for way in self.ways)])
 
 
 @dataclass(frozen=True)
@@ -66,7 +88,8 @@ class Protocol:
             f"{self.name} ({self.title}) is measured on {self.expects()}"
         )
         if strict:
-            raise ProtocolMismatchError(f"{deviation}. {self._advice(texts_of)}")
+            more, ways = self._explained(texts_of)
+            raise ProtocolMismatchError(deviation + more, ways, self.captions_per_image)
         return deviation
 
     def _fits(self, texts_of: Int[Tensor, " image"], texts: int, identities: int | None) -> bool:
@@ -81,24 +104,18 @@ class Protocol:
         size = self.images // self.folds if self.folds > 1 else images
         return [range(start, min(start + size, images)) for start in range(0, images, size)]
 
-    def _advice(self, texts_of: Int[Tensor, " image"]) -> str:
+    def _explained(self, texts_of: Int[Tensor, " image"]) -> tuple[str, list[Way]]:
+        """What else there is to say, and the ways out."""
         images, captions = len(texts_of), self.captions_per_image
         more = int((texts_of > captions).sum())
-        advice = ""
         if captions and images == self.images and more and int(texts_of.min()) >= captions:
-            advice = (
-                f"{more} images have more than {captions} captions; published numbers use the first "
-                f"{captions} of each: wordsight.measure.keep_texts(pairs, {captions}). "
-            )
-        elif images < self.images and self.name.startswith("coco"):
-            advice = (
-                f"The first {images} images alone are another and easier test, and their R@K must not stand "
-                f"beside published numbers: give all {self.images} images. "
-            )
-        return (
-            f'{advice}Measure what you have with the protocol "all", or pass strict=False: '
-            "the result then says that it is not the protocol"
-        )
+            return f"; {more} images have more than {captions} captions", ["first texts", "all"]
+        if images < self.images and self.name.startswith("coco"):
+            return (
+                f". The first {images} images alone are another and easier test, and their R@K must not "
+                f"stand beside published numbers: give all {self.images} images"
+            ), ["all"]
+        return "", ["all"]
 
 
 PROTOCOLS = {

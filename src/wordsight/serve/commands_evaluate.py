@@ -8,6 +8,15 @@ import typer
 
 from wordsight.serve.commands_model import Changes
 
+WAYS = {  # out of a ProtocolMismatchError, in the words of this command
+    "all": "measure what you have with --protocol all",
+    "first texts": "published numbers use the first {captions} of each: leave the others out of the data",
+    "transpose": "save its transpose: numpy.save(FILE, scores.T)",
+    "equal rows": "if each image stands in {captions} equal rows, once per caption, save one of each: "
+    "numpy.save(FILE, scores[::{captions}]); if each image has one text: --captions 1",
+    "identities": "name the configuration or the run whose data says so: --config",
+}
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: wordsight evaluate runs/chan-flickr8k --split test --protocol f8k")(evaluate)
