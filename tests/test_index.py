@@ -480,6 +480,7 @@ def test_an_index_inside_its_own_folder_does_not_index_itself(tmp_path: Path, mo
 def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     draw(pictures / "holiday" / "may", [80, 81])
     draw(pictures / "holidays", [82])
+    draw(pictures / "x ", [83])
     for n, path in enumerate(sorted(pictures.rglob("*.png"))):
         os.utime(path, (1000 + n, 1000 + n))
     index.update([pictures])
@@ -494,6 +495,8 @@ def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     assert chosen(folder="holiday") == chosen(folder="holiday/may") == {"080.png", "081.png"}
     assert chosen(folder=str(pictures / "holiday")) == {"080.png", "081.png"}
     assert chosen(folder=str(pictures / "holiday" / "..")) == set(ids_of(index))
+    assert chosen(folder="x ") == chosen(folder=str(pictures / "x ")) == {"083.png"}
+    assert chosen(folder="x") == chosen(folder=str(pictures / "x")) == set()
     assert chosen(folder="pictures/holi") == chosen(folder="%") == chosen(folder="' OR 1=1 --") == set()
     assert chosen(after=1009, before=1011) == {"009.png", "080.png"}
     assert chosen(after=float("-inf"), before=float("inf")) == set(ids_of(index))
@@ -509,7 +512,7 @@ def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     with index.snapshot() as snapshot:
         assert snapshot.rows_where(None) is None
         assert snapshot.rows_where(Filters(text="  ")) is None
-        assert sorted(snapshot.modified()) == [1000 + n for n in range(13)]
+        assert sorted(snapshot.modified()) == [1000 + n for n in range(14)]
         assert snapshot.modified()[snapshot.row_of(1)] == 1000
 
 

@@ -527,6 +527,26 @@ def test_the_folders_of_the_index_are_offered_by_their_names(tab: Any) -> None:
     assert chips(tab) == ["in odd"]
 
 
+def test_a_folder_whose_name_ends_in_a_space_is_found(browser: Any, tmp_path: Path) -> None:
+    for name in ("x", "x "):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        shutil.copy(path_of(len(name)), tmp_path / "photos" / name)
+    made = Index.create(tmp_path / "index", model("max-sim"))
+    made.update([tmp_path / "photos"])
+    with serving(create_app(Searcher(made))) as where:
+        one = Tab(browser)
+        one.page.goto(where)
+        one.page.wait_for_selector(".open")
+        with asks(one.page, "/v1/folders"):
+            one.page.locator("#filter").click()
+        until(one.page, "document.querySelectorAll('#folders option').length === 2")
+        one.page.get_by_label("Folder").fill("x ")
+        shows(one.page, ["02.png"])
+        one.page.get_by_label("Folder").fill("x")
+        shows(one.page, ["01.png"])
+        one.context.close()
+
+
 def test_a_filter_that_is_being_pressed_stays_under_the_finger(tab: Any) -> None:
     tab.goto(tab.url + "?text=star")
     pressed = tab.locator(".filter").element_handle()

@@ -269,7 +269,7 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _in_folder(folder: str) -> tuple[str, list[Any]]:
-    name = os.fsencode(folder.replace("\0", "")).strip()
+    name = os.fsencode(folder.replace("\0", ""))
     if name.startswith((b"/", b"~")):
         return "(i.path >= ? AND i.path < ?)", list(facts.below(os.path.abspath(os.path.expanduser(name))))
     return "instr(i.path, ?) > 0", [b"/" + name.strip(b"/") + b"/"]

@@ -141,9 +141,9 @@ export class Filters {
 
   /** What the fields say. Half the name of a folder is no folder: it counts when the field is left. */
   take(typing) {
-    const fields = this.panel.elements, folder = fields.folder.value.trim();
+    const fields = this.panel.elements, given = fields.folder.value, folder = given.trim();
     const told = Object.fromEntries(Object.keys(ALLOWED).map((name) => [name, fields[name].value]));
-    told.folder = this.paths.get(folder) ?? (typing && folder ? this.values.folder ?? "" : folder);
+    told.folder = this.paths.get(given) ?? this.paths.get(folder) ?? (typing && folder ? this.values.folder ?? "" : folder);
     const values = Object.fromEntries(Object.entries(told).filter(([name, value]) => ALLOWED[name](value)));
     if (JSON.stringify(values) === JSON.stringify(this.values)) return;
     this.values = values;
