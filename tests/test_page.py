@@ -1,6 +1,7 @@
 """The search page in a real browser: typing, pointing, dropping, keys, errors, an empty index, no server."""
 
 import base64
+import random
 import re
 import shutil
 import socket
@@ -18,6 +19,7 @@ from PIL import Image
 from searching import PICTURES, index, model, path_of, pictures, texts_index
 
 from wordsight.search.index import Filters, Index
+from wordsight.search.query import QueryError, _clean, _parts, parse
 from wordsight.search.searcher import Searcher
 
 absent = "the page is tested in a browser where wordsight[serve] and playwright are installed"
@@ -226,6 +228,37 @@ def test_clicking_a_word_requires_it_then_excludes_it_then_lets_it_go(tab: Any) 
         until(tab, "text => new URLSearchParams(location.search).get('q') === text", typed)
         playwright.expect(tab.locator(".open")).to_have_count(len(expected(typed)))
         assert names(tab) == expected(typed)
+
+
+def test_the_page_reads_what_is_typed_as_the_search_does(tab: Any) -> None:
+    draw = random.Random(0)
+    made = [
+        "".join(draw.choices('+-^"\\ ab\t\u2019\u201c\u201d\ufeff2', k=draw.randint(1, 12)))
+        for _ in range(20_000)
+    ]
+    typed = [
+        "a dog +running red^3 +wet^2 ball", 'dog -"red hat"', "+\u201cred hat\u201d",
+        "the dog\u2019s \u2018ball\u2019", r'"say \"+1\" \\\\"', 'a "c  ^2"^4', "a - b", "dog +",
+        "t-shirt rock+roll", "a +\ufeffb\ufeff c", *made,
+    ]  # fmt: skip
+    read = [text for text in typed if is_query(text)]
+    assert len(read) > 3000
+    theirs = tab.evaluate(
+        """async typed => {
+            const { parts } = await import("/query.js");
+            return typed.map(text => parts(text).map(part => [part.sign, part.word]));
+        }""",
+        read,
+    )
+    for text, found in zip(read, theirs, strict=True):
+        assert found == [[part.sign, part.words] for part in _parts(_clean(text))], repr(text)
+
+
+def is_query(text: str) -> bool:
+    try:
+        return bool(parse(text))
+    except QueryError:
+        return False
 
 
 def test_the_line_stands_where_relevance_ends(tab: Any) -> None:

@@ -1,20 +1,24 @@
 // What is typed <-> its words, each perhaps with an operator, as search/query.py reads them.
 
-const PART = /([+-](?=\S))?("(?:[^"\\]|\\.)*"|[^\s"^]+)(\^\d)?/gu;
+const TYPEWRITTEN = { "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"' };  // quotes as telephones type them
+const PART = /([+-](?=[\S\ufeff]))?("(?:[^"\\]|\\.)*"|(?:[^\s"^]|\ufeff)+)(\^[1-9])?/gsu;  // U+FEFF is no space
 export const MAY = "", MUST = "+", MUST_NOT = "-";
 const NEXT = { [MAY]: MUST, [MUST]: MUST_NOT, [MUST_NOT]: MAY };
 
 /** [{sign, word, start, stop}]: where each part stands in what is typed. */
 export function parts(typed) {
-  return [...typed.matchAll(PART)].map((match) => ({
-    sign: match[1] ?? MAY,
-    word: match[2].replace(/^"|"$/g, ""),
-    start: match.index,
-    stop: match.index + match[0].length,
-    rest: match[2] + (match[3] ?? ""),
-    bare: match[2],
+  const text = typed.replace(/[\u2018\u2019\u201c\u201d]/g, (quote) => TYPEWRITTEN[quote]);
+  return [...text.matchAll(PART)].map(({ 0: all, 1: sign = MAY, 2: bare, 3: weight = "", index }) => ({
+    sign,
+    word: bare[0] === '"' ? unquoted(bare) : bare,
+    start: index,
+    stop: index + all.length,
+    rest: bare + weight,
+    bare,
   }));
 }
+
+const unquoted = (part) => part.slice(1, -1).replace(/\\(["\\])/g, "$1").split(/[^\S\ufeff]+/).filter(Boolean).join(" ");
 
 /** What is typed, with the next operator at this part: may, must, must not, may. ``must``: whether + is possible. */
 export function cycled(typed, part, must = true) {
