@@ -1,12 +1,14 @@
 """A matcher is five parts; saved and opened again, it scores the same."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from huggingface_hub import HfApi, RepoUrl
 
 from wordsight import components
 from wordsight.matcher import Matcher
@@ -59,6 +61,26 @@ def test_saved_and_opened_again_it_scores_the_same(
     moved = Matcher.from_pretrained(tmp_path / "moved")
     assert torch.equal(matcher.score(pictures, TEXTS), moved.score(pictures, TEXTS))
     assert "made up" in (tmp_path / "moved" / "README.md").read_text()
+
+
+def test_the_card_of_a_pushed_model_opens_it_from_where_it_lies(
+    matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub itself is not asked: what would be sent there is kept."""
+
+    def kept(api: HfApi, repo_id: str, folder_path: str) -> str:
+        shutil.copytree(folder_path, tmp_path / repo_id)
+        return f"https://huggingface.co/{repo_id}/commit/1"
+
+    monkeypatch.setattr(HfApi, "create_repo", lambda api, name, **how: RepoUrl(f"me/{name.split('/')[-1]}"))
+    monkeypatch.setattr(HfApi, "upload_folder", kept)
+    for name in ("me/dogs", "cats"):
+        matcher.push_to_hub(name, card={"data": "made up"})
+    card = (tmp_path / "me" / "dogs" / "README.md").read_text()
+    assert 'Matcher.from_pretrained("me/dogs")' in card
+    assert "- data: made up" in card
+    assert 'Matcher.from_pretrained("me/cats")' in (tmp_path / "me" / "cats" / "README.md").read_text()
+    assert Matcher.from_pretrained(tmp_path / "me" / "cats").score([], TEXTS).shape == (0, 3)
 
 
 def test_a_saved_model_is_json_and_safetensors(matcher: Matcher, tmp_path: Path) -> None:

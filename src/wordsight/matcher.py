@@ -125,7 +125,11 @@ class Matcher(nn.Module):
 
         ``card`` holds facts for its README.md: data, protocol, numbers, licence.
         """
-        with whole.whole_folder(Path(folder)) as fresh:
+        self._save(Path(folder), card or {}, "FOLDER")
+
+    def _save(self, folder: Path, card: Mapping[str, Any], name: str) -> None:
+        """``name``: what the card tells its reader to open."""
+        with whole.whole_folder(folder) as fresh:
             parts = {kind: _describe(getattr(self, kind), fresh) for kind in PARTS}
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, self.state_dict())
             config = {
@@ -134,7 +138,7 @@ class Matcher(nn.Module):
                 "parts": parts,
             }
             checkpoint.write_json(fresh / checkpoint.CONFIG, config)
-            (fresh / "README.md").write_text(_card(parts, card or {}), encoding="utf-8")
+            (fresh / "README.md").write_text(_card(parts, card, name), encoding="utf-8")
 
     @classmethod
     def from_pretrained(
@@ -185,9 +189,11 @@ class Matcher(nn.Module):
         api = HfApi(token=token)
         with tempfile.TemporaryDirectory() as folder:
             home = Path(folder) / "model"
-            self.save_pretrained(home, card)
-            api.create_repo(name, private=private, exist_ok=True)
-            return str(api.upload_folder(repo_id=name, folder_path=str(home)))
+            named = api.create_repo(
+                name, private=private, exist_ok=True
+            ).repo_id  # with the user, if left out
+            self._save(home, card or {}, named)
+            return str(api.upload_folder(repo_id=named, folder_path=str(home)))
 
 
 def model_folder(
@@ -257,12 +263,12 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
         ) from error
 
 
-def _card(parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any]) -> str:
+def _card(parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any], name: str) -> str:
     named = "\n".join(f"- {kind.replace('_', ' ')}: {table['name']}" for kind, table in parts.items())
-    told = "\n".join(f"- {name}: {value}" for name, value in facts.items())
+    told = "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
     return (
         "---\nlibrary_name: wordsight\npipeline_tag: feature-extraction\ntags: [image-text-matching]\n---\n\n"
         f"# An image-text matcher\n\n{named}\n\n{told}\n\n"
-        '```python\nfrom wordsight import Matcher\n\nmatcher = Matcher.from_pretrained("FOLDER")\n'
+        f'```python\nfrom wordsight import Matcher\n\nmatcher = Matcher.from_pretrained("{name}")\n'
         'print(matcher.score(["photo.jpg"], ["a dog runs"]))\n```\n'
     )
