@@ -1,9 +1,11 @@
 """The REST interface says what the search finds, every error is a problem, nobody gets past the door."""
 
 import io
+import json
 import os
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +28,7 @@ from searching import PICTURES, index, model, path_of, pictures, searcher, texts
 from small_problem import wordsight
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
+import uvicorn
 from starlette.testclient import TestClient
 
 from wordsight.search.exact import Asking, score_rows
@@ -614,6 +618,42 @@ def test_a_port_that_is_taken_is_named() -> None:
         assert web_server.address_of(first, "127.0.0.1") == f"http://127.0.0.1:{port}/"
         with pytest.raises(ValueError, match=f"port {port}"):
             web_server.listen("127.0.0.1", port)
+
+
+@contextmanager
+def listening(app: Any) -> Iterator[int]:
+    """The app on a port of this machine."""
+    with web_server.listen("127.0.0.1", 0) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            server.should_exit = True
+            thread.join(20)
+
+
+@pytest.mark.parametrize("path", ["/v1/search", "/v1/similar"])
+@pytest.mark.parametrize("drips", [True, False], ids=["a byte at a time", "nothing more"])
+def test_a_body_that_does_not_come_is_not_waited_for(path: str, drips: bool) -> None:
+    kind = "application/json" if path == "/v1/search" else "multipart/form-data; boundary=b"
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
+    app = create_app(Searcher(index()), rules=Rules(longest_body=0.5))
+    with listening(app) as port, socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow:
+        slow.sendall(head.encode() + b"--b\r\n")
+        answer, end = b"", time.monotonic() + 20
+        while time.monotonic() < end:
+            try:
+                if not (read := slow.recv(4096)):
+                    break  # closed: what still comes would be taken for another request
+                answer += read
+            except TimeoutError:
+                if drips:
+                    slow.sendall(b"x")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    told = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert (told["type"], "after 0.5 seconds" in told["detail"]) == ("urn:wordsight:too-slow", True)
 
 
 # Together

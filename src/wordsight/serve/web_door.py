@@ -4,6 +4,7 @@ Without a token the server listens on this machine alone, and answers only to th
 another site whose name is bent to this address (DNS rebinding) is refused.
 """
 
+import asyncio
 import hmac
 import time
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ CONTENT = {
 }
 MOST_JSON = 64 * 1024  # bytes
 MOST_FORM = 20 * 1024 * 1024
+LONGEST_BODY = 30.0  # seconds until all of a body is here
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 GUARDED = ("/v1/", "/metrics")
 HEADERS = {
@@ -46,6 +48,7 @@ class Rules:
     names: frozenset[str] = field(default_factory=lambda: frozenset(LOOPBACK))
     most_form: int = MOST_FORM
     most_json: int = MOST_JSON
+    longest_body: float = LONGEST_BODY
 
 
 class Door:
@@ -75,7 +78,7 @@ class Door:
             self._check_token(scope, headers)
             _check_sender(scope, headers)
             limit = self._check_content(scope, headers)
-            await self.app(scope, _counted(receive, limit), answer)
+            await self.app(scope, _measured(receive, limit, self.rules.longest_body), answer)
         except Refused as refused:
             if answer.begun:
                 raise
@@ -156,18 +159,33 @@ def is_loopback(address: str) -> bool:
     return ip_address(address.partition("%")[0]).is_loopback
 
 
-def _counted(receive: Receive, limit: int) -> Receive:
-    received = 0
+def too_slow(seconds: float) -> Refused:
+    return Refused(
+        408,
+        "too-slow",
+        f"The body was not complete after {seconds:g} seconds, the limit; send it faster, or send less.",
+        {"connection": "close"},  # what still comes of it is nobody's request
+    )
 
-    async def counted() -> Message:
-        nonlocal received
-        message = await receive()
+
+def _measured(receive: Receive, limit: int, seconds: float) -> Receive:
+    """The body has so many bytes, and is here after so many seconds; else it is Refused."""
+    received, whole, end = 0, False, asyncio.get_running_loop().time() + seconds
+
+    async def measured() -> Message:
+        nonlocal received, whole
+        try:
+            async with asyncio.timeout_at(None if whole else end):
+                message = await receive()
+        except TimeoutError:
+            raise too_slow(seconds) from None
         received += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if received > limit:
             raise too_large(limit)
         return message
 
-    return counted
+    return measured
 
 
 class _Answer:

@@ -54,7 +54,10 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
 
 
 @router.post(
-    "/search", tags=["search"], responses=responses(400, 409, 413, 415, 422), operation_id="search_by_body"
+    "/search",
+    tags=["search"],
+    responses=responses(400, 408, 409, 413, 415, 422),
+    operation_id="search_by_body",
 )
 async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
     """The same with the question in the body, so that it stands in no log of addresses."""
@@ -82,7 +85,7 @@ def _similar_to_item(searcher: Searcher, asked: models.SimilarTo) -> models.Answ
 @router.post(
     "/similar",
     tags=["search"],
-    responses=responses(400, 409, 413, 415, 422),
+    responses=responses(400, 408, 409, 413, 415, 422),
     operation_id="similar_to_sent",
 )
 async def similar_to_sent(
@@ -131,7 +134,7 @@ def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answ
 @router.post(
     "/captions",
     tags=["search"],
-    responses=responses(400, 409, 413, 415, 422),
+    responses=responses(400, 408, 409, 413, 415, 422),
     operation_id="captions_of_sent",
 )
 async def captions_of_sent(
@@ -160,7 +163,7 @@ async def explain(library: Served, asked: Annotated[models.Explain, Query()]) ->
 @router.post(
     "/explain",
     tags=["reasons"],
-    responses=responses(400, 404, 409, 413, 415, 422),
+    responses=responses(400, 404, 408, 409, 413, 415, 422),
     operation_id="explain_by_body",
 )
 async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.Explanation:
@@ -171,7 +174,7 @@ async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.
 @router.post(
     "/captions/explain",
     tags=["reasons"],
-    responses=responses(400, 404, 409, 413, 415, 422),
+    responses=responses(400, 404, 408, 409, 413, 415, 422),
     operation_id="explain_caption",
 )
 async def explain_caption(
