@@ -29,7 +29,7 @@ from wordsight.matcher import Matcher
 from wordsight.read.tail import StoreInUse, Tail
 from wordsight.search import facts, home, segments
 from wordsight.search.facts import IndexFull
-from wordsight.search.index import Filters, Index, Item
+from wordsight.search.index import Filters, Index, IndexReplaced, Item
 from wordsight.search.snapshot import Snapshot
 
 
@@ -596,6 +596,17 @@ def test_a_second_writer_is_refused_at_once(index: Index, pictures: Path) -> Non
         assert len(items_of(index)) == 10
         assert index.verify() == []
     assert index.update([pictures]).unchanged == 10
+
+
+def test_what_was_opened_is_told_from_what_took_its_place(index: Index, pictures: Path, model: Path) -> None:
+    shutil.rmtree(index.folder)
+    with pytest.raises(IndexReplaced, match="was deleted"):
+        index.generation()
+    make(index.folder, model, pictures)
+    for work in (index.generation, index.snapshot, index.compact, lambda: index.update([pictures])):
+        with pytest.raises(IndexReplaced, match="made anew"):
+            work()
+    assert len(items_of(Index.open(index.folder))) == 10
 
 
 # Compaction, checks, formats, models

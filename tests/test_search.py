@@ -1,5 +1,6 @@
 """An index's answers are those of the model itself; operators, filters and pages do what they say."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -304,6 +305,26 @@ def test_a_searcher_follows_its_index(tmp_path: Path) -> None:
         (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
     growing.update([folder])
     assert asking.find_images("a star").total == 3
+
+
+def test_a_searcher_follows_an_index_that_is_made_anew(tmp_path: Path) -> None:
+    """By another model, with as many commits: a count alone would not tell."""
+    from searching import model
+
+    (tmp_path / "photos").mkdir()
+    for row in range(3):
+        (tmp_path / "photos" / f"{row}.png").write_bytes(path_of(row).read_bytes())
+    Index.create(tmp_path / "index", model("max-sim")).update([tmp_path / "photos"])
+    asking = Searcher(Index.open(tmp_path / "index"))
+    before = asking.find_images("a star")
+    shutil.rmtree(tmp_path / "index")
+    with pytest.raises(FileNotFoundError, match="make one"):
+        asking.find_images("a star")
+    Index.create(tmp_path / "index", model("cosine")).update([tmp_path / "photos"])
+    expected = Searcher(Index.open(tmp_path / "index")).find_images("a star")
+    found = asking.find_images("a star")
+    assert [hit.score for hit in found.hits] == [hit.score for hit in expected.hits]
+    assert [hit.score for hit in found.hits] != [hit.score for hit in before.hits]
 
 
 def test_a_read_only_index_is_searched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

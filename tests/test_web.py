@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ import threading
 import time
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ import torch
 from heic import save_heic, without_heic
 from PIL import Image
 from searching import PICTURES, index, model, path_of, pictures, searcher, texts_index
+from small_index import small_model
 from small_problem import wordsight
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
@@ -306,6 +308,90 @@ def soon(holds: Callable[[], bool]) -> None:
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def index_of(folder: Path, rows: Sequence[int], made_by: Path, name: str = "{:02}.png") -> Index:
+    """One commit for the pictures, whoever makes it: indexes that a count cannot tell apart."""
+    pictures = folder.with_suffix(".photos")
+    shutil.rmtree(pictures, ignore_errors=True)
+    pictures.mkdir()
+    for row in rows:
+        (pictures / name.format(row)).write_bytes(path_of(row).read_bytes())
+    made = Index.create(folder, made_by)
+    made.update([pictures])
+    return made
+
+
+def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    first = index_of(folder, range(4), model("max-sim"))
+    (tmp_path / "other").mkdir()
+    other = small_model(tmp_path / "other")  # its vectors have other sizes
+    ask = (
+        "/v1/search?query=a red ball",
+        "/v1/items",
+        "/v1/folders",
+        "/v1/about",
+        "/v1/items/1/thumbnail",
+        "/healthz",
+    )
+    with client(images=Searcher(Index.open(folder))) as one:
+        assert [one.get(path).status_code for path in ask] == [200] * 6
+        shutil.rmtree(folder)
+        for path in ask:
+            assert "make one: wordsight index" in is_problem(one.get(path), 503, "index")["detail"]
+        second = index_of(folder, range(10, 15), other, "new{}.png")
+        assert second.generation() == first.meta.format == 1
+        expected = Searcher(Index.open(folder)).find_images("a red ball")
+        told = one.get(ask[0]).json()
+        assert [hit["item"]["name"] for hit in told["hits"]] == [
+            Path(hit.item.path).name for hit in expected.hits
+        ]
+        assert [hit["score"] for hit in told["hits"]] == pytest.approx([hit.score for hit in expected.hits])
+        assert {item["name"] for item in one.get("/v1/items").json()["items"]} == {
+            f"new{row}.png" for row in range(10, 15)
+        }
+        assert [one.get(path).status_code for path in ask] == [200] * 6
+        shutil.rmtree(folder)
+        Index.create(folder, other, kind="texts")
+        assert "holds texts now" in is_problem(one.get(ask[0]), 503, "index")["detail"]
+
+
+def test_an_answer_is_of_one_index_whatever_takes_its_place(tmp_path: Path) -> None:
+    folder, spare = tmp_path / "index", tmp_path / "spare"
+    (tmp_path / "other").mkdir()
+    index_of(folder, range(6), model("max-sim"))
+    index_of(spare, range(8, 14), small_model(tmp_path / "other"))
+    told = [
+        [
+            (hit.item.path, pytest.approx(hit.score))
+            for hit in Searcher(Index.open(path)).find_images("a star").hits
+        ]
+        for path in (folder, spare)
+    ]
+    end, seen = threading.Event(), set[int]()
+
+    def ask(one: TestClient) -> None:
+        while not end.is_set():
+            answer = one.get("/v1/search", params={"query": "a star"})
+            if answer.status_code != 503:
+                found = [(hit["item"]["path"], hit["score"]) for hit in answer.json()["hits"]]
+                assert found in told, answer.text
+                seen.add(told.index(found))
+
+    with client(images=Searcher(Index.open(folder))) as one, ThreadPoolExecutor(3) as pool:
+        asking = [pool.submit(ask, one) for _ in range(3)]
+        try:
+            for _ in range(12):
+                folder.rename(tmp_path / "away")
+                spare.rename(folder)
+                (tmp_path / "away").rename(spare)
+                time.sleep(0.1)
+        finally:
+            end.set()
+        for each in asking:
+            each.result()
+    assert seen == {0, 1}
 
 
 def test_questions_do_not_wait_while_a_new_state_is_measured(

@@ -9,6 +9,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -77,6 +78,19 @@ def read_meta(folder: Path) -> Meta:
         return Meta(**told)
     except TypeError as error:
         raise ValueError(f"{folder / META} is damaged ({error}); restore a copy of it") from error
+
+
+def born(folder: Path) -> tuple[int, ...] | None:
+    """What tells an index from another that is put in its place; None where there is none.
+
+    When ``index.json`` was written, and which file the facts are: as long as somebody has that file open, no
+    other one gets its number.
+    """
+    try:
+        meta, data = os.stat(folder / META), os.stat(folder / facts.FACTS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return meta.st_mtime_ns, data.st_dev, data.st_ino
 
 
 def migrate(folder: Path) -> None:

@@ -26,6 +26,10 @@ from wordsight.search.writer import Writer
 __all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
 
 
+class IndexReplaced(ValueError):  # noqa: N818
+    """In the folder of an index that was opened lies another one by now, or none."""
+
+
 def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
@@ -36,8 +40,9 @@ class Index:
     Any number of processes may read while one writes; a second writer raises StoreInUse at once.
     """
 
-    def __init__(self, folder: Path, meta: Meta) -> None:
+    def __init__(self, folder: Path, meta: Meta, born: tuple[int, ...] | None = None) -> None:
         self.folder, self.meta = folder, meta
+        self.born = born or home.born(folder)  # what ``home.born`` told before ``meta`` was read
         self.kind = meta.kind
 
     @classmethod
@@ -54,7 +59,9 @@ class Index:
     @classmethod
     def open(cls, folder: str | Path) -> "Index":
         """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here."""
-        return cls(Path(folder), home.read_meta(Path(folder)))
+        folder = Path(folder)
+        born = home.born(folder)  # first: if another takes its place meanwhile, the next look tells
+        return cls(folder, home.read_meta(folder), born)
 
     @classmethod
     def open_to_write(cls, folder: str | Path) -> "Index":
@@ -65,9 +72,27 @@ class Index:
                 home.migrate(folder)
         return cls.open(folder)
 
+    def check_there(self) -> None:
+        """Raises IndexReplaced if this index was deleted, also if another one has taken its place."""
+        if home.born(self.folder) != self.born:
+            raise IndexReplaced(
+                f"{self.folder} was deleted, or made anew, since it was opened; open it again"
+            )
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """What is read inside is of this index, and not of another that takes its place."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self.check_there()  # which says why, if it was that
+            raise
+        self.check_there()
+
     @cached_property
     def matcher(self) -> Matcher:
-        return Matcher.from_pretrained(self.folder / MODEL)
+        with self._there():
+            return Matcher.from_pretrained(self.folder / MODEL)
 
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raises ValueError, with what differs, if the index was made by another model."""
@@ -98,6 +123,7 @@ class Index:
     @contextmanager
     def _writer(self) -> Iterator[Writer]:
         with facts.in_words(self.folder), home.writing(self.folder):
+            self.check_there()
             writer = Writer(self.folder, self.meta)
             try:
                 writer.tidy()
@@ -126,12 +152,16 @@ class Index:
             return measured(self.folder, self.meta, snapshot)
 
     def snapshot(self) -> Snapshot:
-        """The index at this moment, whatever is written meanwhile."""
-        return Snapshot(self.folder, self.meta.layout)
+        """The index at this moment, whatever is written meanwhile. Raises IndexReplaced."""
+        with self._there():
+            return Snapshot(self.folder, self.meta.layout)
 
     def generation(self) -> int:
-        """How many commits there have been: a snapshot of another number is no longer the newest."""
-        with facts.in_words(self.folder):
+        """How many commits there have been: a snapshot of another number is no longer the newest.
+
+        Raises IndexReplaced.
+        """
+        with self._there(), facts.in_words(self.folder):
             connection = facts.connect(self.folder)
             try:
                 return int(facts.value(connection, "SELECT value FROM state WHERE name = 'generation'"))

@@ -21,7 +21,7 @@ from wordsight.search.background import Background, background_texts, measure_ba
 from wordsight.search.calibration import Calibration
 from wordsight.search.folders import Folders, folders_of
 from wordsight.search.held import Held
-from wordsight.search.index import Index, Snapshot
+from wordsight.search.index import Index, IndexReplaced, Snapshot
 from wordsight.search.screen import Screen
 from wordsight.search.shortlist import SIZES, Recall, measure_recall
 from wordsight.sets import EmbeddingSet, UnitSet
@@ -44,6 +44,11 @@ class Moment:
         self.snapshot.close()
 
     @property
+    def matcher(self) -> Matcher:
+        """That made the vectors of this snapshot."""
+        return self.index.matcher
+
+    @property
     def calibration(self) -> Calibration:
         with self._lock:
             return self._calibration
@@ -54,7 +59,7 @@ class Moment:
 
     @cached_property
     def screen(self) -> Screen:
-        similarity = self.index.matcher.similarity
+        similarity = self.matcher.similarity
         return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
 
     @cached_property
@@ -90,19 +95,19 @@ class Moment:
         kept = self._kept().get("shortlist")
         if kept is not None:
             return Recall(**kept)
-        texts = background_texts(self.index.matcher, self.snapshot)
-        measured = measure_recall(self.index.matcher, self.snapshot, texts, self.memory_mb)
+        texts = background_texts(self.matcher, self.snapshot)
+        measured = measure_recall(self.matcher, self.snapshot, texts, self.memory_mb)
         self._keep("shortlist", asdict(measured))
         return measured
 
-    def text_level(self, matcher: Matcher, image: EmbeddingSet) -> float:
+    def text_level(self, image: EmbeddingSet) -> float:
         """In an index of texts: from which strength on a word is found in this picture.
 
         Most texts tell of other pictures, so that what their words find in this one is the background.
         """
         texts = self.sample
         with torch.no_grad():
-            aligned = matcher.similarity.align(image[[0] * len(texts)], texts)
+            aligned = self.matcher.similarity.align(image[[0] * len(texts)], texts)
         found = found_by_word(aligned)[texts.mask].float().cpu()
         return calibration.level_among(found, self.shares[1])
 
@@ -112,7 +117,7 @@ class Moment:
             return calibration.from_json(kept)
         if self.index.kind != "images":
             return Background(0, (), 0.0, 0.0)
-        measured = measure_background(self.index.matcher, self.snapshot, self.memory_mb)
+        measured = measure_background(self.matcher, self.snapshot, self.memory_mb)
         self._keep("background", calibration.to_json(measured))
         return measured
 
@@ -120,6 +125,7 @@ class Moment:
         """What was measured of this very state, by whatever process."""
         try:
             told = checkpoint.read_json(self.index.folder / FILE)
+            self.index.check_there()  # or it is of another index that has had as many commits
         except (OSError, ValueError):
             return {}
         same = isinstance(told, dict) and told.get("format") == FORMAT
@@ -127,12 +133,13 @@ class Moment:
 
     def _keep(self, name: str, value: Any) -> None:
         told = self._kept() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
-        with suppress(OSError):  # it can be measured again
+        with suppress(OSError, IndexReplaced):  # it can be measured again
+            self.index.check_there()
             checkpoint.write_json(self.index.folder / FILE, told)
 
 
 class Moments:
-    """The newest moment of an index."""
+    """The newest moment of an index, also of one that is made anew in its folder."""
 
     def __init__(self, index: Index, memory_mb: float, false_accept: float, word_false_accept: float) -> None:
         self.index, self.memory_mb, self.shares = index, memory_mb, (false_accept, word_false_accept)
@@ -140,11 +147,30 @@ class Moments:
         self._moment: Moment | None = None
 
     def now(self) -> Moment:
-        generation = self.index.generation()
+        """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
         with self._lock:
-            if self._moment is None or self._moment.snapshot.generation != generation:
-                self._moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
-            return self._moment
+            try:
+                return self._newest()
+            except IndexReplaced:
+                self._reopen()
+                return self._newest()
+
+    def _newest(self) -> Moment:
+        if self._moment is None or not self._is_newest(self._moment):
+            self._moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        return self._moment
+
+    def _is_newest(self, moment: Moment) -> bool:
+        return moment.index is self.index and moment.snapshot.generation == self.index.generation()
+
+    def _reopen(self) -> None:
+        fresh = Index.open(self.index.folder)
+        if fresh.kind != self.index.kind:
+            raise ValueError(
+                f"{fresh.folder} holds {fresh.kind} now, and {self.index.kind} when it was opened; "
+                "open it again"
+            )
+        self.index = fresh
 
 
 def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:

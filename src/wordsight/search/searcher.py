@@ -40,6 +40,8 @@ GOOD = 0.9  # recall of a good one
 class Searcher:
     """Questions to one index; safe to use from several threads. It follows the index as that is updated.
 
+    So it does if the index is deleted and made anew, by whatever model: an answer is of one of them.
+
     ``memory_mb``      bounds what a search holds of the index at once, beside four bytes per item
     ``false_accept``   of questions that nothing answers, the share that may be answered all the same: it
                        sets the line of relevance
@@ -57,11 +59,15 @@ class Searcher:
     ) -> None:
         if not memory_mb > 0:
             raise ValueError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
-        self.index, self.memory_mb = index, memory_mb
+        self.memory_mb = memory_mb
         self.false_accept, self.word_false_accept = false_accept, word_false_accept
         self.scan = scan
         self.moments = Moments(index, memory_mb, false_accept, word_false_accept)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
+
+    @property
+    def index(self) -> Index:
+        return self.moments.index
 
     @property
     def matcher(self) -> Matcher:
@@ -95,14 +101,14 @@ class Searcher:
         """
         self._must_hold("images", "to search by a sentence")
         page, query = Page(k, offset, sort), parse(text)
-        asked = ask(self.matcher, query)
         moment = self.moments.now()
+        asked = ask(moment.matcher, query)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        asking = self._asking(asked)
+        asking = _asking(moment, asked)
         levels = moment.calibration.levels(asked, asking)
         keep = self._operators(moment, asked, asking, levels)
-        line = moment.calibration.line(_length(self.matcher, asked)) if asked.is_known else math.inf
+        line = moment.calibration.line(_length(moment.matcher, asked)) if asked.is_known else math.inf
         scored = self._scored(moment, asking, filters, engine, keep, page, line)
         hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
         return self._with_words(hits, moment.snapshot, asked, asking, levels)
@@ -114,16 +120,17 @@ class Searcher:
         """Sentences that tell of a picture, from an index of texts. Raises UnreadablePicture."""
         self._must_hold("texts", "to find sentences")
         page, moment = Page(k, offset), self.moments.now()
-        image = self.matcher.encode_images([picture])
+        image = moment.matcher.encode_images([picture])
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, None, 0.0, offset)
-        asking = Asking(self.matcher.similarity, image, "text")
+        asking = Asking(moment.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
         scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
         scored = Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
         hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
-        level = moment.text_level(self.matcher, image)
-        return replace(hits, hits=tuple(self._with_text_words(hit, image, level) for hit in hits.hits))
+        level = moment.text_level(image)
+        told = tuple(_with_text_words(moment, hit, image, level) for hit in hits.hits)
+        return replace(hits, hits=told)
 
     @torch.no_grad()
     def similar(
@@ -150,12 +157,12 @@ class Searcher:
         query = None if text is None else parse(text)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        by_picture = Asking(self.matcher.similarity, self._embedded(moment.snapshot, picture))
+        by_picture = Asking(moment.matcher.similarity, _embedded(moment, picture))
         if query is None:
             scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
             return page_of(moment.snapshot, scored, page, None, self.memory_mb)
-        asked = ask(self.matcher, query)
-        asking = self._asking(asked)
+        asked = ask(moment.matcher, query)
+        asking = _asking(moment, asked)
         levels = moment.calibration.levels(asked, asking)
         blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
         keep = self._operators(moment, asked, asking, levels)
@@ -171,20 +178,14 @@ class Searcher:
         """
         moment = self.moments.now()
         row = moment.snapshot.row_of(id)
-        if self.index.kind == "texts":
-            return self._explain_text(moment, query, row)
+        if moment.index.kind == "texts":
+            return _explain_text(moment, query, row)
         if not isinstance(query, str):
             raise ValueError("a picture of this index is explained with a sentence, not with a picture")
-        asked = ask(self.matcher, parse(query))
-        asking = self._asking(asked)
+        asked = ask(moment.matcher, parse(query))
+        asking = _asking(moment, asked)
         levels = moment.calibration.levels(asked, asking)
         return explain(asked, asking, moment.snapshot.gather(np.array([row])), levels)
-
-    def _explain_text(self, moment: Moment, picture: Picture, row: int) -> Explanation:
-        image = self.matcher.encode_images([picture])
-        asked = ask_plainly(self.matcher, moment.snapshot.item(row).text)
-        level = moment.text_level(self.matcher, image)
-        return explain(asked, self._asking(asked), image, [level] * len(asked.words))
 
     def _must_hold(self, kind: str, purpose: str) -> None:
         if self.index.kind != kind:
@@ -194,22 +195,12 @@ class Searcher:
                 f"this one can be searched by {other}"
             )
 
-    def _asking(self, asked: Asked) -> Asking:
-        return Asking(self.matcher.similarity, asked.set)
-
-    def _embedded(self, snapshot: Snapshot, picture: Picture | int) -> EmbeddingSet:
-        if isinstance(picture, int):
-            found = snapshot.gather(np.array([snapshot.row_of(picture)]))
-        else:
-            found = self.matcher.encode_images([picture])
-        return EmbeddingSet(found.vectors, found.mask)
-
     def _operators(
         self, moment: Moment, asked: Asked, asking: Asking, levels: Sequence[float]
     ) -> Keep | None:
         """Which pictures have every required word and no excluded one."""
         required = [n for n, word in enumerate(asked.words) if word.required]
-        excluded = [(one, self._asking(one)) for one in asked.excluded]
+        excluded = [(one, _asking(moment, one)) for one in asked.excluded]
         if not required and not excluded:
             return None
         needed = torch.tensor([levels[n] for n in required])
@@ -298,10 +289,30 @@ class Searcher:
             hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, told, strict=True))
         )
 
-    def _with_text_words(self, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-        asked = ask_plainly(self.matcher, hit.item.text)
-        told = reasons(asked, self._asking(asked).align(image), image, [level] * len(asked.words))
-        return _reasoned(hit, told[0])
+
+def _asking(moment: Moment, asked: Asked) -> Asking:
+    return Asking(moment.matcher.similarity, asked.set)
+
+
+def _embedded(moment: Moment, picture: Picture | int) -> EmbeddingSet:
+    if isinstance(picture, int):
+        found = moment.snapshot.gather(np.array([moment.snapshot.row_of(picture)]))
+    else:
+        found = moment.matcher.encode_images([picture])
+    return EmbeddingSet(found.vectors, found.mask)
+
+
+def _explain_text(moment: Moment, picture: Picture, row: int) -> Explanation:
+    image = moment.matcher.encode_images([picture])
+    asked = ask_plainly(moment.matcher, moment.snapshot.item(row).text)
+    level = moment.text_level(image)
+    return explain(asked, _asking(moment, asked), image, [level] * len(asked.words))
+
+
+def _with_text_words(moment: Moment, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
+    asked = ask_plainly(moment.matcher, hit.item.text)
+    told = reasons(asked, _asking(moment, asked).align(image), image, [level] * len(asked.words))
+    return _reasoned(hit, told[0])
 
 
 def _reasoned(hit: Hit, reason: Reason) -> Hit:

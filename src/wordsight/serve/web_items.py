@@ -11,12 +11,13 @@ from fastapi.responses import PlainTextResponse, Response
 
 from wordsight.read.pixels import UnreadablePicture
 from wordsight.search.index import Item
+from wordsight.search.moment import Moment
 from wordsight.search.searcher import Searcher
 from wordsight.serve import web_answers as answers
 from wordsight.serve import web_door, web_metrics, web_pictures
 from wordsight.serve import web_models as models
 from wordsight.serve.web_library import Library, Served, row_of
-from wordsight.serve.web_problems import Refused, responses
+from wordsight.serve.web_problems import responses
 
 router = APIRouter()
 InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST, description="Of the item.")]
@@ -58,7 +59,7 @@ def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
     rows = np.arange(len(snapshot)) if passing is None else passing
     order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))
     wanted = rows[order[asked.offset : asked.offset + asked.k]]
-    found = [answers.item(item, searcher.index.kind) for item in moment.snapshot.items(wanted)]
+    found = [answers.item(item, moment.index.kind) for item in moment.snapshot.items(wanted)]
     return models.Items(total=len(rows), offset=asked.offset, items=found)
 
 
@@ -135,15 +136,12 @@ def _drawn(stored: Item, size: int) -> bytes:
 @router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
 async def health(library: Served) -> models.Health:
     """Whether questions can be answered: 200 if they can."""
-    try:
-        await library.draw(_generations, library)
-    except (OSError, ValueError) as error:
-        raise Refused(503, "index", f"The index cannot be read: {error}.") from error
+    await library.draw(_newest, library)
     return models.Health(status="ok")
 
 
-def _generations(library: Library) -> list[int]:
-    return [searcher.index.generation() for searcher in library.searchers]
+def _newest(library: Library) -> list[Moment]:
+    return [searcher.now() for searcher in library.searchers]
 
 
 @router.get(

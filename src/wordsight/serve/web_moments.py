@@ -2,14 +2,17 @@
 
 What an index scores in general is measured anew for each of its states, which may take seconds. Here that is
 done beside the questions: until it is done they are answered from the moment before, complete and consistent.
+An index that is gone answers no more, and one that is made anew in its folder is waited for.
 """
 
 import logging
 import threading
 import time
 
+from wordsight.search.index import IndexReplaced
 from wordsight.search.moment import Moment, Moments
 from wordsight.search.searcher import Searcher
+from wordsight.serve.web_problems import Refused
 
 AT_ONCE = 0.3  # seconds: what takes no longer is measured before the next answer
 REST = 4  # times as long as measuring took, until it is done again: an index may change every second
@@ -26,16 +29,36 @@ class Followed(Moments):
         self._following = threading.Lock()
 
     def now(self) -> Moment:
+        """Raises Refused if there is no index that can be read."""
+        try:
+            return self._before() or self._followed()
+        except (OSError, ValueError) as error:
+            raise Refused(503, "index", f"The index cannot be read: {error}.") from error
+
+    def _before(self) -> Moment | None:
+        """What answers without waiting: the newest moment, or the one before while that is made."""
         moment = self._moment
-        if moment is not None and moment.snapshot.generation == self.index.generation():
+        if moment is None:
+            return None
+        try:
+            newest = self._is_newest(moment)
+        except IndexReplaced:
+            return None
+        if newest:
             return moment
-        if moment is None or self.took <= AT_ONCE:
-            with self._following:
-                self._follow()
-        elif time.monotonic() >= self._next and self._following.acquire(blocking=False):
+        if self.took <= AT_ONCE or moment.index is not self.index:
+            return None
+        if time.monotonic() >= self._next and self._following.acquire(blocking=False):
             threading.Thread(target=self._beside, name="wordsight-follow").start()
-        assert self._moment is not None
-        return self._moment
+        return moment
+
+    def _followed(self) -> Moment:
+        with self._following:
+            try:
+                return self._follow()
+            except IndexReplaced:
+                self._reopen()
+                return self._follow()
 
     def _beside(self) -> None:
         try:
@@ -48,10 +71,10 @@ class Followed(Moments):
             self._next = time.monotonic() + REST * self.took
             self._following.release()
 
-    def _follow(self) -> None:
+    def _follow(self) -> Moment:
         """Under the lock: another may have followed meanwhile."""
-        if self._moment is not None and self._moment.snapshot.generation == self.index.generation():
-            return
+        if self._moment is not None and self._is_newest(self._moment):
+            return self._moment
         _ = self.index.matcher  # loaded once; not what following takes
         began = time.monotonic()
         moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
@@ -59,3 +82,4 @@ class Followed(Moments):
             moment.calibration.line(1)
             moment.screen.make()
         self._moment, self.took = moment, time.monotonic() - began
+        return moment
