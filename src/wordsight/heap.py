@@ -27,8 +27,8 @@ def keep_freed_memory() -> bool:
 def share_freed_memory() -> bool:
     """One heap for all threads, before they begin: what one of them frees serves the question of another.
 
-    By default glibc gives each a heap of its own, and a server's memory grows for as long as any thread has
-    not yet met its largest question.
+    By default glibc gives each a heap of its own. A server's memory then grows for as long as any thread has
+    not yet met its largest question, and what short-lived threads free goes back to the system.
     """
     return not os.environ.get("MALLOC_ARENA_MAX") and _told((_ARENA_MAX, 1))
 
