@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from wordsight.heap import keep_freed_memory, share_freed_memory
+from wordsight.heap import keep_freed_memory
 from wordsight.pairs import Picture
 from wordsight.read.cache import Stamp, content_of, stamp_of
 from wordsight.read.in_order import in_order
@@ -80,7 +80,6 @@ def extract(
             f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
         )
     keep_freed_memory()
-    share_freed_memory()
     result = Extraction()
     files = [Path(path).absolute() for path in paths]
     with (

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from wordsight.heap import keep_freed_memory, share_freed_memory
+from wordsight.heap import keep_freed_memory
 from wordsight.matcher import Matcher
 from wordsight.read.cache import content_of, stamp_of
 from wordsight.read.extract import RegionReader
@@ -68,7 +68,6 @@ class Update:
 
     def run(self) -> Report:
         keep_freed_memory()
-        share_freed_memory()
         try:
             entries = scan.todo(self.writer.facts)
             for done, looked in enumerate(

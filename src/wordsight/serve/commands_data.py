@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wordsight.heap import share_freed_memory
 from wordsight.serve import commands_labels, commands_records
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -67,6 +68,7 @@ def extract(
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
 ) -> None:
     """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
+    share_freed_memory()
     from wordsight.read.extract import extract as run
     from wordsight.read.listing import picture_paths
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.heap import share_freed_memory
+
 if TYPE_CHECKING:
     from wordsight.search.index import Index, Report
     from wordsight.search.scan import Progress
@@ -79,6 +81,7 @@ def index(
         )
     from wordsight.search.scan import check_sources
 
+    share_freed_memory()
     kind, sources = "texts" if texts else "images", folders or texts or []
     check_sources(kind, sources, captions or [], drop_all)  # before anything is made
     opened = _opened(out, model, kind, precision, may_create=bool(sources))

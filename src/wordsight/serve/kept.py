@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from wordsight.heap import share_freed_memory
 from wordsight.serve.commands_index import in_step
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def _of_folder(pictures: Path, model: str | None) -> "Index":
         home = kept_folder(pictures) / identity(made_by)[:12]
         if not (home / META).is_file():
             _must_hold_pictures(pictures)
+            share_freed_memory()
             Index.create(home, made_by)
             _say(f"{pictures} is looked through for the first time; its index is kept in {home}")
     with suppress(OSError):
