@@ -59,6 +59,7 @@ def main() -> None:
     asked = parser.parse_args()
     pairs, detector = read_karpathy(asked.dataset, asked.split), open_detector(asked.detector)
     assert isinstance(pairs.images, PictureFiles)
+    texts = pairs.texts_by_image()
     lines = 0
     with asked.out.open("w", encoding="utf-8") as out:
         for image in range(len(pairs.images)):
@@ -66,8 +67,7 @@ def main() -> None:
             rows = distinct(told.boxes[0], told.sure[0], MOST)
             rows = rows[told.sure[0][rows] > asked.sure]
             boxes, kinds = told.boxes[0][rows].clamp(0, 1), told.kinds[0][rows]
-            texts = (pairs.image_of == image).nonzero()[:, 0].tolist()
-            for number, text in enumerate(texts):
+            for number, text in enumerate(texts[image]):
                 for word, spelled in enumerate(pairs.texts[text].split()):
                     kind = KIND_OF.get(spelled.lower().strip(".,!?;:'\""))
                     if kind is None or (kind == 0) != (asked.which == "persons"):

@@ -153,9 +153,7 @@ def _pairs_of(table: Any, name: str, path: Path) -> list[tuple[Any, float]]:
 
 def _siblings(pairs: PairSet) -> list[list[int]]:
     """The texts of the same image, for each text."""
-    of_image: list[list[int]] = [[] for _ in range(len(pairs.images))]
-    for text, image in enumerate(pairs.image_of.tolist()):
-        of_image[image].append(text)
+    of_image = pairs.texts_by_image()
     return [of_image[image] for image in pairs.image_of.tolist()]
 
 

@@ -95,6 +95,22 @@ def _covered(
     return common.clamp(min=0)
 
 
+def in_picture(
+    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
+) -> Float[Tensor, "image region 4"]:
+    """Boxes in fractions of the window that the model sees -> in fractions of the whole picture."""
+    corner, far = windows[:, None, :2], windows[:, None, 2:]
+    return corner.repeat(1, 1, 2) + boxes * (far - corner).repeat(1, 1, 2)
+
+
+def in_window(
+    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
+) -> Float[Tensor, "image region 4"]:
+    """The other way, cut off at the window's edges; a box outside it has no extent left."""
+    corner, far = windows[:, None, :2], windows[:, None, 2:]
+    return ((boxes - corner.repeat(1, 1, 2)) / (far - corner).repeat(1, 1, 2)).clamp(0, 1)
+
+
 def signed_root(features: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     """The power transform with exponent 1/2: tames the few large values of features that follow a ReLU."""
     return features.sign() * features.abs().sqrt()

@@ -96,7 +96,7 @@ class BackboneReader:
         self.detail_grid = detail_grid if isinstance(detail_grid, int | str) else list(detail_grid)
         self.detector = None if detector is None else str(detector)
         self.detections = detections
-        self._detector = None if detector is None else open_detector(self.detector or "")
+        self._detector = None if self.detector is None else open_detector(self.detector)
         self.folder = find_model(self.model, revision, preprocessing.FILES)
         self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
@@ -209,7 +209,7 @@ class BackboneReader:
             features.append(self._side_by_side(inside))
             boxes, real = [*boxes, found], [*real, known]
         mask = torch.cat(real, 1)
-        places = _in_picture(torch.cat(boxes, 1), windows)
+        places = grids.in_picture(torch.cat(boxes, 1), windows)
         return Regions(torch.cat(features, 1).cpu() * mask[..., None], places * mask[..., None], mask)
 
     def _find(
@@ -219,7 +219,7 @@ class BackboneReader:
         assert self._detector is not None
         values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
         boxes, found = detect(self._detector, values, self.detections)
-        inside = _in_view(boxes, windows)
+        inside = grids.in_window(boxes, windows)
         return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
 
     def _side_by_side(
@@ -297,19 +297,3 @@ def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, de
 def _one_of(setting: str, value: str, known: Any) -> None:
     if value not in known:
         raise ValueError(f'{setting} = "{value}" is unknown; known: {", ".join(known)}')
-
-
-def _in_picture(
-    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
-) -> Float[Tensor, "image region 4"]:
-    """Boxes in fractions of the window that the model sees -> in fractions of the whole picture."""
-    corner, far = windows[:, None, :2], windows[:, None, 2:]
-    return corner.repeat(1, 1, 2) + boxes * (far - corner).repeat(1, 1, 2)
-
-
-def _in_view(
-    boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
-) -> Float[Tensor, "image region 4"]:
-    """The other way, cut off at the window's edges; a box outside it has no extent left."""
-    corner, far = windows[:, None, :2], windows[:, None, 2:]
-    return ((boxes - corner.repeat(1, 1, 2)) / (far - corner).repeat(1, 1, 2)).clamp(0, 1)

@@ -5,7 +5,6 @@ or a folder), or a YOLOX as its authors export it to ONNX (a file; needs onnxrun
 picture, squashed to its own size. Only its boxes are taken, not its names for what they hold.
 """
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor
 
 from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
 from wordsight.read import preprocessing
+from wordsight.read.cache import content_of
 from wordsight.read.pixels import PixelReader
 from wordsight.whole import link_or_copy
 
@@ -50,11 +50,9 @@ class Detector(Protocol):
     def save(self, home: Path) -> str: ...
 
 
-def open_detector(name: str, revision: str | None = None) -> Detector:
+def open_detector(name: str) -> Detector:
     """A hub name, a folder, or a YOLOX in a file that ends in .onnx. Raises MissingModel, ValueError."""
-    return (
-        YoloxDetector(Path(name).expanduser()) if name.endswith(ONNX) else PublishedDetector(name, revision)
-    )
+    return YoloxDetector(Path(name).expanduser()) if name.endswith(ONNX) else PublishedDetector(name)
 
 
 def detect(
@@ -102,14 +100,14 @@ def _corners(centred: Float[Tensor, "*box 4"]) -> Float[Tensor, "*box 4"]:
 class PublishedDetector:
     """A detector that transformers loads: a box and the kinds' logits for each of its queries."""
 
-    def __init__(self, name: str, revision: str | None = None) -> None:
-        self.folder = find_model(name, revision, preprocessing.FILES)
+    def __init__(self, name: str) -> None:
+        self.folder = find_model(name, files=preprocessing.FILES)
         self.network = load_detector(self.folder)
         self.pixels = preprocessing.pixel_reader(self.folder, "squash", None)
 
     @cached_property
     def identity(self) -> str:
-        return _hash(weight_files(self.folder))
+        return "".join(content_of(path) for path in weight_files(self.folder))
 
     @torch.no_grad()
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
@@ -156,7 +154,7 @@ class YoloxDetector:
 
     @cached_property
     def identity(self) -> str:
-        return _hash([self.path])
+        return content_of(self.path)
 
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
         blue_first = values.cpu().flip(1).numpy()
@@ -211,10 +209,3 @@ def _session(path: Path) -> Any:
     except Exception as error:  # onnxruntime's own classes, which differ between its versions
         first = (str(error).strip().splitlines() or [""])[0]
         raise ValueError(f"{path} cannot be read as ONNX ({first}); fetch it again") from error
-
-
-def _hash(files: Sequence[Path]) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

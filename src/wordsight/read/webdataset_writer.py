@@ -71,10 +71,7 @@ def write_webdataset(
 
 
 def _texts_by_row(pairs: PairSet) -> list[list[str]]:
-    texts: list[list[str]] = [[] for _ in range(len(pairs.images))]
-    for row, text in zip(pairs.image_of.tolist(), pairs.texts, strict=True):
-        texts[row].append(text)
-    return texts
+    return [[pairs.texts[text] for text in own] for own in pairs.texts_by_image()]
 
 
 def _members(key: str, split: str, pairs: PairSet, row: int, texts: list[str]) -> list[Member]:

@@ -149,11 +149,15 @@ class Moments:
     def now(self) -> Moment:
         """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
         with self._lock:
-            try:
-                return self._newest()
-            except IndexReplaced:
-                self._reopen()
-                return self._newest()
+            return self._of_what_is_there()
+
+    def _of_what_is_there(self) -> Moment:
+        """The newest moment, of another index if that has taken the place; the caller holds the lock."""
+        try:
+            return self._newest()
+        except IndexReplaced:
+            self._reopen()
+            return self._newest()
 
     def _newest(self) -> Moment:
         if self._moment is None or not self._is_newest(self._moment):

@@ -77,11 +77,10 @@ def extract(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
     paths, closed = picture_paths(source, pictures)
-    finer = {} if detail_grid is None else {"detail_grid": _cells(detail_grid, "--detail-grid")}
-    found = {} if detector is None else {"detector": detector, "detections": detections}
-    given = {"grid": _cells(grid), "root": root, "size": size, "detail": detail, **finer, **found}
-    reader = _reader(model, config, out, **given)
-    reader = reader.to(_device(device))
+    finer = () if detail_grid is None else _cells(detail_grid, "--detail-grid")
+    asked = {"grid": _cells(grid), "root": root, "size": size, "detail": detail, "detail_grid": finer}
+    asked |= {"detector": detector, "detections": detections}
+    reader = _reader(model, config, out, **asked).to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")

@@ -54,15 +54,11 @@ class Followed(Moments):
 
     def _followed(self) -> Moment:
         with self._following:
-            try:
-                return self._follow()
-            except IndexReplaced:
-                self._reopen()
-                return self._follow()
+            return self._of_what_is_there()
 
     def _beside(self) -> None:
         try:
-            self._follow()
+            self._newest()
         except Exception:
             _log.exception(
                 "the index has changed, and its new state cannot be read; the one before is served"
@@ -71,7 +67,7 @@ class Followed(Moments):
             self._next = time.monotonic() + REST * self.took
             self._following.release()
 
-    def _follow(self) -> Moment:
+    def _newest(self) -> Moment:
         """Under the lock: another may have followed meanwhile."""
         if self._moment is not None and self._is_newest(self._moment):
             return self._moment
