@@ -16,8 +16,8 @@ from pathlib import Path
 import torch
 
 from wordsight.pairs import PictureFiles
-from wordsight.read.captions import read_karpathy
-from wordsight.read.detector import distinct, open_detector
+from wordsight.read.datasets.caption_files import read_karpathy
+from wordsight.read.pictures.detectors import distinct, open_detector
 
 NAMES = """
 person bicycle car motorcycle airplane bus train truck boat traffic-light fire-hydrant stop-sign

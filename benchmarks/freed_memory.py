@@ -16,8 +16,8 @@ from statistics import median
 import torch
 from measuring import in_own_process
 
-from wordsight.heap import keep_freed_memory
 from wordsight.pretrained.models import load_vision
+from wordsight.runtime.malloc import keep_freed_memory
 
 DATA = Path(os.environ.get("WORDSIGHT_DATA", "../shared/data"))
 VARIANTS = {"given back": "glibc's default", "kept": "wordsight"}

@@ -15,12 +15,12 @@ import torch
 from torch.nn import functional as F
 
 from wordsight.matcher import Matcher
-from wordsight.read.vocabulary import Vocabulary
-from wordsight.search import home
-from wordsight.search.index import Index
-from wordsight.search.plain_words import EVERYDAY_WORDS
-from wordsight.search.segments import pack
-from wordsight.search.writer import Writer
+from wordsight.read.text.vocabulary import Vocabulary
+from wordsight.search.index import manifest
+from wordsight.search.index.index import Index
+from wordsight.search.index.vector_files import pack
+from wordsight.search.index.writer import Writer
+from wordsight.search.query.stop_words import EVERYDAY_WORDS
 from wordsight.sets import EmbeddingSet
 
 NOISE = 1.0  # length of what is added to a region's unit vector
@@ -36,7 +36,7 @@ def make_index(
     with tempfile.TemporaryDirectory() as model:
         build(dim, similarity).save_pretrained(Path(model) / "model")
         index = Index.create(folder, Path(model) / "model")
-    with home.writing(folder):
+    with manifest.writing(folder):
         writer = Writer(folder, index.meta)
         try:
             texts = captions(pictures)

@@ -14,9 +14,9 @@ import torch
 from dense import sharded_scores, sorted_ranks
 from measuring import in_own_process, measured, medians
 
-from wordsight.compare.max_sim import MaxSim
-from wordsight.compare.rank_matches import rank_matches
 from wordsight.sets import EmbeddingSet
+from wordsight.similarity.max_sim import MaxSim
+from wordsight.similarity.ranking.exact import rank_matches
 
 VARIANTS = {
     "dense": "dense layout, float32 scores",

@@ -29,13 +29,13 @@ import torch
 from made_index import captions, make_index
 from measuring import in_own_process, resident
 
-from wordsight.compare.blocks import cosines_of
-from wordsight.compare.by_length import unit
 from wordsight.search import searcher as module
-from wordsight.search.background import spread_rows
-from wordsight.search.calibration import Calibration
-from wordsight.search.index import Index
+from wordsight.search.index.index import Index
+from wordsight.search.relevance.null_scores import spread_rows
+from wordsight.search.relevance.threshold import Calibration
 from wordsight.search.searcher import Searcher
+from wordsight.similarity.kernels.blockwise import cosines_of
+from wordsight.similarity.kernels.packed import unit
 
 STAGES = ("state", "text", "levels", "scoring", "hits", "words")
 VARIANTS = ("product alone", "exact", "shortlist")

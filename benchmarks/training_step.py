@@ -17,8 +17,8 @@ from dense import dense_scores, unit
 from measuring import in_own_process, measured, medians
 from torch import Tensor
 
-from wordsight.compare.max_sim import MaxSim
 from wordsight.sets import EmbeddingSet
+from wordsight.similarity.max_sim import MaxSim
 
 REGIONS, DIM, SHORTEST, LONGEST = 36, 1024, 5, 25
 NAMES = {"dense": "dense layout", "wordsight": "wordsight"}

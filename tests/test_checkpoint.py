@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch import nn
 
-from wordsight import checkpoint, whole
+from wordsight import checkpoint
+from wordsight.files import atomic
 
 
 def write(folder: Path, text: str) -> None:
-    with whole.whole_folder(folder) as fresh:
+    with atomic.whole_folder(folder) as fresh:
         (fresh / "a.txt").write_text(text)
 
 
@@ -29,7 +30,7 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "model", "old")
-    with pytest.raises(FileNotFoundError), whole.whole_folder(tmp_path / "model") as fresh:
+    with pytest.raises(FileNotFoundError), atomic.whole_folder(tmp_path / "model") as fresh:
         (fresh / "a.txt").write_text("half") and (fresh / "none" / "a.txt").write_text("")
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
     assert os.listdir(tmp_path) == ["model"]
@@ -38,7 +39,7 @@ def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None
 def test_death_between_two_renames_is_undone(tmp_path: Path) -> None:
     write(tmp_path / "model", "old")
     (tmp_path / "model").rename(tmp_path / ".model.previous")
-    whole.recover(tmp_path / "model")
+    atomic.recover(tmp_path / "model")
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
 
 
@@ -46,9 +47,10 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from wordsight import checkpoint, whole
+        from wordsight import checkpoint
+        from wordsight.files import atomic
         for n in range(100000):
-            with whole.whole_folder(Path(sys.argv[1])) as fresh:
+            with atomic.whole_folder(Path(sys.argv[1])) as fresh:
                 for name in "ab":
                     (fresh / name).write_text(str(n))
             print(n, flush=True)
@@ -61,7 +63,7 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
             process.stdout.readline()
         process.send_signal(signal.SIGKILL)
         process.wait()
-        whole.recover(folder)
+        atomic.recover(folder)
         assert (folder / "a").read_text() == (folder / "b").read_text()
         assert os.listdir(tmp_path) == ["model"]
 
@@ -107,10 +109,11 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         import resource, signal, sys
         from pathlib import Path
         import torch
-        from wordsight import checkpoint, whole
+        from wordsight import checkpoint
+        from wordsight.files import atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail as on a full disk
-        with whole.whole_folder(Path(sys.argv[1])) as fresh:
+        with atomic.whole_folder(Path(sys.argv[1])) as fresh:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
     """)
     write(tmp_path / "model", "old")
@@ -126,7 +129,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 def test_a_file_without_room_is_named_and_left_as_before(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import resource, signal, sys
-        from wordsight.serve.cli import main
+        from wordsight.cli.main import main
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # larger files fail as on a full disk
         main(["vocab", "build", sys.argv[1], "--out", sys.argv[2], "--min-count", "1"])

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wordsight import components
+from wordsight import registry
 from wordsight.config import Config, configs_folder, load_config
 
 PUBLISHED = sorted(path.stem for path in configs_folder().glob("*.toml"))
@@ -21,8 +21,8 @@ def test_every_published_configuration_is_complete_and_known(name: str) -> None:
     complete = load_config(name).complete()
     for kind in ("data", "reader", "tokenizer", "image_encoder", "text_encoder", "similarity", "loss"):
         table = complete.tables[kind]
-        assert components.find(kind, table["name"])
-        known = set(components.complete(kind, {"name": table["name"]}))
+        assert registry.find(kind, table["name"])
+        known = set(registry.complete(kind, {"name": table["name"]}))
         left_open = {"path", "split", "vocabulary", "model", "feature_dim", "vocabulary_size", "size"}
         own = {"train", "validation", "test", "features", "objects"} if kind == "data" else set()
         assert set(table) <= known | left_open | own

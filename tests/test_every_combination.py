@@ -10,20 +10,20 @@ from typing import Any
 import jaxtyping
 import pytest
 import torch
-from all_pairs import Row, all_pairs, completed, pairs_of
-from menu import FACTORS, NONE, THINGS, fits, groups, make_world, tables
+from support.pairwise import Row, all_pairs, completed, pairs_of
+from support.registry_choices import FACTORS, NONE, THINGS, fits, groups, make_world, tables
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from wordsight.components import MENU
 from wordsight.config import Config
+from wordsight.evaluation import evaluate
 from wordsight.learn.batches import Batches
 from wordsight.learn.device import in_float32
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
 from wordsight.matcher import Matcher
-from wordsight.measure import evaluate
 from wordsight.pairs import PairBatch, PairSet, Picture
+from wordsight.registry import MENU
 from wordsight.sets import Regions
 
 ROWS = all_pairs(FACTORS, fits)

@@ -10,11 +10,11 @@ import pytest
 import torch
 from huggingface_hub import HfApi, RepoUrl
 
-from wordsight import components
+from wordsight import registry
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch
 from wordsight.pretrained.models import MissingModel
-from wordsight.read.vocabulary import Vocabulary
+from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.sets import Pixels
 
 TEXTS = ["a red dog runs", "two men on a bench .", "a cat"]
@@ -88,7 +88,7 @@ def test_a_saved_model_is_json_and_safetensors(matcher: Matcher, tmp_path: Path)
     assert {path.suffix for path in (tmp_path / "model").iterdir()} == {".json", ".safetensors", ".md"}
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
     parts = json.loads((tmp_path / "model" / "config.json").read_text())["parts"]
-    assert parts["similarity"]["pooling"] == components.complete("pooling", TABLES["similarity"]["pooling"])
+    assert parts["similarity"]["pooling"] == registry.complete("pooling", TABLES["similarity"]["pooling"])
 
 
 def test_weights_of_another_matcher_are_refused(matcher: Matcher, tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ def test_a_missing_hub_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_part_of_ones_own_needs_no_registering(matcher: Matcher) -> None:
-    tables = TABLES | {"similarity": {"name": "wordsight.compare.max_sim:MaxSim", "seeker": "region"}}
+    tables = TABLES | {"similarity": {"name": "wordsight.similarity.max_sim:MaxSim", "seeker": "region"}}
     own = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
     assert own.similarity.seeker == "region"
 

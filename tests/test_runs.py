@@ -10,7 +10,7 @@ import pytest
 
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
-from wordsight.read.precomp_writer import write_precomp
+from wordsight.read.export.precomputed import write_precomp
 from wordsight.runs import matcher_folder, measure_model, train
 
 WORDS = ["red", "blue", "green", "dog", "cat", "bird", "runs", "sleeps"]

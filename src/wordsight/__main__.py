@@ -1,6 +1,6 @@
 """``python -m wordsight``: the command line."""
 
-from wordsight.serve.cli import main
+from wordsight.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wordsight.whole import whole_file
+from wordsight.files.atomic import whole_file
 
 FORMAT = 1
 CONFIG = "config.json"

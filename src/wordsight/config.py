@@ -7,17 +7,17 @@ from typing import Any, Literal
 
 import torch
 
-from wordsight import components
-from wordsight.compare.rank_matches import Precision
-from wordsight.compare.ranks import Ties
+from wordsight import registry
 from wordsight.encode.joint import out_dim
+from wordsight.evaluation.protocols import find_protocol
+from wordsight.files.atomic import whole_file
+from wordsight.files.toml import read_tables, to_toml
 from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
-from wordsight.measure.protocols import find_protocol
 from wordsight.pairs import PairSet, PictureFiles
-from wordsight.tables import read_tables, to_toml
-from wordsight.whole import whole_file
+from wordsight.similarity.ranking.count import Ties
+from wordsight.similarity.ranking.exact import Precision
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -84,7 +84,7 @@ class Config:
     def __post_init__(self) -> None:
         for name, table in self.tables.items():
             if name not in TABLES:
-                near = components.nearest(name, TABLES)
+                near = registry.nearest(name, TABLES)
                 raise ValueError(
                     f"{self.source}: no table is called [{name}]{near}; known: {', '.join(TABLES)}"
                 )
@@ -120,17 +120,17 @@ class Config:
             return {field.name: getattr(self._plain(name), field.name) for field in fields(_PLAIN[name])}
         if name == "data":
             split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
-            whole = components.complete(name, self._data_table()) | split
+            whole = registry.complete(name, self._data_table()) | split
             return {key: value for key, value in whole.items() if key != "split"}
         if name == "text_encoder":  # as when it is built: as wide as the image encoder
             table = {
-                "dim": components.complete("image_encoder", self._table("image_encoder"))["dim"],
+                "dim": registry.complete("image_encoder", self._table("image_encoder"))["dim"],
                 **table,
             }
-        return components.complete(name, table)
+        return registry.complete(name, table)
 
     def _plain(self, name: str) -> Any:
-        return components.build(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
+        return registry.build(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
 
     @property
     def training(self) -> Training:
@@ -159,7 +159,7 @@ class Config:
 
     def reader(self) -> Any:
         """The reader alone, for extracting features ahead of training."""
-        return components.make("reader", self._table("reader"))
+        return registry.make("reader", self._table("reader"))
 
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
@@ -170,22 +170,22 @@ class Config:
         """One split to be measured: if the table names known boxes, its words have objects."""
         if self.splits.objects is None:
             return self.pairs(which)
-        from wordsight.read.captioned import placed
-        from wordsight.read.objects import with_objects
+        from wordsight.read.annotations.load import with_objects
+        from wordsight.read.datasets.records import placed
 
         path = placed(self.splits.objects, getattr(self.splits, which))
         return self._with_features(with_objects(self.captioned(which), path))
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
-        pairs: PairSet = components.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
+        pairs: PairSet = registry.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
         return pairs
 
     def _with_features(self, pairs: PairSet) -> PairSet:
         folder = self.splits.features
         if folder is None:
             return pairs
-        from wordsight.read.cache import FeatureStore
+        from wordsight.read.features.store import FeatureStore
 
         if not isinstance(pairs.images, PictureFiles):
             raise ValueError(
@@ -195,7 +195,7 @@ class Config:
         return pairs.with_images(FeatureStore.open(Path(folder)).source(pairs.images.paths))
 
     def _labelled(self, train: PairSet) -> PairSet:
-        from wordsight.read.labels import Labels
+        from wordsight.read.text.label_vocabulary import Labels
 
         settings: SemanticLabels = self._plain("labels")
         if settings.file is None:
@@ -220,16 +220,16 @@ class Config:
         return matcher
 
     def _learn_vocabulary(self, train: PairSet) -> Any:
-        from wordsight.read.vocabulary import Vocabulary
+        from wordsight.read.text.vocabulary import Vocabulary
 
         settings: LearnedVocabulary = self._plain("vocabulary")
         texts = self._texts(train, settings.validation)
-        rule = components.complete("tokenizer", self._table("tokenizer"))["rule"]
+        rule = registry.complete("tokenizer", self._table("tokenizer"))["rule"]
         return Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
 
     def _check_features(self, matcher: Matcher) -> None:
         if self.splits.features and hasattr(matcher.reader, "settings"):
-            from wordsight.read.cache import FeatureStore
+            from wordsight.read.features.store import FeatureStore
 
             FeatureStore.open(self.splits.features).check_reader(
                 matcher.reader.identity, matcher.reader.settings
@@ -238,7 +238,7 @@ class Config:
     def _load_vectors(self, matcher: Matcher) -> None:
         vectors = self._table("text_encoder").get("vectors")
         if vectors is not None:
-            from wordsight.read.vectors import load_vectors
+            from wordsight.read.text.word_vectors import load_vectors
 
             seed = self.training.seed
             matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary, seed=seed)
@@ -252,7 +252,7 @@ class Config:
         }
         sizes |= self._label_weights(train)
         table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
-        loss: Loss = components.make("loss", table, **sizes)
+        loss: Loss = registry.make("loss", table, **sizes)
         return loss
 
     def _label_weights(self, train: PairSet) -> dict[str, Any]:

@@ -9,13 +9,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from wordsight import checkpoint, components, whole
-from wordsight.compare.similarity import Alignment, Similarity
+from wordsight import checkpoint, registry
 from wordsight.encode.joint import out_dim
+from wordsight.files import atomic
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
-from wordsight.pretrained.duals import dual_tables
+from wordsight.pretrained.dual_encoders import dual_tables
 from wordsight.pretrained.models import MissingModel
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
+from wordsight.similarity.base import Alignment, Similarity
 
 PARTS = ("reader", "tokenizer", "image_encoder", "text_encoder", "similarity")
 
@@ -58,7 +59,7 @@ class Matcher(nn.Module):
         for kind in PARTS:
             if kind not in tables:
                 raise ValueError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
-            made[kind] = components.make(kind, dict(tables[kind]), **given)
+            made[kind] = registry.make(kind, dict(tables[kind]), **given)
             given |= _sizes(kind, made[kind])
         return cls(**made)
 
@@ -129,7 +130,7 @@ class Matcher(nn.Module):
 
     def _save(self, folder: Path, card: Mapping[str, Any], name: str) -> None:
         """``name``: what the card tells its reader to open."""
-        with whole.whole_folder(folder) as fresh:
+        with atomic.whole_folder(folder) as fresh:
             parts = {kind: _describe(getattr(self, kind), fresh) for kind in PARTS}
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, self.state_dict())
             config = {
@@ -229,7 +230,7 @@ def _sizes(kind: str, part: Any) -> dict[str, Any]:
 
 def _describe(part: Any, folder: Path) -> dict[str, Any]:
     """The table of a part; parts that need files of their own write them into the folder."""
-    table = components.describe(part)
+    table = registry.describe(part)
     return table | (part.save(folder) if hasattr(part, "save") else {})
 
 

@@ -10,13 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from wordsight.adopt.dual import opened_folder
-from wordsight.compare.ranks import Ties
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
-from wordsight.learn.resume import BEST, LAST
-from wordsight.learn.training import History, fit
-from wordsight.matcher import Matcher
-from wordsight.measure import (
+from wordsight.evaluation import (
     ExtendedRecalls,
     Pointing,
     Recalls,
@@ -29,10 +24,15 @@ from wordsight.measure import (
     read_relevance,
     write_scores,
 )
-from wordsight.measure.ensemble import must_be_same_pairs, weights_of
-from wordsight.measure.pointing import can_point
-from wordsight.measure.scores import Scores, as_scores, open_matrix, write_matrix
+from wordsight.evaluation.ensemble import must_be_same_pairs, weights_of
+from wordsight.evaluation.pointing import can_point
+from wordsight.evaluation.score_matrix import Scores, as_scores, open_matrix, write_matrix
+from wordsight.importers.clip_siglip import opened_folder
+from wordsight.learn.resume import BEST, LAST
+from wordsight.learn.training import History, fit
+from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.similarity.ranking.count import Ties
 
 
 def train(config: Config, folder: Path, resume: bool = False) -> History:

@@ -14,7 +14,7 @@ from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.regions import uniform_linear
 from wordsight.encode.rows import unit_length, zeroed
-from wordsight.pretrained import grids
+from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import find_model, load_vision, patches, random_vision
 from wordsight.sets import EmbeddingSet, Pixels
 
@@ -99,13 +99,13 @@ class BackboneEncoder(nn.Module):
         """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
         grid = self._map(pixels.values)
         native = (grid.shape[2], grid.shape[3])
-        cells = [grids.sides("full" if isinstance(self.grid, str) else self.grid, native)]
-        vectors = grids.pooled(grid, cells)
+        cells = [feature_maps.sides("full" if isinstance(self.grid, str) else self.grid, native)]
+        vectors = feature_maps.pooled(grid, cells)
         if self.normalize_input:
             vectors = unit_length(vectors)
         if self.linear is not None:
             vectors = self.linear(vectors)
-        boxes = grids.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)
+        boxes = feature_maps.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)
         mask = self._kept(vectors)
         items = pooled(EmbeddingSet(zeroed(vectors, mask), mask, boxes), self.pool)
         dropped = nn.functional.dropout(items.vectors, self.dropout, self.training)
@@ -130,7 +130,9 @@ class BackboneEncoder(nn.Module):
         """The network's last hidden states, laid out as they lie in the picture."""
         values = values.contiguous(memory_format=torch.channels_last)
         states: Tensor = self.backbone(pixel_values=values, **self._options(values)).last_hidden_state
-        return grids.feature_map(states, patches(self.backbone.config, values.shape[2], values.shape[3]))
+        return feature_maps.feature_map(
+            states, patches(self.backbone.config, values.shape[2], values.shape[3])
+        )
 
     def _options(self, values: Tensor) -> dict[str, bool]:
         """A transformer reads pictures of another size if its positions are stretched to them."""

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import zeroed
-from wordsight.pretrained import grids
-from wordsight.pretrained.duals import Side, load_tower
+from wordsight.pretrained import feature_maps
+from wordsight.pretrained.dual_encoders import Side, load_tower
 from wordsight.pretrained.models import find_model, patches
 from wordsight.sets import EmbeddingSet, Pixels, Tokens
 
@@ -151,7 +151,7 @@ class DualImageEncoder(_DualEncoder):
         return alone.reshape(*states.shape[:2], -1)
 
     def _boxes(self, rows: int, columns: int) -> Float[Tensor, "item 4"]:
-        cells = grids.boxes([(rows, columns)], (rows, columns))
+        cells = feature_maps.boxes([(rows, columns)], (rows, columns))
         everything = torch.tensor([[0.0, 0.0, 1.0, 1.0]])
         if self.items == WHOLE:
             return everything

@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wordsight import components
+from wordsight import registry
 from wordsight.encode.rows import packed, unpacked
 from wordsight.sets import EmbeddingSet
 
@@ -55,7 +55,7 @@ def make_joint(joint: int | Mapping[str, Any] | None, width: int) -> Joint | Non
     if joint is None:
         return None
     table = {"dim": joint} if isinstance(joint, int) else joint
-    made: Joint = components.build(Joint, "[joint]", table, width=width)
+    made: Joint = registry.build(Joint, "[joint]", table, width=width)
     return made
 
 

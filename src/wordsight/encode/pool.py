@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from wordsight import components
+from wordsight import registry
 from wordsight.encode.rows import zeroed
 from wordsight.sets import EmbeddingSet
 
@@ -119,7 +119,7 @@ def make_pool(pool: str | Mapping[str, Any] | nn.Module | None) -> nn.Module | N
     if pool is None or isinstance(pool, nn.Module):
         return pool
     table = {"name": pool} if isinstance(pool, str) else pool
-    made: nn.Module = components.make("pool", table)
+    made: nn.Module = registry.make("pool", table)
     return made
 
 

@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairBatch, PairSet
-from wordsight.read.augment import ChangePictures, DropRegions, DropWords
-from wordsight.read.padding import pad_ids
-from wordsight.read.tokenizer import Tokenizer
+from wordsight.read.text.base import Tokenizer
+from wordsight.read.text.padding import pad_ids
 from wordsight.sets import Pixels, Regions, Tokens
 
 Made = TypeVar("Made")

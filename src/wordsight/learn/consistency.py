@@ -8,9 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordsight.components import make
 from wordsight.learn.loss import Loss
 from wordsight.pairs import EncodedPairs
+from wordsight.registry import make
 
 
 class Consistency(Loss):

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import wordsight
-from wordsight import checkpoint, components, whole
+from wordsight import checkpoint, registry
+from wordsight.files import atomic
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
 from wordsight.learn.settings import Training
@@ -90,7 +91,7 @@ def save(folder: Path, trained: Trained, progress: Progress) -> None:
     """Replace ``last/``; the checkpoint before it stays until the new one is whole, and on any error."""
     last = folder / LAST
     try:
-        with whole.whole_folder(last) as fresh:
+        with atomic.whole_folder(last) as fresh:
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, trained.matcher.state_dict())
             checkpoint.save_weights(fresh / RESUME, trained.tensors())
             checkpoint.write_json(fresh / PROGRESS, asdict(progress))
@@ -120,8 +121,8 @@ def describe_run(
     trained = ("image_encoder", "text_encoder", "similarity")
     facts = {
         "training": asdict(settings),
-        "loss": components.describe(loss),
-        "parts": {kind: components.describe(getattr(matcher, kind)) for kind in trained},
+        "loss": registry.describe(loss),
+        "parts": {kind: registry.describe(getattr(matcher, kind)) for kind in trained},
         "reader": str(getattr(matcher.reader, "identity", "")),
         "data": {
             "images": len(batches.pairs.images),
@@ -154,7 +155,7 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
 def _clear_unfinished(folder: Path) -> None:
     """What a process that died here had begun to write."""
     for name in (LAST, BEST):
-        whole.recover(folder / name)
+        atomic.recover(folder / name)
     for unfinished in folder.glob(f".{RUN}.*"):
         unfinished.unlink()
 
@@ -188,7 +189,7 @@ def _with_defaults(run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _complete(kind: str, table: Mapping[str, Any]) -> Mapping[str, Any]:
     try:
-        return components.complete(kind, table)
+        return registry.complete(kind, table)
     except ValueError:  # a part of somebody's own, which its name does not lead to
         return table
 

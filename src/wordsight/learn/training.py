@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
-from wordsight.heap import keep_freed_memory
+from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
 from wordsight.learn.collapse import Collapse, explain_non_finite, score_spread
@@ -32,7 +32,7 @@ from wordsight.learn.settings import Training
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
-from wordsight.read.augment import ChangePictures, DropRegions, DropWords
+from wordsight.runtime.malloc import keep_freed_memory
 
 __all__ = ["History", "Training", "fit"]
 

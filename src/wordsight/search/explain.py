@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wordsight.compare.evidence import chosen_regions, found_by_word
-from wordsight.compare.similarity import Alignment
-from wordsight.search.asked import Asked, AskedWord
-from wordsight.search.exact import Asking
-from wordsight.search.hits import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
-from wordsight.search.plain_words import names_something
+from wordsight.search.engine.brute_force import Asking
+from wordsight.search.query.encoded import Asked, AskedWord
+from wordsight.search.query.stop_words import names_something
+from wordsight.search.results import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
 from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Alignment
+from wordsight.similarity.word_alignment import chosen_regions, found_by_word
 
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 

@@ -18,17 +18,17 @@ from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
-from wordsight.search import shortlist
-from wordsight.search.asked import Asked, ask, ask_plainly
-from wordsight.search.blend import Blend
-from wordsight.search.calibration import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
-from wordsight.search.exact import Asking, Keep, Question, score_rows
+from wordsight.search.engine import shortlist
+from wordsight.search.engine.brute_force import Asking, Keep, Question, score_rows
+from wordsight.search.engine.hybrid import Blend
 from wordsight.search.explain import Reason, explain, reasons
-from wordsight.search.hits import Explanation, Hit, Hits
-from wordsight.search.index import Filters, Index, Snapshot
-from wordsight.search.moment import Moment, Moments
-from wordsight.search.paging import Page, Scored, page_of
-from wordsight.search.query import parse
+from wordsight.search.index.index import Filters, Index, Snapshot
+from wordsight.search.pagination import Page, Scored, page_of
+from wordsight.search.query.encoded import Asked, ask, ask_plainly
+from wordsight.search.query.parser import parse
+from wordsight.search.relevance.threshold import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
+from wordsight.search.results import Explanation, Hit, Hits
+from wordsight.search.searcher_state import Moment, Moments
 from wordsight.sets import EmbeddingSet
 
 ENGINES = ("auto", "exact", "shortlist")

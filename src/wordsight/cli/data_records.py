@@ -1,0 +1,94 @@
+"""The command data records: a configuration's data, or a data set, as shards."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from wordsight.pairs import PairSet
+    from wordsight.read.export.resumable_shards import Skipped
+
+SHORT = {"validation": "val"}  # as the shards of everybody are called
+EPILOG = "Example: wordsight data records cuhk-pedes/reid_raw.json --out records/pedes --shards 4"
+
+
+class Format(StrEnum):
+    """What the shards are."""
+
+    tfrecord = "tfrecord"
+    webdataset = "webdataset"
+
+
+def records(
+    source: Annotated[
+        str, typer.Argument(metavar="CONFIG|DATA", help="A configuration, a caption file, or its folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write; it appears when all is there.")],
+    format_: Annotated[
+        Format, typer.Option("--format", help="CMPL's TFRecords, or tar files that keep texts as they are.")
+    ] = Format.tfrecord,
+    shards: Annotated[int, typer.Option(help="Files of the training split; other splits are one file.")] = 1,
+    pictures: Annotated[Path | None, typer.Option(help="The pictures' folder, if it is elsewhere.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345,
+    keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False,
+    rule: Annotated[
+        str | None,
+        typer.Option(
+            help="How TFRecords cut texts: cmpl, karpathy or treebank; by default as CONFIG does, or cmpl."
+        ),
+    ] = None,
+    min_count: Annotated[int, typer.Option(help="Rarer words have no id in TFRecords.")] = 3,
+    reencode: Annotated[
+        bool, typer.Option("--reencode", help="Encode RGB JPEGs anew in TFRecords, as CMPL does.")
+    ] = False,
+    quality: Annotated[int, typer.Option(help="Of the JPEGs that are encoded.")] = 95,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
+    ] = False,
+) -> None:
+    """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
+    splits, own_rule = _splits(source, pictures)
+    order = None if keep_order else seed
+    if format_ == Format.webdataset:
+        from wordsight.read.export.webdataset import write_webdataset
+
+        skipped = write_webdataset(out, splits, shards, order, skip_unreadable)
+    else:
+        from wordsight.read.export.tfrecords import RecordSettings, write_records
+
+        cut = rule or own_rule or "cmpl"
+        settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
+        skipped = write_records(out, splits, settings, skip_unreadable)
+    _tell(out, splits, skipped)
+
+
+def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], str | None]:
+    """The pairs by the name of their split; with a configuration, also the rule of its words."""
+    from wordsight.config import SPLITS, load_config
+    from wordsight.read.datasets.detect_format import pairs_by_split
+
+    if not _is_config(source):
+        return pairs_by_split(Path(source), pictures), None
+    config = load_config(source)
+    splits = {SHORT.get(which, which): config.captioned(which) for which in SPLITS}
+    return splits, config.tables.get("tokenizer", {}).get("rule")
+
+
+def _is_config(source: str) -> bool:
+    from wordsight.config import CONFIG, configs_folder
+
+    path, shipped = Path(source), configs_folder() / f"{source}.toml"
+    return path.suffix == ".toml" or (path / CONFIG).is_file() or (not path.exists() and shipped.is_file())
+
+
+def _tell(out: Path, splits: dict[str, "PairSet"], skipped: list["Skipped"]) -> None:
+    counts = [
+        f"{name} {len(pairs):,} pairs of {len(pairs.images):,} pictures" for name, pairs in splits.items()
+    ]
+    typer.echo(f"{out}: {', '.join(counts)}; {len(skipped)} skipped")
+    for one in skipped:
+        typer.echo(f"skipped {one.picture}: {one.reason}", err=True)
+    if skipped:
+        raise typer.Exit(3)

@@ -1,0 +1,112 @@
+"""An index, or a plain folder of pictures -> an index to ask; that of a plain folder is kept for the user.
+
+It is made at the first question and brought in step at each later one, so that one command is enough. It lies
+in the user's folder for what can be made again, one for each model, and never among the pictures.
+"""
+
+import hashlib
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from wordsight.cli.index import in_step
+from wordsight.runtime.malloc import share_freed_memory
+
+if TYPE_CHECKING:
+    from wordsight.search.index.index import Index
+
+EXAMPLE = "openai/clip-vit-base-patch32"
+
+
+def index_at(path: Path, model: str | None = None) -> "Index":
+    """``model``: that makes the index of a plain folder, needed once.
+
+    Raises FileNotFoundError if nothing is there, ValueError for a folder without pictures or an index that
+    another model has made.
+    """
+    from wordsight.runs import matcher_folder
+    from wordsight.search.index.index import Index
+    from wordsight.search.index.manifest import META
+
+    if (path / META).is_file():
+        opened = Index.open(path)
+        if model is not None:
+            opened.check_model(matcher_folder(model))
+        return opened
+    if not path.is_dir():
+        told = "is a file" if path.exists() else "is not there"
+        raise FileNotFoundError(f"{path} {told}; give an index, or a folder of pictures")
+    return _of_folder(path, model)
+
+
+def kept_folder(pictures: Path) -> Path:
+    """Where the indexes of this folder are kept, one below for each model."""
+    from wordsight.importers.clip_siglip import cache_folder
+
+    path = os.path.abspath(pictures)
+    stamp = hashlib.blake2b(os.fsencode(path), digest_size=6).hexdigest()
+    return cache_folder() / "indexes" / f"{os.path.basename(path)[:40]}-{stamp}"
+
+
+def _of_folder(pictures: Path, model: str | None) -> "Index":
+    from wordsight.files.append import StoreInUse
+    from wordsight.runs import matcher_folder
+    from wordsight.search.index.index import Index
+    from wordsight.search.index.manifest import META, identity
+
+    if model is None:
+        home = _last_used(pictures)
+    else:
+        made_by = matcher_folder(model)
+        home = kept_folder(pictures) / identity(made_by)[:12]
+        if not (home / META).is_file():
+            _must_hold_pictures(pictures)
+            share_freed_memory()
+            Index.create(home, made_by)
+            _say(f"{pictures} is looked through for the first time; its index is kept in {home}")
+    with suppress(OSError):
+        os.utime(home / META)
+    try:
+        _follow(Index.open_to_write(home), pictures)
+    except StoreInUse:
+        _say(f"another process brings the index of {pictures} in step; what it has by now is searched")
+    return Index.open(home)
+
+
+def _last_used(pictures: Path) -> Path:
+    from wordsight.search.index.manifest import META
+
+    there = sorted(kept_folder(pictures).glob(f"*/{META}"), key=os.path.getmtime)
+    if there:
+        return there[-1].parent
+    _must_hold_pictures(pictures)
+    raise typer.BadParameter(
+        f"{pictures} is no index, and has none yet: name the model that makes it, once, with --model; "
+        f"a run's folder, or a published one such as {EXAMPLE}"
+    )
+
+
+def _must_hold_pictures(folder: Path) -> None:
+    from wordsight.read.pictures.walk import PICTURE_SUFFIXES, pictures_below
+
+    if not any(pictures_below(folder)):
+        raise ValueError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+
+
+def _follow(kept: "Index", pictures: Path) -> None:
+    """New, changed, renamed and deleted pictures; what changed is told on stderr."""
+    report = in_step(kept, [pictures])
+    counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
+    if any(counts.values()):
+        _say(f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+    if report.skipped:
+        which = f"wordsight index {pictures} --out {kept.folder}"
+        _say(f"{len(report.skipped)} of its files or folders cannot be read; which, and why: {which}")
+
+
+def _say(line: str) -> None:
+    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

@@ -1,0 +1,81 @@
+"""The command about other people's models: import."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wordsight.cli.train import Changes
+
+
+def register(app: typer.Typer) -> None:
+    app.command(
+        "import",
+        epilog="Example: wordsight import model_best.pth --from chan --vocabulary f30k_precomp_vocab.json "
+        "--out chan-f30k",
+    )(import_)
+
+
+def import_(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CHECKPOINT", help="A .pth or .pth.tar file; of clip and siglip a folder or a hub name."
+        ),
+    ],
+    system: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            help="Whose it is: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch, clip or siglip.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="The model folder to write.")],
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(help="The vocabulary it was trained with: JSON, a pickle, or BERT's vocab.txt."),
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="A configuration whose parts say what the checkpoint does not.")
+    ] = None,
+    changes: Changes = None,
+    bert: Annotated[
+        Path | None, typer.Option(help="The folder of the BERT it was trained from: config.json, vocab.txt.")
+    ] = None,
+    regions: Annotated[
+        str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
+    ] = "whole",
+) -> None:
+    """Turn a published checkpoint into a model folder; every weight is accounted for in its import.json."""
+    from wordsight.pretrained.dual_encoders import FAMILIES
+
+    if system in FAMILIES:
+        if vocabulary or config or changes or bert:
+            raise typer.BadParameter(f"a published {system} says all of it; leave the other options out")
+        _import_dual(source, system, out, regions)
+        return
+    from wordsight.importers.convert import import_checkpoint
+
+    tables = None
+    if config is not None:
+        from wordsight.config import load_config
+
+        tables = load_config(config, changes or ()).tables
+    elif changes:
+        raise typer.BadParameter("--set changes a configuration; give one with --config")
+    imported = import_checkpoint(source, system, out, vocabulary, bert, tables)
+    typer.echo(imported.to_text(), err=True)
+    typer.echo(out)
+
+
+def _import_dual(source: Path, system: str, out: Path, regions: str) -> None:
+    from wordsight.importers.clip_siglip import import_dual
+
+    facts = import_dual(source, out, system, regions)
+    counts = facts["weights"]
+    typer.echo(
+        f"{counts['vision']:,} numbers see pictures, {counts['text']:,} read texts; "
+        f"score = {facts['scale']:.4g} x cosine {facts['bias']:+.4g}",
+        err=True,
+    )
+    typer.echo(out)

@@ -1,0 +1,203 @@
+"""The command of the index: folders of pictures, or files of texts, in; an index in step with them out."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordsight.runtime.malloc import share_freed_memory
+
+if TYPE_CHECKING:
+    from wordsight.search.index.index import Index, Report
+    from wordsight.search.index.scan_sources import Progress
+
+EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog=EPILOG)(index)
+
+
+def index(
+    out: Annotated[Path, typer.Option(help="The index; the same command brings it up to date, or goes on.")],
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="FOLDER...",
+            help="Folders of pictures, looked through to their depths; what is hidden (.name) is left out.",
+        ),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="A run's folder, a model's folder, or a hub name, also of a CLIP or SigLIP; else the one "
+            "that made --out."
+        ),
+    ] = None,
+    texts: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="Index texts, not pictures: a .txt, .csv, .tsv, .jsonl or caption file. Repeatable."
+        ),
+    ] = None,
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option(help="A caption file of the pictures, to filter by its words. Repeatable."),
+    ] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float16 (as it is by default) or int8, of a new index.")
+    ] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch: what a kill may lose.")] = 32,
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode pictures.")] = 4,
+    device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
+    drop_all: Annotated[
+        bool, typer.Option("--drop-all", help="A folder that is gone or empty takes its items with it.")
+    ] = False,
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Give back the space of what was deleted or changed.")
+    ] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every promise of the index; exit code 1 if one is broken.")
+    ] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is damaged, so that indexing makes it again.")
+    ] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="Print the numbers of the index.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+) -> None:
+    """Make or update an index: new, changed, renamed and deleted pictures; safe to stop at any moment.
+
+    Without a folder it only does what --repair, --compact, --verify and --stats ask, in that order.
+    """
+    if folders and texts:
+        raise typer.BadParameter("an index holds pictures or texts: give folders, or --texts, and not both")
+    if not (folders or texts or compact or verify or repair or stats):
+        raise typer.BadParameter(
+            "give a folder of pictures, or --texts, or one of --stats --verify --compact"
+        )
+    from wordsight.search.index.scan_sources import check_sources
+
+    share_freed_memory()
+    kind, sources = "texts" if texts else "images", folders or texts or []
+    check_sources(kind, sources, captions or [], drop_all)  # before anything is made
+    opened = _opened(out, model, kind, precision, may_create=bool(sources))
+    skipped = False
+    if sources:
+        report = in_step(opened, sources, captions or [], batch_size, workers, device, drop_all)
+        _tell(opened, report, as_json)
+        _calibrate(opened)
+        skipped = bool(report.skipped)
+    if repair:
+        typer.echo(f"{out}: {opened.repair()} damaged items dropped; index again to have them back")
+    if compact:
+        with _bar() as progress:
+            done = opened.compact(progress)
+        typer.echo(f"{out}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
+    if verify:
+        _verify(opened, as_json)
+    if stats:
+        told = opened.stats()
+        typer.echo(json.dumps(told.to_dict()) if as_json else told.to_text())
+    if skipped:
+        raise typer.Exit(3)
+
+
+def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_create: bool) -> "Index":
+    from wordsight.runs import matcher_folder
+    from wordsight.search.index.index import Index
+    from wordsight.search.index.manifest import META
+
+    if not (out / META).is_file() and may_create:
+        if model is None:
+            raise typer.BadParameter(f"{out} is not there yet: give the model that makes it with --model")
+        return Index.create(out, matcher_folder(model), kind, precision or "float16")
+    opened = Index.open_to_write(out) if may_create else Index.open(out)
+    if model is not None:
+        opened.check_model(matcher_folder(model))
+    if may_create and opened.kind != kind:
+        raise ValueError(f"{out} is an index of {opened.kind}; give another folder to index {kind}")
+    if precision is not None and precision != opened.meta.precision:
+        raise ValueError(f"{out} is in {opened.meta.precision}; give another folder for {precision}")
+    return opened
+
+
+def in_step(
+    opened: "Index",
+    sources: list[Path],
+    captions: Sequence[Path] = (),
+    batch_size: int = 32,
+    workers: int = 4,
+    device: str = "auto",
+    drop_all: bool = False,
+) -> "Report":
+    """``Index.update`` on the device, with a bar."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    opened.matcher.to(device)
+    if hasattr(opened.matcher.reader, "to"):
+        opened.matcher.reader.to(device)
+    with _bar() as progress:
+        return opened.update(sources, progress, captions, batch_size, workers, drop_all)
+
+
+def _tell(opened: "Index", report: "Report", as_json: bool) -> None:
+    counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
+    if as_json:
+        skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]
+        typer.echo(json.dumps(counts | {"skipped": skipped}))
+    else:
+        told = ", ".join(f"{count} {name}" for name, count in counts.items())
+        typer.echo(f"{opened.folder}: {told}, {len(report.skipped)} skipped")
+    for path, reason in report.skipped:
+        typer.echo(f"skipped {shown(path)}: {reason}", err=True)
+
+
+def _calibrate(opened: "Index") -> None:
+    """What no answer looks like in this index is measured now, and not at the first question."""
+    from wordsight.search.searcher_state import calibrate
+
+    recall = calibrate(opened)
+    if recall is not None:
+        told = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
+        typer.echo(f"a shortlist of {recall.size} holds {told}", err=True)
+
+
+def shown(path: str) -> str:
+    """A path that can be printed, whatever its bytes."""
+    return path.encode("utf-8", "backslashreplace").decode()
+
+
+def _verify(opened: "Index", as_json: bool) -> None:
+    with _bar() as progress:
+        found = opened.verify(progress)
+    if as_json:
+        typer.echo(json.dumps({"problems": found}))
+    else:
+        typer.echo("\n".join(found) or f"{opened.folder}: every promise holds")
+    if found:
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _bar() -> Iterator["Progress"]:
+    """A bar per stage on stderr with the time that is left, if that is a terminal."""
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    bars: dict[str, tqdm] = {}
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if stage not in bars:
+            bars[stage] = tqdm(desc=stage, total=total or None, disable=None, file=sys.stderr)
+        bars[stage].update(done - bars[stage].n)
+
+    try:
+        yield progress
+    finally:
+        for bar in bars.values():
+            bar.close()

@@ -1,0 +1,72 @@
+"""The command line: words in, calls out. Results go to stdout, talk to stderr, verdicts to the exit code."""
+
+import sys
+import warnings
+from typing import Any
+
+import typer
+
+from wordsight.cli import compare, data, evaluate, import_model, index, labels, search, serve, train
+
+FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
+_INTERRUPTED = "interrupted; what was finished is kept: the same command goes on from there (train: --resume)"
+_EPILOG = (
+    "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were skipped; "
+    "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
+)
+
+app = typer.Typer(
+    name="wordsight",
+    help="Match pictures and sentences word by word: learn it, measure it, see why.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+train.register(app)
+evaluate.register(app)
+compare.register(app)
+data.register(app)
+import_model.register(app)
+index.register(app)
+labels.register(app)
+search.register(app)
+serve.register(app)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(f"wordsight {installed('wordsight')}")
+        raise typer.Exit
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
+    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
+    try:
+        app(args=arguments, prog_name="wordsight")
+    except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
+        if end.code == INTERRUPTED:
+            _stop(_INTERRUPTED, INTERRUPTED)
+        raise
+    except ModuleNotFoundError as error:
+        _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
+    except (ValueError, OSError, ArithmeticError) as error:
+        _stop(_in_words(error), ABSENT if type(error).__name__ == "MissingModel" else FAILED)
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    if type(error).__name__ == "ProtocolMismatchError":
+        return str(error.told(evaluate.WAYS))  # type: ignore[attr-defined]
+    return str(error) or type(error).__name__
+
+
+def _stop(message: str, code: int) -> Any:
+    print(f"wordsight: {message}", file=sys.stderr)
+    sys.exit(code)

@@ -1,0 +1,77 @@
+"""Commands about models: train, config show, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one setting; may be given several times."),
+]
+ConfigFile = Annotated[
+    str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of one in configs/.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: wordsight train configs/chan-flickr8k.toml --set training.seed=1")(train)
+    app.command(epilog="Example: wordsight demo --out demo")(demo)
+    config = typer.Typer(help="What a configuration says.", no_args_is_help=True)
+    config.command(epilog="Example: wordsight config show configs/chan-f30k-gru.toml")(show)
+    app.add_typer(config, name="config")
+
+
+def train(
+    config: ConfigFile,
+    changes: Changes = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run's folder; by default runs/ and the configuration's name.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from where this run was stopped.")] = False,
+) -> None:
+    """Train a model; the run's folder gets the log, the last state and the best model on validation."""
+    from wordsight.config import load_config
+    from wordsight.runs import train as run
+
+    folder = out or Path("runs") / Path(config).stem
+    history = run(load_config(config, changes or ()), folder, resume)
+    if history.stopped_early:
+        typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
+    best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"
+    epoch = "" if history.best_epoch is None else f" (epoch {history.best_epoch + 1})"
+    typer.echo(f"{folder / 'best'}{best}{epoch}")
+
+
+def show(config: ConfigFile, changes: Changes = None) -> None:
+    """Print a configuration with every default written out."""
+    from wordsight.config import load_config
+
+    typer.echo(load_config(config, changes or ()).complete().to_toml(), nl=False)
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="Where all of it goes.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Of the world and of the training.")] = 0,
+    changes: Changes = None,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Then serve the search page, and open it; a finished demo is not redone."
+        ),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any that is free.")
+    ] = 8765,
+) -> None:
+    """Generate a world of pictures, learn to match it, measure it, index it, search it; a page shows why."""
+    from wordsight.cli import serve as serving
+    from wordsight.cli.demo import finished, run_demo
+
+    if serve:
+        serving.need_extra()
+    index = finished(out, seed) if serve else None
+    if index is None:
+        index = run_demo(out, seed, changes or ())
+    if serve:
+        serving.serve([index], port=port, open_page=True)

@@ -1,0 +1,61 @@
+"""A matcher and its pairs -> their embeddings, batch by batch, without gradients and in evaluation mode."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from wordsight.matcher import Matcher
+from wordsight.pairs import PairSet
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.sets import EmbeddingSet
+
+Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+@contextmanager
+def inference(module: nn.Module) -> Iterator[None]:
+    """No gradients and evaluation mode; afterwards every part is in the mode that it was in."""
+    keep_freed_memory()
+    modes = [(part, part.training) for part in module.modules()]
+    module.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for part, training in modes:
+            part.training = training
+
+
+def encode_images(
+    matcher: Matcher, pairs: PairSet, batch_size: int = 64, report: Progress = silent
+) -> EmbeddingSet:
+    parts = []
+    for rows in batches(len(pairs.images), batch_size):
+        parts.append(encode_rows(matcher, pairs, rows))
+        report("images", rows.stop, len(pairs.images))
+    return EmbeddingSet.join(parts)
+
+
+def encode_rows(matcher: Matcher, pairs: PairSet, rows: range) -> EmbeddingSet:
+    return matcher.encode_images(matcher.read_images(pairs.images.read(list(rows))))
+
+
+def encode_texts(
+    matcher: Matcher, pairs: PairSet, batch_size: int = 64, report: Progress = silent
+) -> EmbeddingSet:
+    parts = []
+    for rows in batches(len(pairs.texts), batch_size):
+        parts.append(matcher.encode_texts([pairs.texts[row] for row in rows]))
+        report("texts", rows.stop, len(pairs.texts))
+    return EmbeddingSet.join(parts)
+
+
+def batches(count: int, size: int) -> Iterator[range]:
+    for start in range(0, count, size):
+        yield range(start, min(start + size, count))

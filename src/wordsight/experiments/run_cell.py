@@ -1,0 +1,142 @@
+"""One cell of a comparison, in a process of its own: a trained run in, its numbers and ranks out.
+
+``python -m wordsight.experiments.run_cell FOLDER SPLIT`` trains what FOLDER/config.toml says, or goes on with
+it, and writes measured.json and ranks.npz there. It ends when its standard input does: a comparison that is
+killed leaves no run behind that writes into the folders of the next one.
+"""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from time import monotonic, perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from wordsight.config import CONFIG, load_config
+from wordsight.evaluation import pointing_accuracy
+from wordsight.evaluation.encode import encode_images, encode_texts, inference
+from wordsight.evaluation.pointing import can_point
+from wordsight.experiments.grid import Cell
+from wordsight.files.append import locked
+from wordsight.files.atomic import whole_file
+from wordsight.learn.resume import BEST
+from wordsight.matcher import Matcher
+from wordsight.pairs import PairSet
+from wordsight.runs import measure, train
+
+MEASURED, RANKS, LOG = "measured.json", "ranks.npz", "output.txt"
+TIMED_IMAGES, TIMED_TEXTS = 500, 1000  # enough pairs to time a similarity
+
+
+def is_done(cell: Cell, folder: Path) -> bool:
+    """Whether this very cell has been measured; a folder of other settings is an error."""
+    saved = folder / CONFIG
+    if saved.is_file() and saved.read_text(encoding="utf-8") != cell.config.to_toml():
+        raise ValueError(
+            f"{folder} was begun with another configuration; give the comparison another --out, "
+            "or remove that folder to run the cell again"
+        )
+    return (folder / MEASURED).is_file()
+
+
+def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
+    """Train and measure in another process, so that memory and processor time are this cell's own.
+
+    Raises RuntimeError with the last line of its output when it fails.
+    """
+    folder = cell.folder(home)
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / CONFIG).exists():
+        cell.config.save(folder / CONFIG)
+    command = [sys.executable, "-m", "wordsight.experiments.run_cell", str(folder), split]
+    number = str(threads)
+    environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
+    with (
+        (folder / LOG).open("ab") as log,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=log, env=environment) as process,
+    ):
+        failed = process.wait()
+    if failed:
+        said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise RuntimeError(f"{cell.name}, seed {cell.seed}: {said[-1] if said else failed} ({folder})")
+
+
+def measure_cell(folder: Path, split: Any) -> None:
+    """Train (or go on), then measure the best model; both files are written whole."""
+    config, begun = load_config(str(folder)), (folder / "last").is_dir()
+    started = monotonic()
+    history = train(config, folder, resume=begun)
+    spent = {"wall": monotonic() - started, "cpu": _cpu(), "went_on": begun}  # then it is not all of the time
+    matcher = Matcher.from_pretrained(folder / BEST)
+    pairs = config.measured_pairs(split)
+    recalls = measure(config, matcher, pairs)
+    ranks = recalls.ranks
+    with whole_file(folder / RANKS) as file:
+        np.savez(
+            file,
+            images=np.concatenate([fold.images for fold in ranks]),
+            texts=np.concatenate([fold.texts for fold in ranks]),
+            image_identities=np.concatenate([fold.image_identities for fold in ranks]),
+            text_identities=np.concatenate([fold.text_identities for fold in ranks]),
+        )
+    pointing = pointing_accuracy(matcher, pairs).to_dict() if can_point(matcher, pairs) else None
+    facts = {
+        "recalls": recalls.to_dict(),
+        "pointing": pointing,
+        "training_seconds": spent,
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "pairs_scored_per_second": scoring_speed(matcher, pairs),
+        "best_epoch": history.best_epoch,
+        "validation_rsum": history.best_rsum,
+        "weights": sum(weight.numel() for weight in matcher.parameters()),
+        "threads": torch.get_num_threads(),
+    }
+    _write(folder / MEASURED, facts)
+
+
+def scoring_speed(matcher: Matcher, pairs: PairSet) -> float:
+    """Scores per second of encoded images with encoded texts, the best of three."""
+    some = pairs.subset(range(min(TIMED_IMAGES, len(pairs.images))))
+    with inference(matcher):
+        images, texts = encode_images(matcher, some), encode_texts(matcher, some)
+        texts = texts[: min(TIMED_TEXTS, len(texts))]
+        times = []
+        for _ in range(3):
+            start = perf_counter()
+            matcher.similarity(images, texts)
+            times.append(perf_counter() - start)
+    return len(images) * len(texts) / min(times)
+
+
+def _cpu() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def _write(path: Path, facts: Any) -> None:
+    with whole_file(path) as file:
+        file.write((json.dumps(facts, indent=2) + "\n").encode())
+
+
+def _end_with_the_input() -> None:
+    """The comparison holds the other end and writes nothing; a kill closes it too."""
+    while os.read(0, 1024):
+        pass
+    os._exit(1)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    Thread(target=_end_with_the_input, daemon=True).start()
+    try:
+        with closing(locked(Path(sys.argv[1]))):
+            measure_cell(Path(sys.argv[1]), sys.argv[2])
+    except (ValueError, OSError, ArithmeticError) as failure:
+        sys.exit(str(failure))

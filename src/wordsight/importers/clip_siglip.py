@@ -1,0 +1,101 @@
+"""A published CLIP or SigLIP, a folder or a hub name, in; the folder of a saved matcher out."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from wordsight import checkpoint
+from wordsight.files.atomic import whole_folder
+from wordsight.matcher import Matcher, model_folder
+from wordsight.pretrained.dual_encoders import (
+    FAMILIES,
+    FILES,
+    Side,
+    family_of,
+    find_dual,
+    hub_config,
+    model_type,
+    unused_weights,
+)
+from wordsight.pretrained.models import weight_files
+
+REPORT = "import.json"
+LAYOUT = 1  # of what is kept; another number makes it anew
+
+
+def import_dual(
+    name: str | Path, out: str | Path, family: str | None = None, regions: str = "whole"
+) -> dict[str, Any]:
+    """Write the model folder ``out``, with import.json in it, which is returned: what was read, and how."""
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already and not empty; give a new folder with --out")
+    folder = find_dual(str(name))
+    found = family_of(folder).name
+    if family is not None and found != family:
+        raise ValueError(f"{name} is of the family {found}; give --from {found}")
+    matcher = Matcher.from_published(folder, regions)
+    similarity = matcher.similarity
+    sides: dict[Side, Any] = {"vision": matcher.image_encoder, "text": matcher.text_encoder}
+    facts = {
+        "system": found,
+        "checkpoint": str(name),
+        "regions": regions,
+        "scale": similarity.scale,
+        "bias": similarity.bias,
+        "weights": {side: _count(encoder) for side, encoder in sides.items()},
+        "unused": unused_weights(folder, {side: encoder.tower for side, encoder in sides.items()}),
+    }
+    with whole_folder(out) as fresh:
+        matcher.save_pretrained(fresh, {"imported from": f"{name}, a published {found}"})
+        checkpoint.write_json(fresh / REPORT, facts)
+    return facts
+
+
+def _count(encoder: Any) -> int:
+    return sum(weight.numel() for weight in encoder.parameters())
+
+
+def opened_folder(name: str) -> Path:
+    """The folder of a saved matcher: given, from the hub, or made of a published dual encoder and kept.
+
+    What is made is kept in ``cache_folder()``, so that it is made once. Raises MissingModel or
+    FileNotFoundError, which say what to fetch, if the model is neither here nor to be had.
+    """
+    home = Path(name).expanduser()
+    config = home / checkpoint.CONFIG if home.is_dir() else hub_config(name)
+    if config is None or not _is_dual(config):
+        return model_folder(name)
+    folder = find_dual(name)
+    kept = cache_folder() / f"{Path(name).name}-{_stamp(folder)}"
+    if not (kept / checkpoint.CONFIG).is_file():
+        with whole_folder(kept) as fresh:
+            Matcher.from_published(folder).save_pretrained(fresh, {"imported from": name})
+    return kept
+
+
+def _is_dual(config: Path) -> bool:
+    """Whether it describes a published model of two towers; one of an unknown family is an error."""
+    kind = model_type(config.parent)
+    if kind is None or not (kind in FAMILIES or "text_config" in checkpoint.read_json(config)):
+        return False
+    return bool(family_of(config.parent))
+
+
+def cache_folder() -> Path:
+    """WORDSIGHT_CACHE, or wordsight/ in the user's folder for what can be made again."""
+    own = os.environ.get("WORDSIGHT_CACHE")
+    general = os.environ.get("XDG_CACHE_HOME")
+    return Path(own) if own else (Path(general) if general else Path.home() / ".cache") / "wordsight"
+
+
+def _stamp(folder: Path) -> str:
+    """Of the files that a matcher is made of: their names, sizes and times."""
+    files = {path for pattern in ("config.json", *FILES) for path in folder.glob(pattern)}
+    told: list[Any] = [LAYOUT]
+    for path in sorted(files | set(weight_files(folder))):
+        facts = path.stat()
+        told.append([path.name, facts.st_size, facts.st_mtime_ns])
+    return hashlib.blake2b(json.dumps(told).encode(), digest_size=6).hexdigest()

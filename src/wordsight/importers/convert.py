@@ -1,0 +1,171 @@
+"""A published checkpoint in; a model folder of ours and an account of every weight out."""
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wordsight import checkpoint, registry
+from wordsight.files.atomic import whole_folder
+from wordsight.importers import casc, chan, cmpl_pytorch, scan, vse_infinity, vsepp
+from wordsight.importers.checkpoint_reader import Published, read_published
+from wordsight.importers.system import Given, System
+from wordsight.importers.weight_map import Line, carry_over
+from wordsight.matcher import PARTS, Matcher
+
+_ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
+SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
+REPORT = "import.json"
+NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
+SURROUNDINGS = ("vocabulary", "vectors", "model", "pretrained")  # the checkpoint has its own
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A matcher with published weights, and what became of each of them."""
+
+    matcher: Matcher
+    system: str
+    published: Published
+    lines: Sequence[Line]
+    notes: Sequence[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        used = [line.to_dict() for line in self.lines if line.target is not None]
+        unused = [line.to_dict() for line in self.lines if line.target is None]
+        return {
+            "system": self.system,
+            "checkpoint": self.published.path.name,
+            **self.published.facts,
+            "options": _printable(self.published.options),
+            "notes": list(self.notes),
+            "weights": used,
+            "unused": unused,
+        }
+
+    def card(self) -> dict[str, Any]:
+        """Facts for the model's README."""
+        facts = {"imported from": f"{self.published.path.name}, a checkpoint of {self.system}"}
+        told = {"epoch": "epochs", "best_rsum": "best rsum on validation, as its own code measured it"}
+        return facts | {
+            name: self.published.facts[key] for key, name in told.items() if key in self.published.facts
+        }
+
+    def to_text(self) -> str:
+        used = sum(line.target is not None for line in self.lines)
+        total = f"{used} weights have their places, {len(self.lines) - used} are unused"
+        return "\n".join([*(line.to_text() for line in self.lines), *self.notes, total])
+
+
+def import_checkpoint(
+    path: str | Path,
+    system: str,
+    out: str | Path,
+    vocabulary: str | Path | None = None,
+    bert: str | Path | None = None,
+    tables: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Imported:
+    """Write the model folder ``out``, import.json in it; nothing is written if anything does not fit.
+
+    ``tables``: of a configuration; they may say what the checkpoint does not, and not what it contradicts.
+    """
+    out = Path(out)
+    if system not in SYSTEMS:
+        raise ValueError(
+            f"system {system} is not known{registry.nearest(system, SYSTEMS)}; known: {', '.join(SYSTEMS)}"
+        )
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(f"{out} is there already and not empty; give a new folder with --out")
+    with tempfile.TemporaryDirectory() as work:
+        given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
+        imported = adopt(read_published(path), SYSTEMS[system], given, tables or {})
+        facts = imported.to_dict()
+        with whole_folder(out) as fresh:
+            imported.matcher.save_pretrained(fresh, imported.card())
+            checkpoint.write_json(fresh / REPORT, facts)
+    return imported
+
+
+def adopt(
+    published: Published, system: System, given: Given, asked: Mapping[str, Mapping[str, Any]]
+) -> Imported:
+    """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
+    _check_system(published, system)
+    _check_bert(published, given.bert)
+    told = system.describe(published, given)
+    parts = {kind: together(kind, told.parts[kind], asked.get(kind, {}), published) for kind in PARTS}
+    matcher = Matcher.build(parts, **({} if told.vocabulary is None else {"vocabulary": told.vocabulary}))
+    state, lines = carry_over(told.published, system.rules, matcher.state_dict())
+    matcher.load_state_dict(state)
+    return Imported(matcher.eval(), system.name, published, lines, told.notes)
+
+
+def _check_system(published: Published, system: System) -> None:
+    if system.recognizes(published):
+        return
+    like = [other.name for other in SYSTEMS.values() if other.recognizes(published)]
+    some = ", ".join(weight.source for weight in list(published.weights.values())[:4])
+    which = f"they look like {' or '.join(like)}: give --from {like[0]}" if like else "nor of any other"
+    raise ValueError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
+
+
+def _check_bert(published: Published, bert: Path | None) -> None:
+    if bert is None:
+        return
+    if not bert.is_dir():
+        raise FileNotFoundError(f"there is no folder {bert}; --bert wants one with config.json and vocab.txt")
+    if not published.has("txt.bert."):
+        raise ValueError(
+            f"{published.path} reads words with a GRU or LSTM, not with a BERT; leave --bert out"
+        )
+
+
+def together(
+    kind: str, told: Mapping[str, Any], asked: Mapping[str, Any], published: Published
+) -> dict[str, Any]:
+    """What the checkpoint says of a part, and the configuration for the rest of it."""
+    asked = {key: value for key, value in asked.items() if key not in SURROUNDINGS}
+    if not told and not asked:
+        raise ValueError(
+            f"{published.path} holds no options, so its {kind} is not known; give --config with the "
+            f"[{kind}] of the run it is from"
+        )
+    for key, value in told.items():
+        if key in asked and not _same(_whole(key, asked[key]), _whole(key, value)):
+            raise ValueError(
+                f"--config says {kind}.{key} = {asked[key]}, but {published.path} has {value}; take that "
+                "line out, or give the configuration of the run it is from"
+            )
+    lists = {key: asked[key] for key in told if isinstance(asked.get(key), list)}  # names of labels, say
+    return {**asked, **told, **lists}
+
+
+def _whole(key: str, value: Any) -> Any:
+    """A part inside a part as its full table, however it was written."""
+    if key not in NESTED or not isinstance(value, str | Mapping):
+        return value
+    table = registry.complete(NESTED[key], {"name": value} if isinstance(value, str) else value)
+    return {inner: _whole(inner, item) for inner, item in table.items() if inner != "seeker"}
+
+
+def _same(asked: Any, told: Any) -> bool:
+    """Whether they mean the same; TOML has 0.1111 for 1 / 9, and names of labels for how many there are."""
+    if isinstance(asked, Mapping) and isinstance(told, Mapping):
+        return asked.keys() == told.keys() and all(_same(asked[key], told[key]) for key in asked)
+    if isinstance(asked, float) and isinstance(told, float):
+        return math.isclose(asked, told, rel_tol=1e-3)
+    return bool(asked == told) or (isinstance(asked, list) and len(asked) == told)
+
+
+def _printable(options: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """The options as JSON can hold them; a whole vocabulary among them is in vocabulary.json already."""
+    if options is None:
+        return None
+    simple = (str, int, float, bool, type(None))
+    return {
+        key: value if isinstance(value, simple) else f"<{type(value).__name__} of {len(value)}>"
+        for key, value in options.items()
+        if isinstance(value, simple) or hasattr(value, "__len__")
+    }

@@ -1,0 +1,1 @@
+"""Files of known boxes -> boxes at the words that name them."""

@@ -1,0 +1,27 @@
+"""Known boxes (Flickr30k Entities, or JSON lines of your own) and a PairSet -> the pairs with objects."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from wordsight.pairs import PairSet
+from wordsight.read.annotations.box_jsonl import SUFFIXES, box_objects
+from wordsight.read.annotations.flickr30k_entities import entity_objects
+
+
+def with_objects(pairs: PairSet, path: Path) -> PairSet:
+    """The same pairs, their words with boxes as a folder of Flickr30k Entities or a JSONL file tells.
+
+    The formats and the errors are those of ``flickr30k_entities`` and ``box_jsonl`` in this folder.
+    """
+    if path.is_dir():
+        return replace(pairs, objects=entity_objects(path, pairs))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"there are no known boxes at {path}; give the folder of Flickr30k Entities, or a JSONL file"
+        )
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"{path} is not known as a file of boxes; give the folder of Flickr30k Entities, or JSON lines "
+            f"({' or '.join(SUFFIXES)})"
+        )
+    return replace(pairs, objects=box_objects(path, pairs))

@@ -1,0 +1,1 @@
+"""Data-set files as published -> pairs with explicit identities."""

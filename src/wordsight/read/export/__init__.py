@@ -1,0 +1,1 @@
+"""Pairs, pictures or features -> files that other programs read."""

@@ -1,0 +1,1 @@
+"""Pictures -> region features in a store, resumable."""

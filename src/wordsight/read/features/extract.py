@@ -1,0 +1,127 @@
+"""Picture files -> a feature store: decoded ahead in threads, resumable, the unreadable listed."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from wordsight.files.fingerprint import Stamp, content_of, stamp_of
+from wordsight.pairs import Picture
+from wordsight.read.features.store_writer import Seen, StoreWriter
+from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
+from wordsight.read.pictures.walk import pictures_below
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.runtime.prefetch import in_order
+from wordsight.sets import Regions
+
+
+@runtime_checkable
+class RegionReader(Protocol):
+    """What extraction asks of a reader."""
+
+    identity: str
+    feature_dim: int
+    settings: dict[str, Any]
+
+    def prepare(self, picture: Picture) -> Frame: ...
+    def read(self, frames: Sequence[Frame]) -> Regions: ...
+
+
+def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The picture files in a folder and below, sorted, and the folders that may not be read, with reasons."""
+    closed: list[tuple[Path, str]] = []
+
+    def note(error: OSError) -> None:
+        closed.append((Path(error.filename), (error.strerror or str(error)).lower()))
+
+    return sorted(pictures_below(folder, note)), closed
+
+
+@dataclass
+class Extraction:
+    """What came of it: pictures newly stored, those already there, and the unreadable ones with reasons."""
+
+    done: int = 0
+    reused: int = 0
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """A file that a thread has looked at: stored before (no frame), decoded, or unreadable (a reason)."""
+
+    path: Path
+    stamp: Stamp = (0, 0)
+    content: str = ""
+    frame: Frame | None = None
+    reason: str = ""
+
+
+def extract(
+    reader: RegionReader | PixelReader,
+    paths: Iterable[str | Path],
+    folder: str | Path,
+    batch_size: int = 32,
+    progress: bool = True,
+    workers: int = 4,
+    dtype: str = "float16",
+) -> Extraction:
+    """Store the regions of every picture that the folder does not have yet; safe to kill and to run again.
+
+    ``dtype``: "float16" or "float32" on disk. Progress goes to stderr if that is a terminal.
+    Raises ValueError if the folder belongs to another reader, StoreInUse if another process writes there,
+    StoreFull when the disk is full (what was stored stays), ValueError for features that are not finite.
+    """
+    from tqdm import tqdm  # type: ignore[import-untyped]
+
+    if not isinstance(reader, RegionReader):
+        raise ValueError(
+            f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
+        )
+    keep_freed_memory()
+    result = Extraction()
+    files = [Path(path).absolute() for path in paths]
+    with (
+        StoreWriter(Path(folder), reader.identity, reader.settings, dtype) as writer,
+        tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
+    ):
+        look = partial(_look, reader, writer)
+        batch: list[_Looked] = []
+        for seen, looked in enumerate(in_order(look, files, workers, 2 * batch_size), 1):
+            if looked.reason:
+                result.skipped.append((looked.path, looked.reason))
+            elif writer.has(looked.content) or any(other.content == looked.content for other in batch):
+                result.reused += 1
+                writer.saw(looked.path, looked.stamp, looked.content)
+            else:
+                batch.append(looked)
+            if len(batch) == batch_size:
+                result.done += _store(reader, writer, batch, len(batch) + len(files) - seen)
+                batch = []
+            bar.update()
+        result.done += _store(reader, writer, batch, len(batch))
+    return result
+
+
+def _look(reader: RegionReader, writer: StoreWriter, path: Path) -> _Looked:
+    try:
+        stamp = stamp_of(path)
+        content = writer.known(path, stamp) or content_of(path)
+        frame = None if writer.has(content) else reader.prepare(path)
+    except UnreadablePicture as error:
+        return _Looked(path, reason=error.reason)
+    except OSError as error:
+        return _Looked(path, reason=(error.strerror or str(error)).lower())
+    return _Looked(path, stamp, content, frame)
+
+
+def _store(reader: RegionReader, writer: StoreWriter, batch: Sequence[_Looked], left: int) -> int:
+    frames = [looked.frame for looked in batch if looked.frame is not None]
+    if frames:
+        seen = [
+            Seen(looked.path, looked.stamp, looked.content, frame.size)
+            for looked, frame in zip(batch, frames, strict=True)
+        ]
+        writer.append(reader.read(frames), seen, left)
+    return len(frames)

@@ -1,0 +1,189 @@
+"""Regions on disk, keyed by picture content and extractor: a folder to read from that survives kill -9.
+
+``meta.json``        format, the reader's identity and settings, regions per picture, feature size and type
+``features.npy``     [picture region feature], float16 or float32; numpy opens it
+``boxes.npy``        [picture region 4], float32: left, top, right, bottom; fractions of the picture
+``pictures.jsonl``   line i: content hash, name, width, height and number of real regions of row i
+``files.jsonl``      where each content was seen, so that unchanged files need not be read again
+
+A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond in the arrays is cut off.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wordsight.files.fingerprint import Stamp, content_of, stamp_of
+from wordsight.sets import Regions
+
+FORMAT = 1
+META, FEATURES, BOXES, PICTURES, FILES = (
+    "meta.json",
+    "features.npy",
+    "boxes.npy",
+    "pictures.jsonl",
+    "files.jsonl",
+)
+
+
+class FeatureStore:
+    """A finished or growing store, as of the moment it was opened; memory-mapped, never loaded whole."""
+
+    def __init__(self, folder: Path, meta: dict[str, Any], pictures: list[dict[str, Any]]) -> None:
+        self.folder = folder
+        self.identity: str = meta["identity"]
+        self.settings: dict[str, Any] = meta["reader"]
+        self.feature_dim: int = meta["feature_dim"]
+        self.regions: int = meta["regions"]
+        self.names = [picture["name"] for picture in pictures]
+        self.sizes = [tuple(picture["size"]) for picture in pictures]  # width, height in pixels
+        self.row_of = {picture["content"]: row for row, picture in enumerate(pictures)}
+        self._real = torch.tensor([picture["regions"] for picture in pictures], dtype=torch.long)
+        self._features = mapped(folder / FEATURES, len(pictures))
+        self._boxes = mapped(folder / BOXES, len(pictures))
+        self._seen = read_files(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "FeatureStore":
+        folder = Path(folder)
+        return cls(folder, read_meta(folder), read_lines(folder / PICTURES))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def check_reader(self, identity: str, settings: dict[str, Any] | None = None) -> None:
+        """Raises ValueError if a model's reader is not the one that these features came from.
+
+        With the reader's ``settings`` the message says which of them differ.
+        """
+        if identity != self.identity:
+            why = f"identity {self.identity} there, {identity} here"
+            raise ValueError(
+                f"the features in {self.folder} came from another reader than the model's "
+                f"({difference(self.settings, settings) if settings else why}); "
+                "extract them again, into another folder, with the model's reader"
+            )
+
+    def read(self, rows: Sequence[int]) -> Regions:
+        """The stored regions of these rows, in float32."""
+        index = np.asarray(rows, dtype=np.int64)
+        features = torch.from_numpy(self._features[index].astype(np.float32))
+        boxes = torch.from_numpy(np.array(self._boxes[index]))
+        return Regions(features, boxes, torch.arange(self.regions) < self._real[index, None])
+
+    def find(self, paths: Sequence[str | Path]) -> list[int | None]:
+        """The row of each picture, by content; None if it is not stored.
+
+        A picture that is not on this machine is found by its file name, if only one stored picture has it.
+        """
+        count = Counter(self.names)
+        by_name = {name: row for row, name in enumerate(self.names) if count[name] == 1}
+        return [self._row(Path(path), by_name) for path in paths]
+
+    def _row(self, path: Path, by_name: dict[str, int]) -> int | None:
+        try:
+            stamp, content = self._seen.get(str(path.absolute()), ((0, 0), ""))
+            if stamp != stamp_of(path):
+                content = content_of(path)
+            return self.row_of.get(content)
+        except FileNotFoundError:
+            return by_name.get(path.name)
+
+    def source(self, paths: Sequence[str | Path]) -> "StoredImages":
+        """These pictures, in this order, as images to train or search with.
+
+        Raises ValueError if any is not in the store: how many, which, and the command that adds them.
+        """
+        rows = self.find(paths)
+        missing = [path for path, row in zip(paths, rows, strict=True) if row is None]
+        if missing:
+            raise ValueError(
+                f"{len(missing)} of {len(paths)} pictures have no features in {self.folder}, "
+                f"{missing[0]} first; "
+                f"add them: wordsight features extract {Path(missing[0]).parent} --out {self.folder}"
+            )
+        return StoredImages(self, [row for row in rows if row is not None])
+
+
+@dataclass(frozen=True, eq=False)
+class StoredImages:
+    """Chosen rows of a store, in the order of some list of pictures: an ImageSource."""
+
+    store: FeatureStore
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def read(self, rows: Sequence[int]) -> Regions:
+        return self.store.read([self.rows[row] for row in rows])
+
+
+def read_meta(folder: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(
+            f"{folder} holds no {META}: it is not a feature store; make one: "
+            f"wordsight features extract PICTURES --out {folder}"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{folder / META} is damaged ({error}); restore it or extract again") from error
+    if meta.get("format") != FORMAT:
+        raise ValueError(
+            f"{folder / META} says format {meta.get('format')}; this version reads format {FORMAT}: "
+            "extract again, or use the version of wordsight that wrote it"
+        )
+    return meta
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The complete lines of a journal; one that a kill cut short does not count."""
+    if not path.is_file():
+        return []
+    *lines, _ = path.read_bytes().split(b"\n")
+    read: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            read.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path} line {number} is damaged; restore it, or extract again") from error
+    return read
+
+
+def read_files(folder: Path) -> dict[str, tuple[Stamp, str]]:
+    """Path -> its stamp and content when it was last read."""
+    lines = read_lines(folder / FILES)
+    return {line["path"]: ((line["bytes"], line["changed"]), line["content"]) for line in lines}
+
+
+def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """The settings that differ between two readers, or that it must be the weights."""
+    names = sorted(set(before) | set(now))
+    told = [f"{name} = {before.get(name)!r} there, {now.get(name)!r} here" for name in names]
+    changed = [line for name, line in zip(names, told, strict=True) if before.get(name) != now.get(name)]
+    return "; ".join(changed) or "same settings, other weights"
+
+
+def mapped(path: Path, rows: int) -> np.ndarray:
+    """The first rows of an array file, mapped; an error if it has fewer."""
+    try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            start = file.tell()
+    except ValueError as error:
+        raise ValueError(f"{path} does not begin as a numpy file ({error}); extract again") from error
+    there = (path.stat().st_size - start) // (dtype.itemsize * shape[1] * shape[2])
+    if there < rows:
+        raise ValueError(
+            f"{path} holds {there} rows but {PICTURES} lists {rows}; "
+            "the folder was copied in part: copy it again"
+        )
+    return np.memmap(path, dtype=dtype, mode="r", offset=start, shape=(rows, *shape[1:]))

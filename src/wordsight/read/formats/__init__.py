@@ -1,0 +1,1 @@
+"""Bytes of TFRecord files -> records, and back."""

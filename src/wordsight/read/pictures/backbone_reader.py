@@ -1,0 +1,299 @@
+"""Picture -> Regions: grids and found things, read by any frozen pretrained vision backbone, with boxes."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from wordsight.files.atomic import link_or_copy
+from wordsight.pairs import Picture
+from wordsight.pretrained import feature_maps
+from wordsight.pretrained.models import find_model, load_vision, model_files, patches
+from wordsight.read.pictures import preprocessor_config
+from wordsight.read.pictures.detectors import detect, open_detector
+from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
+from wordsight.runtime.parallel import side_by_side
+from wordsight.sets import Regions
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+AT_ONCE = 16 * 224 * 224  # pixels: larger slices are no faster, and a deep network's activations take memory
+COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
+# what a model's config.json says about labels, files and versions changes no feature
+_NO_EFFECT = {
+    "id2label",
+    "label2id",
+    "transformers_version",
+    "_name_or_path",
+    "architectures",
+    "dtype",
+    "torch_dtype",
+}
+
+
+class BackboneReader:
+    """Pictures -> Regions through a frozen backbone.
+
+    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads.
+
+    ``model``      a hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
+    ``grid``       cells along each side, ``"full"`` for the model's own, or several one after the other:
+                   ``[1, 2, 4]`` gives 21 regions, the first of which is the whole picture
+    ``layers``     the maps to read, side by side in the features: ``"last"`` is the model's output, a number
+                   one of its hidden states
+    ``root``       signed square root of the features
+    ``unit``       features of length 1
+    ``fit``        ``"squash"`` sees the whole picture; ``"published"`` only its centre, if the model was
+                   trained so
+    ``size``       height and width in pixels, in place of the published ones
+    ``precision``  ``"float32"``, or ``"bfloat16"`` where the processor has it
+    ``revision``   of the hub model
+    ``detail``     height and width in pixels at which the picture is read once more, for finer regions
+    ``detail_grid``  the cells that are read there, after those of ``grid``
+    ``detector``   after all cells come the boxes of what it finds, read at ``detail`` if that is given: a hub
+                   name, a folder, or YOLOX's .onnx
+    ``detections``  at most so many boxes per picture, the surest first
+
+    Raises MissingModel if a model is neither here nor to be had from here.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        grid: feature_maps.Grid | Sequence[feature_maps.Grid] = "full",
+        layers: Sequence[int | str] = ("last",),
+        root: bool = False,
+        unit: bool = False,
+        fit: str = "squash",
+        size: int | None = None,
+        precision: str = "float32",
+        revision: str | None = None,
+        detail: int | None = None,
+        detail_grid: feature_maps.Grid | Sequence[feature_maps.Grid] = (),
+        detector: str | None = None,
+        detections: int = 10,
+    ) -> None:
+        _one_of("precision", precision, PRECISIONS)
+        _check_detail(detail, detail_grid, detector, detections)
+        self.model = str(model)
+        self.grid = grid if isinstance(grid, int | str) else list(grid)
+        self.layers = list(layers)
+        self.root = root
+        self.unit = unit
+        self.fit = fit
+        self.size = size
+        self.precision = precision
+        self.revision = revision
+        self.detail = detail
+        self.detail_grid = detail_grid if isinstance(detail_grid, int | str) else list(detail_grid)
+        self.detector = None if detector is None else str(detector)
+        self.detections = detections
+        self._detector = None if self.detector is None else open_detector(self.detector)
+        self.folder = find_model(self.model, revision, preprocessor_config.FILES)
+        self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
+        self.device = torch.device("cpu")
+        views = [(size, self.grid)] if detail is None else [(size, self.grid), (detail, self.detail_grid)]
+        self._views = [self._view(*view) for view in views]
+
+    def _view(self, size: int | None, grid: feature_maps.Grid | list[feature_maps.Grid]) -> "_View":
+        """One blank picture through the model tells its own grid at this size."""
+        pixels = preprocessor_config.pixel_reader(self.folder, self.fit, size)
+        maps = self._maps(torch.zeros(1, 3, pixels.height, pixels.width))
+        native = max((features.shape[2], features.shape[3]) for features in maps)
+        sides = [feature_maps.sides(one, native) for one in (grid if isinstance(grid, list) else [grid])]
+        return _View(pixels, native, sides, sum(features.shape[1] for features in maps))
+
+    @property
+    def pixels(self) -> PixelReader:
+        return self._views[0].pixels
+
+    @property
+    def native(self) -> tuple[int, int]:
+        """Rows and columns of the model's own cells."""
+        return self._views[0].native
+
+    @property
+    def feature_dim(self) -> int:
+        return self._views[0].feature_dim
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        names = ["model", "grid", "layers", "root", "unit", "fit", "size", "precision", "revision"]
+        if self.detail is not None:
+            names += ["detail", "detail_grid"]
+        if self.detector is not None:
+            names += ["detector", "detections"]
+        return {name: getattr(self, name) for name in names}
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all that changes the features: weights, architecture, preprocessing and settings."""
+        digest = hashlib.blake2b(digest_size=16)
+        for name, weight in sorted(self.network.state_dict().items()):
+            digest.update(f"{name} {tuple(weight.shape)}".encode())
+            digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
+        architecture = {key: value for key, value in self._config.items() if key not in _NO_EFFECT}
+        named = ("model", "revision", "detector")
+        settings = {key: value for key, value in self.settings.items() if key not in named}
+        told: list[Any] = [architecture, self.pixels.settings, settings]
+        if self._detector is not None:
+            told += [self._detector.identity, self._detector.pixels.settings]
+        digest.update(json.dumps(told, sort_keys=True).encode())
+        return digest.hexdigest()
+
+    def to(self, device: torch.device | str) -> "BackboneReader":
+        self.device = torch.device(device)
+        self.network.to(self.device)
+        if self._detector is not None:
+            self._detector.to(self.device)
+        return self
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Put the backbone's files into the folder, linked where the disk allows it; returns the settings."""
+        home = Path(folder) / COPY
+        home.mkdir(parents=True, exist_ok=True)
+        for source in model_files(self.folder, preprocessor_config.FILES):
+            link_or_copy(source.resolve(), home / source.name)
+        copies = {"model": COPY, "revision": None}
+        if self._detector is not None:
+            copies["detector"] = f"{COPY}/{self._detector.save(home)}"
+        return self.settings | copies
+
+    def __call__(self, pictures: Sequence[Picture]) -> Regions:
+        """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
+        return self.read([self.prepare(picture) for picture in pictures])
+
+    def prepare(self, picture: Picture) -> Frame:
+        """Decode and resize one picture: all that may run in another thread."""
+        readers = [view.pixels for view in self._views]
+        if self._detector is not None:
+            readers.append(self._detector.pixels)
+        frame, *others = prepare_for(readers, picture)
+        return replace(frame, others=tuple(others))
+
+    def read(self, frames: Sequence[Frame]) -> Regions:
+        """Prepared pictures -> features on the CPU, in float32."""
+        if self.device.type != "cpu" or not frames:
+            return self._read(frames)
+        step = min(self._at_once, -(-len(frames) // torch.get_num_threads()))
+        slices = [frames[start : start + step] for start in range(0, len(frames), step)]
+        return Regions.join(side_by_side(self._read, slices))
+
+    @cached_property
+    def _at_once(self) -> int:
+        """Pictures that are read together on a processor."""
+        largest = max(view.pixels.height * view.pixels.width for view in self._views)
+        return max(AT_ONCE // largest, 1)
+
+    @torch.no_grad()
+    def _read(self, frames: Sequence[Frame]) -> Regions:
+        windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
+        boxes = [view.boxes.expand(len(frames), -1, -1) for view in self._views]
+        features, maps = [], []
+        for number, view in enumerate(self._views):
+            maps = self._maps(view.pixels.stack([_other(frame, number) for frame in frames]).values)
+            features.append(self._side_by_side([feature_maps.pooled(layer, view.sides) for layer in maps]))
+        real = [torch.ones(part.shape[:2], dtype=torch.bool) for part in boxes]
+        if self._detector is not None:
+            found, known = self._find(frames, windows)
+            inside = [feature_maps.averaged(layer, found.to(layer.device)) for layer in maps]
+            features.append(self._side_by_side(inside))
+            boxes, real = [*boxes, found], [*real, known]
+        mask = torch.cat(real, 1)
+        places = feature_maps.in_picture(torch.cat(boxes, 1), windows)
+        return Regions(torch.cat(features, 1).cpu() * mask[..., None], places * mask[..., None], mask)
+
+    def _find(
+        self, frames: Sequence[Frame], windows: Float[Tensor, "image 4"]
+    ) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
+        """The detections within what the model sees, in fractions of that."""
+        assert self._detector is not None
+        values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
+        boxes, found = detect(self._detector, values, self.detections)
+        inside = feature_maps.in_window(boxes, windows)
+        return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
+
+    def _side_by_side(
+        self, layers: list[Float[Tensor, "image region _"]]
+    ) -> Float[Tensor, "image region feature"]:
+        """What the layers tell of the same regions, as the settings want it."""
+        if self.root:
+            layers = [feature_maps.signed_root(layer) for layer in layers]
+        if self.unit:  # each layer counts the same
+            layers = [F.normalize(layer, dim=-1) / len(layers) ** 0.5 for layer in layers]
+        return torch.cat(layers, 2)
+
+    @torch.no_grad()
+    def _maps(self, values: Tensor) -> list[Float[Tensor, "image _ row column"]]:
+        """The map of each layer asked for, in float32."""
+        kind, half = self.device.type, self.precision != "float32"
+        with torch.autocast(kind, dtype=PRECISIONS[self.precision], enabled=half):
+            output = self.network(pixel_values=values.to(self.device), **self._options)
+        cut = patches(self.network.config, values.shape[2], values.shape[3])
+        return [feature_maps.feature_map(self._states(output, layer).float(), cut) for layer in self.layers]
+
+    @cached_property
+    def _options(self) -> dict[str, bool]:
+        wanted = {"output_hidden_states": self.layers != ["last"]}
+        known = inspect.signature(self.network.forward).parameters
+        if (self.size or self.detail) is not None and "interpolate_pos_encoding" in known:
+            wanted["interpolate_pos_encoding"] = True
+        return wanted
+
+    def _states(self, output: Any, layer: int | str) -> Tensor:
+        if layer == "last":
+            last: Tensor = output.last_hidden_state
+            return last
+        states = output.hidden_states
+        if isinstance(layer, str) or not -len(states) <= layer < len(states):
+            raise ValueError(
+                f'layers names {layer!r}; {self.model} has "last" and 0 to {len(states) - 1} (or -1, -2, ...)'
+            )
+        chosen: Tensor = states[layer]
+        return chosen
+
+
+@dataclass(frozen=True)
+class _View:
+    """One size at which the model reads a picture, and the cells that are read there."""
+
+    pixels: PixelReader
+    native: tuple[int, int]  # rows, columns
+    sides: list[tuple[int, int]]  # of each grid
+    feature_dim: int
+
+    @cached_property
+    def boxes(self) -> Float[Tensor, "region 4"]:
+        return feature_maps.boxes(self.sides, self.native)
+
+
+def _other(frame: Frame, number: int) -> Frame:
+    return frame.others[number - 1] if number else frame
+
+
+def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, detections: int) -> None:
+    if detections < 1:
+        raise ValueError(
+            f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
+        )
+    cells = not isinstance(detail_grid, Sequence) or len(detail_grid) > 0
+    if detail is None and cells:
+        raise ValueError(
+            f"detail_grid = {detail_grid!r} needs detail, the size in pixels at which it is read"
+        )
+    if detail is not None and not cells and detector is None:
+        raise ValueError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
+
+
+def _one_of(setting: str, value: str, known: Any) -> None:
+    if value not in known:
+        raise ValueError(f'{setting} = "{value}" is unknown; known: {", ".join(known)}')

@@ -1,0 +1,211 @@
+"""Pictures -> boxes of the things in them, by a pretrained detector; what they hold, a backbone reads.
+
+A detector is a model that transformers loads for object detection (RT-DETR, D-FINE, YOLOS, DETR: a hub name
+or a folder), or a YOLOX as its authors export it to ONNX (a file; needs onnxruntime). It sees the whole
+picture, squashed to its own size. Only its boxes are taken, not its names for what they hold.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.files.atomic import link_or_copy
+from wordsight.files.fingerprint import content_of
+from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
+from wordsight.read.pictures import preprocessor_config
+from wordsight.read.pictures.pixel_reader import PixelReader
+
+ONNX = ".onnx"
+SAME = 0.6  # of the union: boxes that share more show the same thing, and the surer one is kept
+THIN = 0.02  # of the picture's side: a thinner box shows nothing
+LOOKED_AT = 400  # of the surest boxes
+STRIDES = (8, 16, 32)  # pixels between the cells of YOLOX's three maps
+
+
+class Candidates(NamedTuple):
+    """All that a detector proposes, most of it nothing."""
+
+    boxes: Float[Tensor, "image candidate 4"]  # left, top, right, bottom; fractions of the picture
+    sure: Float[Tensor, "image candidate"]  # 0 to 1
+    kinds: Int[Tensor, "image candidate"]  # the likeliest, by its number in the detector's training
+
+
+@runtime_checkable
+class Detector(Protocol):
+    """What finds things in pictures of its own size."""
+
+    pixels: PixelReader
+
+    @property
+    def identity(self) -> str: ...
+
+    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates: ...
+    def to(self, device: torch.device) -> None: ...
+    def save(self, home: Path) -> str: ...
+
+
+def open_detector(name: str) -> Detector:
+    """A hub name, a folder, or a YOLOX in a file that ends in .onnx. Raises MissingModel, ValueError."""
+    return YoloxDetector(Path(name).expanduser()) if name.endswith(ONNX) else PublishedDetector(name)
+
+
+def detect(
+    detector: Detector, values: Float[Tensor, "image 3 height width"], most: int
+) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
+    """At most so many boxes a picture, the surest first, none of them twice; False where there are fewer."""
+    boxes = torch.zeros(len(values), most, 4)
+    found = torch.zeros(len(values), most, dtype=torch.bool)
+    told = detector.candidates(values)
+    for image, (places, sure) in enumerate(zip(told.boxes, told.sure, strict=True)):
+        kept = places[distinct(places, sure, most)].clamp(0, 1)
+        boxes[image, : len(kept)] = kept
+        found[image, : len(kept)] = True
+    return boxes, found
+
+
+def distinct(
+    boxes: Float[Tensor, "candidate 4"], sure: Float[Tensor, " candidate"], most: int
+) -> Int[Tensor, " box"]:
+    """The rows of the surest boxes, less those that show what a surer one shows (non-maximum suppression)."""
+    boxes = boxes.clamp(0, 1)
+    wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) > THIN
+    order = torch.where(wide, sure, -1.0).argsort(descending=True, stable=True)[: int(wide.sum())]
+    left = order[:LOOKED_AT]
+    kept: list[int] = []
+    while len(left) and len(kept) < most:
+        kept.append(int(left[0]))
+        left = left[_overlap(boxes[left[0]], boxes[left]) <= SAME]
+    return torch.tensor(kept, dtype=torch.long)
+
+
+def _overlap(one: Float[Tensor, "4"], boxes: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:
+    """Intersection over union."""
+    corner, far = torch.maximum(one[:2], boxes[:, :2]), torch.minimum(one[2:], boxes[:, 2:])
+    common = (far - corner).clamp(min=0).prod(1)
+    return common / ((one[2:] - one[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common)
+
+
+def _corners(centred: Float[Tensor, "*box 4"]) -> Float[Tensor, "*box 4"]:
+    """Centre, width, height -> left, top, right, bottom."""
+    centre, half = centred[..., :2], centred[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+class PublishedDetector:
+    """A detector that transformers loads: a box and the kinds' logits for each of its queries."""
+
+    def __init__(self, name: str) -> None:
+        self.folder = find_model(name, files=preprocessor_config.FILES)
+        self.network = load_detector(self.folder)
+        self.pixels = preprocessor_config.pixel_reader(self.folder, "squash", None)
+
+    @cached_property
+    def identity(self) -> str:
+        return "".join(content_of(path) for path in weight_files(self.folder))
+
+    @torch.no_grad()
+    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
+        output = self.network(pixel_values=values.to(self.network.device))
+        logits = output.logits.float().cpu()
+        if logits.shape[-1] == self.network.config.num_labels + 1:  # DETR, YOLOS: the last kind is "no thing"
+            shares = logits.softmax(-1)[..., :-1]
+        else:  # RT-DETR, D-FINE: each kind by itself
+            shares = logits.sigmoid()
+        return Candidates(_corners(output.pred_boxes.float().cpu()), *shares.max(-1))
+
+    def to(self, device: torch.device) -> None:
+        self.network.to(device)
+
+    def save(self, home: Path) -> str:
+        into = home / "detector"
+        into.mkdir()
+        for source in model_files(self.folder, preprocessor_config.FILES):
+            link_or_copy(source.resolve(), into / source.name)
+        return into.name
+
+
+class YoloxDetector:
+    """YOLOX in ONNX. Each cell tells: centre, logarithm of the size, whether there is a thing, of which kind.
+
+    Its pictures are blue before red, from 0 to 255. It runs on the processor, wherever the backbone is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._session = _session(path)
+        taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        height, width = _size(path, taken.shape, given.shape)
+        self.pixels = PixelReader([height, width], mean=[0, 0, 0], std=[1 / 255] * 3)
+        cells = [(height // stride, width // stride) for stride in STRIDES]
+        places = [torch.cartesian_prod(torch.arange(r), torch.arange(c)).flip(1) for r, c in cells]
+        self._corner = torch.cat(places)  # column, row of each cell
+        self._stride = torch.tensor(STRIDES).repeat_interleave(torch.tensor([r * c for r, c in cells]))[
+            :, None
+        ]
+        self._side = torch.tensor([width, height])
+        self._name = taken.name
+        self._alone = taken.shape[0] == 1
+
+    @cached_property
+    def identity(self) -> str:
+        return content_of(self.path)
+
+    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
+        blue_first = values.cpu().flip(1).numpy()
+        parts = [blue_first[i : i + 1] for i in range(len(values))] if self._alone else [blue_first]
+        output = torch.from_numpy(np.concatenate([self._run(part) for part in parts]))
+        centre = (output[..., :2] + self._corner) * self._stride / self._side
+        size = output[..., 2:4].exp() * self._stride / self._side
+        sure, kinds = (output[..., 4:5] * output[..., 5:]).max(-1)
+        return Candidates(_corners(torch.cat([centre, size], -1)), sure, kinds)
+
+    def _run(self, values: np.ndarray) -> np.ndarray:
+        answer: np.ndarray = self._session.run(None, {self._name: np.ascontiguousarray(values)})[0]
+        return answer
+
+    def to(self, device: torch.device) -> None:
+        pass
+
+    def save(self, home: Path) -> str:
+        link_or_copy(self.path.resolve(), home / f"detector{ONNX}")
+        return f"detector{ONNX}"
+
+
+def _size(path: Path, taken: Sequence[Any], given: Sequence[Any]) -> tuple[int, int]:
+    """Height and width that it reads. Raises ValueError if its shapes are not those of a YOLOX."""
+    if len(taken) == 4 and all(isinstance(side, int) for side in taken[2:]):
+        height, width = taken[2:]
+        if list(given[1:2]) == [sum((height // stride) * (width // stride) for stride in STRIDES)]:
+            return height, width
+    raise ValueError(
+        f"{path} is not a YOLOX as its authors export it: it takes {list(taken)} and gives {list(given)}, "
+        "expected [images, 3, height, width] and [images, cells, 5 + kinds]; export it with a fixed size and "
+        "without decoding, or take a detector that transformers loads"
+    )
+
+
+def _session(path: Path) -> Any:
+    if not path.is_file():
+        raise MissingModel(
+            f"there is no detector {path}; give the .onnx file of a YOLOX, a folder or a hub name"
+        )
+    try:
+        import onnxruntime
+    except ImportError:
+        raise ModuleNotFoundError(
+            f"{path.name} needs onnxruntime: pip install 'wordsight[detect]'", name="onnxruntime"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # pictures are read side by side
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime's own classes, which differ between its versions
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise ValueError(f"{path} cannot be read as ONNX ({first}); fetch it again") from error

@@ -1,0 +1,90 @@
+"""A published preprocessor_config.json -> a PixelReader that shows pictures as the model was trained on."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wordsight.pretrained.models import find_model
+from wordsight.read.pictures.pixel_reader import RESAMPLE, PixelReader
+
+FILES = ("preprocessor_config.json", "processor_config.json")  # the second holds it as "image_processor"
+SQUASHED_FROM = 384  # ConvNeXt's and ResNet's processors crop only below this size
+
+
+def read_preprocessing(folder: Path) -> dict[str, Any]:
+    """The published settings; a model without them is an error: a guess would be wrong in silence."""
+    for name in FILES:
+        if (folder / name).is_file():
+            settings = json.loads((folder / name).read_text(encoding="utf-8"))
+            return dict(settings.get("image_processor", settings))
+    raise FileNotFoundError(
+        f"{folder} has no {FILES[0]}, which says the size and the normalization that the model expects; "
+        "fetch it from where the model came from and put it beside config.json"
+    )
+
+
+def model_pixels(
+    model: str, size: int | None = None, fit: str = "squash", revision: str | None = None
+) -> PixelReader:
+    """Pixels as a published model was trained on them, for an encoder that trains it further.
+
+    ``model``  hub name or local folder; its preprocessor_config.json says size and normalization
+    ``size``   height and width in pixels, in place of the published ones
+    ``fit``    "squash" shows the whole picture; "published" only its centre, if the model was trained so
+
+    What comes out is a PixelReader, and is saved as one: its numbers, not the model's name.
+    """
+    return pixel_reader(find_model(model, revision, FILES), fit, size)
+
+
+def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
+    """Pictures of the published size and normalization; ``size`` (pixels) replaces the published one.
+
+    ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
+    """
+    if fit not in ("squash", "published"):
+        raise ValueError(f'fit = "{fit}" is unknown; known: squash, published')
+    settings = read_preprocessing(folder)
+    if settings.get("do_flip_channel_order"):
+        raise ValueError(
+            f"{folder} expects blue before red (do_flip_channel_order), which cannot be read yet"
+        )
+    (height, width), short_side = _sizes(settings)
+    if size is not None:
+        short_side = short_side and short_side * size // min(height, width)
+        height = width = size
+    crop = fit == "published" and short_side is not None
+    mean, std = _normalization(settings)
+    return PixelReader(
+        size=height if height == width else [height, width],
+        mean=mean,
+        std=std,
+        resample=next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
+        keep_aspect=crop,
+        short_side=max(short_side, height, width) if crop and short_side else None,
+    )
+
+
+def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int | None]:
+    """Height and width that the model reads, and the shorter side of which that is the centre, if it is."""
+    size = settings.get("size", 224)
+    if isinstance(size, int):
+        size = {"shortest_edge": size}
+    resized = (size["height"], size["width"]) if "height" in size else (size["shortest_edge"],) * 2
+    if settings.get("do_center_crop", "crop_size" in settings) and settings.get("crop_size"):
+        crop = settings["crop_size"]
+        cropped = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
+        return cropped, min(resized)
+    if settings.get("crop_pct") and min(resized) < SQUASHED_FROM:
+        return resized, int(min(resized) / settings["crop_pct"])
+    return resized, None
+
+
+def _normalization(settings: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Mean and std of values in [0, 1] that do what the rescale_ and image_ settings say."""
+    scale = 255 * settings.get("rescale_factor", 1 / 255) if settings.get("do_rescale", True) else 255.0
+    offset = 1.0 if settings.get("rescale_offset") else 0.0
+    mean, std = [0.0] * 3, [1.0] * 3
+    if settings.get("do_normalize", True):
+        mean, std = settings["image_mean"], settings["image_std"]
+    return [(offset + number) / scale for number in mean], [number / scale for number in std]

@@ -1,0 +1,1 @@
+"""A seed -> pictures of coloured shapes, their captions and boxes."""

@@ -1,0 +1,1 @@
+"""Texts -> tokens: tokenizers, vocabularies, word vectors."""

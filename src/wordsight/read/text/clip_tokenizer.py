@@ -1,0 +1,199 @@
+"""Texts in, Tokens out, as CLIP and SigLIP read them: the published tokenizer, from the hub or a folder."""
+
+import codecs
+import importlib.util
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from wordsight.files.atomic import whole_folder
+from wordsight.pretrained.dual_encoders import text_facts
+from wordsight.pretrained.models import import_transformers, quiet
+from wordsight.read.text.padding import pad_ids
+from wordsight.read.text.vocabulary import several
+from wordsight.read.text.word_tokenizer import check_length
+from wordsight.read.text.wordpiece_tokenizer import find_tokenizer
+from wordsight.sets import Tokens
+
+FOLDER = "tokenizer"
+END_OF_WORD = "</w>"  # how CLIP's pieces spell that a word ends with them
+SPACE = "\u2581"  # how sentencepiece spells that a word begins with them
+
+
+class DualTokenizer:
+    """The tokenizer of a published dual encoder; the first token stands for the text as a whole.
+
+    That is CLIP's start mark, which tells of nothing else; SigLIP has none, so its end mark stands there, and
+    the text encoder "dual" moves it to where the model has it.
+
+    ``model``      a hub name, or a folder with the published tokenizer files (and config.json, if ``longest``
+                   or ``family`` is not given)
+    ``longest``    the most tokens that one text may have, the marks included; None: what the model reads
+    ``truncate``   cut longer texts, as the published models do, instead of refusing them
+    ``lower``      read all letters as small ones, which is how CLIP, SigLIP and SigLIP 2 were trained; the
+                   files of SigLIP 2 do not say so
+    ``family``     "clip" or "siglip"; None: what the model is
+    """
+
+    mask_id: int | None = None  # neither family has a token for a masked word
+
+    def __init__(
+        self,
+        model: str | Path,
+        longest: int | None = None,
+        truncate: bool = True,
+        lower: bool = True,
+        family: str | None = None,
+    ) -> None:
+        self.model = str(model)
+        folder = find_tokenizer(self.model)
+        if longest is None or family is None:
+            told = text_facts(folder)
+            longest, family = longest or told[1], family or told[0]
+        self.longest = longest
+        self.truncate = truncate
+        self.lower = lower
+        self.family = family
+        if self.longest < 3:
+            raise ValueError(f"longest is {longest}; a text of one piece has up to 3 tokens: start, it, end")
+        self._tokenizer = _load(folder)
+        self._before, self._after = self._marks()
+        self._bytes = _bytes_of_letters() if self._ends_words() else None
+
+    @property
+    def pad_id(self) -> int:
+        """What the model was trained to see behind a text."""
+        pad = self._tokenizer.pad_token_id
+        return int(self._tokenizer.eos_token_id or 0) if pad is None else int(pad)
+
+    def __len__(self) -> int:
+        """The number of ids."""
+        return len(self._tokenizer)
+
+    def __call__(self, texts: Sequence[str]) -> Tokens:
+        """One row per text. Raises ValueError, quoting the text, where one is empty or too long."""
+        return pad_ids([self.finish(self.words(text)) for text in several(texts)], self.pad_id)
+
+    def words(self, text: str) -> list[list[int]]:
+        """The ids of the pieces of each word; raises as calling does."""
+        return [[id for id, _ in word] for word in self._words(text)]
+
+    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
+        """The ids of the words between the marks; of SigLIP, behind its only one."""
+        return [*self._before, *(id for word in words for id in word), *self._after]
+
+    def labels(self, text: str) -> list[str]:
+        """What each token spells; a letter that is cut into pieces stands with the last of them.
+
+        A word with a letter that the model does not know is shown as it is written, with its first piece.
+        """
+        words = [[piece for _, piece in word] for word in self._words(text)]
+        written = [bare for one in text.split() if (bare := "".join(filter(str.isalnum, one)))]
+        spelt: list[str] = []
+        for n, word in enumerate(words):
+            strange = self._tokenizer.unk_token in word and n < len(written)
+            spelt += [written[n], *[""] * (len(word) - 1)] if strange else self._spelling(word)
+        before, after = (self._tokenizer.convert_ids_to_tokens(ids) for ids in (self._before, self._after))
+        return [*before, *spelt, *after]
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
+        with whole_folder(folder / FOLDER) as fresh:
+            self._tokenizer.save_pretrained(fresh)
+        names = ("longest", "truncate", "lower", "family")
+        return {"model": FOLDER, **{name: getattr(self, name) for name in names}}
+
+    def _marks(self) -> tuple[list[int], list[int]]:
+        """The ids before and after the words: CLIP's start and end, or the one that SigLIP ends with."""
+        if self.family == "clip":
+            return [self._tokenizer.bos_token_id], [self._tokenizer.eos_token_id]
+        ids = self._tokenizer("a")["input_ids"]
+        ends = self._tokenizer.eos_token_id
+        return [ends if ids[-1:] == [ends] else self.pad_id], []  # one without an end reads padding there
+
+    def _words(self, text: str) -> list[list[tuple[int, str]]]:
+        """Id and spelling of the pieces of each word."""
+        plain = _plain(text, self.lower)
+        ids = self._tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
+        ids = ids if plain.strip() else []  # some have a token for nothing but space
+        room = self.longest - len(self._before) - len(self._after)
+        check_length(text, len(ids), self.longest, self.truncate, self.longest - room)
+        pieces = list(zip(ids, self._tokenizer.convert_ids_to_tokens(ids), strict=True))[:room]
+        starts = self._starts([piece for _, piece in pieces])
+        return [pieces[start:stop] for start, stop in pairwise([*starts, len(pieces)])]
+
+    def _starts(self, pieces: Sequence[str]) -> list[int]:
+        """Where words begin. Sentencepiece leaves commas on words; what is no letter is taken off them."""
+        if self._bytes is not None:
+            return [n for n in range(len(pieces)) if n == 0 or pieces[n - 1].endswith(END_OF_WORD)]
+        unknown = self._tokenizer.unk_token
+        kinds = [piece == unknown or _kind(piece) for piece in pieces]
+        return [n for n, piece in enumerate(pieces) if n == 0 or piece.startswith(SPACE) or _turns(kinds, n)]
+
+    def _ends_words(self) -> bool:
+        return any(piece.endswith(END_OF_WORD) for piece in self._tokenizer.get_vocab())
+
+    def _spelling(self, word: Sequence[str]) -> Iterator[str]:
+        """The letters of a word, piece by piece."""
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for n, piece in enumerate(word):
+            yield decoder.decode(self._as_bytes(piece), final=n == len(word) - 1)
+
+    def _as_bytes(self, piece: str) -> bytes:
+        if self._bytes is not None:
+            return bytes(self._bytes.get(letter, 63) for letter in piece.removesuffix(END_OF_WORD))
+        if _is_byte(piece):
+            return bytes([int(piece[1:-1], 16)])
+        return piece.replace(SPACE, "").encode()
+
+
+def _plain(text: str, lower: bool) -> str:
+    """Without letters that no file can hold (half of a pair), which some tokenizers fall over."""
+    text = text.encode("utf-8", "replace").decode()
+    return text.lower() if lower else text
+
+
+def _kind(piece: str) -> bool | None:
+    """Whether a piece is of letters and digits; None for a mere space, which begins either."""
+    if _is_byte(piece):
+        return True
+    bare = piece.replace(SPACE, "")
+    return bare[0].isalnum() if bare else None
+
+
+def _turns(kinds: Sequence[bool | None], n: int) -> bool:
+    return kinds[n - 1] is not None and kinds[n] != kinds[n - 1]
+
+
+def _is_byte(piece: str) -> bool:
+    """Sentencepiece's way to write a byte of a letter that it does not know: <0xE2>."""
+    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
+
+
+def _bytes_of_letters() -> dict[str, int]:
+    """GPT-2's and CLIP's way to write bytes as letters: those that print stand for themselves."""
+    prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in prints]
+    return {chr(byte): byte for byte in prints} | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def _load(folder: Path) -> Any:
+    """transformers' tokenizer of that folder, which neither pads nor cuts, and spells marks as letters."""
+    if (folder / "spiece.model").is_file() and importlib.util.find_spec("sentencepiece") is None:
+        raise ModuleNotFoundError(
+            f"the tokenizer in {folder} is a sentencepiece model; install what reads it: "
+            'pip install "wordsight[siglip]"',
+            name="sentencepiece",
+        )
+    transformers = import_transformers()
+    try:
+        with quiet(transformers):
+            return transformers.AutoTokenizer.from_pretrained(
+                folder, local_files_only=True, split_special_tokens=True
+            )
+    except Exception as error:  # damaged files fail in many ways, most of them without naming the file
+        raise ValueError(
+            f"the tokenizer files in {folder} cannot be read ({type(error).__name__}: {error}); "
+            "fetch them again"
+        ) from error

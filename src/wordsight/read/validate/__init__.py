@@ -1,0 +1,1 @@
+"""A data set -> what is wrong with it, with place and remedy."""

@@ -1,0 +1,1 @@
+"""Numbers and examples -> HTML pages and charts."""

@@ -1,0 +1,1 @@
+"""Memory, threads and prefetching of long work."""

@@ -1,0 +1,1 @@
+"""An index and an encoded query -> exact scores and the best rows."""

@@ -1,0 +1,191 @@
+"""A query's set of vectors and an index -> the score of every row, block by block under a memory budget.
+
+What is held is one block of sets, and four bytes per row of the index: its score.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Alignment, Similarity
+from wordsight.similarity.word_alignment import found_by_word
+
+Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
+Places: TypeAlias = slice | np.ndarray  # some of the rows
+MANY = 4  # where a part of the rows is larger than one of so many, all of them are scored: those are ready
+LARGEST = 64  # regions of a picture, for what an alignment needs
+BLOCK = 1 << 20  # numbers of a block: of more, memory that is new each time costs more than the scores
+COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
+DIGITS = 9  # of a score in float64 that count for the order
+CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in float64
+
+
+@runtime_checkable
+class Rows(Protocol):
+    """What is scored: sets of vectors by row (an index's Snapshot)."""
+
+    ids: Int[np.ndarray, " row"]  # of the items
+
+    def __len__(self) -> int: ...
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet: ...
+    def gather(self, rows: np.ndarray) -> EmbeddingSet: ...
+
+
+@runtime_checkable
+class Ready(Rows, Protocol):
+    """Rows that are ready to be scored (search/held.py)."""
+
+    def ready(self, beside: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]: ...
+
+
+@runtime_checkable
+class Question(Protocol):
+    """What gives a row its score."""
+
+    @property
+    def query(self) -> EmbeddingSet: ...
+    def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]: ...
+    def aligned_numbers(self) -> int: ...
+
+
+Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # which rows of a block stay
+
+
+@dataclass(frozen=True)
+class Asking:
+    """One query set against the rows of an index; ``side`` says which of the two the rows are."""
+
+    similarity: Similarity
+    query: EmbeddingSet  # one
+    side: Side = "image"
+
+    def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]:
+        query = _like(self.query, rows)
+        sides = (rows, query) if self.side == "image" else (query, rows)
+        scores: Tensor = self.similarity(*sides)
+        return scores.flatten()
+
+    def align(self, rows: EmbeddingSet) -> list[Alignment]:
+        """Row by row; the alignments' scores add up to ``scores``."""
+        repeated = _like(self.query, rows)[[0] * len(rows)]
+        if self.side == "image":
+            return self.similarity.align(rows, repeated)
+        return self.similarity.align(repeated, rows)
+
+    def found(self, rows: EmbeddingSet) -> Float[Tensor, "row item"]:
+        """How well each of the query's items is found in each row; ``side`` must be "image"."""
+        cheaply = self.similarity.words_found(rows, _like(self.query, rows))
+        return found_by_word(self.align(rows)) if cheaply is None else cheaply
+
+    def aligned_numbers(self) -> int:
+        """What ``found`` may need for each row beside its set: copies of the query, and what it finds."""
+        return COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * LARGEST)
+
+
+def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
+    """In the precision and on the device of the rows."""
+    moved = query.to(rows.device)
+    return EmbeddingSet(moved.vectors.to(rows.vectors.dtype), moved.mask, moved.boxes)
+
+
+def score_rows(
+    asking: Question,
+    stored: Rows,
+    rows: Int[np.ndarray, " row"] | None = None,
+    keep: Keep | None = None,
+    memory_mb: float = 256.0,
+) -> Float[np.ndarray, " row"]:
+    """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
+    if rows is not None and isinstance(stored, Ready) and MANY * len(rows) >= len(stored):
+        named: Float[np.ndarray, " row"] = score_rows(asking, stored, None, keep, memory_mb)[rows]
+        return named
+    scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
+    beside = 0 if keep is None else asking.aligned_numbers()
+    with torch.no_grad():
+        for places, block in to_score(stored, rows, memory_mb, beside):
+            scored = asking.scores(block)
+            if keep is not None:
+                scored = scored.masked_fill(~keep(block), -torch.inf)
+            scores[places] = scored.float().cpu().numpy()
+    check(scores)
+    return scores
+
+
+def check(scores: Float[np.ndarray, "*row"]) -> None:
+    """Raises ValueError."""
+    if np.isnan(scores).any():
+        raise ValueError("some scores are not numbers: check the index, wordsight index --verify")
+
+
+def to_score(
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
+) -> Iterator[tuple[Places, EmbeddingSet]]:
+    """Their sets block by block, and which of the scores are theirs."""
+    if rows is None and isinstance(stored, Ready):
+        yield from stored.ready(beside)
+        return
+    for start, stop, block in blocks(stored, rows, memory_mb, beside):
+        yield slice(start, stop), block
+
+
+def blocks(
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
+) -> Iterator[tuple[int, int, EmbeddingSet]]:
+    """The sets of these rows, as many at once as the budget holds; a single one may be larger.
+
+    ``beside`` is how many numbers each row needs beside its set.
+    """
+    count = len(stored) if rows is None else len(rows)
+    start, at_once = 0, 1
+    while start < count:
+        stop = min(count, start + at_once)
+        block = stored.embeddings(start, stop) if rows is None else stored.gather(rows[start:stop])
+        yield start, stop, block
+        numbers = _numbers(block)
+        most = memory_mb * 2**20 / 4 / (COPIES * numbers + beside)
+        start, at_once = stop, max(1, min(int(most), BLOCK // numbers))
+
+
+def _numbers(block: EmbeddingSet) -> int:
+    return max(1, block.vectors[0].numel())
+
+
+def best_rows(
+    asking: Question,
+    stored: Rows,
+    rows: Int[np.ndarray, " row"] | None,
+    scores: Float[np.ndarray, " row"],
+    count: int,
+    memory_mb: float = 256.0,
+) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
+    """The ``count`` best rows and their scores, best first, equal ones by id; rows of -inf are left out.
+
+    Float32 scores of one pair differ in the last bits from block to block. So whatever may be among the best
+    is scored again in float64, and the order is of that: the same for any block size.
+    """
+    chosen = _candidates(scores, count)
+    named = chosen if rows is None else rows[chosen]
+    exact = np.empty(len(named))
+    with torch.no_grad():
+        for start, stop, block in blocks(stored, named, memory_mb / 2):
+            doubled = EmbeddingSet(block.vectors.double(), block.mask, block.boxes)
+            exact[start:stop] = asking.scores(doubled).double().cpu().numpy()
+    exact = exact.round(DIGITS)
+    order = np.lexsort((stored.ids[named], -exact))[:count]
+    return named[order], exact[order]
+
+
+def _candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray, " candidate"]:
+    """Places of the scores that may be among the best ``count``."""
+    alive = int(np.isfinite(scores).sum())
+    count = min(count, alive)
+    if count == 0:
+        return np.empty(0, np.int64)
+    last = np.partition(scores, len(scores) - count)[len(scores) - count]
+    return np.flatnonzero(scores >= last - CLOSE * max(1.0, abs(float(last))))

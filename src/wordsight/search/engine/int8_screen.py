@@ -1,0 +1,120 @@
+"""A snapshot's rows in int8 -> scores of a sentence with proven errors; only what those leave open is scored.
+
+Of many thousand pictures a page shows ten. Which ones cannot be among them, or below the line, is known from
+a quarter of the numbers: the bound of compare/screen.py says how far a score in int8 may be off.
+"""
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+
+from wordsight.search.engine.brute_force import BLOCK, Asking, check
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.similarity.base import Similarity
+from wordsight.similarity.kernels.blockwise import masked_unit
+from wordsight.similarity.kernels.int8 import (
+    Quantized,
+    best_of_integers,
+    cosine_error,
+    quantize_each,
+    quantize_together,
+    worst_of,
+)
+from wordsight.similarity.kernels.matmul import integers_pay
+from wordsight.similarity.kernels.packed import ByLength
+from wordsight.similarity.max_sim import MaxSim
+from wordsight.similarity.pooling import Pooling
+
+SLACK = 2e-6  # what float32 may make of two scores that are alike
+WORTH = 1 << 22  # numbers of an index; of fewer, all are scored as soon
+TOO_MANY = 0.2  # of the rows left open: then all of them are scored
+TRIES = 8  # questions in a row of which that was so
+Bounds = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]  # scores; how far off each may be
+
+
+class Screen:
+    """For MaxSim whose words look. It is made when it is asked for the second time: one question alone costs
+    less without. Safe to use from several threads.
+    """
+
+    def __init__(self, snapshot: Snapshot, similarity: Similarity, unit: bool, memory_mb: float) -> None:
+        self.snapshot = snapshot
+        self.bytes = len(snapshot) * int(snapshot.lengths.max(initial=1)) * snapshot.layout.dim
+        self.pooling: Pooling | None = None
+        if isinstance(similarity, MaxSim) and similarity.seeker == "word":
+            self.pooling = similarity.pooling
+        self.pays = (
+            unit
+            and self.pooling is not None
+            and WORTH <= self.bytes <= memory_mb * 2**20 / 2
+            and integers_pay("cpu")
+        )
+        self._lock = threading.Lock()
+        self._asked = self._failed = 0
+        self._rows: list[Quantized] = []
+
+    def make(self) -> None:
+        """What the second question would wait for."""
+        with self._lock:
+            if self.pays and not self._rows:
+                self._rows = list(self._made())
+
+    def settle(
+        self, asking: Asking, best: int, line: float, above: bool
+    ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " open"]] | None:
+        """Scores of all rows, and those that must be scored; None where that would be most, or too early.
+
+        See ``left_open``. Where it fails again and again, it is let go.
+        """
+        bounds = self.scores(asking)
+        if bounds is None:
+            return None
+        rows = np.flatnonzero(left_open(bounds, best, line, above))
+        if len(rows) <= TOO_MANY * len(bounds[0]):
+            self._failed = 0
+            return bounds[0], rows
+        self._failed += 1
+        if self._failed >= TRIES:
+            self.pays, self._rows = False, []
+        return None
+
+    def scores(self, asking: Asking) -> Bounds | None:
+        """Of all rows, in order; None if they are not to be had."""
+        self._asked += 1
+        if self.pays and self._asked > 1:
+            self.make()
+        held = self._rows
+        if self.pooling is None or not held:
+            return None
+        queries = ByLength(asking.query.to("cpu"), "text")
+        words = quantize_each(queries.unit_rows(0, 1).float())
+        worst = worst_of(words, queries.lengths)
+        scores, errors = [], []
+        for rows in held:
+            scores.append(self.pooling(best_of_integers(rows, words)))
+            errors.append(self.pooling.error(cosine_error(rows, worst)[:, 0], queries.lengths[0]))
+        of_rows = torch.cat(scores).numpy()
+        check(of_rows)
+        return of_rows, torch.cat(errors).numpy() + SLACK
+
+    def _made(self) -> Iterator[Quantized]:
+        """As many pictures together as make a block; short ones repeat a vector, which changes no maximum."""
+        lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
+        at_once = max(1, BLOCK // (int(lengths.max()) * dim))
+        for start in range(0, len(lengths), at_once):
+            block = self.snapshot.embeddings(start, start + at_once)
+            units = masked_unit(block)
+            yield quantize_together(torch.where(block.mask[..., None], units, units[:, :1]))
+
+
+def left_open(bounds: Bounds, best: int, line: float, above: bool) -> Bool[np.ndarray, " row"]:
+    """Rows that may be among the ``best``, or on either side of the line; ``above``: or surely above it."""
+    scores, errors = bounds
+    low, high = scores - errors, scores + errors
+    best = min(best, len(scores))
+    last = np.partition(low, len(low) - best)[len(low) - best]
+    undecided: Bool[np.ndarray, " row"] = (high >= last) | ((high >= line) & (above | (low < line)))
+    return undecided

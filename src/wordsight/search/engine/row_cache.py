@@ -1,0 +1,96 @@
+"""A snapshot -> its rows ready to be scored, block by block; what the memory holds of them is made once.
+
+A sentence is compared with every picture, and reading sixteen bits, making 32 of them and dividing by lengths
+takes many times as long as comparing. So the first scan leaves its blocks behind, until half the budget is
+full; what is not held is read again by each scan.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Int
+
+from wordsight.search.engine.brute_force import BLOCK, COPIES, Places
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.sets import EmbeddingSet, UnitSet
+from wordsight.similarity.kernels.blockwise import masked_unit
+
+TOGETHER = 1 << 22  # numbers of a block that is held
+
+
+class Held:
+    """The rows of a snapshot; safe to use from several threads.
+
+    ``unit``   vectors may be held at length 1, because the model's similarity does not ask for their lengths
+    ``taken``  bytes of the half of the budget that something else takes
+    """
+
+    def __init__(self, snapshot: Snapshot, unit: bool, memory_mb: float, taken: int = 0) -> None:
+        self.snapshot, self.unit = snapshot, unit
+        self.ids = snapshot.ids
+        self.numbers, self.taken = memory_mb * 2**20 / 4, taken / 4
+        self._plan = list(self._planned())
+        self._held: dict[int, EmbeddingSet] = {}
+
+    def __len__(self) -> int:
+        return len(self.snapshot)
+
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet:
+        return self.snapshot.embeddings(start, stop)
+
+    def gather(self, rows: np.ndarray) -> EmbeddingSet:
+        return self.snapshot.gather(rows)
+
+    def ready(self, beside: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]:
+        """All rows, sets of one length together, so that nothing pads: which they are, and their sets.
+
+        ``beside`` is how many numbers the question needs for each row beside its set.
+        """
+        for number, (places, holds) in enumerate(self._plan):
+            block = self._held.get(number)
+            if block is None:
+                block = self._made(places)
+                if holds:
+                    self._held[number] = block
+            at_once = self._at_once(block.vectors[0].numel(), beside)
+            for start in range(0, len(block), at_once):
+                some = slice(start, min(len(block), start + at_once))
+                yield _part(places, some), block if len(block) <= at_once else block[some]
+
+    def _made(self, places: Places) -> EmbeddingSet:
+        rows = np.arange(places.start, places.stop) if isinstance(places, slice) else places
+        length, dim = int(self.snapshot.lengths[rows[0]]), self.snapshot.layout.dim
+        vectors, at_once = torch.empty(len(rows), length, dim), max(1, BLOCK // (length * dim))
+        for start in range(0, len(rows), at_once):
+            stored = self.snapshot.gather(rows[start : start + at_once])
+            vectors[start : start + at_once] = masked_unit(stored) if self.unit else stored.vectors
+        mask = torch.ones(len(rows), length, dtype=torch.bool)
+        return UnitSet(vectors, mask) if self.unit else EmbeddingSet(vectors, mask)
+
+    def _at_once(self, numbers: int, beside: int = 0) -> int:
+        return max(1, int(self.numbers / 4 / (COPIES * numbers + beside)))
+
+    def _planned(self) -> Iterator[tuple[Places, bool]]:
+        """The rows of each block, and whether it is held."""
+        lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
+        order, held = np.argsort(lengths, kind="stable"), 0
+        for length in np.unique(lengths).tolist():
+            rows = order[np.searchsorted(lengths[order], length) :][: np.count_nonzero(lengths == length)]
+            at_once = max(1, min(self._at_once(length * dim), TOGETHER // (length * dim)))
+            for start in range(0, len(rows), at_once):
+                some = rows[start : start + at_once]
+                held += len(some) * length * dim
+                yield _together(some), held <= self.numbers / 2 - self.taken
+
+
+def _together(rows: Int[np.ndarray, " row"]) -> Places:
+    """A slice where they are neighbours."""
+    first, last = int(rows[0]), int(rows[-1])
+    return slice(first, last + 1) if last - first + 1 == len(rows) else rows
+
+
+def _part(places: Places, some: slice) -> Places:
+    if isinstance(places, slice):
+        return slice(places.start + some.start, places.start + some.stop)
+    return places[some]

@@ -1,0 +1,1 @@
+"""A folder -> an index on disk, kept in step; snapshots of it."""

@@ -1,0 +1,107 @@
+"""An index with rows that nothing needs any more -> the same items in smaller files; ids stay."""
+
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from wordsight.search.index import database
+from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.vector_files import KINDS, Extent, Packed, Place, Segment
+from wordsight.search.index.writer import Writer
+
+AT_ONCE = 256  # contents that are copied together
+
+
+@dataclass(frozen=True)
+class Compaction:
+    """What it came to."""
+
+    dropped: int  # contents that no item has
+    freed: int  # bytes
+
+
+@dataclass(frozen=True)
+class _Kept:
+    key: int
+    checksum: int
+    place: Place
+
+
+def compact(writer: Writer, progress: Progress) -> Compaction:
+    """Segment after segment: killed at any moment, each is the old one or the new one.
+
+    Raises ValueError for a content that is damaged: it is not copied as if it were whole.
+    """
+    before = _bytes(writer)
+    sparse = writer.facts.execute(_SPARSE).fetchall()
+    dropped = 0
+    writer.begin_segment()
+    for done, (number, vectors, contents, boxes) in enumerate(sparse, 1):
+        dropped += _rewrite(writer, Extent(number, vectors, contents, bool(boxes)))
+        progress("segments", done, len(sparse))
+    writer.facts.execute("INSERT INTO words (words) VALUES ('optimize')")
+    writer.facts.execute("VACUUM")
+    writer.facts.execute(
+        "PRAGMA busy_timeout = 200"
+    )  # a reader's moment may need the log for longer than that
+    writer.facts.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    return Compaction(dropped, max(0, before - _bytes(writer)))
+
+
+_SPARSE = """
+SELECT s.number, s.vectors, s.contents, s.boxes FROM segments s
+LEFT JOIN contents c ON c.segment = s.number AND EXISTS (SELECT 1 FROM items i WHERE i.content = c.key)
+GROUP BY s.number HAVING count(c.key) < s.contents ORDER BY s.number
+"""
+_NEEDED = """
+SELECT key, checksum, segment, place, start, count FROM contents c
+WHERE segment = ? AND place >= ? AND EXISTS (SELECT 1 FROM items i WHERE i.content = c.key)
+ORDER BY place LIMIT ?
+"""
+
+
+def _rewrite(writer: Writer, extent: Extent) -> int:
+    segment = Segment(writer.folder, writer.meta.layout, extent)
+    with writer.batch():
+        for kept in _needed(writer.facts, extent.number):
+            places = writer.append(_together([_whole(writer, segment, one) for one in kept]))
+            writer.facts.executemany(
+                "UPDATE contents SET segment = ?, place = ?, start = ? WHERE key = ?",
+                [(p.segment, p.place, p.start, one.key) for one, p in zip(kept, places, strict=True)],
+            )
+        gone = writer.facts.execute("DELETE FROM contents WHERE segment = ?", (extent.number,)).rowcount
+        writer.facts.execute("DELETE FROM segments WHERE number = ?", (extent.number,))
+    writer.tidy()  # who reads the old files has them open
+    return gone
+
+
+def _needed(connection: sqlite3.Connection, number: int) -> Iterator[list[_Kept]]:
+    after = 0
+    while rows := connection.execute(_NEEDED, (number, after, AT_ONCE)).fetchall():
+        yield [_Kept(key, checksum, Place(*place)) for key, checksum, *place in rows]
+        after = rows[-1][3] + 1
+
+
+def _whole(writer: Writer, segment: Segment, kept: _Kept) -> Packed:
+    packed = segment.content(kept.place)
+    if zlib.crc32(packed.bytes_of(0, 0)) != kept.checksum:
+        raise ValueError(
+            f"{writer.folder}: vectors in segment {kept.place.segment} are damaged; "
+            f"see which: wordsight index --out {writer.folder} --verify"
+        )
+    return packed
+
+
+def _together(contents: list[Packed]) -> Packed:
+    kinds = [kind for kind in KINDS if kind in contents[0].rows]
+    rows = {kind: np.concatenate([packed.rows[kind] for packed in contents]) for kind in kinds}
+    return Packed(rows, [count for packed in contents for count in packed.counts])
+
+
+def _bytes(writer: Writer) -> int:
+    """Without SQLite's log, which grows while a compaction goes on and is emptied when nobody reads."""
+    files = [path for path in writer.folder.iterdir() if path.is_file()]
+    return sum(path.stat().st_size for path in files if not path.name.startswith(f"{database.FACTS}-"))

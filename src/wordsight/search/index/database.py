@@ -1,0 +1,214 @@
+"""Facts of pictures or texts -> an SQLite file: paths, dates, captions and their words, where vectors lie.
+
+A *content* is what was encoded, known by the hash of its bytes, and the place of its vectors; an *item* is a
+file (or a text of a file) that holds it. Two files of equal bytes are two items of one content. A commit here
+is what makes a batch count: a reader's transaction sees all of it or nothing.
+"""
+
+import errno
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from wordsight.files.append import StoreInUse
+
+FACTS = "facts.sqlite"
+FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SYNCHRONOUS = "FULL"  # a commit is on the disk, whatever happens to the power
+PATIENCE = 30.0  # seconds that a connection waits for the commit of another
+_DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+SCHEMA = """
+CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
+INSERT INTO state VALUES ('generation', 0);
+CREATE TABLE segments (
+    number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used again
+    vectors INTEGER NOT NULL,  -- how many of its files' rows count
+    contents INTEGER NOT NULL,
+    boxes INTEGER NOT NULL  -- 1: every vector has a box
+);
+CREATE TABLE contents (
+    key INTEGER PRIMARY KEY,
+    content TEXT NOT NULL UNIQUE,
+    segment INTEGER NOT NULL REFERENCES segments,
+    place INTEGER NOT NULL,  -- of its pooled vector
+    start INTEGER NOT NULL,  -- of its vectors
+    count INTEGER NOT NULL,
+    width INTEGER NOT NULL,
+    height INTEGER NOT NULL,
+    checksum INTEGER NOT NULL,
+    UNIQUE (segment, place)
+);
+CREATE TABLE items (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    path BLOB NOT NULL,  -- the name's bytes, which need not be text
+    part TEXT NOT NULL,  -- '' for a file; of a text the hash, for a file holds many
+    content INTEGER NOT NULL REFERENCES contents,
+    bytes INTEGER NOT NULL,
+    changed INTEGER NOT NULL,  -- nanoseconds
+    beside_changed INTEGER NOT NULL,  -- of the text file beside a picture; 0: none
+    shown TEXT NOT NULL,  -- the path as text
+    beside TEXT NOT NULL,  -- the text beside the picture
+    told TEXT NOT NULL,  -- what a caption file says of it; of a text the text
+    UNIQUE (path, part)
+);
+CREATE INDEX items_of_content ON items (content);
+CREATE INDEX items_by_date ON items (changed);
+CREATE VIRTUAL TABLE words USING fts5 (
+    shown, beside, told, content = 'items', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
+);
+CREATE TRIGGER words_added AFTER INSERT ON items BEGIN
+    INSERT INTO words (rowid, shown, beside, told) VALUES (new.id, new.shown, new.beside, new.told);
+END;
+CREATE TRIGGER words_dropped AFTER DELETE ON items BEGIN
+    INSERT INTO words (words, rowid, shown, beside, told)
+    VALUES ('delete', old.id, old.shown, old.beside, old.told);
+END;
+CREATE TRIGGER words_changed AFTER UPDATE OF shown, beside, told ON items BEGIN
+    INSERT INTO words (words, rowid, shown, beside, told)
+    VALUES ('delete', old.id, old.shown, old.beside, old.told);
+    INSERT INTO words (rowid, shown, beside, told) VALUES (new.id, new.shown, new.beside, new.told);
+END;
+"""
+
+
+class IndexFull(OSError):  # noqa: N818
+    """There is no space for the next batch; all before it is stored."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of an index."""
+
+    id: int  # stable for the life of the item: it survives renames and compaction
+    path: str  # absolute; bytes that are not text are escaped as os.fsdecode does
+    content: str  # hash of the file's bytes, or of the text
+    bytes: int
+    modified: float  # seconds since 1970
+    width: int  # pixels; 0 for a text
+    height: int
+    text: str  # captions of the picture, one per line; of a text index the text itself
+
+
+@dataclass(frozen=True)
+class Filters:
+    """Which items count; what is None allows all.
+
+    ``folder``: absolute, or the last names of a folder, such as "holiday" or "2024/may", wherever it is.
+    ``after``, ``before``: seconds since 1970. ``text``: words that all stand in the captions or the path.
+    """
+
+    folder: str | None = None
+    after: float | None = None
+    before: float | None = None
+    min_bytes: int | None = None
+    text: str | None = None
+    ids: Sequence[int] | None = None
+
+
+def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
+    """One connection; every statement is its own transaction until BEGIN."""
+    path = folder / FACTS
+    told = quote(os.fsencode(path.absolute()))
+    mode = "rw" if write else "ro"
+    if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
+        mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
+    connection = sqlite3.connect(
+        f"file:{told}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        timeout=PATIENCE,
+        check_same_thread=False,
+    )
+    connection.execute("PRAGMA foreign_keys = ON")
+    if write:
+        connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
+    return connection
+
+
+def create(folder: Path) -> None:
+    connection = sqlite3.connect(folder / FACTS, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
+    finally:
+        connection.close()
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Everything inside counts, and is on the disk, when the block ends well; nothing of it otherwise."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("UPDATE state SET value = value + 1 WHERE name = 'generation'")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def value(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
+    """The one value that a query gives; None if it gives no row."""
+    row = connection.execute(sql, parameters).fetchone()
+    return None if row is None else row[0]
+
+
+@contextmanager
+def in_words(folder: Path) -> Iterator[None]:
+    """Failures of the disk and of SQLite inside the block are told with the next step."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        raise _told(error, folder) from error
+    except OSError as error:
+        if isinstance(error, IndexFull) or error.errno not in FULL:
+            raise
+        raise _full(folder, error) from error
+
+
+def _told(error: sqlite3.DatabaseError, folder: Path) -> Exception:
+    code, name = getattr(error, "sqlite_errorcode", 0), getattr(error, "sqlite_errorname", "")
+    if code == sqlite3.SQLITE_FULL or name in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"):
+        return _full(folder, error)
+    if code == sqlite3.SQLITE_BUSY:
+        return StoreInUse(f"another process has been writing to {folder} for {PATIENCE:.0f} s; try again")
+    if code & 0xFF in _DAMAGED:
+        return ValueError(
+            f"{folder / FACTS} is damaged ({error}); "
+            "restore a copy of the folder, or move it away and index again"
+        )
+    return ValueError(f"{folder / FACTS}: {error} ({name or type(error).__name__})")
+
+
+def _full(folder: Path, error: Exception) -> IndexFull:
+    return IndexFull(
+        errno.ENOSPC,
+        f"no space for the index in {folder} ({error}); all batches before are safe: "
+        "make room and run the same command again",
+    )
+
+
+def clean(text: str) -> str:
+    """What SQLite can hold as text: no NUL, no half of a surrogate pair."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
+
+
+def shown(path: bytes) -> str:
+    """A path as text; bytes that are none appear as the replacement sign."""
+    return path.decode("utf-8", "replace")
+
+
+def below(folder: str | bytes) -> tuple[bytes, bytes]:
+    """The paths below a folder are those from the first, and before the second."""
+    stem = os.fsencode(folder).rstrip(b"/")
+    return stem + b"/", stem + b"0"  # "0" comes after "/"

@@ -1,0 +1,171 @@
+"""Folders of pictures, or files of texts -> an index on disk: what a search reads, kept in step and whole.
+
+>>> index = Index.create("photos.index", "runs/chan/best")
+>>> index.update([Path("photos")])
+>>> with index.snapshot() as snapshot:
+...     snapshot.embeddings(0, 64), snapshot.item(0).path
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+from wordsight.matcher import Matcher
+from wordsight.search.index import database, manifest, scan_sources
+from wordsight.search.index.compact import Compaction, compact
+from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.index.stats import Stats, measured
+from wordsight.search.index.sync import Report, Update
+from wordsight.search.index.verify import damaged, problems
+from wordsight.search.index.writer import Writer
+
+__all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
+
+
+class IndexReplaced(ValueError):  # noqa: N818
+    """In the folder of an index that was opened lies another one by now, or none."""
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Index:
+    """One folder. ``kind`` is "images" or "texts"; ``matcher`` is loaded from the folder when asked for.
+
+    Any number of processes may read while one writes; a second writer raises StoreInUse at once.
+    """
+
+    def __init__(self, folder: Path, meta: Meta, born: tuple[int, ...] | None = None) -> None:
+        self.folder, self.meta = folder, meta
+        self.born = born or manifest.born(folder)  # what ``manifest.born`` told before ``meta`` was read
+        self.kind = meta.kind
+
+    @classmethod
+    def create(
+        cls, folder: str | Path, matcher_folder: str | Path, kind: str = "images", precision: str = "float16"
+    ) -> "Index":
+        """An empty index with its own copy of the model.
+
+        Raises FileExistsError if the folder holds an index, or anything else.
+        """
+        folder = Path(folder)
+        return cls(folder, manifest.create(folder, Path(matcher_folder), kind, precision))
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Index":
+        """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here."""
+        folder = Path(folder)
+        born = manifest.born(folder)  # first: if another takes its place meanwhile, the next look tells
+        return cls(folder, manifest.read_meta(folder), born)
+
+    @classmethod
+    def open_to_write(cls, folder: str | Path) -> "Index":
+        """The same; an index of an older format is brought to this one first."""
+        folder = Path(folder)
+        if (folder / manifest.META).is_file():
+            with manifest.writing(folder):
+                manifest.migrate(folder)
+        return cls.open(folder)
+
+    def check_there(self) -> None:
+        """Raises IndexReplaced if this index was deleted, also if another one has taken its place."""
+        if manifest.born(self.folder) != self.born:
+            raise IndexReplaced(
+                f"{self.folder} was deleted, or made anew, since it was opened; open it again"
+            )
+
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """What is read inside is of this index, and not of another that takes its place."""
+        try:
+            yield
+        except (OSError, ValueError):
+            self.check_there()  # which says why, if it was that
+            raise
+        self.check_there()
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        with self._there():
+            return Matcher.from_pretrained(self.folder / MODEL)
+
+    def check_model(self, matcher_folder: str | Path) -> None:
+        """Raises ValueError, with what differs, if the index was made by another model."""
+        manifest.check_model(self.folder, self.meta, Path(matcher_folder))
+
+    def update(
+        self,
+        sources: Sequence[Path],
+        progress: Progress = silent,
+        captions: Sequence[Path] = (),
+        batch_size: int = 32,
+        workers: int = 4,
+        drop_all: bool = False,
+    ) -> Report:
+        """Bring the index in step with these folders (of texts: files); items of others stay as they are.
+
+        ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
+        takes its items with it, and is no error. Killed at any moment it loses the current batch at most.
+        Raises StoreInUse if another process writes, IndexFull if the disk is full.
+        """
+        with self._writer() as writer:
+            if self.kind == "texts":
+                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all)
+            else:
+                found = scan_sources.scan_pictures(
+                    writer.facts, sources, self.folder, captions, progress, drop_all
+                )
+            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+
+    @contextmanager
+    def _writer(self) -> Iterator[Writer]:
+        with database.in_words(self.folder), manifest.writing(self.folder):
+            self.check_there()
+            writer = Writer(self.folder, self.meta)
+            try:
+                writer.tidy()
+                yield writer
+            finally:
+                writer.close()
+
+    def compact(self, progress: Progress = silent) -> Compaction:
+        """Give back the space of what no item needs any more; ids stay, and so do readers' snapshots."""
+        with self._writer() as writer:
+            return compact(writer, progress)
+
+    def verify(self, progress: Progress = silent) -> list[str]:
+        """What is wrong, one sentence each; an empty list if every promise holds."""
+        return list(problems(self.folder, self.meta, progress))
+
+    def repair(self) -> int:
+        """Drop the items whose vectors are damaged, so that the next update makes them again; how many."""
+        with self._writer() as writer, self.snapshot() as snapshot:
+            contents = list(damaged(snapshot))
+            with writer.batch():
+                return sum(writer.drop_content(content) for content in contents)
+
+    def stats(self) -> Stats:
+        with self.snapshot() as snapshot, database.in_words(self.folder):
+            return measured(self.folder, self.meta, snapshot)
+
+    def snapshot(self) -> Snapshot:
+        """The index at this moment, whatever is written meanwhile. Raises IndexReplaced."""
+        with self._there():
+            return Snapshot(self.folder, self.meta.layout)
+
+    def generation(self) -> int:
+        """How many commits there have been: a snapshot of another number is no longer the newest.
+
+        Raises IndexReplaced.
+        """
+        with self._there(), database.in_words(self.folder):
+            connection = database.connect(self.folder)
+            try:
+                return int(database.value(connection, "SELECT value FROM state WHERE name = 'generation'"))
+            finally:
+                connection.close()

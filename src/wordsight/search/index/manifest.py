@@ -1,0 +1,236 @@
+"""A folder and a saved matcher -> the folder of an index: its description, its copy of the model, its lock.
+
+``index.json``      format, kind, precision, sizes, and the identity of the model that made the vectors
+``model/``          that model, linked where the disk allows it, so that the index is complete in itself
+``database.sqlite``    see database.py
+``vectors-*.bin``   and what else vector_files.py writes
+``lock``            held by the one process that may write
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordsight import checkpoint
+from wordsight.files.append import LOCK, locked
+from wordsight.files.atomic import link_or_copy, recover
+from wordsight.files.fingerprint import content_of
+from wordsight.matcher import Matcher
+from wordsight.read.features.store import difference
+from wordsight.search.index import database, vector_files
+from wordsight.search.index.vector_files import PRECISIONS, Layout
+from wordsight.sets import EmbeddingSet
+
+FORMAT = 1
+META = "index.json"
+MODEL = "model"
+KINDS = ("images", "texts")
+# From a format to the next: each changes the folder such that a kill in between leaves one of the two.
+MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What ``index.json`` says."""
+
+    format: int
+    kind: str  # "images" or "texts"
+    precision: str
+    dim: int
+    unit: bool  # vectors are of length 1: the model's similarity does not ask for their lengths
+    model: str  # identity
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.dim, self.precision)
+
+
+def read_meta(folder: Path) -> Meta:
+    """Raises FileNotFoundError for a folder that is no index, ValueError for one of another format."""
+    if not (folder / META).is_file():
+        raise FileNotFoundError(
+            f"{folder} holds no {META}: it is not an index; make one: "
+            f"wordsight index FOLDER --model MODEL --out {folder}"
+        )
+    told = checkpoint.read_json(folder / META)
+    version = told.get("format") if isinstance(told, dict) else None
+    if not isinstance(version, int):
+        raise ValueError(
+            f"{folder / META} does not describe an index (no format in it); restore a copy of it"
+        )
+    if version > FORMAT:
+        raise ValueError(
+            f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
+        )
+    if version < FORMAT:
+        raise ValueError(
+            f"{folder} has format {version}; run wordsight index --out {folder} once: "
+            f"it brings it to {FORMAT}"
+        )
+    try:
+        return Meta(**told)
+    except TypeError as error:
+        raise ValueError(f"{folder / META} is damaged ({error}); restore a copy of it") from error
+
+
+def born(folder: Path) -> tuple[int, ...] | None:
+    """What tells an index from another that is put in its place; None where there is none.
+
+    When ``index.json`` was written, and which file the facts are: as long as somebody has that file open, no
+    other one gets its number.
+    """
+    try:
+        meta, data = os.stat(folder / META), os.stat(folder / database.FACTS)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return meta.st_mtime_ns, data.st_dev, data.st_ino
+
+
+def migrate(folder: Path) -> None:
+    """Bring an older index to this version's format, step by step; the caller holds the lock."""
+    told = checkpoint.read_json(folder / META)
+    while isinstance(told, dict) and told.get("format", FORMAT) < FORMAT:
+        version = told["format"]
+        if version not in MIGRATIONS:
+            raise ValueError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
+        MIGRATIONS[version](folder)
+        told = checkpoint.read_json(folder / META) | {"format": version + 1}
+        checkpoint.write_json(folder / META, told)
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """The only writer, inside the block. Raises StoreInUse if there is another one."""
+    with locked(folder):
+        yield
+
+
+def create(folder: Path, model: Path, kind: str, precision: str) -> Meta:
+    """An empty index. ``index.json`` comes last: without it there is none, and the next call begins anew."""
+    _one_of("kind", kind, KINDS)
+    _one_of("precision", precision, PRECISIONS)
+    _refuse_strangers(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder), database.in_words(folder):
+        _refuse_strangers(folder)
+        _clear(folder)
+        _copy_model(model, folder / MODEL)
+        matcher = Matcher.from_pretrained(folder / MODEL)
+        dim, unit = _measured(matcher, kind)
+        database.create(folder)
+        vector_files.sync_folder(folder)
+        meta = Meta(FORMAT, kind, precision, dim, unit, identity(folder / MODEL))
+        checkpoint.write_json(folder / META, asdict(meta))
+        return meta
+
+
+def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ValueError(f'{what} = "{value}" is unknown; known: {", ".join(known)}')
+
+
+def _refuse_strangers(folder: Path) -> None:
+    """All that may be there is what a creation left that did not come to its end: first of all its lock."""
+    if (folder / META).is_file():
+        raise FileExistsError(f"{folder} is an index already; open it, or choose another folder")
+    there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    strange = [name for name in there if not (LOCK in there and _is_ours(name))]
+    if strange:
+        others = f" and {len(strange) - 1} others" if strange[1:] else ""
+        raise FileExistsError(
+            f"{folder} holds {strange[0]}{others}, and is no index; "
+            "choose a folder that is empty or not there yet"
+        )
+
+
+def _is_ours(name: str) -> bool:
+    ours = {
+        LOCK,
+        MODEL,
+        database.FACTS,
+        f"{database.FACTS}-wal",
+        f"{database.FACTS}-shm",
+        f"{database.FACTS}-journal",
+    }
+    return name in ours or name.startswith((f".{META}.", f".{MODEL}."))
+
+
+def _clear(folder: Path) -> None:
+    """What a creation left that did not come to its end."""
+    recover(folder / MODEL)
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()
+
+
+def _copy_model(model: Path, target: Path) -> None:
+    checkpoint.read_config(model)  # a clear error if this is none
+    for source in _files(model):
+        (target / source.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
+        link_or_copy(source.resolve(), target / source.relative_to(model))
+
+
+def _files(model: Path) -> list[Path]:
+    """Those that a saved matcher consists of; its card and hidden files change nothing."""
+    there = [path for path in sorted(model.rglob("*")) if path.is_file()]
+    return [
+        path
+        for path in there
+        if path.name != "README.md" and not any(p.startswith(".") for p in path.relative_to(model).parts)
+    ]
+
+
+def identity(model: Path) -> str:
+    """A hash of the weights, the configuration and every other file that a matcher is read from."""
+    told = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
+    return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
+
+
+def check_model(folder: Path, meta: Meta, model: Path) -> None:
+    """Raises ValueError, with what differs, if the index was made by another model."""
+    if identity(model) == meta.model:
+        return
+    before, now = (_settings(place) for place in (folder / MODEL, model))
+    raise ValueError(
+        f"{folder} was made by another model than {model} ({difference(before, now)}); "
+        "vectors of two models cannot be compared: choose another folder, or leave --model out to go on "
+        "with the one it was made by"
+    )
+
+
+def _settings(model: Path) -> dict[str, Any]:
+    parts = checkpoint.read_config(model)["parts"]
+    return {f"{part}.{key}": value for part, table in parts.items() for key, value in dict(table).items()}
+
+
+def _measured(matcher: Matcher, kind: str) -> tuple[int, bool]:
+    """Size of an embedding, and whether scores stay the same if the vectors of this kind have length 1."""
+    if kind == "images" and not hasattr(matcher.reader, "prepare"):
+        raise ValueError(
+            f"this model's reader, {type(matcher.reader).__name__}, cannot look at pictures, only at stored "
+            'features; an index needs a model with [reader] name = "backbone" or "pixels"'
+        )
+    with torch.no_grad():
+        one = matcher.encode_texts(["a picture"])
+        draw = torch.Generator().manual_seed(0)
+        images, texts = (_drawn(draw, items if one.vectors.shape[1] > 1 else 1, one.dim) for items in (5, 3))
+        changed = images if kind == "images" else texts
+        lengths = torch.rand(changed.mask.shape, generator=draw) + 0.5
+        longer = replace(changed, vectors=changed.vectors * lengths[..., None])
+        pair = (longer, texts) if kind == "images" else (images, longer)
+        unit = torch.allclose(matcher.similarity(images, texts), matcher.similarity(*pair), atol=1e-4)
+    return one.dim, bool(unit)
+
+
+def _drawn(draw: torch.Generator, items: int, dim: int) -> EmbeddingSet:
+    return EmbeddingSet(torch.randn(4, items, dim, generator=draw), torch.ones(4, items, dtype=torch.bool))

@@ -1,0 +1,292 @@
+"""Folders and files -> a temporary table of what is there now, and of that what has to be looked at.
+
+Everything is streamed into SQLite's temporary file, so that memory does not grow with the number of files.
+"""
+
+import hashlib
+import os
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wordsight.read.datasets.detect_format import caption_texts, captioned_items
+from wordsight.read.pictures.walk import PICTURE_SUFFIXES, is_hidden, is_picture
+from wordsight.search.index import database
+
+Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
+LONGEST_TEXT = 10_000  # characters
+LONGEST_SIDECAR = 1 << 20  # bytes
+PAGE = 1000  # rows held at once
+
+TABLES = """
+CREATE TEMP TABLE found (
+    path BLOB NOT NULL, part TEXT NOT NULL, bytes INTEGER NOT NULL, changed INTEGER NOT NULL,
+    stem BLOB, beside_changed INTEGER NOT NULL DEFAULT 0, text TEXT,
+    PRIMARY KEY (path, part)
+) WITHOUT ROWID;
+CREATE TEMP TABLE sidecars (stem BLOB PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE captions (path BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
+CREATE TEMP TABLE todo (number INTEGER PRIMARY KEY, path BLOB NOT NULL, part TEXT NOT NULL);
+"""
+_TODO = """
+INSERT INTO temp.todo (path, part)
+SELECT f.path, f.part FROM temp.found f LEFT JOIN items i ON i.path = f.path AND i.part = f.part
+WHERE i.id IS NULL OR (f.part = '' AND
+    (i.bytes, i.changed, i.beside_changed) IS NOT (f.bytes, f.changed, f.beside_changed))
+ORDER BY f.path, f.part
+"""
+_PAGE = """
+SELECT t.number, f.path, f.part, f.bytes, f.changed, f.beside_changed, f.text
+FROM temp.todo t JOIN temp.found f ON f.path = t.path AND f.part = t.part
+WHERE t.number > ? ORDER BY t.number LIMIT ?
+"""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file, or a text of one, as it was found."""
+
+    path: bytes
+    part: str = ""  # '' for a file; of a text its hash
+    bytes: int = 0
+    changed: int = 0  # nanoseconds
+    beside_changed: int = 0  # of the sidecar; 0: none
+    text: str | None = None
+
+
+@dataclass
+class Scan:
+    """What was found where; ``closed`` folders could not be read, and what is below them is left alone."""
+
+    roots: list[bytes] = field(default_factory=list)
+    closed: list[tuple[str, str]] = field(default_factory=list)
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    found: int = 0
+    todo: int = 0
+
+
+def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], gone_ok: bool) -> None:
+    """Raises FileNotFoundError or ValueError for what no index of this kind can be made of."""
+    what = "a folder of pictures" if kind == "images" else "a file of texts"
+    whose = "pictures" if kind == "images" else "texts"
+    for source in sources:
+        if not os.path.lexists(source) and not gone_ok:
+            raise FileNotFoundError(
+                f"there is no {source}; give {what}, or pass --drop-all if its {whose} are to leave the index"
+            )
+        if kind == "texts" and os.path.isdir(source):
+            raise ValueError(f"{source} is a folder; give its files of texts one by one, each with --texts")
+        if kind == "images" and os.path.isfile(source) and not _is_picture(os.fsencode(source)):
+            raise ValueError(
+                f"{source} is no picture ({', '.join(PICTURE_SUFFIXES)}); a caption file goes to --captions, "
+                "a list of texts to --texts"
+            )
+    for file in captions:
+        if not os.path.lexists(file):
+            raise FileNotFoundError(f"there is no {file}; --captions takes a caption file")
+
+
+def scan_pictures(
+    connection: sqlite3.Connection,
+    sources: Sequence[Path],
+    leave_out: Path,
+    captions: Sequence[Path],
+    progress: Progress,
+    gone_ok: bool,
+) -> Scan:
+    """``leave_out``: the index's own folder. Raises FileNotFoundError for sources that are not there."""
+    check_sources("images", sources, captions, gone_ok)
+    scan = _begin(connection)
+    _load_captions(connection, captions)
+    for source in sources:
+        root = os.fsencode(os.path.abspath(source))
+        scan.roots.append(root)
+        before = scan.found
+        for page in _pages(_walk(root, os.path.abspath(os.fsencode(leave_out)), scan)):
+            _insert_files(connection, page)
+            scan.found += sum(_is_picture(path) for path, _ in page)
+            progress("looking for pictures", scan.found, 0)
+        if scan.found == before and not gone_ok:
+            _refuse_to_empty(connection, source, root)
+    _join_sidecars(connection)
+    return _count(connection, scan)
+
+
+def scan_texts(
+    connection: sqlite3.Connection, sources: Sequence[Path], progress: Progress, gone_ok: bool
+) -> Scan:
+    """Lines of .txt files, captions of tables and caption files; equal texts of one file count once."""
+    check_sources("texts", sources, (), gone_ok)
+    scan = _begin(connection)
+    for source in sources:
+        path = os.fsencode(os.path.abspath(source))
+        scan.roots.append(path)
+        if gone_ok and not os.path.lexists(path):
+            continue
+        changed = Path(source).stat().st_mtime_ns
+        for page in _pages(_texts(Path(source), scan)):
+            rows = [(path, digest(text), len(text.encode()), changed, text) for text in page]
+            connection.executemany(
+                "INSERT OR IGNORE INTO temp.found (path, part, bytes, changed, text) VALUES (?, ?, ?, ?, ?)",
+                rows,
+            )
+            scan.found += len(page)
+            progress("reading texts", scan.found, 0)
+    return _count(connection, scan)
+
+
+def _load_captions(connection: sqlite3.Connection, files: Sequence[Path]) -> None:
+    """What caption files say of pictures, by path; several files add up."""
+    for file in files:
+        for item in captioned_items(file):
+            text = database.clean("\n".join(text for text in item.texts if text.strip()))
+            connection.execute(
+                "INSERT INTO temp.captions VALUES (?, ?) "
+                "ON CONFLICT (path) DO UPDATE SET text = text || char(10) || excluded.text",
+                (os.fsencode(os.path.abspath(item.picture)), text),
+            )
+
+
+def todo(connection: sqlite3.Connection) -> Iterator[Entry]:
+    """What has to be looked at, ordered by path; the connection may write meanwhile."""
+    last = 0
+    while rows := connection.execute(_PAGE, (last, PAGE)).fetchall():
+        for _, *row in rows:
+            yield Entry(*row)
+        last = rows[-1][0]
+
+
+def digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def sidecar(path: str) -> str:
+    """The lines of the text beside a picture: photo.txt or photo.jpg.txt; '' if there is none to read."""
+    for candidate in (os.path.splitext(path)[0] + ".txt", f"{path}.txt"):
+        if os.path.isfile(candidate):
+            with open(candidate, "rb") as file:
+                text = file.read(LONGEST_SIDECAR).decode("utf-8-sig", "replace")
+            lines = (line.strip() for line in text.splitlines())
+            return database.clean("\n".join(line for line in lines if line))
+    return ""
+
+
+def _begin(connection: sqlite3.Connection) -> Scan:
+    connection.execute("PRAGMA temp_store = FILE")
+    for name in ("found", "sidecars", "captions", "todo"):
+        connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
+    connection.executescript(TABLES)
+    return Scan()
+
+
+def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
+    connection.execute(_TODO)
+    scan.found = database.value(connection, "SELECT count(*) FROM temp.found")
+    scan.todo = database.value(connection, "SELECT count(*) FROM temp.todo")
+    return scan
+
+
+def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os.stat_result]]:
+    """Pictures and texts below, with their stamps; links to folders are not followed: no loops.
+
+    What is hidden is left out, unless it is the root itself.
+    """
+    if not os.path.isdir(root):
+        if os.path.lexists(root):
+            yield from _file(root, lambda: os.stat(root), scan)
+        return
+    folders = [root]
+    while folders:
+        folder = folders.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if is_hidden(entry.name):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        if entry.path != leave_out:
+                            folders.append(entry.path)
+                    else:
+                        yield from _file(entry.path, entry.stat, scan)
+        except OSError as error:
+            scan.closed.append((os.fsdecode(folder), (error.strerror or str(error)).lower()))
+
+
+def _file(
+    path: bytes, look: Callable[[], os.stat_result], scan: Scan
+) -> Iterator[tuple[bytes, os.stat_result]]:
+    if not path.endswith(b".txt") and not _is_picture(path):
+        return
+    try:
+        status = look()
+    except OSError as error:
+        if _is_picture(path):
+            scan.skipped.append((os.fsdecode(path), (error.strerror or str(error)).lower()))
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield path, status
+    elif _is_picture(path) and not stat.S_ISDIR(status.st_mode):  # reading a pipe would wait for ever
+        scan.skipped.append((os.fsdecode(path), "not a regular file"))
+
+
+def _is_picture(path: bytes) -> bool:
+    return is_picture(os.fsdecode(path))
+
+
+def _pages(items: Iterator[Any]) -> Iterator[list[Any]]:
+    page: list[Any] = []
+    for item in items:
+        page.append(item)
+        if len(page) == PAGE:
+            yield page
+            page = []
+    if page:
+        yield page
+
+
+def _insert_files(connection: sqlite3.Connection, page: Sequence[tuple[bytes, os.stat_result]]) -> None:
+    pictures = [
+        (path, "", status.st_size, status.st_mtime_ns, os.path.splitext(path)[0])
+        for path, status in page
+        if _is_picture(path)
+    ]
+    texts = [(path[:-4], status.st_mtime_ns) for path, status in page if path.endswith(b".txt")]
+    connection.executemany(
+        "INSERT OR IGNORE INTO temp.found (path, part, bytes, changed, stem) VALUES (?, ?, ?, ?, ?)", pictures
+    )
+    connection.executemany("INSERT OR IGNORE INTO temp.sidecars VALUES (?, ?)", texts)
+
+
+def _join_sidecars(connection: sqlite3.Connection) -> None:
+    """photo.txt goes before photo.jpg.txt, as ``sidecar`` reads them."""
+    for column in ("path", "stem"):
+        connection.execute(
+            "UPDATE temp.found SET beside_changed = s.changed "
+            f"FROM temp.sidecars s WHERE s.stem = found.{column}"
+        )
+
+
+def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) -> None:
+    count = database.value(
+        connection,
+        "SELECT count(*) FROM items WHERE path = ? OR (path >= ? AND path < ?)",
+        (root, *database.below(root)),
+    )
+    if count:
+        raise ValueError(
+            f"{source} holds no pictures now, but {count} of it are in the index: is its disk mounted? "
+            "If they are to leave the index, pass --drop-all"
+        )
+
+
+def _texts(source: Path, scan: Scan) -> Iterator[str]:
+    for number, line in enumerate(caption_texts(source), 1):
+        text = database.clean(line).strip()
+        if len(text) > LONGEST_TEXT:
+            where = f"{source} text {number}"
+            scan.skipped.append((where, f"{len(text)} characters, more than {LONGEST_TEXT}"))
+        elif text:
+            yield text

@@ -1,0 +1,282 @@
+"""An index at one moment -> its items and embeddings by row, whatever a writer does meanwhile.
+
+Rows are ordered as the vectors lie in the files, so that a scan reads from front to back. What is held in
+memory are a few numbers per item; vectors are mapped.
+"""
+
+import os
+import sqlite3
+import threading
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Integer
+
+from wordsight.search.index import database
+from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
+from wordsight.sets import EmbeddingSet
+
+AT_ONCE = 500  # items asked for in one statement
+TRIES = 10  # a compaction may remove files between their names being read and being opened
+_ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, i.beside, i.told
+FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
+
+
+class Snapshot:
+    """Rows 0 to len - 1; safe to use from several threads. ``close`` it, or use it in a with block.
+
+    ``generation``  counts the commits before this moment; compare it with that of the index to know of news
+    ``ids``         the item of every row
+    ``pooled``      float16 [row dim], read when indexed by a slice or by row numbers: the mean of the unit
+                    vectors, for shortlists
+    """
+
+    def __init__(self, folder: Path, layout: Layout) -> None:
+        self.folder, self.layout = folder, layout
+        self._lock = threading.Lock()
+        with database.in_words(folder):
+            self._open()
+        self.pooled = Pooled(self)
+
+    def _open(self) -> None:
+        for last in [False] * (TRIES - 1) + [True]:
+            self._facts = database.connect(self.folder)
+            try:
+                self._facts.execute("BEGIN")  # from the first reading on, this connection sees one moment
+                self.generation = int(
+                    database.value(self._facts, "SELECT value FROM state WHERE name = 'generation'")
+                )
+                self._segments = self._mapped()
+                break
+            except BaseException as error:
+                self._facts.close()
+                if last or not isinstance(error, FileNotFoundError):
+                    raise
+        self._read_rows()
+
+    def _mapped(self) -> dict[int, Segment]:
+        rows = self._facts.execute("SELECT number, vectors, contents, boxes FROM segments").fetchall()
+        extents = [
+            Extent(number, vectors, contents, bool(boxes)) for number, vectors, contents, boxes in rows
+        ]
+        return {extent.number: Segment(self.folder, self.layout, extent) for extent in extents}
+
+    def _read_rows(self) -> None:
+        query = """SELECT i.id, c.segment, c.place, c.start, c.count
+        FROM items i JOIN contents c ON c.key = i.content"""
+        table = numbers(self._facts.execute(query), 5)
+        table = table[np.lexsort((table[:, 0], table[:, 2], table[:, 1]))]
+        self.ids = table[:, 0].copy()
+        self._segment, self._place = table[:, 1].astype(np.int32), table[:, 2].astype(np.int32)
+        self._start, self._count = table[:, 3].copy(), table[:, 4].astype(np.int32)
+        self._by_id = np.argsort(self.ids)
+        self._all_boxed = all(s.boxes is not None for s in self._segments.values()) and bool(self._segments)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __enter__(self) -> "Snapshot":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let the writer tidy up what this moment alone still needed."""
+        self._facts.close()
+
+    @property
+    def lengths(self) -> Integer[np.ndarray, " row"]:
+        """Vectors of every row: what ``embeddings`` of some rows will need is their longest."""
+        return self._count
+
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet:
+        """Rows start to stop - 1 as stored, in float32."""
+        return self._gather(np.arange(start, min(stop, len(self))))
+
+    def gather(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> EmbeddingSet:
+        """The named rows, in that order, in float32."""
+        return self._gather(np.asarray(rows, dtype=np.int64))
+
+    def _gather(self, rows: np.ndarray) -> EmbeddingSet:
+        counts = self._count[rows]
+        widest = max(int(counts.max(initial=0)), 1)
+        mask = torch.arange(widest) < torch.from_numpy(counts)[:, None]
+        vectors = torch.zeros(len(rows) * widest, self.layout.dim)
+        boxes = torch.zeros(len(rows) * widest, 4) if self._all_boxed else None
+        for number, chosen in _groups(self._segment[rows]):
+            segment, index = self._segments[number], _places(self._start[rows[chosen]], counts[chosen])
+            if len(chosen) == len(rows) and bool(mask.all()):
+                vectors, boxes = segment.vectors(index), segment.boxes_at(index) if self._all_boxed else None
+                break
+            slots = torch.from_numpy(_runs(chosen * widest, counts[chosen]))  # of ``widest`` per row
+            vectors[slots] = segment.vectors(index)
+            if boxes is not None:
+                boxes[slots] = segment.boxes_at(index)
+        shape = (len(rows), widest)
+        boxes = None if boxes is None else boxes.view(*shape, 4)
+        return EmbeddingSet(vectors.view(*shape, self.layout.dim), mask, boxes)
+
+    def item(self, row: int) -> Item:
+        return self.items([row])[0]
+
+    def items(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> list[Item]:
+        """The facts of the named rows, in that order."""
+        ids = [int(self.ids[row]) for row in rows]
+        found: dict[int, Item] = {}
+        for start in range(0, len(ids), AT_ONCE):
+            part = ids[start : start + AT_ONCE]
+            query = _ITEM.format(marks=",".join("?" * len(part)))
+            found |= {record[0]: _item(record) for record in self._ask(query, part)}
+        return [found[id_] for id_ in ids]
+
+    def row_of(self, id: int) -> int:
+        """Raises KeyError for an item that is not there."""
+        place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
+        if place == len(self) or self.ids[self._by_id[place]] != id:
+            raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
+        return int(self._by_id[place])
+
+    def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
+        """The rows that pass, ascending; None: all of them."""
+        conditions, parameters = _conditions(filters or Filters())
+        if not conditions:
+            return None
+        query = f"SELECT i.id FROM items i WHERE {' AND '.join(conditions)}"
+        with self._lock:
+            ids = numbers(self._facts.execute(query, parameters), 1)[:, 0]
+        if filters is not None and filters.ids is not None:
+            ids = np.intersect1d(ids, np.asarray(list(filters.ids), dtype=np.int64))
+        return np.sort(self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)])
+
+    def items_in(self) -> Counter[bytes]:
+        """Of each folder that holds files of this index, how many items lie in it itself."""
+        with self._lock:
+            return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
+
+    def modified(self) -> np.ndarray:
+        """When the file of every row was last changed, seconds since 1970: to sort by date."""
+        with self._lock:
+            table = numbers(self._facts.execute("SELECT id, changed FROM items"), 2)
+        dates = np.zeros(len(self))
+        dates[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
+        return dates
+
+    def pooled_rows(self, rows: np.ndarray) -> np.ndarray:
+        out = np.zeros((len(rows), self.layout.dim), np.float16)
+        for number, chosen in _groups(self._segment[rows]):
+            out[chosen] = self._segments[number].pooled[self._place[rows[chosen]]]
+        return out
+
+    def contents(self) -> Iterator[tuple[str, int, Place]]:
+        """Hash, checksum and place of every content, in the order of the files."""
+        query = "SELECT content, checksum, segment, place, start, count FROM contents ORDER BY segment, place"
+        for content, checksum, *place in self._facts.execute(query):
+            yield content, checksum, Place(*place)
+
+    def segment(self, number: int) -> Segment:
+        return self._segments[number]
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        return self._facts
+
+    def _ask(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+        with self._lock:
+            return self._facts.execute(query, parameters).fetchall()
+
+
+class Pooled:
+    """One float16 vector per row of a snapshot: sliced, or indexed by row numbers, like an array."""
+
+    dtype = np.dtype(np.float16)
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self._snapshot), self._snapshot.layout.dim
+
+    def __len__(self) -> int:
+        return len(self._snapshot)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        return self._snapshot.pooled_rows(np.atleast_1d(np.arange(len(self))[rows]))
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:].astype(dtype or self.dtype)
+
+
+def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
+    """The whole numbers of a query as an array, without a Python object for each of them."""
+    parts = [np.zeros((0, width), np.int64)]
+    while rows := cursor.fetchmany(50_000):
+        parts.append(np.array(rows, dtype=np.int64))
+    return np.concatenate(parts)
+
+
+def _groups(segments: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Segment, and which of the rows lie there."""
+    for number in np.unique(segments):
+        yield int(number), np.flatnonzero(segments == number)
+
+
+def _places(starts: np.ndarray, counts: np.ndarray) -> slice | np.ndarray:
+    """The vectors of some contents one after the other; a slice where they lie so."""
+    total = int(counts.sum())
+    if len(starts) and (starts[1:] == starts[:-1] + counts[:-1]).all():
+        return slice(int(starts[0]), int(starts[0]) + total)
+    return _runs(starts, counts)
+
+
+def _runs(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """starts[0], starts[0] + 1, ... counts[0] of them, then starts[1], ..."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+def _item(record: Sequence[Any]) -> Item:
+    id_, path, content, bytes_, changed, width, height, *texts = record
+    text = "\n".join(text for text in texts if text)
+    return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text)
+
+
+def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    told: list[tuple[str, list[Any]]] = []
+    if filters.folder is not None:
+        told.append(_in_folder(filters.folder))
+    if filters.after is not None:
+        told.append(("i.changed >= ?", [_nanoseconds(filters.after)]))
+    if filters.before is not None:
+        told.append(("i.changed < ?", [_nanoseconds(filters.before)]))
+    if filters.min_bytes is not None:
+        told.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
+    if filters.text is not None and filters.text.strip():
+        told.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
+    if filters.ids is not None:
+        told.append(("1", []))
+    return [sql for sql, _ in told], [value for _, values in told for value in values]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(max(min(seconds * 1e9, 2.0**62), -(2.0**62)))
+
+
+def _in_folder(folder: str) -> tuple[str, list[Any]]:
+    name = os.fsencode(folder.replace("\0", ""))
+    if name.startswith((b"/", b"~")):
+        return "(i.path >= ? AND i.path < ?)", list(database.below(os.path.abspath(os.path.expanduser(name))))
+    return "instr(i.path, ?) > 0", [b"/" + name.strip(b"/") + b"/"]
+
+
+def _all_words(text: str) -> str:
+    """Every word in quotes: nothing a person types is an operator. A sign alone is no word of any text."""
+    words = [word.replace('"', '""') for word in database.clean(text).split()]
+    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
+    return " AND ".join(f'"{word}"' for word in words)

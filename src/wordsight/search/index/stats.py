@@ -1,0 +1,79 @@
+"""An index -> its numbers: items, vectors, bytes on disk and per item, what a compaction would drop."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from wordsight.search.index import database
+from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.index.vector_files import KINDS
+
+_DEAD = "SELECT count(*) FROM contents c WHERE NOT EXISTS (SELECT 1 FROM items i WHERE i.content = c.key)"
+
+
+@dataclass(frozen=True)
+class Stats:
+    """Numbers of one moment."""
+
+    kind: str  # images or texts
+    items: int
+    contents: int  # that differ; files of equal bytes share their vectors
+    unneeded: int  # contents that no item has: a compaction drops them
+    captioned: int  # items with a text
+    vectors: int
+    dim: int
+    precision: str
+    segments: int
+    bytes: dict[str, int]  # on disk: vectors, scales, boxes, pooled, facts, model
+    model: str  # identity
+    format: int
+
+    @property
+    def bytes_per_item(self) -> float:
+        """Without the model, which is there once."""
+        return sum(size for name, size in self.bytes.items() if name != "model") / max(self.items, 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"bytes_per_item": round(self.bytes_per_item, 1)}
+
+    def to_text(self) -> str:
+        sizes = ", ".join(f"{name} {size / 1e6:,.1f}" for name, size in self.bytes.items())
+        return (
+            f"{self.items} {self.kind}, {self.contents} that differ, {self.captioned} with a text\n"
+            f"{self.vectors} vectors of {self.dim} in {self.precision}, {self.segments} segments; "
+            f"{self.unneeded} contents to compact\n"
+            f"MB: {sizes}; {self.bytes_per_item:,.0f} bytes per item beside the model\n"
+            f"model {self.model}, format {self.format}"
+        )
+
+
+def measured(folder: Path, meta: Meta, snapshot: Snapshot) -> Stats:
+    def count(query: str) -> int:
+        return int(database.value(snapshot.connection, query) or 0)
+
+    return Stats(
+        kind=meta.kind,
+        items=len(snapshot),
+        contents=count("SELECT count(*) FROM contents"),
+        unneeded=count(_DEAD),
+        captioned=count("SELECT count(*) FROM items WHERE told != '' OR beside != ''"),
+        vectors=count("SELECT sum(vectors) FROM segments"),
+        dim=meta.dim,
+        precision=meta.precision,
+        segments=count("SELECT count(*) FROM segments"),
+        bytes=_bytes(folder),
+        model=meta.model,
+        format=meta.format,
+    )
+
+
+def _bytes(folder: Path) -> dict[str, int]:
+    names = {kind: f"{kind}-*.bin" for kind in KINDS} | {
+        "facts": f"{database.FACTS}*",
+        "model": f"{MODEL}/**/*",
+    }
+    sizes = {
+        name: sum(p.stat().st_size for p in folder.glob(glob) if p.is_file()) for name, glob in names.items()
+    }
+    return {name: size for name, size in sizes.items() if size}

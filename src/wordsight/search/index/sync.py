@@ -1,0 +1,293 @@
+"""What is there now -> an index in step with it: added, changed, renamed, deleted; a batch counts whole."""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wordsight.files.fingerprint import content_of, stamp_of
+from wordsight.matcher import Matcher
+from wordsight.read.features.extract import RegionReader
+from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.runtime.prefetch import in_order
+from wordsight.search.index import database, scan_sources
+from wordsight.search.index.scan_sources import Entry, Progress, Scan
+from wordsight.search.index.vector_files import is_finite, pack
+from wordsight.search.index.writer import Writer
+from wordsight.sets import EmbeddingSet
+
+KNOWN_AT_ONCE = 1000  # files of known content that are written together
+_COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
+RIVALS = 20  # items of one content that are asked whether their file is gone
+
+
+@dataclass
+class Report:
+    """What an update did; ``skipped`` are pictures and folders that could not be read, and why."""
+
+    added: int = 0
+    updated: int = 0  # other bytes, or other captions
+    renamed: int = 0
+    deleted: int = 0
+    unchanged: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """An entry that a thread has looked at: of known content (nothing made), to be encoded, or unreadable."""
+
+    entry: Entry
+    content: str = ""
+    beside: str = ""
+    made: Frame | str | None = None  # what is encoded
+    reason: str = ""
+    is_unreadable: bool = False  # the content itself, so that what the index knew of the file is over
+
+
+class Update:
+    """One run over what a scan has found; every method leaves the index whole."""
+
+    def __init__(
+        self, writer: Writer, matcher: Matcher, found: Scan, batch_size: int, workers: int, progress: Progress
+    ) -> None:
+        self.writer, self.matcher, self.found = writer, matcher, found
+        self.batch_size, self.workers, self.progress = batch_size, workers, progress
+        self.is_texts = writer.meta.kind == "texts"
+        self.report = Report(unchanged=found.found - found.todo, skipped=[*found.closed, *found.skipped])
+        self._asking = database.connect(
+            writer.folder
+        )  # what the threads ask, beside the writer's transactions
+        self._turn = threading.Lock()
+        self._new: dict[str, Looked] = {}  # by content, to be encoded together
+        self._waiting: list[Looked] = []  # files of those contents
+        self._known: list[Looked] = []  # files of contents that are stored
+
+    def run(self) -> Report:
+        keep_freed_memory()
+        try:
+            entries = scan_sources.todo(self.writer.facts)
+            for done, looked in enumerate(
+                in_order(self._look, entries, self.workers, 2 * self.batch_size), 1
+            ):
+                self._take(looked)
+                self.progress(self._noun, done, self.found.todo)
+            self._write()
+            self._delete()
+            self._caption()
+        finally:
+            self._asking.close()
+        return self.report
+
+    @property
+    def _noun(self) -> str:
+        return "texts" if self.is_texts else "pictures"
+
+    def _look(self, entry: Entry) -> Looked:
+        """All that may run in another thread."""
+        if entry.text is not None:
+            return self._look_at_text(entry, entry.text)
+        path = os.fsdecode(entry.path)
+        try:
+            before, content = stamp_of(Path(path)), content_of(Path(path))
+            frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
+            if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
+                return Looked(entry, reason="it changed while it was read; run the same command again")
+            return Looked(entry, content, scan_sources.sidecar(path) if entry.beside_changed else "", frame)
+        except UnreadablePicture as error:
+            return Looked(entry, reason=error.reason, is_unreadable=True)
+        except OSError as error:
+            return Looked(entry, reason=(error.strerror or str(error)).lower())
+
+    def _look_at_text(self, entry: Entry, text: str) -> Looked:
+        if self._has(entry.part):
+            return Looked(entry, entry.part)
+        try:
+            self.matcher.tokenizer([text])
+        except ValueError as error:  # too long for this model, or empty in its eyes
+            return Looked(entry, reason=str(error), is_unreadable=True)
+        return Looked(entry, entry.part, made=text)
+
+    def _has(self, content: str) -> bool:
+        query = "SELECT 1 FROM contents WHERE content = ?"
+        with self._turn:
+            return database.value(self._asking, query, (content,)) is not None
+
+    def _take(self, looked: Looked) -> None:
+        """Sort what was looked at; a batch is written when it is full.
+
+        Files of known contents are written when there are many, but they do not cut the batch in the making:
+        whether a process was killed or not, its batches are the same.
+        """
+        if looked.reason:
+            self._skip(looked)
+        elif looked.content in self._new:
+            self._waiting.append(replace(looked, made=None))
+        elif looked.made is None or self._has(looked.content):  # perhaps stored since it was looked at
+            self._known.append(replace(looked, made=None))
+        else:
+            self._new[looked.content] = looked
+            self._waiting.append(looked)
+        if len(self._new) == self.batch_size or len(self._waiting) == self.batch_size + KNOWN_AT_ONCE:
+            self._write()
+        elif len(self._known) == KNOWN_AT_ONCE:
+            self._write_known()
+
+    def _skip(self, looked: Looked) -> None:
+        entry = looked.entry
+        name = os.fsdecode(entry.path) + ("" if entry.text is None else f': "{entry.text[:40]}"')
+        self.report.skipped.append((name, looked.reason))
+        where = (entry.path, entry.part)
+        query = "SELECT 1 FROM items WHERE path = ? AND part = ?"
+        if looked.is_unreadable and database.value(self.writer.facts, query, where):
+            with self.writer.batch():
+                self._forget([where])
+
+    def _write_known(self) -> None:
+        known, self._known = self._known, []
+        with self.writer.batch():
+            for looked in known:
+                self._put(looked)
+
+    def _write(self) -> None:
+        """One batch: encoded, written, committed."""
+        if not (self._new or self._known):
+            return
+        new, waiting = list(self._new.values()), self._waiting
+        self._new, self._waiting = {}, []
+        embeddings, good = self._encoded(new)
+        bad = {looked.content for looked, fine in zip(new, good, strict=True) if not fine}
+        kept = [looked for looked in new if looked.content not in bad]
+        with self.writer.batch():
+            if embeddings is not None and kept:
+                self._store(embeddings[[row for row, fine in enumerate(good) if fine]], kept)
+            for looked in [*self._known, *(one for one in waiting if one.content not in bad)]:
+                self._put(looked)
+        self._known = []
+        for looked in (one for one in waiting if one.content in bad):
+            reason = "the model gives numbers for it that are not finite"
+            self._skip(Looked(looked.entry, reason=reason, is_unreadable=True))
+
+    @torch.no_grad()
+    def _encoded(self, new: Sequence[Looked]) -> tuple[EmbeddingSet | None, list[bool]]:
+        """Their vectors, and of which they can be stored."""
+        if not new:
+            return None, []
+        texts = [looked.made for looked in new if isinstance(looked.made, str)]
+        frames = [looked.made for looked in new if isinstance(looked.made, Frame)]
+        reader = self.matcher.reader
+        if texts:
+            embeddings = self.matcher.encode_texts(texts)
+        else:
+            read = reader.read(frames) if isinstance(reader, RegionReader) else reader.stack(frames)
+            embeddings = self.matcher.encode_images(read)
+        return embeddings, is_finite(embeddings, self.writer.meta.unit)
+
+    def _store(self, embeddings: EmbeddingSet, new: Sequence[Looked]) -> None:
+        packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
+        places, checksums = self.writer.append(packed), packed.checksums()
+        sizes = [looked.made.size if isinstance(looked.made, Frame) else (0, 0) for looked in new]
+        self.writer.facts.executemany(
+            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [
+                (one.content, place.segment, place.place, place.start, place.count, *size, checksum)
+                for one, place, size, checksum in zip(new, places, sizes, checksums, strict=True)
+            ],
+        )
+
+    def _put(self, looked: Looked) -> None:
+        """The item of an entry whose content is stored: changed in place, moved there, or new."""
+        entry, ask = looked.entry, self.writer.facts
+        key = database.value(ask, "SELECT key FROM contents WHERE content = ?", (looked.content,))
+        query = "SELECT id, content, beside, told FROM items WHERE"
+        before = ask.execute(f"{query} path = ? AND part = ?", (entry.path, entry.part)).fetchone()
+        moved = None if before else self._gone(key, entry)
+        known = before or moved
+        told = self._told(entry, known[3] if known else "")
+        stamps = (entry.bytes, entry.changed, entry.beside_changed)
+        row = (key, *stamps, looked.beside, told, entry.path, entry.part, database.shown(entry.path))
+        if known:
+            ask.execute(
+                f"UPDATE items SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?", (*row, known[0])
+            )
+        else:
+            ask.execute(f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+        self.report.renamed += moved is not None
+        self.report.added += not known
+        if before:
+            same = tuple(before[1:]) == (key, looked.beside, told)
+            self.report.unchanged += same
+            self.report.updated += not same
+
+    def _told(self, entry: Entry, before: str) -> str:
+        """A text itself; of a picture what the caption files say now, or said before."""
+        if entry.text is not None:
+            return entry.text
+        text = database.value(
+            self.writer.facts, "SELECT text FROM temp.captions WHERE path = ?", (entry.path,)
+        )
+        return before if text is None else str(text)
+
+    def _gone(self, key: int, entry: Entry) -> Sequence[Any] | None:
+        """An item of this content whose file is no longer there: this is the same one under a new name."""
+        rivals = self.writer.facts.execute(
+            "SELECT path, id, content, beside, told FROM items "
+            "WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
+            (key, entry.part, RIVALS),
+        )
+        return next((row for path, *row in rivals.fetchall() if _is_gone(path)), None)
+
+    def _delete(self) -> None:
+        """What is below the sources, was not found, and is in no folder that could not be read."""
+        where, parameters = _inside(self.found.roots)
+        closed, of_closed = _inside([os.fsencode(folder) for folder, _ in self.found.closed])
+        query = (
+            f"SELECT path, part FROM items i WHERE ({where}) AND NOT ({closed}) AND NOT EXISTS "
+            "(SELECT 1 FROM temp.found f WHERE f.path = i.path AND f.part = i.part) LIMIT ?"
+        )
+        while rows := self.writer.facts.execute(
+            query, (*parameters, *of_closed, scan_sources.PAGE)
+        ).fetchall():
+            with self.writer.batch():
+                self.report.deleted += self._forget(rows)
+
+    def _forget(self, rows: Sequence[tuple[bytes, str]]) -> int:
+        delete = "DELETE FROM items WHERE path = ? AND part = ?"
+        return sum(self.writer.facts.execute(delete, row).rowcount for row in rows)
+
+    def _caption(self) -> None:
+        """Captions that a file tells otherwise than before."""
+        if self.is_texts:
+            return
+        query = (
+            "SELECT c.text, i.id FROM items i JOIN temp.captions c ON c.path = i.path "
+            "WHERE i.told != c.text LIMIT ?"
+        )
+        while rows := self.writer.facts.execute(query, (scan_sources.PAGE,)).fetchall():
+            with self.writer.batch():
+                self.writer.facts.executemany("UPDATE items SET told = ? WHERE id = ?", rows)
+            self.report.updated += len(rows)
+            self.report.unchanged -= len(rows)
+
+
+def _is_gone(path: bytes) -> bool:
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _inside(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    """An SQL condition: at one of these paths, or below it."""
+    told = [(folder, *database.below(folder)) for folder in folders]
+    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in told)]), [
+        p for t in told for p in t
+    ]

@@ -1,0 +1,263 @@
+"""Vectors and boxes of contents -> files that only grow, and memory maps of what counts in them.
+
+A segment is up to four files of raw numbers, little-endian, one row after the other::
+
+    vectors-000001.bin   float16, or int8 with a scale each: one row of ``dim`` numbers per vector
+    scales-000001.bin    float32: the vector is scale x int8
+    boxes-000001.bin     float16: left, top, right, bottom; fractions of the picture
+    pooled-000001.bin    float16: one row per content, the mean of its unit vectors
+
+How many rows count is said by the index's facts, never by the files' lengths: what lies beyond is left over
+from a process that died, and the next writer cuts it off.
+"""
+
+import os
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from wordsight.files.append import Tail
+from wordsight.sets import EmbeddingSet
+
+PRECISIONS = ("float16", "int8")
+KINDS = ("vectors", "scales", "boxes", "pooled")
+SEGMENT_BYTES = 1 << 29  # of vectors; a segment that has more is closed, and the next one begun
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a row of each file is."""
+
+    dim: int
+    precision: str
+
+    def row(self, kind: str) -> tuple[str, int]:
+        """Number type and count."""
+        rows = {
+            "vectors": ("<f2" if self.precision == "float16" else "i1", self.dim),
+            "scales": ("<f4", 1),
+            "boxes": ("<f2", 4),
+            "pooled": ("<f2", self.dim),
+        }
+        return rows[kind]
+
+    def row_bytes(self, kind: str) -> int:
+        dtype, width = self.row(kind)
+        return np.dtype(dtype).itemsize * width
+
+    def kinds(self, boxes: bool) -> tuple[str, ...]:
+        absent = {"scales"} if self.precision != "int8" else set()
+        return tuple(kind for kind in KINDS if kind not in absent | ({"boxes"} if not boxes else set()))
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """Contents in the numbers of the files, without padding: ``rows`` by kind, and vectors per content."""
+
+    rows: dict[str, np.ndarray]
+    counts: Sequence[int]
+
+    @property
+    def boxes(self) -> bool:
+        return "boxes" in self.rows
+
+    def bytes_of(self, content: int, start: int) -> bytes:
+        """All of one content, in the order of the kinds."""
+        stop = start + self.counts[content]
+        cuts = {kind: (content, content + 1) if kind == "pooled" else (start, stop) for kind in self.rows}
+        return b"".join(self.rows[kind][slice(*cuts[kind])].tobytes() for kind in KINDS if kind in self.rows)
+
+    def checksums(self) -> list[int]:
+        starts = np.concatenate([[0], np.cumsum(self.counts)]).tolist()
+        return [zlib.crc32(self.bytes_of(i, starts[i])) for i in range(len(self.counts))]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a content lies."""
+
+    segment: int
+    place: int  # of its pooled vector
+    start: int  # of its vectors
+    count: int
+
+
+@dataclass(frozen=True)
+class Extent:
+    """How much of a segment counts: a row of the facts."""
+
+    number: int
+    vectors: int = 0
+    contents: int = 0
+    boxes: bool = False
+
+    def rows(self, kind: str) -> int:
+        return self.contents if kind == "pooled" else self.vectors
+
+
+def pack(embeddings: EmbeddingSet, layout: Layout, unit: bool) -> Packed:
+    """Real vectors only, ``unit``: of length 1, in the precision of the layout."""
+    vectors, mask = embeddings.vectors.detach().cpu().float(), embeddings.mask.cpu()
+    units = F.normalize(vectors, dim=-1)
+    counts = mask.sum(1)
+    rows = _stored(units[mask] if unit else vectors[mask], layout)
+    if embeddings.boxes is not None:
+        rows["boxes"] = embeddings.boxes.detach().cpu()[mask].numpy().astype("<f2")
+    means = (units * mask[..., None]).sum(1) / counts.clamp(min=1)[:, None]
+    rows["pooled"] = means.numpy().astype("<f2")
+    return Packed(rows, counts.tolist())
+
+
+def _stored(vectors: Float[Tensor, "item dim"], layout: Layout) -> dict[str, np.ndarray]:
+    if layout.precision == "float16":
+        return {"vectors": vectors.numpy().astype("<f2")}
+    scales = vectors.abs().amax(1, keepdim=True) / 127
+    steps = (vectors / scales.clamp(min=torch.finfo(torch.float32).tiny)).round()
+    return {"vectors": steps.to(torch.int8).numpy(), "scales": scales.numpy().astype("<f4")}
+
+
+def is_finite(embeddings: EmbeddingSet, unit: bool) -> list[bool]:
+    """Whether the vectors of each content can be stored: numbers, and within float16 if not ``unit``."""
+    largest = (embeddings.vectors.detach().abs() * embeddings.mask[..., None]).flatten(1).amax(1)
+    limit = torch.finfo(torch.float32 if unit else torch.float16).max
+    return (largest <= limit).tolist()
+
+
+def file_of(folder: Path, kind: str, number: int) -> Path:
+    return folder / f"{kind}-{number:06d}.bin"
+
+
+def numbered(folder: Path) -> Iterator[tuple[int, Path]]:
+    """Every segment file that is there."""
+    for kind in KINDS:
+        for path in folder.glob(f"{kind}-*.bin"):
+            number = path.stem.removeprefix(f"{kind}-")
+            if number.isdigit():
+                yield int(number), path
+
+
+class SegmentWriter:
+    """The end of one segment; what has been added is kept or dropped."""
+
+    def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
+        self.folder, self.layout = folder, layout
+        self.kept = self.extent = extent
+        self._tails: dict[str, Tail] = {}
+        try:
+            for kind in layout.kinds(extent.boxes):
+                self._tails[kind] = self._tail(kind)
+        except BaseException:
+            self.close()
+            raise
+
+    def _tail(self, kind: str) -> Tail:
+        path = file_of(self.folder, kind, self.extent.number)
+        end = self.extent.rows(kind) * self.layout.row_bytes(kind)
+        there = path.stat().st_size if path.is_file() else 0
+        if there < end:
+            raise ValueError(_short(path, there, end))
+        return Tail(path, end)
+
+    @property
+    def full(self) -> bool:
+        return self.extent.vectors * self.layout.row_bytes("vectors") >= SEGMENT_BYTES
+
+    def add(self, packed: Packed) -> list[Place]:
+        """Write to the disk; it counts once the facts say so."""
+        before = self.extent
+        for kind, tail in self._tails.items():
+            tail.add(packed.rows[kind].tobytes())
+        starts = before.vectors + np.concatenate([[0], np.cumsum(packed.counts)])
+        self.extent = Extent(
+            before.number, int(starts[-1]), before.contents + len(packed.counts), before.boxes
+        )
+        return [
+            Place(before.number, before.contents + i, int(starts[i]), count)
+            for i, count in enumerate(packed.counts)
+        ]
+
+    def keep(self) -> None:
+        self.kept = self.extent
+        for tail in self._tails.values():
+            tail.keep()
+
+    def drop(self) -> None:
+        self.extent = self.kept
+        for tail in self._tails.values():
+            tail.drop()
+
+    def close(self) -> None:
+        for tail in self._tails.values():
+            tail.file.close()
+
+
+class Segment:
+    """The rows of a segment that count, mapped: they never change, whatever a writer does."""
+
+    def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
+        self.layout, self.extent = layout, extent
+        self._files = {}
+        for kind in layout.kinds(extent.boxes):
+            self._files[kind] = _mapped(file_of(folder, kind, extent.number), layout, kind, extent.rows(kind))
+
+    @property
+    def boxes(self) -> np.ndarray | None:
+        return self._files.get("boxes")
+
+    @cached_property
+    def pooled(self) -> np.ndarray:
+        return self._files["pooled"]
+
+    def vectors(self, rows: slice | np.ndarray) -> Float[Tensor, "*n dim"]:
+        """In float32."""
+        stored = torch.from_numpy(np.asarray(self._files["vectors"][rows])).float()
+        if self.layout.precision == "float16":
+            return stored
+        return stored * torch.from_numpy(np.asarray(self._files["scales"][rows]))
+
+    def boxes_at(self, rows: slice | np.ndarray) -> Float[Tensor, "*n 4"]:
+        return torch.from_numpy(np.asarray(self._files["boxes"][rows])).float()
+
+    def content(self, place: Place) -> Packed:
+        """One content as it is stored."""
+        cut = slice(place.start, place.start + place.count)
+        rows = {
+            kind: file[place.place : place.place + 1] if kind == "pooled" else file[cut]
+            for kind, file in self._files.items()
+        }
+        return Packed(rows, [place.count])
+
+
+def _mapped(path: Path, layout: Layout, kind: str, rows: int) -> np.ndarray:
+    dtype, width = layout.row(kind)
+    if rows == 0:  # nothing cannot be mapped
+        return np.zeros((0, width), dtype)
+    there, needed = path.stat().st_size, rows * layout.row_bytes(kind)
+    if there < needed:
+        raise ValueError(_short(path, there, needed))
+    # "c": writable in memory only, which torch asks for; nobody writes
+    return np.memmap(path, dtype=dtype, mode="c", shape=(rows, width))
+
+
+def _short(path: Path, there: int, needed: int) -> str:
+    return (
+        f"{path} has {there} bytes but {needed} of them count; the index was copied in part, or is damaged: "
+        "copy it again, or move it away and index again"
+    )
+
+
+def sync_folder(folder: Path) -> None:
+    """The names of new files to the disk."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

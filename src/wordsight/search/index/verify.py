@@ -1,0 +1,120 @@
+"""An index -> what is wrong in it: every promise that its files make to each other, looked at one by one."""
+
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from wordsight.search.index import database, manifest
+from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.index.vector_files import Place
+
+SHOWN = 10  # damaged contents that are named
+
+
+def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
+    """One sentence for each; none if all is well. A writer may be at work: one moment of it is looked at."""
+    yield from _of_model(folder, meta)
+    try:
+        with Snapshot(folder, meta.layout) as snapshot:
+            yield from _of_facts(snapshot.connection)
+            yield from _of_items(snapshot)
+            yield from _of_segments(snapshot.connection)
+            yield from _of_contents(snapshot, progress)
+        yield from _of_words(folder)
+    except (ValueError, OSError, sqlite3.DatabaseError) as error:
+        yield str(error)
+
+
+def _of_model(folder: Path, meta: Meta) -> Iterator[str]:
+    try:
+        found = manifest.identity(folder / MODEL)
+    except OSError as error:
+        yield f"{folder / MODEL} cannot be read ({error})"
+        return
+    if found != meta.model:
+        yield f"{folder / MODEL} is not the model that made the vectors: {found}, expected {meta.model}"
+
+
+def _of_facts(connection: sqlite3.Connection) -> Iterator[str]:
+    for (line,) in connection.execute("PRAGMA integrity_check"):
+        if line != "ok":
+            yield f"{database.FACTS}: {line}"
+    for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+        yield f"{database.FACTS}: row {row} of {table} names a row of {parent} that is not there"
+
+
+def _of_items(snapshot: Snapshot) -> Iterator[str]:
+    counted = database.value(snapshot.connection, "SELECT count(*) FROM items")
+    if counted != len(snapshot):
+        yield f"{counted} items, but {len(snapshot)} of them have vectors"
+    highest = database.value(snapshot.connection, "SELECT seq FROM sqlite_sequence WHERE name = 'items'") or 0
+    beyond = database.value(snapshot.connection, "SELECT count(*) FROM items WHERE id > ?", (highest,))
+    if beyond:
+        yield f"{beyond} items have ids above {highest}, the last that was given: ids may come twice"
+
+
+def _of_segments(connection: sqlite3.Connection) -> Iterator[str]:
+    """Contents lie one after the other, from the first row of a segment to the last that counts."""
+    query = "SELECT segment, place, start, count FROM contents ORDER BY segment, place"
+    ends: dict[int, tuple[int, int]] = {}
+    for segment, place, start, count in connection.execute(query):
+        places, vectors = ends.get(segment, (0, 0))
+        if place < places or start < vectors:
+            yield f"segment {segment}: the content at place {place} overlaps the one before it"
+        ends[segment] = (place + 1, start + count)
+    for number, vectors, contents in connection.execute("SELECT number, vectors, contents FROM segments"):
+        places, end = ends.get(number, (0, 0))
+        if places > contents or end > vectors:
+            yield f"segment {number} has {contents} contents, but one lies at place {places - 1}"
+
+
+def _of_contents(snapshot: Snapshot, progress: Progress) -> Iterator[str]:
+    """The bytes of every content are those that were written."""
+    total = database.value(snapshot.connection, "SELECT count(*) FROM contents")
+    damaged = 0
+    for done, (content, checksum, place) in enumerate(snapshot.contents(), 1):
+        if not _is_whole(snapshot, place, checksum):
+            damaged += 1
+            if damaged <= SHOWN:
+                yield f"the vectors of {_named(snapshot, content)} are damaged (segment {place.segment})"
+        progress("checking", done, total)
+    if damaged > SHOWN:
+        yield f"and those of {damaged - SHOWN} more"
+
+
+def _is_whole(snapshot: Snapshot, place: Place, checksum: int) -> bool:
+    segment = snapshot.segment(place.segment)
+    if place.start + place.count > segment.extent.vectors or place.place >= segment.extent.contents:
+        return False
+    return zlib.crc32(segment.content(place).bytes_of(0, 0)) == checksum
+
+
+def damaged(snapshot: Snapshot) -> Iterator[str]:
+    """The hashes of contents whose bytes are not those that were written."""
+    for content, checksum, place in snapshot.contents():
+        if not _is_whole(snapshot, place, checksum):
+            yield content
+
+
+def _named(snapshot: Snapshot, content: str) -> str:
+    query = "SELECT shown FROM items WHERE content = (SELECT key FROM contents WHERE content = ?)"
+    return str(
+        database.value(snapshot.connection, query, (content,)) or f"content {content}, which no item has"
+    )
+
+
+def _of_words(folder: Path) -> Iterator[str]:
+    """The words that are searched are those of the items."""
+    if not os.access(folder, os.W_OK):
+        return  # SQLite asks for the right to write before it looks
+    connection = database.connect(folder, write=True)
+    try:
+        connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")
+    except sqlite3.DatabaseError as error:
+        yield f"{database.FACTS}: the words of captions and paths are out of step with the items ({error})"
+    finally:
+        connection.close()

@@ -1,0 +1,77 @@
+"""The scores of all rows, and which hits are wanted -> one page of Hits."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from wordsight.search.engine.brute_force import Question, best_rows
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.query.parser import Query
+from wordsight.search.results import Hit, Hits
+
+SORTS = ("score", "date")
+MOST = 1000  # hits of one page
+
+
+@dataclass(frozen=True)
+class Page:
+    """Which of the hits are wanted."""
+
+    k: int = 10
+    offset: int = 0
+    sort: str = "score"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.k <= MOST:
+            raise ValueError(f"k = {self.k}; a page has 1 to {MOST} hits")
+        if self.offset < 0:
+            raise ValueError(f"offset = {self.offset}; the first hit is 0")
+        if self.sort not in SORTS:
+            raise ValueError(f'sort = "{self.sort}"; known: {", ".join(SORTS)}')
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """What a question has found, before it is looked at."""
+
+    asking: Question
+    rows: np.ndarray | None  # None: all
+    scores: Float[np.ndarray, " row"]
+    line: float
+    exact: bool
+
+
+def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
+    """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
+    alive = np.isfinite(scored.scores)
+    above = alive & (scored.scores >= scored.line)
+    rows, scores = _chosen(snapshot, scored, page, above, memory_mb)
+    relevant, total = int(above.sum()), int(alive.sum())
+    percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
+    facts = zip(snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True)
+    hits = tuple(Hit(*told, (), told[2] >= scored.line) for told in facts)
+    return Hits(hits, relevant, total, scored.exact, query, scored.line, page.offset)
+
+
+def _chosen(
+    snapshot: Snapshot, scored: Scored, page: Page, above: np.ndarray, memory_mb: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
+    last = page.offset + page.k
+    if page.sort == "score":
+        rows, scores = best_rows(scored.asking, snapshot, scored.rows, scored.scores, last, memory_mb)
+        return rows[page.offset :], scores[page.offset :]
+    places = np.flatnonzero(above)
+    rows = places if scored.rows is None else scored.rows[places]
+    order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))[page.offset : last]
+    return rows[order], scored.scores[places[order]].astype(np.float64)
+
+
+def _lower(
+    scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
+) -> Int[np.ndarray, " hit"]:
+    """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
+    limits = of_hits - 1e-6
+    others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
+    return alive - len(others) + np.searchsorted(others, limits)

@@ -1,0 +1,1 @@
+"""A query text -> its words, operators and vectors."""

@@ -1,0 +1,159 @@
+"""A Query and a matcher -> Asked: the text's vectors as they are scored, and which of them each word has.
+
+What the operators of a query mean, exactly:
+
+``word^n``  The word's vectors stand n times in the set of the text, so that the similarity hears the word n
+            times: with mean pooling the score is the mean with weights n, with log-sum-exp
+            T log sum n exp(found / T). A word of one piece and weight 1 changes nothing.
+``+word``   The word, heard in its sentence, must be found above its level (search/calibration.py).
+``-word``   The word, or the words in quotes, heard alone: a picture in which all of them are found above
+            their levels is no hit.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.matcher import Matcher
+from wordsight.read.text.base import Tokenizer, word_starts
+from wordsight.search.query.parser import Query, QueryError, Term
+from wordsight.search.query.stop_words import names_something
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Alignment
+from wordsight.similarity.word_alignment import shares_by_word
+
+
+@dataclass(frozen=True)
+class AskedWord:
+    """One word of a text, as it was written."""
+
+    text: str
+    items: tuple[int, ...]  # its places in the set of vectors; those of a repeated word stand there again
+    start: int  # in the sentence, from 0
+    stop: int
+    known: bool = True  # False for a word that the model never learnt
+    required: bool = False
+    weight: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """A text, ready to be compared."""
+
+    sentence: str
+    set: EmbeddingSet  # of one text
+    words: tuple[AskedWord, ...]
+    whole: bool  # the text is one vector: its only "word" is the sentence
+    excluded: tuple["Asked", ...] = ()
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the model knows any word that names something; otherwise its scores mean nothing."""
+        return self.words[0].known if self.whole else _any_known(self.words)
+
+    def found(self, of_items: Float[Tensor, "pair item"]) -> Float[Tensor, "pair word"]:
+        """How well each word is found: the mean over its pieces."""
+        return self.by_word(of_items[:, None])[:, 0]
+
+    def shares(self, alignments: Sequence[Alignment]) -> Float[Tensor, "pair region word"]:
+        """Where each word looks: the mean over its pieces."""
+        return self.by_word(shares_by_word(alignments))
+
+    def by_word(self, of_items: Float[Tensor, "pair row item"]) -> Float[Tensor, "pair row word"]:
+        return torch.stack([of_items[:, :, list(word.items)].mean(2) for word in self.words], 2)
+
+
+def ask(matcher: Matcher, query: Query) -> Asked:
+    """Raises ValueError for a sentence that the tokenizer refuses, QueryError for an operator on nothing."""
+    plain = ask_plainly(matcher, query.sentence)
+    excluded = tuple(ask_plainly(matcher, text) for text in query.excluded)
+    if plain.whole:
+        return _of_one_vector(plain, query, excluded)
+    words = list(plain.words)
+    for term in query.terms:
+        _mark(words, term)
+    return Asked(plain.sentence, _repeated(plain.set, words), tuple(words), False, excluded)
+
+
+def ask_plainly(matcher: Matcher, text: str) -> Asked:
+    """A text without operators."""
+    encoded = matcher.encode_texts([text]).detach()
+    if encoded.vectors.shape[1] == 1:
+        known = _any_known(words_of(matcher.tokenizer, text))
+        return Asked(text, encoded, (AskedWord(text, (0,), 0, len(text), known),), True)
+    return Asked(text, encoded, tuple(words_of(matcher.tokenizer, text)), False)
+
+
+def _any_known(words: Sequence[AskedWord]) -> bool:
+    """Of those that name something, where there are any; an emoji alone is not known either."""
+    naming = [word.known for word in words if names_something(word.text)]
+    return any(naming or [word.known for word in words])
+
+
+def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:
+    """The words of a text as the tokenizer splits them: wordpieces joined, letters as in the text."""
+    words, labels = tokenizer.words(text), tokenizer.labels(text)
+    folded, places = _folded(text)
+    asked, cursor = [], 0
+    vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces spell what they do not know
+    for first, pieces in zip(word_starts(tokenizer, text), words, strict=True):
+        items = range(first, first + len(pieces))
+        label = "".join(labels[item].removeprefix("##") for item in items)
+        known = vocabulary is None or label in vocabulary
+        sought = _fold(label)
+        at = folded.find(sought, cursor)
+        if sought and at >= 0:
+            cursor = at + len(sought)
+            start, stop = places[at], places[cursor - 1] + 1
+            asked.append(AskedWord(text[start:stop], tuple(items), start, stop, known))
+        else:  # written in another way than it is read, as treebank's quotes are
+            asked.append(AskedWord(label, tuple(items), -1, -1, known))
+    return asked
+
+
+def _mark(words: list[AskedWord], term: Term) -> None:
+    """The operator of a term, on each of its words."""
+    meant = [n for n, word in enumerate(words) if word.start < term.stop and word.stop > term.start]
+    if not meant:
+        raise QueryError("the model reads no word after this operator; leave the operator out", term.position)
+    for n in meant:
+        words[n] = replace(words[n], required=term.required, weight=term.weight)
+
+
+def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
+    again = [item for word in words for item in word.items * (word.weight - 1)]
+    if not again:
+        return text
+    order = [*range(text.vectors.shape[1]), *again]
+    return EmbeddingSet(text.vectors[:, order], text.mask[:, order])
+
+
+def _of_one_vector(plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> Asked:
+    """Where a sentence is one vector no word has a weight or a strength of its own."""
+    if query.terms:
+        raise QueryError(
+            "this model turns a sentence into one vector, so that no single word of it can be required or "
+            "weighed; leave + and ^ out (- works: it is compared on its own)",
+            query.terms[0].position,
+        )
+    return Asked(plain.sentence, plain.set, plain.words, True, excluded)
+
+
+def _folded(text: str) -> tuple[str, list[int]]:
+    """The text without case and accents, and for each of its letters the place of the original."""
+    letters: list[str] = []
+    places: list[int] = []
+    for place, letter in enumerate(text):
+        folded = _fold(letter)
+        letters.append(folded)
+        places += [place] * len(folded)
+    return "".join(letters), places
+
+
+def _fold(text: str) -> str:
+    bare = (letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
+    return "".join(bare).casefold()

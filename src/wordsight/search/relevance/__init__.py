@@ -1,0 +1,1 @@
+"""Scores of queries without an answer -> the relevance threshold."""

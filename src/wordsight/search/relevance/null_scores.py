@@ -1,0 +1,253 @@
+"""An index -> its background: what texts score and words find in pictures that they do not belong to."""
+
+import math
+import random
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.matcher import Matcher
+from wordsight.read.text.base import word_starts
+from wordsight.search.engine.brute_force import blocks
+from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.query.stop_words import EVERYDAY_WORDS, names_something
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.word_alignment import found_by_word
+
+PICTURES = 10_000  # of the index, evenly spread, that background texts are compared with
+CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
+OF_EACH = 40  # made-up texts of each length
+MADE_UP = (
+    "{}",
+    "a {}",
+    "a {} {}",
+    "a {} and a {}",
+    "a {} {} on a {}",
+    "a {} {} with a {} and a {}",
+    "a {} and a {} near a {} {} with a {}",
+)
+REAL = 4.0  # how much all captions count together, made-up texts being 1
+AT_ONCE = 32  # texts
+TOLD = 0.5  # of the words of a caption that name something: a picture said to show so many belongs to it too
+QUARTERS = 4  # into which the pictures are divided, to see how the best score grows with their number
+TWO_GROUPS = 0.8  # explained variance from which on values are taken as two groups, not one
+
+
+@dataclass(frozen=True)
+class TextAgainstAll:
+    """One background text, and how it does in the index."""
+
+    words: int
+    best: float  # the highest of its scores with pictures that it does not belong to
+    spread: float  # standard deviation of those
+    weight: float = 1.0  # captions are real texts, and count more than made-up ones
+    growth: float = 0.0  # deviations by which the best of all is better than that of a quarter, on average
+
+
+@dataclass(frozen=True)
+class Background:
+    """What ``measure_background`` found in one state of an index."""
+
+    pictures: int  # how many the texts were compared with
+    texts: tuple[TextAgainstAll, ...]
+    word_mean: float  # of what a word alone finds in a picture, where that is the lower of two groups
+    word_spread: float
+
+
+def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
+    """Captions of indexed pictures, and made-up texts, against the pictures that they do not belong to."""
+    if not len(snapshot):
+        return Background(0, (), 0.0, 0.0)
+    rows = spread_rows(len(snapshot), PICTURES)
+    beside = [item.text for item in snapshot.items(rows)]
+    captions, made_up = _captions(matcher, beside), list(_made_up(matcher))
+    told = [*captions.values(), *made_up]
+    scores = _scores(matcher, snapshot, rows, told, memory_mb)
+    of_caption = REAL * len(made_up) / max(1, len(captions))
+    weights = [of_caption] * len(captions) + [1.0] * len(made_up)
+    texts = [
+        _against_all(len(matcher.tokenizer.words(text)), column[others], weight)
+        for text, column, others, weight in zip(
+            told, scores.T, strangers(captions, made_up, beside), weights, strict=True
+        )
+    ]
+    mean, spread = _lower_group(_found_by_single_words(matcher, snapshot))
+    return Background(len(rows), tuple(texts), mean, spread)
+
+
+def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
+    """Captions of some of the pictures where there are any, and texts made of words that the model knows."""
+    rows = spread_rows(len(snapshot), PICTURES)
+    captions = _captions(matcher, [item.text for item in snapshot.items(rows)])
+    return [*captions.values(), *_made_up(matcher)]
+
+
+def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
+    """At most so many rows, evenly spread: the same for the same index."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))[: max(0, count)]
+
+
+def known_words(matcher: Matcher) -> Sequence[str]:
+    """Words that the model knows and that name something."""
+    vocabulary = getattr(matcher.tokenizer, "vocabulary", None)
+    if vocabulary is None:
+        return EVERYDAY_WORDS
+    words = [word for word in vocabulary.entries if names_something(word) and "<" not in word]
+    return [word for word in words if len(matcher.tokenizer.words(word)) == 1] if words else EVERYDAY_WORDS
+
+
+def _captions(matcher: Matcher, beside: Sequence[str]) -> dict[int, str]:
+    """By place in the sample: one caption of so many of its pictures."""
+    asked = spread_rows(len(beside), CAPTIONS).tolist()
+    firsts = {n: beside[n].split("\n")[0].strip() for n in asked}
+    return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
+
+
+def strangers(
+    captions: Mapping[int, str], made_up: Sequence[str], beside: Sequence[str]
+) -> Iterator[Bool[np.ndarray, " picture"]]:
+    """For each text the pictures that it does not belong to, as far as their captions tell.
+
+    A made-up text belongs to a picture whose captions name all that it names; a caption to its own picture,
+    and to those whose captions name a good part of what it names: one dog on a beach is like another.
+    """
+    told = _Told(beside)
+    for place, text in captions.items():
+        others = told.shares(text) < TOLD
+        others[place] = False
+        yield others
+    for text in made_up:
+        yield told.shares(text) < 1
+
+
+class _Told:
+    """Which pictures are said to show what."""
+
+    def __init__(self, beside: Sequence[str]) -> None:
+        self.count = len(beside)
+        self.rows: dict[str, list[int]] = {}
+        for row, text in enumerate(beside):
+            for word in _named(text):
+                self.rows.setdefault(word, []).append(row)
+
+    def shares(self, text: str) -> Float[np.ndarray, " picture"]:
+        """Of the words of this text that name something, the share that each picture's captions have."""
+        words = _named(text)
+        shares = np.zeros(self.count)
+        for word in words:
+            shares[self.rows.get(word, [])] += 1 / len(words)
+        return shares.round(6)
+
+
+def _named(text: str) -> frozenset[str]:
+    return frozenset(filter(names_something, set(re.findall(r"\w+", text.casefold()))))
+
+
+def readable(matcher: Matcher, text: str) -> bool:
+    """Whether the tokenizer takes this text; some are too long, some hold no word."""
+    try:
+        return bool(matcher.tokenizer.words(text))
+    except ValueError:
+        return False
+
+
+def _made_up(matcher: Matcher) -> Iterator[str]:
+    chance, words = random.Random(0), list(known_words(matcher))
+    for template in MADE_UP:
+        for _ in range(OF_EACH):
+            yield template.format(*chance.choices(words, k=template.count("{}")))
+
+
+def _scores(
+    matcher: Matcher, snapshot: Snapshot, rows: np.ndarray, texts: Sequence[str], memory_mb: float
+) -> Float[np.ndarray, "row text"]:
+    scores = np.empty((len(rows), len(texts)), np.float32)
+    with torch.no_grad():
+        encoded = [matcher.encode_texts(texts[n : n + AT_ONCE]) for n in range(0, len(texts), AT_ONCE)]
+        together = EmbeddingSet.join(encoded)
+        for start, stop, block in blocks(snapshot, rows, memory_mb):
+            scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu()
+    return scores
+
+
+def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAll:
+    groups = split(torch.from_numpy(scores))
+    if groups.explained >= TWO_GROUPS:  # the upper one are pictures that it does belong to
+        scores = scores[scores <= groups.cut]
+    if not len(scores):
+        return TextAgainstAll(words, -math.inf, 0.0, weight)
+    best, spread = float(scores.max()), float(scores.std())
+    quarters = [scores[n::QUARTERS].max() for n in range(min(QUARTERS, len(scores)))]
+    growth = (best - float(np.mean(quarters))) / spread if spread > 0 else 0.0
+    return TextAgainstAll(words, best, spread, weight, growth)
+
+
+def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:
+    """What single words find in some pictures: most of them are not there."""
+    words, chance = list(known_words(matcher)), random.Random(1)
+    words = chance.sample(words, min(len(words), 100))
+    rows = spread_rows(len(snapshot), 100)
+    found = []
+    with torch.no_grad():
+        images = snapshot.gather(rows).to(matcher.device)
+        for word in words:
+            text = matcher.encode_texts([word])
+            items = _own_items(matcher, word, text)
+            aligned = matcher.similarity.align(images, text[[0] * len(images)])
+            found.append(found_by_word(aligned)[:, items].mean(1).float().cpu())
+    return torch.cat(found) if found else torch.zeros(0)
+
+
+def _own_items(matcher: Matcher, word: str, text: EmbeddingSet) -> list[int]:
+    if text.vectors.shape[1] == 1:
+        return [0]
+    first = word_starts(matcher.tokenizer, word)[0]
+    return list(range(first, first + sum(map(len, matcher.tokenizer.words(word)))))
+
+
+@dataclass(frozen=True)
+class Split:
+    """Numbers in two groups, by the cut that explains most of their variance (Otsu)."""
+
+    cut: float  # halfway between the means
+    explained: float  # of the variance, by the two means; a normal distribution has 0.64, an even one 0.75
+    share: float  # of the numbers, in the upper group
+    lower_mean: float
+    lower_spread: float  # standard deviation
+
+
+def split(values: Float[Tensor, " value"]) -> Split:
+    """Raises nothing: of fewer than two numbers, or equal ones, the upper group is empty."""
+    ordered = values.double().sort().values
+    count = len(ordered)
+    variance = float(ordered.var(correction=0)) if count else 0.0
+    if count < 2 or variance < 1e-12:
+        return Split(math.inf, 0.0, 0.0, float(ordered.mean()) if count else 0.0, 0.0)
+    below = torch.arange(1, count, dtype=torch.float64)
+    sums = ordered.cumsum(0)
+    low, high = sums[:-1] / below, (sums[-1] - sums[:-1]) / (count - below)
+    between = below * (count - below) / count**2 * (high - low) ** 2
+    at = int(between.argmax())
+    lower = ordered[: at + 1]
+    return Split(
+        cut=float(low[at] + high[at]) / 2,
+        explained=float(between[at]) / variance,
+        share=1 - (at + 1) / count,
+        lower_mean=float(lower.mean()),
+        lower_spread=float(lower.std(correction=0)),
+    )
+
+
+def _lower_group(values: Float[Tensor, " value"]) -> tuple[float, float]:
+    """Mean and deviation of what words find where they do not belong."""
+    if not len(values):
+        return 0.0, 0.0
+    groups = split(values)
+    if groups.explained >= TWO_GROUPS:
+        return groups.lower_mean, groups.lower_spread
+    return float(values.mean()), float(values.std(correction=0))

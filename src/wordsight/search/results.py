@@ -1,0 +1,93 @@
+"""What a search gives back: hits with their words, and how many of all lie above the line."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from wordsight.search.index.database import Item
+from wordsight.search.query.parser import Query
+
+Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evidence says what each means
+
+
+@dataclass(frozen=True)
+class WordFound:
+    """One word of a text, and how well it is found in one picture."""
+
+    word: str  # as it was written
+    found: float
+    level: float  # from here on it counts as found: what it finds elsewhere in the index says so
+    is_found: bool
+    box: Box | None = None  # of the region it looks at most; None where that is unknown
+    judged: bool = True  # False for "a", "of" and the like: they name nothing, so they cannot be missing
+    known: bool = True  # False for a word that the model never learnt, so that it finds nothing
+    required: bool = False
+    weight: int = 1
+
+    @property
+    def is_missing(self) -> bool:
+        return self.judged and not self.is_found
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One item of the index."""
+
+    item: Item
+    row: int
+    score: float
+    percentile: float  # percent of the searched items that score lower
+    words: tuple[WordFound, ...]
+    relevant: bool  # above the line
+    evidence: Evidence | None = None  # what the boxes of the words are; None where no words were asked
+
+    @property
+    def missing(self) -> int:
+        """How many words are not found."""
+        return sum(word.is_missing for word in self.words)
+
+
+@dataclass(frozen=True)
+class Hits:
+    """One page of a search."""
+
+    hits: tuple[Hit, ...]
+    relevant: int  # of all that were scored, how many are above the line
+    total: int  # that pass the filters and the operators
+    exact: bool  # False: a shortlist was scored, not all
+    query: Query | None  # None: a picture alone was searched by
+    line: float  # the score at which relevance ends
+    offset: int = 0
+
+    @property
+    def nothing_matches(self) -> bool:
+        return self.relevant == 0
+
+
+@dataclass(frozen=True)
+class ExplainedWord:
+    """A word, and where it looks."""
+
+    word: WordFound
+    shares: tuple[float, ...]  # over the regions; of a word that looks they add up to 1
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one direction of the similarity adds to the score."""
+
+    seeker: Literal["word", "region", "label"]
+    score: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a picture and a text have their score."""
+
+    kind: Evidence
+    sentence: str  # what evidence this is, plainly
+    words: tuple[ExplainedWord, ...]
+    regions: tuple[Box, ...]  # what the shares are over; empty where boxes are unknown
+    parts: tuple[Part, ...]  # their scores add up to the score
+    score: float
+    text: str  # what was explained

@@ -1,0 +1,195 @@
+"""An index -> what a searcher knows of it at one moment: a snapshot, its calibration, its shortlist's recall.
+
+The background takes seconds to measure, so it is kept beside the index (``background.json``), with the number
+of the commit that it belongs to. An index where nothing can be written is measured anew by each process.
+"""
+
+import threading
+from contextlib import suppress
+from dataclasses import asdict
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from wordsight import checkpoint
+from wordsight.matcher import Matcher
+from wordsight.search.engine.int8_screen import Screen
+from wordsight.search.engine.row_cache import Held
+from wordsight.search.engine.shortlist import SIZES, Recall, measure_recall
+from wordsight.search.index.folder_tree import Folders, folders_of
+from wordsight.search.index.index import Index, IndexReplaced, Snapshot
+from wordsight.search.relevance import threshold
+from wordsight.search.relevance.null_scores import (
+    Background,
+    background_texts,
+    measure_background,
+    spread_rows,
+)
+from wordsight.search.relevance.threshold import Calibration
+from wordsight.sets import EmbeddingSet, UnitSet
+from wordsight.similarity.kernels.blockwise import masked_unit
+from wordsight.similarity.word_alignment import found_by_word
+
+FILE = "background.json"
+SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
+FORMAT = 2
+
+
+class Moment:
+    """One state of an index; it is let go when nobody uses it any more."""
+
+    def __init__(
+        self, index: Index, snapshot: Snapshot, memory_mb: float, shares: tuple[float, float]
+    ) -> None:
+        self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
+        self._lock = threading.RLock()
+
+    def __del__(self) -> None:
+        self.snapshot.close()
+
+    @property
+    def matcher(self) -> Matcher:
+        """That made the vectors of this snapshot."""
+        return self.index.matcher
+
+    @property
+    def calibration(self) -> Calibration:
+        with self._lock:
+            return self._calibration
+
+    @cached_property
+    def _calibration(self) -> Calibration:
+        return Calibration(self._background(), self.sample, len(self.snapshot), *self.shares)
+
+    @cached_property
+    def screen(self) -> Screen:
+        similarity = self.matcher.similarity
+        return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
+
+    @cached_property
+    def held(self) -> Held:
+        """The rows ready to be scored, in the memory that the screen leaves."""
+        taken = self.screen.bytes if self.screen.pays else 0
+        return Held(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
+
+    @cached_property
+    def sample(self) -> EmbeddingSet:
+        """Some of the pictures, as many as an eighth of the memory holds."""
+        if not len(self.snapshot):
+            return EmbeddingSet(
+                torch.zeros(0, 1, self.snapshot.layout.dim), torch.zeros(0, 1, dtype=torch.bool)
+            )
+        bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
+        most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
+        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
+
+    @cached_property
+    def folders(self) -> Folders:
+        return folders_of(self.snapshot.items_in())
+
+    @property
+    def recall(self) -> Recall:
+        """Of the shortlist."""
+        with self._lock:
+            return self._recall
+
+    @cached_property
+    def _recall(self) -> Recall:
+        kept = self._kept().get("shortlist")
+        if kept is not None:
+            return Recall(**kept)
+        texts = background_texts(self.matcher, self.snapshot)
+        measured = measure_recall(self.matcher, self.snapshot, texts, self.memory_mb)
+        self._keep("shortlist", asdict(measured))
+        return measured
+
+    def text_level(self, image: EmbeddingSet) -> float:
+        """In an index of texts: from which strength on a word is found in this picture.
+
+        Most texts tell of other pictures, so that what their words find in this one is the background.
+        """
+        texts = self.sample
+        with torch.no_grad():
+            aligned = self.matcher.similarity.align(image[[0] * len(texts)], texts)
+        found = found_by_word(aligned)[texts.mask].float().cpu()
+        return threshold.level_among(found, self.shares[1])
+
+    def _background(self) -> Background:
+        kept = self._kept().get("background")
+        if kept is not None:
+            return threshold.from_json(kept)
+        if self.index.kind != "images":
+            return Background(0, (), 0.0, 0.0)
+        measured = measure_background(self.matcher, self.snapshot, self.memory_mb)
+        self._keep("background", threshold.to_json(measured))
+        return measured
+
+    def _kept(self) -> dict[str, Any]:
+        """What was measured of this very state, by whatever process."""
+        try:
+            told = checkpoint.read_json(self.index.folder / FILE)
+            self.index.check_there()  # or it is of another index that has had as many commits
+        except (OSError, ValueError):
+            return {}
+        same = isinstance(told, dict) and told.get("format") == FORMAT
+        return dict(told) if same and told.get("generation") == self.snapshot.generation else {}
+
+    def _keep(self, name: str, value: Any) -> None:
+        told = self._kept() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
+        with suppress(OSError, IndexReplaced):  # it can be measured again
+            self.index.check_there()
+            checkpoint.write_json(self.index.folder / FILE, told)
+
+
+class Moments:
+    """The newest moment of an index, also of one that is made anew in its folder."""
+
+    def __init__(self, index: Index, memory_mb: float, false_accept: float, word_false_accept: float) -> None:
+        self.index, self.memory_mb, self.shares = index, memory_mb, (false_accept, word_false_accept)
+        self._lock = threading.Lock()
+        self._moment: Moment | None = None
+
+    def now(self) -> Moment:
+        """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
+        with self._lock:
+            return self._of_what_is_there()
+
+    def _of_what_is_there(self) -> Moment:
+        """The newest moment, of another index if that has taken the place; the caller holds the lock."""
+        try:
+            return self._newest()
+        except IndexReplaced:
+            self._reopen()
+            return self._newest()
+
+    def _newest(self) -> Moment:
+        if self._moment is None or not self._is_newest(self._moment):
+            self._moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        return self._moment
+
+    def _is_newest(self, moment: Moment) -> bool:
+        return moment.index is self.index and moment.snapshot.generation == self.index.generation()
+
+    def _reopen(self) -> None:
+        fresh = Index.open(self.index.folder)
+        if fresh.kind != self.index.kind:
+            raise ValueError(
+                f"{fresh.folder} holds {fresh.kind} now, and {self.index.kind} when it was opened; "
+                "open it again"
+            )
+        self.index = fresh
+
+
+def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
+    """Measure all that can be known before the first question, and keep it with the index.
+
+    The recall of the shortlist, where the index is so large that one may be taken.
+    """
+    shares = (threshold.FALSE_ACCEPT, threshold.WORD_FALSE_ACCEPT)
+    moment = Moment(index, index.snapshot(), memory_mb, shares)
+    if index.kind != "images" or not len(moment.snapshot):
+        return None
+    moment.calibration.line(1)
+    return moment.recall if len(moment.snapshot) > SIZES[-1] else None

@@ -1,0 +1,72 @@
+"""Two directions -> one score: words look among regions, regions among words, and the two are averaged."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.registry import make
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Alignment, Seeker, Similarity
+from wordsight.similarity.kernels.blockwise import SeekingSimilarity
+
+Direction: TypeAlias = str | Mapping[str, Any] | SeekingSimilarity
+
+
+class BothWays(Similarity):
+    """weight x (words look) + (1 - weight) x (regions look).
+
+    ``words`` and ``regions`` are similarities that look, each by its name or its table; who looks need not be
+    said again. The score of CASC is cross attention both ways, that of LAPS is ``max-sim`` with mean pooling
+    both ways.
+    """
+
+    def __init__(
+        self,
+        words: Direction = "cross-attention",
+        regions: Direction = "cross-attention",
+        weight: float = 0.5,
+    ):
+        super().__init__()
+        if not 0 < weight < 1:
+            raise ValueError(f"weight = {weight}, the share of the words; expected more than 0, less than 1")
+        self.words, self.regions = direction(words, "word"), direction(regions, "region")
+        self.weight = weight
+
+    def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
+        return torch.lerp(self.regions(images, texts), self.words(images, texts), self.weight)
+
+    def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
+        return self.words.words_found(images, text)
+
+    def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
+        """The words' and then the regions'; each score is the direction's part of the whole."""
+        return [
+            replace(one, score=one.score * weight)
+            for looking, weight in directions(self)
+            for one in looking.align(images, texts)
+        ]
+
+
+def direction(given: Direction, seeker: Seeker) -> SeekingSimilarity:
+    """A similarity in which this side looks."""
+    if isinstance(given, str | Mapping):
+        table = {"name": given} if isinstance(given, str) else given
+        given = make("similarity", {"seeker": seeker, **table})
+    if not isinstance(given, SeekingSimilarity) or given.seeker != seeker:
+        looks = f'seeker = "{given.seeker}"' if isinstance(given, SeekingSimilarity) else "nobody looks"
+        raise ValueError(
+            f'both-ways needs a similarity with seeker = "{seeker}" for its {seeker}s, but in this '
+            f'{type(given).__name__} {looks}; leave the seeker out, and take "cross-attention" or "max-sim"'
+        )
+    return given
+
+
+def directions(similarity: Similarity) -> list[tuple[SeekingSimilarity, float]]:
+    """Who looks in a similarity, the words first, each with its weight in the score; empty if nobody does."""
+    if isinstance(similarity, BothWays):
+        return [(similarity.words, similarity.weight), (similarity.regions, 1 - similarity.weight)]
+    return [(similarity, 1.0)] if isinstance(similarity, SeekingSimilarity) else []

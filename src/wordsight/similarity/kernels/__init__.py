@@ -1,0 +1,1 @@
+"""Blocks of embedding sets -> scores: packing, matrix products, int8."""

@@ -1,0 +1,307 @@
+"""Every context with every query, in blocks under a memory budget: what the similarities share."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Bool, Float, Integer
+from torch import Tensor
+
+from wordsight.registry import make
+from wordsight.sets import EmbeddingSet, UnitSet
+from wordsight.similarity.base import Alignment, Seeker, Similarity
+from wordsight.similarity.kernels.matmul import product
+from wordsight.similarity.kernels.packed import ByLength, runs, stacked, unit
+from wordsight.similarity.pooling import Pooling
+
+CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
+AT_ONCE = 1 << 20  # numbers of contexts in a block that few queries look at
+
+
+class Stack(NamedTuple):
+    """Some contexts of about one length, ready to be looked at."""
+
+    vectors: Float[Tensor, "n context dim"]
+    mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
+
+
+class Chunk(NamedTuple):
+    """Some queries, ready to look: ``first`` to ``last`` of all, shortest first."""
+
+    vectors: Float[Tensor, "row dim"]
+    first: int
+    last: int
+
+
+class SeekingSimilarity(Similarity):
+    """Every query (a word, or a region) looks for itself in the context; pooling adds up what it finds.
+
+    ``memory_mb`` bounds what a forward pass without gradients needs beside its input and its scores, and what
+    a block of cosines needs in training; one image with one text is the smallest block.
+    """
+
+    copies = 2  # how many tensors of a block's size are alive at once
+
+    def __init__(self, seeker: Seeker, pooling: str | dict[str, Any] | Pooling, memory_mb: float):
+        super().__init__()
+        if seeker not in ("word", "region"):
+            raise ValueError(f'seeker = "{seeker}"; expected "word" or "region"')
+        if not memory_mb > 0:
+            raise ValueError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
+        self.seeker: Seeker = seeker
+        self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
+        self.memory_mb = memory_mb
+
+    def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
+        contexts, queries = self.sides(images, texts)
+        dtype = _product_dtype(contexts.device)
+        with torch.autocast(contexts.device.type, enabled=False):
+            if torch.is_grad_enabled() and self._needs_gradient(contexts, queries):
+                scores = self._scores_with_gradient(contexts, queries, dtype)
+            else:
+                scores = self._scores(contexts, queries, dtype)
+        return scores if self.seeker == "word" else scores.T
+
+    def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
+        with torch.autocast(images.device.type, enabled=False):
+            _, shares, found = self._attended(images, texts)
+            queries = texts if self.seeker == "word" else images
+            return [Alignment(self.seeker, shares, found, self.pooling(found, queries.mask))]
+
+    def seen(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "pair dim"]:
+        """What the queries of a pair see in the context: its unit vectors, blended for each, averaged.
+
+        The shares are averaged first, so that no query's own blend is ever made. Differentiable.
+        """
+        with torch.autocast(images.device.type, enabled=False):
+            looked_at, shares, _ = self._attended(images, texts)
+            queries = texts if self.seeker == "word" else images
+            return torch.bmm((shares.sum(2) / queries.lengths[:, None])[:, None], looked_at).squeeze(1)
+
+    def _attended(
+        self, images: EmbeddingSet, texts: EmbeddingSet
+    ) -> tuple[
+        Float[Tensor, "pair context dim"], Float[Tensor, "pair context query"], Float[Tensor, "pair query"]
+    ]:
+        """The unit vectors of the contexts, and what ``attend`` says of them, with 0 for padding."""
+        contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
+        looked_at, looking = masked_unit(contexts), masked_unit(queries)
+        cosines = torch.bmm(looked_at, looking.transpose(1, 2))
+        shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
+        shares = shares.masked_fill(~queries.mask[:, None], 0)
+        return looked_at, shares, found.masked_fill(~queries.mask, 0)
+
+    @torch.no_grad()
+    def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
+        if self.seeker != "word":
+            return None
+        contexts, queries = self.sides(images, text)
+        kind = torch.promote_types(images.vectors.dtype, torch.float32)
+        found = torch.zeros(len(images), text.mask.shape[1], dtype=kind, device=images.device)
+        real, looking = text.mask[0].nonzero().flatten(), queries.unit_rows(0, 1)
+        for start, stop in contexts.pieces(self._rows_for(contexts, len(looking))):
+            of_block = self.find(self.stack(contexts, start, stop), looking, queries.lengths)
+            found[contexts.order[start:stop, None], real] = of_block
+        return found
+
+    def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[ByLength, ByLength]:
+        """Who is looked at, and who looks."""
+        by_length = ByLength(images, "image"), ByLength(texts, "text")
+        return by_length if self.seeker == "word" else by_length[::-1]
+
+    def attend(
+        self,
+        cosines: Float[Tensor, "pair context query"],
+        contexts: Float[Tensor, "pair context dim"],
+        context_mask: Bool[Tensor, "pair context"],
+        query_mask: Bool[Tensor, "pair query"],
+    ) -> tuple[Float[Tensor, "pair context query"], Float[Tensor, "pair query"]]:
+        """Where each query of a pair looks, and how well it is found there."""
+        raise NotImplementedError
+
+    def find(
+        self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
+    ) -> Float[Tensor, "context row"]:
+        """How well each query is found in each context, for queries of these lengths one after another."""
+        return self.look(contexts, queries, lengths)[1]
+
+    def look(
+        self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
+    ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
+        """The same, and where each query looks."""
+        raise NotImplementedError
+
+    def kept_dtype(self, contexts: ByLength) -> torch.dtype | None:  # noqa: ARG002
+        """Of what ``find_keeping`` keeps for the backward pass; None if that is nothing."""
+        return None
+
+    def find_keeping(
+        self,
+        contexts: Stack,
+        queries: Float[Tensor, "row dim"],
+        lengths: Sequence[int],
+        dtype: torch.dtype,
+    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]]:
+        """How well each query is found, and what the backward pass will ask for."""
+        raise NotImplementedError
+
+    def gradients(
+        self,
+        contexts: ByLength,
+        queries: ByLength,
+        gradient: Float[Tensor, "context row"],
+        kept: Integer[Tensor, "context row"] | None,
+    ) -> tuple[Tensor, Tensor]:
+        """From the gradient of what was found to those of both sets' vectors."""
+        raise NotImplementedError
+
+    def found_error(self, dim: int) -> float:
+        """How far a float32 ``find`` may be from the exact value, for unit vectors of so many numbers."""
+        raise NotImplementedError
+
+    def chunks(self, queries: ByLength, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
+        """All queries, some at a time; ``dtype`` is that of the products."""
+        for first, last in queries.pieces(self.rows_at_once(queries)):
+            yield Chunk(queries.unit_rows(first, last).to(dtype), first, last)
+
+    def rows_at_once(self, side: ByLength) -> int:
+        """As many as a third of the budget holds."""
+        bytes_per_row = side.items.dim * max(4, side.items.vectors.element_size())
+        return max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))
+
+    def stack(self, contexts: ByLength, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
+        return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))
+
+    def scores_of(self, stack: Stack, chunk: Chunk, queries: ByLength) -> Float[Tensor, "context query"]:
+        most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
+        scores = []
+        for start, stop in queries.pieces(max(1, most), chunk.first, chunk.last):
+            before = queries.starts[chunk.first]
+            rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
+            lengths = queries.lengths[start:stop]
+            scores.append(pooled(self.pooling, self.find(stack, rows, lengths), lengths))
+        return torch.cat(scores, 1)
+
+    def cosines_at_once(self, device: torch.device) -> int:
+        """A block's size; half the budget is for what is packed."""
+        most = int(self.memory_mb * 2**20 / 2 / 4 / self.copies)
+        return min(most, CACHED_COSINES) if device.type == "cpu" else most
+
+    def context_rows(self, device: torch.device) -> int:
+        """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
+        return max(1, int((2 * self.cosines_at_once(device)) ** 0.5))
+
+    def _rows_for(self, contexts: ByLength, queries: int) -> int:
+        """Of a block that so many queries look at: where they are few, what a block costs anyway counts."""
+        many = self.cosines_at_once(contexts.device) // max(1, queries)
+        if not isinstance(contexts.items, UnitSet):  # the rows are copied
+            many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
+        return max(many, self.context_rows(contexts.device))
+
+    def _needs_gradient(self, contexts: ByLength, queries: ByLength) -> bool:
+        tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
+        return any(tensor.requires_grad for tensor in tensors)
+
+    @torch.no_grad()
+    def _scores(self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None) -> Tensor:
+        kind = torch.promote_types(contexts.items.vectors.dtype, torch.float32)
+        scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
+        for chunk in self.chunks(queries, dtype):
+            columns = queries.order[chunk.first : chunk.last]
+            for start, stop in contexts.pieces(self._rows_for(contexts, len(chunk.vectors))):
+                block = self.scores_of(self.stack(contexts, start, stop, dtype), chunk, queries)
+                scores[contexts.order[start:stop, None], columns] = block
+        return scores
+
+    def _scores_with_gradient(
+        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
+    ) -> Tensor:
+        found: Tensor = _Found.apply(  # type: ignore[no-untyped-call]
+            contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
+        )
+        scores = pooled(self.pooling, found, queries.lengths)
+        return scores[contexts.order.argsort()][:, queries.order.argsort()]
+
+
+class _Found(torch.autograd.Function):
+    """How well each query is found in each context; the backward pass is the similarity's own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        context_vectors: Float[Tensor, "context context_item dim"],
+        query_vectors: Float[Tensor, "query query_item dim"],
+        similarity: SeekingSimilarity,
+        contexts: ByLength,
+        queries: ByLength,
+        dtype: torch.dtype | None,
+    ) -> Float[Tensor, "context query_row"]:
+        looking = queries.unit_rows(0, len(queries))
+        found = looking.new_empty(len(contexts), len(looking))
+        keep = similarity.kept_dtype(contexts)
+        kept = None if keep is None else torch.empty_like(found, dtype=keep)
+        looking = looking.to(dtype)
+        most = similarity.cosines_at_once(looking.device)
+        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+            stack = similarity.stack(contexts, start, stop, dtype)
+            for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
+                if keep is None or kept is None:
+                    found[start:stop, rows] = similarity.find(stack, looking[rows], lengths)
+                else:
+                    found[start:stop, rows], kept[start:stop, rows] = similarity.find_keeping(
+                        stack, looking[rows], lengths, keep
+                    )
+        ctx.save_for_backward(context_vectors, query_vectors, kept)
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "context query_row"]
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+        *_, kept = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        with torch.autocast(gradient.device.type, enabled=False):
+            totals = ctx.similarity.gradients(*ctx.sides, gradient, kept)
+        return *totals, None, None, None, None
+
+
+def query_blocks(queries: ByLength, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
+    """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
+    for start, stop in queries.pieces(max(1, most)):
+        yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
+
+
+def cosines_of(
+    contexts: Float[Tensor, "n context dim"], queries: Float[Tensor, "row dim"]
+) -> Float[Tensor, "n context row"]:
+    return product(contexts.flatten(0, 1), queries).view(*contexts.shape[:2], len(queries))
+
+
+def pooled(
+    pooling: Pooling, found: Float[Tensor, "context row"], lengths: Sequence[int]
+) -> Float[Tensor, "context query"]:
+    """Neighbours of one length are pooled together: no mask, no padding."""
+    parts, row = [], 0
+    for count, length in runs(lengths):
+        values = found[:, row : row + count * length].reshape(len(found), count, length)
+        parts.append(pooling(values))
+        row += count * length
+    return torch.cat(parts, 1)
+
+
+def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
+    """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
+    vectors = items.vectors.masked_fill(~items.mask[..., None], 0)
+    return vectors if isinstance(items, UnitSet) else unit(vectors)
+
+
+def _product_dtype(device: torch.device) -> torch.dtype | None:
+    if torch.is_autocast_enabled(device.type):
+        return torch.get_autocast_dtype(device.type)
+    return None
+
+
+def _pooling(given: str | dict[str, Any]) -> Pooling:
+    made: Pooling = make("pooling", {"name": given} if isinstance(given, str) else given)
+    return made

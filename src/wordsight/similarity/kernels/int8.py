@@ -1,0 +1,72 @@
+"""Unit vectors -> int8, and how much that loses: cosines in a quarter of the time, with a proven bound."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int8
+from torch import Tensor
+
+from wordsight.similarity.kernels.blockwise import pooled
+from wordsight.similarity.kernels.matmul import integer_product
+from wordsight.similarity.pooling import ROUNDING, Max
+
+LARGEST = 127
+
+
+class Quantized(NamedTuple):
+    """Vectors as ``scale x values``; what is lost has a known length."""
+
+    values: Int8[Tensor, "*n dim"]
+    scale: Float[Tensor, "*m"]
+    lost: Float[Tensor, "*m"]  # length of the difference, the longest where one scale serves several vectors
+    length: Float[Tensor, "*m"]  # of scale x values, likewise
+
+
+def quantize_each(vectors: Float[Tensor, "row dim"]) -> Quantized:
+    """A scale of its own for each vector: queries, whose scale is applied after the maximum."""
+    return _quantize(vectors, vectors.abs().amax(1, keepdim=True))
+
+
+def quantize_together(vectors: Float[Tensor, "n context dim"]) -> Quantized:
+    """One scale for all items of a context, so that the maximum may be taken of the raw integers."""
+    values, scale, lost, length = _quantize(vectors, vectors.abs().amax((1, 2), keepdim=True))
+    return Quantized(values, scale.squeeze(1), lost.amax(1), length.amax(1))
+
+
+def _quantize(vectors: Tensor, largest: Tensor) -> Quantized:
+    scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
+    rounded = (vectors / scale).round_().clamp_(-LARGEST, LARGEST)
+    values = rounded.to(torch.int8)
+    kept = rounded.mul_(scale)
+    length = torch.linalg.vector_norm(kept, dim=-1)
+    lost = torch.linalg.vector_norm(kept.sub_(vectors), dim=-1)
+    return Quantized(values, scale.squeeze(-1), lost, length)
+
+
+def best_of_integers(contexts: Quantized, queries: Quantized) -> Float[Tensor, "context row"]:
+    """How well each query is found in each context, to within its ``cosine_error``."""
+    products = integer_product(contexts.values.flatten(0, 1), queries.values)
+    best = products.view(*contexts.values.shape[:2], len(queries.values)).amax(1)
+    return best.float().mul_(contexts.scale[:, None]).mul_(queries.scale)
+
+
+class Worst(NamedTuple):
+    """Of each query's vectors, the longest loss and the longest vector."""
+
+    lost: Float[Tensor, " query"]
+    length: Float[Tensor, " query"]
+
+
+def worst_of(queries: Quantized, lengths: Sequence[int]) -> Worst:
+    """Of queries of these numbers of vectors, one after another."""
+    return Worst(*(pooled(Max(), some[None], lengths)[0] for some in (queries.lost, queries.length)))
+
+
+def cosine_error(contexts: Quantized, queries: Worst) -> Float[Tensor, "context query"]:
+    """No exact cosine of a context with a query's vectors is further from that of the quantized ones.
+
+    r.w - r'.w' = (r - r').w' + r.(w - w'), and by Cauchy-Schwarz neither term exceeds the product of lengths.
+    """
+    rounded = 1 + (contexts.values.shape[-1] + 8) * ROUNDING  # the lengths themselves are float32 sums
+    return (contexts.lost[:, None] * queries.length + queries.lost) * rounded + 12 * ROUNDING

@@ -1,0 +1,237 @@
+"""Scores with bounded errors -> counts of who comes before the best match; what is open is scored again."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, TypeAlias
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.kernels.blockwise import Chunk, SeekingSimilarity, Stack, pooled
+from wordsight.similarity.kernels.int8 import (
+    Quantized,
+    Worst,
+    best_of_integers,
+    cosine_error,
+    quantize_each,
+    quantize_together,
+    worst_of,
+)
+from wordsight.similarity.kernels.packed import make_unit
+from wordsight.similarity.ranking.count import BestMatches, Ties
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+TOO_MANY = 0.3  # of a strip's pairs left open by int8: scoring all of it again is cheaper than gathering them
+AT_ONCE = 1024  # vectors to quantize, images to compare by name
+
+
+class Open(NamedTuple):
+    """Pairs that could not be decided, and for whose rank: the context's, the query's."""
+
+    context: Int[Tensor, " pair"]
+    query: Int[Tensor, " pair"]
+    for_context: Bool[Tensor, " pair"]
+    for_query: Bool[Tensor, " pair"]
+
+
+class Side:
+    """One side's best scores and the wrong items counted before them, shortest member first."""
+
+    def __init__(self, scores: Tensor, places: Tensor, order: Tensor):
+        self.best = scores.to(order.device)[order]
+        self.places = places.to(order.device)[order]
+        self.count = torch.zeros_like(order)
+        self.order = order
+
+    def ranks(self) -> Int[Tensor, " n"]:
+        return torch.empty_like(self.count).scatter_(0, self.order, self.count).cpu()
+
+
+class Ranking:
+    """All pairs of two sets, screened in blocks; in ``integers`` first, until they leave too much open."""
+
+    def __init__(
+        self,
+        similarity: SeekingSimilarity,
+        images: EmbeddingSet,
+        texts: EmbeddingSet,
+        best: BestMatches,
+        ties: Ties,
+        integers: bool,
+        may_give_up: bool,
+        progress: Progress | None,
+    ):
+        self.similarity, self.best, self.ties, self.progress = similarity, best, ties, progress
+        self.contexts, self.queries = similarity.sides(images, texts)
+        self.by_word = similarity.seeker == "word"
+        self.integers, self.may_give_up = integers, may_give_up
+        identities = best.image_identities, best.text_identities
+        sides = (self.contexts, self.queries) if self.by_word else (self.queries, self.contexts)
+        names = [ids.to(side.device)[side.order] for ids, side in zip(identities, sides, strict=True)]
+        self.context_names, self.query_names = names if self.by_word else names[::-1]
+        each = torch.tensor(similarity.found_error(images.dim))
+        self.error = float(similarity.pooling.error(each, self.queries.lengths[-1]))
+        self.equal = best.equal = 2 * self.error * 2.0**-29  # float64 rounds 2^29 times finer
+        self.quantized: dict[int, Quantized] = {}
+
+    def run(self) -> tuple[Int[Tensor, " image"], Int[Tensor, " text"]]:
+        self._find_best_matches()
+        for_images = self.best.image_scores, self.best.image_places
+        for_texts = self.best.text_scores, self.best.text_places
+        of_contexts, of_queries = (for_images, for_texts) if self.by_word else (for_texts, for_images)
+        self.context_side = Side(*of_contexts, self.contexts.order)
+        self.query_side = Side(*of_queries, self.queries.order)
+        leftover = [open_ for open_ in self._screen() if len(open_.context)]
+        if leftover:
+            self._settle_exactly(Open(*map(torch.cat, zip(*leftover, strict=True))))
+        ranks = self.context_side.ranks(), self.query_side.ranks()
+        return ranks if self.by_word else ranks[::-1]
+
+    def _find_best_matches(self) -> None:
+        for start in range(0, len(self.contexts), AT_ONCE):
+            belong = self.context_names[start : start + AT_ONCE, None] == self.query_names
+            context, query = belong.nonzero(as_tuple=True)
+            context += start
+            scores = self._exact(context, query)
+            numbers = self.contexts.order[context].cpu(), self.queries.order[query].cpu()
+            self.best.add(*(numbers if self.by_word else numbers[::-1]), scores.cpu())
+
+    def _screen(self) -> Iterator[Open]:
+        """Every pair once; what is left open after float32."""
+        similarity, contexts, queries = self.similarity, self.contexts, self.queries
+        done, every = 0, len(contexts) * len(queries)
+        for chunk in similarity.chunks(queries, torch.float32):
+            integers = self._quantize_queries(chunk) if self.integers else None
+            for start, stop in contexts.pieces(similarity.context_rows(contexts.device)):
+                if integers is not None and self.integers:
+                    yield self._by_integers(start, stop, chunk, *integers)
+                else:
+                    stack = similarity.stack(contexts, start, stop, torch.float32)
+                    yield self._by_floats(stack, start, chunk)
+                done += (stop - start) * (chunk.last - chunk.first)
+                if self.progress:
+                    self.progress(done, every)
+
+    def _by_floats(self, stack: Stack, start: int, chunk: Chunk) -> Open:
+        scores = self.similarity.scores_of(stack, chunk, self.queries)
+        return self._count(scores, torch.tensor(self.error, device=scores.device), start, chunk)
+
+    def _by_integers(self, start: int, stop: int, chunk: Chunk, integers: Quantized, worst: Worst) -> Open:
+        """int8 first; what it leaves open again in float32, all of it or pair by pair."""
+        contexts = self._quantize_contexts(start, stop)
+        scores = self._integer_scores(contexts, chunk, integers)
+        each = cosine_error(contexts, worst)
+        error = self.similarity.pooling.error(each, self.queries.lengths[chunk.last - 1])
+        before = [(side.count, side.count.clone()) for side in (self.context_side, self.query_side)]
+        open_ = self._count(scores, error, start, chunk)
+        if len(open_.context) <= TOO_MANY * scores.numel():
+            return self._count_again(open_, chunk)
+        self.integers = not self.may_give_up
+        for count, old in before:
+            count.copy_(old)
+        return self._by_floats(self.similarity.stack(self.contexts, start, stop, torch.float32), start, chunk)
+
+    def _integer_scores(
+        self, contexts: Quantized, chunk: Chunk, integers: Quantized
+    ) -> Float[Tensor, "context query"]:
+        most = self.similarity.cosines_at_once(contexts.scale.device) // contexts.values.shape[:2].numel()
+        first, found = self.queries.starts[chunk.first], []
+        for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last):
+            rows = slice(self.queries.starts[start] - first, self.queries.starts[stop] - first)
+            found.append(best_of_integers(contexts, Quantized(*(values[rows] for values in integers))))
+        lengths = self.queries.lengths[chunk.first : chunk.last]
+        return pooled(self.similarity.pooling, torch.cat(found, 1), lengths)
+
+    def _quantize_queries(self, chunk: Chunk) -> tuple[Quantized, Worst]:
+        parts = [quantize_each(some) for some in torch.split(chunk.vectors, AT_ONCE)]
+        integers = Quantized(*map(torch.cat, zip(*parts, strict=True)))
+        return integers, worst_of(integers, self.queries.lengths[chunk.first : chunk.last])
+
+    def _quantize_contexts(self, start: int, stop: int) -> Quantized:
+        """Kept for the next chunk of queries while all of them fit into the budget."""
+        if start in self.quantized:
+            return self.quantized[start]
+        made = quantize_together(self.similarity.stack(self.contexts, start, stop, torch.float32).vectors)
+        if self.contexts.starts[-1] * made.values.shape[-1] <= self.similarity.memory_mb * 2**20:
+            self.quantized[start] = made
+        return made
+
+    def _count(
+        self,
+        scores: Float[Tensor, "context query"],
+        error: Float[Tensor, "*#block"],
+        start: int,
+        chunk: Chunk,
+    ) -> Open:
+        """Count the wrong items that certainly come before the best match; return what is not certain."""
+        rows, columns = slice(start, start + len(scores)), slice(chunk.first, chunk.last)
+        wrong = self.context_names[rows, None] != self.query_names[columns]
+        low, high = scores - error.double() - self.equal, scores + error.double() + self.equal
+        open_ = []
+        for side, own, axis in ((self.context_side, rows, 1), (self.query_side, columns, 0)):
+            best = side.best[own].unsqueeze(axis)
+            before = wrong & (low > best)
+            side.count[own] += before.sum(axis)
+            open_.append(wrong & (high >= best) & ~before)
+        context, query = (open_[0] | open_[1]).nonzero(as_tuple=True)
+        return Open(context + start, query + chunk.first, *(side[context, query] for side in open_))
+
+    def _count_again(self, open_: Open, chunk: Chunk) -> Open:
+        """The same for single pairs, in float32."""
+        if not len(open_.context):
+            return open_
+        scores = torch.cat([self._scores_of_some(*some, chunk) for some in _by_context(open_)]).double()
+        still = []
+        for side, own, concerned in self._sides_of(open_):
+            before = concerned & (scores - self.error - self.equal > side.best[own])
+            side.count.index_add_(0, own, before.long())
+            still.append(concerned & (scores + self.error + self.equal >= side.best[own]) & ~before)
+        keep = still[0] | still[1]
+        return Open(open_.context[keep], open_.query[keep], still[0][keep], still[1][keep])
+
+    def _settle_exactly(self, open_: Open) -> None:
+        scores = self._exact(open_.context, open_.query)
+        for side, own, concerned in self._sides_of(open_):
+            other = open_.query if side is self.context_side else open_.context
+            number = (self.queries if side is self.context_side else self.contexts).order[other]
+            ahead = scores - side.best[own]
+            tied = ahead.abs() <= self.equal
+            loses = tied if self.ties == "pessimistic" else tied & (number > side.places[own])
+            side.count.index_add_(0, own, (concerned & ((ahead > self.equal) | loses)).long())
+
+    def _sides_of(self, open_: Open) -> tuple[tuple[Side, Tensor, Tensor], ...]:
+        return (
+            (self.context_side, open_.context, open_.for_context),
+            (self.query_side, open_.query, open_.for_query),
+        )
+
+    def _scores_of_some(self, context: int, members: Tensor, chunk: Chunk) -> Float[Tensor, " pair"]:
+        stack = self.similarity.stack(self.contexts, context, context + 1, torch.float32)
+        rows = self.queries.places_of(members) - self.queries.starts[chunk.first]
+        return self._scores(stack, chunk.vectors[rows], members)
+
+    def _exact(self, context: Int[Tensor, " pair"], query: Int[Tensor, " pair"]) -> Float[Tensor, " pair"]:
+        """In float64, by context and then by length, whatever the order of the pairs."""
+        order = (context * len(self.queries) + query).argsort()
+        nobody = torch.zeros_like(context, dtype=torch.bool)
+        scores = torch.empty(len(context), dtype=torch.float64, device=context.device)
+        parts = []
+        for one, members in _by_context(Open(context[order], query[order], nobody, nobody)):
+            own = make_unit(self.contexts.rows(one, one + 1).double())
+            looking = make_unit(self.queries.rows_of(members).double())
+            parts.append(self._scores(Stack(own[None], None), looking, members))
+        scores[order] = torch.cat(parts) if parts else scores
+        return scores
+
+    def _scores(self, stack: Stack, looking: Tensor, members: Tensor) -> Float[Tensor, " pair"]:
+        lengths = [self.queries.lengths[member] for member in members.tolist()]
+        return pooled(self.similarity.pooling, self.similarity.find(stack, looking, lengths), lengths)[0]
+
+
+def _by_context(open_: Open) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
+    """Each context with its queries, from pairs that are sorted by context."""
+    contexts, counts = torch.unique_consecutive(open_.context, return_counts=True)
+    groups = torch.split(open_.query, counts.tolist())
+    yield from zip(contexts.tolist(), groups, strict=True)

@@ -1,0 +1,90 @@
+"""Embeddings and who belongs together -> ranks that no rounding, block, thread or precision can change."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Similarity
+from wordsight.similarity.kernels.blockwise import SeekingSimilarity
+from wordsight.similarity.kernels.matmul import integers_pay
+from wordsight.similarity.max_sim import MaxSim
+from wordsight.similarity.ranking.certified import Progress, Ranking
+from wordsight.similarity.ranking.count import BestMatches, Ties
+from wordsight.similarity.ranking.float64_recheck import rank_any
+
+Precision: TypeAlias = Literal["float32", "int8", "auto"]
+
+AT_ONCE = 1024  # items that are looked at together
+
+
+def rank_matches(
+    similarity: Similarity,
+    images: EmbeddingSet,
+    texts: EmbeddingSet,
+    image_identities: Int[Tensor, " image"],
+    text_identities: Int[Tensor, " text"],
+    precision: Precision = "auto",
+    ties: Ties = "pessimistic",
+    progress: Progress | None = None,
+) -> tuple[Int[Tensor, " image"], Int[Tensor, " text"]]:
+    """The 0-based rank of each image's best text (i2t) and of each text's best image (t2i), by counting.
+
+    Scores are screened in int8 or float32, with a bound on their error; whatever the bound leaves open is
+    scored again, in the end in float64. So all precisions give the same ranks. Scores that differ by less
+    than float64's own error count as equal; ``ties`` says what that means (``ranks_from_blocks``). "auto"
+    tries int8 where this machine is fast at it, and gives it up where it leaves too much open.
+
+    The bound is a proof for hard alignment (MaxSim); for cross attention it is a generous allowance, for a
+    similarity of another kind (``rank_any``) a generous multiple of the errors seen, and int8 is not offered.
+    ``progress`` is called with (pairs scored, of how many).
+
+    Raises ValueError for embeddings that are not finite and for items that nothing belongs to.
+    """
+    if precision not in ("float32", "int8", "auto"):
+        raise ValueError(f'precision = "{precision}"; expected "float32", "int8" or "auto"')
+    best = BestMatches(image_identities.cpu(), text_identities.cpu())
+    with torch.no_grad(), _true_float32(), torch.autocast(images.device.type, enabled=False):
+        for kind, items in (("image", images), ("text", texts)):
+            _must_be_finite(items, kind)
+        integers = _integers(similarity, precision, images.device)
+        if not isinstance(similarity, SeekingSimilarity):
+            return rank_any(similarity, images, texts, best, ties, progress)
+        return Ranking(similarity, images, texts, best, ties, integers, precision == "auto", progress).run()
+
+
+def _integers(similarity: Similarity, precision: Precision, device: torch.device) -> bool:
+    if precision == "int8" and not isinstance(similarity, MaxSim):
+        raise ValueError(
+            f'precision = "int8" certifies the ranks of MaxSim only, not of {type(similarity).__name__}; '
+            'use "auto" or "float32"'
+        )
+    hard = isinstance(similarity, MaxSim)
+    return precision == "int8" or (precision == "auto" and hard and integers_pay(device.type))
+
+
+def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
+    for start in range(0, len(items), AT_ONCE):
+        some = items[start : start + AT_ONCE]
+        if not bool(some.vectors.sum().isfinite()):  # quick; padding may hold anything
+            bad = ~(some.vectors.isfinite().all(-1) | ~some.mask).all(1)
+            if bool(bad.any()):
+                raise ValueError(
+                    f"the embedding of {kind} {start + int(bad.nonzero()[0])} is not finite; "
+                    "its scores have no rank: look for an overflow or a division by zero in the encoder"
+                )
+
+
+@contextmanager
+def _true_float32() -> Iterator[None]:
+    """The bounds hold for float32 products, not for the shorter formats that a setting may allow instead."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)

@@ -1,0 +1,108 @@
+"""Searchers -> an ASGI app: the REST interface, its description, and the page."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import resources
+from importlib.metadata import version
+from pathlib import PurePath
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import Response
+
+from wordsight.search.searcher import Searcher
+from wordsight.web import item_routes, problems, search_routes
+from wordsight.web.security import Door, Rules
+from wordsight.web.state import Library
+
+DESCRIPTION = """\
+Search a folder of pictures by sentence or by picture, and see why each one was found.
+
+Every hit carries its words: how well each is found, whether that counts as found, and the region it looks at.
+Errors are `application/problem+json`; their `detail` says the value, the limit and the next step.
+Filters, pages and engines are the same everywhere. Nothing is kept of a request.
+"""
+TAGS = [
+    {"name": "search", "description": "Hits for a sentence, hits for a picture, sentences for a picture."},
+    {"name": "reasons", "description": "Why something was found."},
+    {"name": "items", "description": "What is in the index."},
+    {"name": "health", "description": "For those who run the server."},
+]
+STATIC = resources.files("wordsight.web").joinpath("static")
+MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+
+
+def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Rules | None = None) -> FastAPI:
+    """Raises ValueError without any index. ``rules``: by default this machine alone, by its own names."""
+    if images is None and texts is None:
+        raise ValueError("there is nothing to serve: give an index of pictures, of texts, or one of each")
+    library, rules = Library(images, texts), rules or Rules()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        library.close()
+
+    app = FastAPI(
+        title="wordsight",
+        version=version("wordsight"),
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        docs_url=None,  # they would load scripts from elsewhere
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=lifespan,
+    )
+    app.state.library = library
+    app.add_middleware(Door, rules=rules, metrics=library.metrics)
+    routers = (search_routes.router, item_routes.router)
+    for router in routers:
+        app.include_router(router)
+    _serve_page(app)
+    problems.install(app, [*routers, app.router])
+    app.openapi = lambda: _described(app, rules)  # type: ignore[method-assign]
+    return app
+
+
+def _serve_page(app: FastAPI) -> None:
+    """Each file of the page under its own name, and index.html as "/"; read once: they are small."""
+    for file in STATIC.iterdir():
+        if (media := MEDIA.get(PurePath(file.name).suffix)) is not None:
+            path = "/" if file.name == "index.html" else f"/{file.name}"
+            app.add_api_route(path, _sender(file.read_bytes(), media), include_in_schema=False)
+
+
+def _sender(data: bytes, media: str) -> Any:
+    async def send() -> Response:
+        return Response(data, media_type=f"{media}; charset=utf-8", headers={"cache-control": "no-cache"})
+
+    return send
+
+
+def _described(app: FastAPI, rules: Rules) -> dict[str, Any]:
+    if app.openapi_schema is None:
+        told = get_openapi(
+            title=app.title,
+            version=app.version,
+            description=app.description,
+            routes=app.routes,
+            tags=app.openapi_tags,
+        )
+        _name_problems(told)
+        if rules.token is not None:
+            told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            told["security"] = [{"token": []}]
+        app.openapi_schema = told
+    return app.openapi_schema
+
+
+def _name_problems(told: dict[str, Any]) -> None:
+    """The one form of all errors, in place of the framework's."""
+    schemas = told.setdefault("components", {}).setdefault("schemas", {})
+    for name in ("HTTPValidationError", "ValidationError"):
+        schemas.pop(name, None)
+    reference = "#/components/schemas/{model}"
+    problem = problems.Problem.model_json_schema(ref_template=reference)
+    schemas |= problem.pop("$defs", {})
+    schemas["Problem"] = problem

@@ -1,0 +1,134 @@
+"""Questions that arrive while the index is being read -> one reading, one product, for all of them.
+
+Nobody waits for company: a question that comes alone is scored at once. Those that come while it is scored
+wait for its end anyway, and are then scored together. What counts is scored again in float64
+(search/exact.py), so the hits and their scores are the same whoever else asks.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from wordsight.search.engine.brute_force import (
+    LARGEST,
+    Asking,
+    Keep,
+    Question,
+    Rows,
+    check,
+    score_rows,
+    to_score,
+)
+from wordsight.sets import EmbeddingSet
+
+MOST = 16  # questions of one reading
+Scores: TypeAlias = Float[np.ndarray, " row"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiting:
+    asking: Asking
+    stored: Rows
+    memory_mb: float
+    scores: "Future[Scores]" = field(default_factory=Future)
+
+
+class SharedScans:
+    """In place of ``score_rows``; safe to use from several threads.
+
+    ``readings`` and ``questions`` count what was read and what was asked.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self.readings = self.questions = 0
+        self._turn, self._lock = threading.Lock(), threading.Lock()
+        self._waiting: deque[_Waiting] = deque()
+
+    def __call__(
+        self,
+        asking: Question,
+        stored: Rows,
+        rows: Int[np.ndarray, " row"] | None = None,
+        keep: Keep | None = None,
+        memory_mb: float = 256.0,
+    ) -> Scores:
+        """What ``score_rows`` returns; filters and operators have readings of their own."""
+        if rows is not None or keep is not None or not isinstance(asking, Asking):
+            self._count(1)
+            return score_rows(asking, stored, rows, keep, memory_mb)
+        mine = _Waiting(asking, stored, memory_mb)
+        with self._lock:
+            self._waiting.append(mine)
+        with self._turn:
+            if not mine.scores.done():
+                self._answer(self._together_with(mine))
+        return mine.scores.result()
+
+    def _together_with(self, mine: _Waiting) -> list[_Waiting]:
+        """Mine, and those who wait for the same rows."""
+        with self._lock:
+            alike = [one for one in self._waiting if one is not mine and _is_alike(one, mine)]
+            chosen = [mine, *alike[: self.most - 1]]
+            for one in chosen:
+                self._waiting.remove(one)
+        return chosen
+
+    def _answer(self, waiting: Sequence[_Waiting]) -> None:
+        self._count(len(waiting))
+        try:
+            scores = _score(waiting)
+        except Exception as error:
+            if len(waiting) == 1:
+                waiting[0].scores.set_exception(error)
+            else:  # one that fails takes no other with it
+                for one in waiting:
+                    self._answer([one])
+            return
+        for one, its in zip(waiting, scores, strict=True):
+            one.scores.set_result(its)
+
+    def _count(self, questions: int) -> None:
+        with self._lock:
+            self.readings += 1
+            self.questions += questions
+
+
+def _is_alike(one: _Waiting, other: _Waiting) -> bool:
+    return (
+        one.stored is other.stored
+        and one.memory_mb == other.memory_mb
+        and one.asking.side == other.asking.side
+        and one.asking.similarity is other.asking.similarity
+        and (one.asking.query.boxes is None) == (other.asking.query.boxes is None)
+    )
+
+
+def _score(waiting: Sequence[_Waiting]) -> Sequence[Scores]:
+    first = waiting[0]
+    if len(waiting) == 1:
+        return [score_rows(first.asking, first.stored, memory_mb=first.memory_mb)]
+    return list(score_together([one.asking for one in waiting], first.stored, first.memory_mb))
+
+
+def score_together(
+    askings: Sequence[Asking], stored: Rows, memory_mb: float = 256.0
+) -> Float[np.ndarray, "question row"]:
+    """``score_rows`` of several questions of one side, from one reading."""
+    similarity, side = askings[0].similarity, askings[0].side
+    joined = EmbeddingSet.join([asking.query for asking in askings])
+    scores = np.empty((len(askings), len(stored)), np.float32)
+    with torch.no_grad():
+        for places, block in to_score(stored, None, memory_mb, LARGEST * joined.mask.numel()):
+            queries = joined.to(block.device)
+            of_block = similarity(block, queries).T if side == "image" else similarity(queries, block)
+            scores[:, places] = of_block.float().cpu().numpy()
+    check(scores)
+    return scores

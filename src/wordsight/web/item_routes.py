@@ -1,0 +1,172 @@
+"""/v1/items and their thumbnails, /v1/about, /healthz, /metrics: what is served, and how it is."""
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+from fastapi import APIRouter, Header, Query
+from fastapi import Path as InPath
+from fastapi.responses import PlainTextResponse, Response
+
+from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.search.index.index import Item
+from wordsight.search.searcher import Searcher
+from wordsight.search.searcher_state import Moment
+from wordsight.web import metrics as request_metrics
+from wordsight.web import pictures, security
+from wordsight.web import schemas as models
+from wordsight.web import to_schema as answers
+from wordsight.web.problems import responses
+from wordsight.web.state import Library, Served, row_of
+
+router = APIRouter()
+InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST, description="Of the item.")]
+FOR_EVER = "private, max-age=31536000, immutable"
+SHORTLY = "private, max-age=60"
+
+
+@router.get("/v1/about", tags=["items"], operation_id="about", responses=responses())
+async def about(library: Served) -> models.About:
+    """What is served, and the limits of a request."""
+    return await library.draw(_about, library)
+
+
+def _about(library: Library) -> models.About:
+    return models.About(
+        version=version("wordsight"),
+        images=_size(library.images),
+        texts=_size(library.texts),
+        longest_query=models.LONGEST,
+        most_hits=models.MOST,
+        most_bytes=security.MOST_FORM,
+        most_pixels=pictures.MOST_PIXELS,
+    )
+
+
+def _size(searcher: Searcher | None) -> int | None:
+    return None if searcher is None else len(searcher.now().snapshot)
+
+
+@router.get("/v1/items", tags=["items"], operation_id="items", responses=responses(422))
+async def items(library: Served, asked: Annotated[models.Listing, Query()]) -> models.Items:
+    """The items that pass the filters, the newest first."""
+    return await library.draw(_items, library.listed, asked)
+
+
+def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
+    snapshot = (moment := searcher.now()).snapshot
+    passing = snapshot.rows_where(answers.filters_of(asked))
+    rows = np.arange(len(snapshot)) if passing is None else passing
+    order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))
+    wanted = rows[order[asked.offset : asked.offset + asked.k]]
+    found = [answers.item(item, moment.index.kind) for item in moment.snapshot.items(wanted)]
+    return models.Items(total=len(rows), offset=asked.offset, items=found)
+
+
+@router.get("/v1/folders", tags=["items"], operation_id="folders", responses=responses(422))
+async def folders(
+    library: Served,
+    k: Annotated[int, Query(ge=1, le=models.MOST, description="How many folders.")] = 100,
+) -> models.Folders:
+    """Folders of the index that the filter `folder` can name, those with the most items first."""
+    return await library.draw(_folders, library.listed, k)
+
+
+def _folders(searcher: Searcher, k: int) -> models.Folders:
+    return answers.folders(searcher.now().folders, k)
+
+
+@router.get("/v1/items/{id:int}", tags=["items"], operation_id="item", responses=responses(404, 422))
+async def item(library: Served, id: InPathId) -> models.Item:
+    """One item."""
+    stored = await library.draw(_stored, library.listed, id)
+    return answers.item(stored, library.listed.index.kind)
+
+
+def _stored(searcher: Searcher, id: int) -> Item:
+    moment = searcher.now()
+    return moment.snapshot.item(row_of(moment, id))
+
+
+@router.get(
+    "/v1/items/{id:int}/thumbnail",
+    tags=["items"],
+    operation_id="thumbnail",
+    response_class=Response,
+    responses={
+        **responses(404, 409, 410, 422),
+        200: {
+            "content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}},
+            "description": "A JPEG without any of the file's metadata.",
+        },
+        304: {"description": "It is the one that the asker has."},
+    },
+)
+async def thumbnail(
+    library: Served,
+    id: InPathId,
+    size: Annotated[
+        Literal["320", "640", "1280"], Query(description="Pixels of the longer side, at most.")
+    ] = "640",
+    version: Annotated[
+        str | None,
+        Query(max_length=64, description="As in the item's address: then it may be kept for ever."),
+    ] = None,
+    if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
+) -> Response:
+    """A small version of a picture, named by its id alone."""
+    library.of_images()
+    stored = await library.draw(_stored, library.of_images(), id)
+    tag = f'"{stored.content}-{size}"'
+    kept = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
+    headers = {"etag": tag, "cache-control": kept}
+    if if_none_match is not None and tag in if_none_match:
+        return Response(status_code=304, headers=headers)
+    data = await library.draw(_drawn, stored, int(size))
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+def _drawn(stored: Item, size: int) -> bytes:
+    try:
+        return pictures.thumbnail(Path(stored.path), size)
+    except UnreadablePicture as error:
+        raise pictures.refused(stored, error) from error
+
+
+@router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
+async def health(library: Served) -> models.Health:
+    """Whether questions can be answered: 200 if they can."""
+    await library.draw(_newest, library)
+    return models.Health(status="ok")
+
+
+def _newest(library: Library) -> list[Moment]:
+    return [searcher.now() for searcher in library.searchers]
+
+
+@router.get(
+    "/metrics",
+    tags=["health"],
+    operation_id="metrics",
+    response_class=PlainTextResponse,
+    responses=responses(),
+)
+async def metrics(library: Served) -> Response:
+    """Counts and times in Prometheus' text format."""
+    sizes = await library.draw(lambda: (_size(library.images) or 0, _size(library.texts) or 0))
+    gauges = {
+        "wordsight_pictures": ("gauge", "Pictures in the index.", sizes[0]),
+        "wordsight_texts": ("gauge", "Texts in the index.", sizes[1]),
+        "wordsight_under_way": ("gauge", "Searches that run or wait.", library.search.under_way),
+        "wordsight_refused_total": (
+            "counter", "Searches refused because too many waited.", library.search.refused
+        ),
+        "wordsight_questions_total": (
+            "counter", "Questions that were scored.", library.scans.questions
+        ),
+        "wordsight_readings_total": (
+            "counter", "Readings of an index; questions share them.", library.scans.readings
+        ),
+    }  # fmt: skip
+    return Response(library.metrics.text(gauges), media_type=request_metrics.MEDIA)

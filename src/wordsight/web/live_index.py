@@ -1,0 +1,81 @@
+"""An index that is written while it is served -> its newest moment that is ready to answer.
+
+What an index scores in general is measured anew for each of its states, which may take seconds. Here that is
+done beside the questions: until it is done they are answered from the moment before, complete and consistent.
+An index that is gone answers no more, and one that is made anew in its folder is waited for.
+"""
+
+import logging
+import threading
+import time
+
+from wordsight.search.index.index import IndexReplaced
+from wordsight.search.searcher import Searcher
+from wordsight.search.searcher_state import Moment, Moments
+from wordsight.web.problems import Refused
+
+AT_ONCE = 0.3  # seconds: what takes no longer is measured before the next answer
+REST = 4  # times as long as measuring took, until it is done again: an index may change every second
+_log = logging.getLogger("wordsight.web")
+
+
+class Followed(Moments):
+    """The same promises, except that a change may be seen some seconds later."""
+
+    def __init__(self, searcher: Searcher) -> None:
+        shares = searcher.false_accept, searcher.word_false_accept
+        super().__init__(searcher.index, searcher.memory_mb, *shares)
+        self.took, self._next = 0.0, 0.0  # seconds; of the clock
+        self._following = threading.Lock()
+
+    def now(self) -> Moment:
+        """Raises Refused if there is no index that can be read."""
+        try:
+            return self._before() or self._followed()
+        except (OSError, ValueError) as error:
+            raise Refused(503, "index", f"The index cannot be read: {error}.") from error
+
+    def _before(self) -> Moment | None:
+        """What answers without waiting: the newest moment, or the one before while that is made."""
+        moment = self._moment
+        if moment is None:
+            return None
+        try:
+            newest = self._is_newest(moment)
+        except IndexReplaced:
+            return None
+        if newest:
+            return moment
+        if self.took <= AT_ONCE or moment.index is not self.index:
+            return None
+        if time.monotonic() >= self._next and self._following.acquire(blocking=False):
+            threading.Thread(target=self._beside, name="wordsight-follow").start()
+        return moment
+
+    def _followed(self) -> Moment:
+        with self._following:
+            return self._of_what_is_there()
+
+    def _beside(self) -> None:
+        try:
+            self._newest()
+        except Exception:
+            _log.exception(
+                "the index has changed, and its new state cannot be read; the one before is served"
+            )
+        finally:
+            self._next = time.monotonic() + REST * self.took
+            self._following.release()
+
+    def _newest(self) -> Moment:
+        """Under the lock: another may have followed meanwhile."""
+        if self._moment is not None and self._is_newest(self._moment):
+            return self._moment
+        _ = self.index.matcher  # loaded once; not what following takes
+        began = time.monotonic()
+        moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        if self.index.kind == "images" and len(moment.snapshot):
+            moment.calibration.line(1)
+            moment.screen.make()
+        self._moment, self.took = moment, time.monotonic() - began
+        return moment

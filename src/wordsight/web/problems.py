@@ -1,0 +1,172 @@
+"""What went wrong -> application/problem+json (RFC 9457): what it is, the limit, the next step."""
+
+import logging
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Match
+
+from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.search.query.parser import QueryError
+
+MEDIA = "application/problem+json"
+SHOWN = 5  # wrong fields that are named in the detail
+_log = logging.getLogger("wordsight.web")
+
+
+class Wrong(BaseModel):
+    """One part of a request that is not as it should be."""
+
+    field: str = Field(description="Where it is: a parameter, or a path into the body.")
+    reason: str = Field(description="What is wrong with it.")
+
+
+class Problem(BaseModel):
+    """Why a request was not answered (RFC 9457)."""
+
+    model_config = ConfigDict(json_schema_extra={"title": "Problem"})
+
+    type: str = Field(description="A stable name of the kind of problem, for programs.")
+    title: str = Field(description="The name of the status.")
+    status: int = Field(description="The HTTP status, again.")
+    detail: str = Field(description="The value, the limit, and what to do: for people.")
+    position: int | None = Field(
+        None, description="Of a query that cannot be read: the character, counted from 1."
+    )
+    errors: list[Wrong] | None = Field(None, description="The wrong fields of a request.")
+
+
+class Refused(HTTPException):
+    """A request that gets a problem as its answer."""
+
+    def __init__(
+        self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.kind, self.more = kind, more
+
+    def response(self) -> JSONResponse:
+        return problem(self.status_code, self.kind, self.detail, dict(self.headers or {}), **self.more)
+
+
+def problem(
+    status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any
+) -> JSONResponse:
+    told = Problem(
+        type=f"urn:wordsight:{kind}",
+        title=HTTPStatus(status).phrase,
+        status=status,
+        detail=detail.encode("utf-8", "replace").decode(),
+        **more,
+    )
+    content = told.model_dump(exclude_none=True)
+    return JSONResponse(
+        content, status, headers={"cache-control": "no-store"} | (headers or {}), media_type=MEDIA
+    )
+
+
+def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """For a route's documentation: the problems that it may answer with."""
+    schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+    always = (401, 403, 421, 500, 503)
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": {MEDIA: schema}}
+        for status in sorted({*statuses, *always})
+    }
+
+
+def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
+    """Every error of this app becomes a problem; its routes are those of the routers."""
+    app.state.routes = [route for router in routers for route in router.routes]
+
+    @app.exception_handler(Refused)
+    async def refused(_: Request, error: Refused) -> JSONResponse:
+        return error.response()
+
+    @app.exception_handler(HTTPException)
+    async def by_the_framework(request: Request, error: HTTPException) -> JSONResponse:
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            methods = _methods(request)
+            headers["Allow"] = ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+        kind, detail = _framework(request, error)
+        return problem(error.status_code, kind, detail, headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+        return _invalid(error.errors())
+
+    @app.exception_handler(ValueError)
+    async def not_valid(_: Request, error: ValueError) -> JSONResponse:
+        return of_value(error)
+
+
+def unforeseen(method: str, path: str, error: Exception) -> JSONResponse:
+    """The log gets it all, the asker none of it."""
+    _log.error("%s %s failed", method, path, exc_info=error)
+    told = "The server failed at this request; its log says how. The next request is not affected."
+    return problem(500, "internal", told)
+
+
+def of_value(error: ValueError) -> JSONResponse:
+    """What the search itself refuses; its sentences are written for people."""
+    if isinstance(error, QueryError):
+        return problem(422, "query", str(error), position=error.position)
+    if isinstance(error, UnreadablePicture):
+        return problem(422, "unreadable-picture", f"The picture cannot be read: {error.reason}.")
+    return problem(422, "invalid", str(error))
+
+
+def _framework(request: Request, error: HTTPException) -> tuple[str, str]:
+    path = request.url.path[:200]
+    if error.status_code == 404:
+        return "not-found", f"There is nothing at {path}; /openapi.json lists what there is."
+    if error.status_code == 405:
+        allowed = " or ".join(_methods(request))
+        return "method", f"{request.method[:20]} is not possible at {path}; use {allowed}."
+    if error.status_code == 400:
+        return (
+            "malformed",
+            f"The body cannot be read: {str(error.detail).rstrip('.')}. Send it again, complete.",
+        )
+    return "http", str(error.detail)
+
+
+def _methods(request: Request) -> list[str]:
+    """All that this path takes; a router tells only those of its first route."""
+    routes = [
+        route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE
+    ]
+    return sorted({method for route in routes for method in getattr(route, "methods", ())})
+
+
+def _invalid(errors: Sequence[Any]) -> JSONResponse:
+    wrong = [Wrong(field=_place(error["loc"]), reason=_reason(error)) for error in errors]
+    named = "; ".join(f"{one.field}: {one.reason}" for one in wrong[:SHOWN])
+    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    malformed = any(error["type"] == "json_invalid" for error in errors)
+    return problem(
+        400 if malformed else 422, "malformed" if malformed else "invalid", f"{named}{more}.", errors=wrong
+    )
+
+
+def _place(location: Sequence[Any]) -> str:
+    """The name of a field; where it was looked for first is left out."""
+    parts = [str(part) for part in location if not isinstance(part, int) or len(location) > 2]
+    inner = parts[1:] if len(parts) > 1 and parts[0] in ("body", "query", "path", "header") else parts
+    return ".".join(inner)[:200] or "the body"
+
+
+def _reason(error: Any) -> str:
+    told = str(error["msg"]).removeprefix("Value error, ")
+    given = error.get("input")
+    short = (
+        isinstance(given, int | float | str | bool) and len(str(given)) <= 40 and error["type"] != "missing"
+    )
+    return f"{told} (given: {given})" if short else told

@@ -1,0 +1,196 @@
+"""/v1/search, similar, captions, explain: a sentence or a picture in, hits and reasons out."""
+
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import APIRouter, Form, Query, UploadFile
+
+from wordsight.pairs import Picture
+from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.search.searcher import Searcher
+from wordsight.web import schemas as models
+from wordsight.web import to_schema as answers
+from wordsight.web.pictures import refused, sent_picture
+from wordsight.web.problems import Refused, responses
+from wordsight.web.state import Library, Served, row_of
+
+router = APIRouter(prefix="/v1")
+SENT = "The picture itself: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, or HEIC if the server has its extra heic."
+
+
+class SimilarForm(models.Paged):
+    """A picture, perhaps words, and which hits are wanted."""
+
+    picture: Annotated[UploadFile, Form(description=SENT)]
+    query: Annotated[str | None, Form(min_length=1, max_length=models.LONGEST, description=models.QUERY)] = (
+        None
+    )
+    weight: models.Weight = 0.5
+    engine: models.Engine = "auto"
+    sort: models.Sort = "score"
+
+
+class CaptionsForm(models.Paged):
+    """A picture, and which sentences are wanted."""
+
+    picture: Annotated[UploadFile, Form(description=SENT)]
+
+
+class ExplainForm(models.Filtered):
+    """A picture and a sentence of the index of texts."""
+
+    picture: Annotated[UploadFile, Form(description=SENT)]
+    id: models.Id
+
+
+@router.get("/search", tags=["search"], responses=responses(409, 422), operation_id="search")
+async def search(library: Served, asked: Annotated[models.Search, Query()]) -> models.Answer:
+    """Pictures that a sentence tells of, each with the words that it found there and where.
+
+    The hits come best first. `relevant` says how many of all are above the line at which relevance ends: 0
+    means that nothing here clearly matches, and that the hits are only what comes closest.
+    """
+    return await library.search(_search, library.of_images(), asked)
+
+
+@router.post(
+    "/search",
+    tags=["search"],
+    responses=responses(400, 408, 409, 413, 415, 422),
+    operation_id="search_by_body",
+)
+async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
+    """The same with the question in the body, so that it stands in no log of addresses."""
+    return await library.search(_search, library.of_images(), asked)
+
+
+def _search(searcher: Searcher, asked: models.Search) -> models.Answer:
+    found = searcher.find_images(
+        asked.query, asked.k, asked.offset, answers.filters_of(asked), asked.engine, asked.sort
+    )
+    return answers.answer(found, "images")
+
+
+@router.get("/similar", tags=["search"], responses=responses(404, 409, 422), operation_id="similar")
+async def similar(library: Served, asked: Annotated[models.SimilarTo, Query()]) -> models.Answer:
+    """Pictures like one of the index, which is left out; with `query` also like these words."""
+    return await library.search(_similar_to_item, library.of_images(), asked)
+
+
+def _similar_to_item(searcher: Searcher, asked: models.SimilarTo) -> models.Answer:
+    row_of(searcher.now(), asked.id)
+    return _similar(searcher, asked.id, asked)
+
+
+@router.post(
+    "/similar",
+    tags=["search"],
+    responses=responses(400, 408, 409, 413, 415, 422),
+    operation_id="similar_to_sent",
+)
+async def similar_to_sent(
+    library: Served, asked: Annotated[SimilarForm, Form(media_type="multipart/form-data")]
+) -> models.Answer:
+    """Pictures like one that is sent; it is looked at and forgotten."""
+    data = await asked.picture.read()
+    return await library.search(_similar_to_data, library.of_images(), data, asked)
+
+
+def _similar_to_data(searcher: Searcher, data: bytes, asked: SimilarForm) -> models.Answer:
+    return _similar(searcher, sent_picture(data), asked)
+
+
+def _similar(
+    searcher: Searcher, picture: Picture | int, asked: models.SimilarTo | SimilarForm
+) -> models.Answer:
+    found = searcher.similar(
+        picture,
+        asked.k,
+        asked.offset,
+        answers.filters_of(asked),
+        asked.query,
+        asked.weight,
+        asked.engine,
+        asked.sort,
+    )
+    return answers.answer(found, "images")
+
+
+@router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
+async def captions(library: Served, asked: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
+    """Sentences of the index of texts that tell of a picture of the index of pictures."""
+    return await library.search(_captions_of_item, library, asked)
+
+
+def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answer:
+    texts, moment = library.of_texts(), library.of_images().now()
+    stored = moment.snapshot.item(row_of(moment, asked.id))
+    try:
+        return _captions(texts, Path(stored.path), asked)
+    except UnreadablePicture as error:
+        raise refused(stored, error) from error
+
+
+@router.post(
+    "/captions",
+    tags=["search"],
+    responses=responses(400, 408, 409, 413, 415, 422),
+    operation_id="captions_of_sent",
+)
+async def captions_of_sent(
+    library: Served, asked: Annotated[CaptionsForm, Form(media_type="multipart/form-data")]
+) -> models.Answer:
+    """Sentences of the index of texts that tell of a picture that is sent."""
+    data = await asked.picture.read()
+    return await library.search(_captions_of_data, library.of_texts(), data, asked)
+
+
+def _captions_of_data(searcher: Searcher, data: bytes, asked: CaptionsForm) -> models.Answer:
+    return _captions(searcher, sent_picture(data), asked)
+
+
+def _captions(searcher: Searcher, picture: Picture, asked: models.Paged) -> models.Answer:
+    found = searcher.find_texts(picture, asked.k, asked.offset, answers.filters_of(asked))
+    return answers.answer(found, "texts")
+
+
+@router.get("/explain", tags=["reasons"], responses=responses(404, 409, 422), operation_id="explain")
+async def explain(library: Served, asked: Annotated[models.Explain, Query()]) -> models.Explanation:
+    """Why a picture has its score with a sentence: where each word looks, and what adds up to the score."""
+    return await library.search(_explain, library.of_images(), asked.query, asked.id)
+
+
+@router.post(
+    "/explain",
+    tags=["reasons"],
+    responses=responses(400, 404, 408, 409, 413, 415, 422),
+    operation_id="explain_by_body",
+)
+async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.Explanation:
+    """The same with the question in the body."""
+    return await library.search(_explain, library.of_images(), asked.query, asked.id)
+
+
+@router.post(
+    "/captions/explain",
+    tags=["reasons"],
+    responses=responses(400, 404, 408, 409, 413, 415, 422),
+    operation_id="explain_caption",
+)
+async def explain_caption(
+    library: Served, asked: Annotated[ExplainForm, Form(media_type="multipart/form-data")]
+) -> models.Explanation:
+    """Why a sentence of the index of texts has its score with a picture that is sent."""
+    data = await asked.picture.read()
+    return await library.search(_explain_data, library.of_texts(), data, asked.id)
+
+
+def _explain_data(searcher: Searcher, data: bytes, id: int) -> models.Explanation:
+    return _explain(searcher, sent_picture(data), id)
+
+
+def _explain(searcher: Searcher, query: str | Picture, id: int) -> models.Explanation:
+    try:
+        return answers.explanation(searcher.explain(query, id))
+    except KeyError as error:
+        raise Refused(404, "no-item", f"{error.args[0]}.") from error

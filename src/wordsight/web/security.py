@@ -1,0 +1,215 @@
+"""Every request passes here first: who asks, under which name, with what and how much.
+
+Without a token the server listens on this machine alone, and answers only to this machine's names: a page of
+another site whose name is bent to this address (DNS rebinding) is refused.
+"""
+
+import asyncio
+import hmac
+import time
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wordsight.web.metrics import Metrics
+from wordsight.web.problems import Refused, unforeseen
+
+JSON, FORM = "application/json", "multipart/form-data"
+CONTENT = {
+    "/v1/search": JSON,
+    "/v1/explain": JSON,
+    "/v1/similar": FORM,
+    "/v1/captions": FORM,
+    "/v1/captions/explain": FORM,
+}
+MOST_JSON = 64 * 1024  # bytes
+MOST_FORM = 20 * 1024 * 1024
+LONGEST_BODY = 30.0  # seconds until all of a body is here
+LOOPBACK = {"localhost", "127.0.0.1", "::1"}
+GUARDED = ("/v1/", "/metrics")
+HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "x-frame-options": "DENY",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; "
+    "img-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+}
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Who may ask. ``token`` None: anybody, but only by the names of this machine."""
+
+    token: str | None = None
+    names: frozenset[str] = field(default_factory=lambda: frozenset(LOOPBACK))
+    most_form: int = MOST_FORM
+    most_json: int = MOST_JSON
+    longest_body: float = LONGEST_BODY
+
+
+class Door:
+    """ASGI middleware around the whole app."""
+
+    def __init__(self, app: ASGIApp, rules: Rules, metrics: Metrics) -> None:
+        self.app, self.rules, self.metrics = app, rules, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self.app(scope, receive, send)
+            return  # there are no websockets
+        bare = scope["method"] == "HEAD"  # the answer to GET, without its body
+        asked = {**scope, "method": "GET"} if bare else scope
+        began, answer = time.perf_counter(), _Answer(send, bare)
+        try:
+            await self._checked(asked, receive, answer)
+        finally:
+            seconds = time.perf_counter() - began
+            self.metrics.record(_route(asked), _method(scope), answer.status, seconds)
+
+    async def _checked(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
+        headers = Headers(scope=scope)
+        try:
+            self._check_name(headers)
+            self._check_token(scope, headers)
+            _check_sender(scope, headers)
+            limit = self._check_content(scope, headers)
+            await self.app(scope, _measured(receive, limit, self.rules.longest_body), answer)
+        except Refused as refused:
+            if answer.begun:
+                raise
+            await refused.response()(scope, receive, answer)
+        except Exception as error:
+            if answer.begun:
+                raise
+            await unforeseen(_method(scope), scope["path"][:200], error)(scope, receive, answer)
+
+    def _check_name(self, headers: Headers) -> None:
+        if self.rules.token is not None:
+            return
+        host = headers.get("host", "")
+        if _name(host) not in self.rules.names:
+            raise Refused(
+                421,
+                "host",
+                f"This server is not {host[:100] or 'without a name'}; without a token it answers only to "
+                f"{', '.join(sorted(self.rules.names))}.",
+            )
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        token = self.rules.token
+        if token is None or not scope["path"].startswith(GUARDED):
+            return
+        kind, _, given = headers.get("authorization", "").partition(" ")
+        same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode("utf-8", "replace"))
+        if kind.lower() != "bearer" or not same:
+            told = "wrong" if given else "missing"
+            raise Refused(
+                401,
+                "token",
+                f"The token is {told}; send the one that the server was started with: "
+                "Authorization: Bearer TOKEN.",
+                {"www-authenticate": 'Bearer realm="wordsight"'},
+            )
+
+    def _check_content(self, scope: Scope, headers: Headers) -> int:
+        """The most bytes that the body may have."""
+        expected = CONTENT.get(scope["path"]) if scope["method"] == "POST" else None
+        limit = self.rules.most_form if expected == FORM else self.rules.most_json
+        length = headers.get("content-length", "")
+        if length.isdigit() and int(length[:20]) > limit:
+            raise too_large(limit)
+        content = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if expected is not None and content != expected:
+            raise Refused(
+                415,
+                "content-type",
+                f"The body is {content[:100] or 'of no type'}; {scope['path']} takes {expected}.",
+                {"accept": expected},
+            )
+        return limit
+
+
+def too_large(limit: int) -> Refused:
+    return Refused(
+        413,
+        "too-large",
+        f"The body has more than {limit:,} bytes, the limit; send less, or a smaller picture.",
+    )
+
+
+def _check_sender(scope: Scope, headers: Headers) -> None:
+    """Pages of other sites may not ask; browsers say where a request comes from."""
+    if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith(GUARDED):
+        raise Refused(403, "cross-site", "A page of another site asked; open this server's own page.")
+
+
+def _name(host: str) -> str:
+    """Of a Host header, without the port."""
+    if host.startswith("["):
+        return host[1:].partition("]")[0].lower()
+    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+
+
+def is_loopback(address: str) -> bool:
+    return ip_address(address.partition("%")[0]).is_loopback
+
+
+def too_slow(seconds: float) -> Refused:
+    return Refused(
+        408,
+        "too-slow",
+        f"The body was not complete after {seconds:g} seconds, the limit; send it faster, or send less.",
+        {"connection": "close"},  # what still comes of it is nobody's request
+    )
+
+
+def _measured(receive: Receive, limit: int, seconds: float) -> Receive:
+    """The body has so many bytes, and is here after so many seconds; else it is Refused."""
+    received, whole, end = 0, False, asyncio.get_running_loop().time() + seconds
+
+    async def measured() -> Message:
+        nonlocal received, whole
+        try:
+            async with asyncio.timeout_at(None if whole else end):
+                message = await receive()
+        except TimeoutError:
+            raise too_slow(seconds) from None
+        received += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
+        if received > limit:
+            raise too_large(limit)
+        return message
+
+    return measured
+
+
+class _Answer:
+    """Sends on, with the headers of every answer, ``bare``: without the body; remembers the status."""
+
+    def __init__(self, send: Send, bare: bool) -> None:
+        self.send, self.bare, self.begun, self.status = send, bare, False, 500
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.begun, self.status = True, message["status"]
+            headers = MutableHeaders(scope=message)
+            for name, value in HEADERS.items():
+                headers.setdefault(name, value)
+        elif self.bare:
+            message = {**message, "body": b""}
+        await self.send(message)
+
+
+def _method(scope: Scope) -> str:
+    known = ("GET", "POST", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH")
+    return scope["method"] if scope["method"] in known else "OTHER"
+
+
+def _route(scope: Scope) -> str:
+    """The route's pattern: ids are no label, and what is not there is one."""
+    return str(getattr(scope.get("route"), "path", "none")).replace(":int}", "}")

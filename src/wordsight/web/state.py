@@ -1,0 +1,87 @@
+"""One index of pictures, one of texts, or both -> what the routes ask; and what they share for asking."""
+
+from dataclasses import dataclass, field
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from wordsight.search.searcher import Searcher
+from wordsight.search.searcher_state import Moment
+from wordsight.web.batching import SharedScans
+from wordsight.web.live_index import Followed
+from wordsight.web.metrics import Metrics
+from wordsight.web.problems import Refused
+from wordsight.web.worker_pool import Work
+
+THREADS = 8  # searches under way at once: enough to share readings
+WAITING = 128
+DRAWING = 2  # thumbnails at once, so that pictures on a page never wait for searches
+
+
+@dataclass(eq=False)
+class Library:
+    """What is served; at least one of the two."""
+
+    images: Searcher | None
+    texts: Searcher | None
+    metrics: Metrics = field(default_factory=Metrics)
+    scans: SharedScans = field(default_factory=SharedScans)
+    search: Work = field(default_factory=lambda: Work(THREADS, WAITING))
+    draw: Work = field(default_factory=lambda: Work(DRAWING, 4 * WAITING))
+
+    def __post_init__(self) -> None:
+        for searcher in self.searchers:
+            searcher.scan = self.scans
+            searcher.moments = Followed(searcher)
+
+    @property
+    def searchers(self) -> list[Searcher]:
+        return [searcher for searcher in (self.images, self.texts) if searcher is not None]
+
+    @property
+    def listed(self) -> Searcher:
+        """Whose items are listed: the pictures, if there are any."""
+        return self.searchers[0]
+
+    def of_images(self) -> Searcher:
+        if self.images is None:
+            raise Refused(409, "no-pictures", _absent("pictures", "a sentence or a picture"))
+        return self.images
+
+    def of_texts(self) -> Searcher:
+        if self.texts is None:
+            raise Refused(409, "no-texts", _absent("texts", "sentences to a picture"))
+        return self.texts
+
+    def prepare(self) -> None:
+        """All that the first question would wait for: the model, and what the index scores in general."""
+        for searcher in self.searchers:
+            searcher.matcher.eval()
+            searcher.now()
+
+    def close(self) -> None:
+        self.search.close()
+        self.draw.close()
+
+
+def _absent(kind: str, purpose: str) -> str:
+    return (
+        f"No index of {kind} is served, which {purpose} needs; "
+        f"start the server with one: wordsight serve INDEX {kind.upper()}.index."
+    )
+
+
+def row_of(moment: Moment, id: int) -> int:
+    """Raises Refused for an item that is not there (any more)."""
+    try:
+        return moment.snapshot.row_of(id)
+    except KeyError as error:
+        raise Refused(404, "no-item", f"{error.args[0]}.") from error
+
+
+async def _library(request: Request) -> Library:
+    found: Library = request.app.state.library
+    return found
+
+
+Served = Annotated[Library, Depends(_library)]

@@ -1,0 +1,110 @@
+"""What a search returns -> what an answer says: the same facts in the words of the REST interface."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+from wordsight.search import results
+from wordsight.search.index import database
+from wordsight.search.index.folder_tree import Folders
+from wordsight.search.index.index import Filters
+from wordsight.search.index.index import Item as Stored
+from wordsight.web import schemas as models
+
+VERSION = 8  # characters of a content's hash that tell its thumbnail from that of an older file
+
+
+def filters_of(asked: models.Filtered) -> Filters:
+    return Filters(
+        folder=asked.folder or None,
+        after=asked.after,
+        before=asked.before,
+        min_bytes=asked.min_bytes,
+        text=asked.text or None,
+    )
+
+
+def answer(found: results.Hits, kind: str) -> models.Answer:
+    return models.Answer(
+        sentence=found.query.sentence if found.query else None,
+        excluded=list(found.query.excluded) if found.query else [],
+        total=found.total,
+        relevant=found.relevant,
+        line=_finite(found.line),
+        exact=found.exact,
+        offset=found.offset,
+        hits=[_hit(hit, kind) for hit in found.hits],
+    )
+
+
+def _hit(hit: results.Hit, kind: str) -> models.Hit:
+    return models.Hit(
+        item=item(hit.item, kind),
+        score=float(hit.score),
+        percentile=float(hit.percentile),
+        relevant=bool(hit.relevant),
+        missing=hit.missing,
+        evidence=hit.evidence,
+        words=[models.Word(**_word(word)) for word in hit.words],
+    )
+
+
+def item(stored: Stored, kind: str) -> models.Item:
+    path = database.shown(os.fsencode(stored.path))
+    version = stored.content[:VERSION]
+    return models.Item(
+        id=stored.id,
+        name=PurePath(path).name,
+        path=path,
+        text=database.clean(stored.text),
+        width=stored.width,
+        height=stored.height,
+        bytes=stored.bytes,
+        modified=stored.modified,
+        thumbnail=f"/v1/items/{stored.id}/thumbnail?version={version}" if kind == "images" else None,
+    )
+
+
+def folders(found: Folders, k: int) -> models.Folders:
+    named = [models.NamedFolder(path=one.path, name=one.name, items=one.items) for one in found.below[:k]]
+    return models.Folders(root=found.root, total=len(found.below), folders=named)
+
+
+def explanation(found: results.Explanation) -> models.Explanation:
+    return models.Explanation(
+        kind=found.kind,
+        sentence=found.sentence,
+        text=database.clean(found.text),
+        score=float(found.score),
+        parts=[models.Part(seeker=part.seeker, score=float(part.score)) for part in found.parts],
+        regions=[box_of(box) for box in found.regions],
+        words=[
+            models.ExplainedWord(**_word(one.word), shares=[float(share) for share in one.shares])
+            for one in found.words
+        ],
+    )
+
+
+def _word(word: results.WordFound) -> dict[str, Any]:
+    return {
+        "word": database.clean(word.word),
+        "found": float(word.found),
+        "level": _finite(word.level),
+        "is_found": bool(word.is_found),
+        "judged": word.judged,
+        "known": word.known,
+        "required": word.required,
+        "weight": word.weight,
+        "box": box_of(word.box) if word.box is not None else None,
+    }
+
+
+def box_of(box: Sequence[float]) -> models.Box:
+    left, top, right, bottom = (float(side) for side in box)
+    return left, top, right, bottom
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

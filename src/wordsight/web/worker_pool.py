@@ -1,0 +1,43 @@
+"""Work for the processor -> threads beside the event loop: so many run, so many wait, more are refused."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from wordsight.web.problems import Refused
+
+Result = TypeVar("Result")
+RETRY = 1  # seconds after which it makes sense to ask again
+
+
+class Work:
+    """``threads`` run at once, ``waiting`` more may wait; the next gets a 503."""
+
+    def __init__(self, threads: int, waiting: int) -> None:
+        self.threads, self.limit = threads, threads + waiting
+        self.under_way = self.refused = 0  # both change on the event loop alone
+        self._pool: ThreadPoolExecutor | None = None
+
+    async def __call__(self, do: Callable[..., Result], *given: Any, **named: Any) -> Result:
+        if self.under_way >= self.limit:
+            self.refused += 1
+            raise Refused(
+                503,
+                "busy",
+                f"{self.under_way} requests are being answered or wait already; ask again in {RETRY} s.",
+                {"retry-after": str(RETRY)},
+            )
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="wordsight")
+        self.under_way += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: do(*given, **named))
+        finally:
+            self.under_way -= 1
+
+    def close(self) -> None:
+        """Wait for what runs; the next call would begin anew."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,97 @@
+"""A BERT inside a checkpoint: its keys, its architecture, its word pieces."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.published_checkpoints import State, linear_state, unit, write_checkpoint, write_vocabulary
+from test_import_chan import DIM, OPTIONS, image_state, pictures, published_scores
+from test_import_chan import text_state as gru_text
+from torch import Tensor
+
+from wordsight.importers.convert import import_checkpoint
+from wordsight.matcher import Matcher
+
+PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "man", "rid", "##ing", "horse", "."]
+TEXTS = ["A man riding a horse.", "a zebra"]
+IDS = [[2, 5, 6, 7, 8, 5, 9, 10, 3], [2, 5, 1, 3]]
+CONFIG = {
+    "vocab_size": len(PIECES), "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
+    "intermediate_size": 16, "max_position_embeddings": 20, "type_vocab_size": 2, "model_type": "bert",
+}  # fmt: skip
+BERT_OPTIONS = OPTIONS | {"text_enc_type": "bert", "pooling_type": "MeanPooling", "vocab_size": len(PIECES)}
+
+
+def bert(heads: int) -> Any:
+    """transformers' own, which is what the published code calls."""
+    from transformers import BertConfig, BertModel
+
+    return BertModel(BertConfig(**{**CONFIG, "num_attention_heads": heads})).eval()
+
+
+def text_state(model: Any) -> State:
+    """As transformers 4 saved it: with the pooler and the numbers of the positions."""
+    state = {f"bert.{name}": tensor for name, tensor in model.state_dict().items()}
+    state["bert.embeddings.position_ids"] = torch.arange(20)[None]
+    return state | linear_state(12, DIM, "linear.")
+
+
+def words(model: Any, state: State) -> list[Tensor]:
+    with torch.no_grad():
+        hidden = [model(torch.tensor([row]))[0][0] for row in IDS]
+    return [unit((h @ state["linear.weight"].T + state["linear.bias"]).double()) for h in hidden]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "bert").mkdir()
+    (tmp_path / "bert" / "config.json").write_text(json.dumps(CONFIG))
+    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(PIECES) + "\n")
+    return tmp_path / "bert"
+
+
+def check(tmp_path: Path, model: Any, image: State, text: State) -> None:
+    matcher, regions = Matcher.from_pretrained(tmp_path / "out"), pictures()
+    assert matcher.tokenizer(TEXTS).ids[0].tolist() == IDS[0]
+    doubled = {name: tensor.double() for name, tensor in image.items()}
+    expected = published_scores(regions.features.double(), words(model, text), doubled, BERT_OPTIONS)
+    torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("heads", "given"), [(3, "bert"), (1, "vocabulary")])
+def test_scores_are_the_published_ones(tmp_path: Path, folder: Path, heads: int, given: str) -> None:
+    """The number of heads is no shape: it is 1 per 64 numbers, or what the folder's config.json says."""
+    model = bert(heads)
+    image, text = image_state("basic"), text_state(model)
+    path = write_checkpoint(tmp_path / "model_best.pth", [image, text, {}, {}], BERT_OPTIONS)
+    files = {"bert": folder} if given == "bert" else {"vocabulary": folder / "vocab.txt"}
+    report = import_checkpoint(path, "chan", tmp_path / "out", **files)
+    check(tmp_path, model, image, text)
+    unused = {line.source: line.reason for line in report.lines if line.target is None}
+    assert set(unused) == {
+        "txt.bert.pooler.dense.weight", "txt.bert.pooler.dense.bias", "txt.bert.embeddings.position_ids",
+    }  # fmt: skip
+
+
+def test_another_bert_or_a_word_vocabulary_is_named(tmp_path: Path, folder: Path) -> None:
+    states = [image_state("basic"), text_state(bert(3)), {}, {}]
+    path = write_checkpoint(tmp_path / "model_best.pth", states, BERT_OPTIONS)
+    (folder / "config.json").write_text(json.dumps(CONFIG | {"hidden_size": 24}))
+    with pytest.raises(ValueError, match="says hidden_size = 24, the checkpoint's BERT has 12"):
+        import_checkpoint(path, "chan", tmp_path / "out", bert=folder)
+    with pytest.raises(ValueError, match=r"belongs the vocab\.txt of bert-base-uncased"):
+        import_checkpoint(path, "chan", tmp_path / "out", write_vocabulary(tmp_path / "vocabulary.json"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_bert_that_is_not_there_or_not_wanted_is_said(tmp_path: Path, folder: Path) -> None:
+    states = [image_state("basic"), text_state(bert(3)), {}, {}]
+    path = write_checkpoint(tmp_path / "bert.pth", states, BERT_OPTIONS)
+    with pytest.raises(FileNotFoundError, match=r"there is no folder .*nowhere; --bert wants one"):
+        import_checkpoint(path, "chan", tmp_path / "out", bert=tmp_path / "nowhere")
+    path = write_checkpoint(tmp_path / "gru.pth", [image_state("basic"), gru_text(), {}, {}], OPTIONS)
+    with pytest.raises(ValueError, match="not with a BERT; leave --bert out"):
+        import_checkpoint(path, "chan", tmp_path / "out", write_vocabulary(tmp_path / "v.json"), folder)
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,209 @@
+"""CHAN's checkpoints score here as CHAN's own formulas say they do."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from support.published_checkpoints import (
+    TEXTS,
+    State,
+    doubled,
+    gru_state,
+    gru_words,
+    ids,
+    linear_state,
+    random,
+    unit,
+    vocabulary_table,
+    write_checkpoint,
+    write_vocabulary,
+)
+from torch import Tensor
+
+from wordsight.importers.convert import REPORT, import_checkpoint
+from wordsight.matcher import Matcher
+from wordsight.sets import Regions
+
+IN, DIM, WORD = 6, 8, 5
+OPTIONS: dict[str, Any] = {
+    "embed_size": DIM, "img_dim": IN, "word_dim": WORD, "num_layers": 1, "vocab_size": 14,
+    "precomp_enc_type": "basic", "text_enc_type": "bigru", "no_imgnorm": False, "no_txtnorm": False,
+    "coding_type": "VHACoding", "pooling_type": "LSEPooling", "alpha": 0.1, "belta": 0.1,
+    "max_violation": True, "margin": 0.05, "data_name": "f30k", "wemb_type": None, "word2idx": None,
+}  # fmt: skip
+
+
+def image_state(kind: str) -> State:
+    state = linear_state(IN, DIM, "fc.")
+    if kind == "basic":
+        return state
+    start = "feedforward."
+    state |= {
+        f"{start}attn.in_proj_weight": random(3 * DIM, DIM),
+        f"{start}attn.in_proj_bias": random(3 * DIM),
+        **linear_state(DIM, DIM, f"{start}attn.out_proj."),
+    }
+    norms = ["ln."] if kind == "selfattention" else ["ln_1.", "ln_2."]
+    for norm in norms:
+        state |= {f"{start}{norm}weight": random(DIM) + 1, f"{start}{norm}bias": random(DIM)}
+    if kind == "transformer":
+        state |= linear_state(DIM, 4 * DIM, f"{start}mlp.c_fc.")
+        state |= linear_state(4 * DIM, DIM, f"{start}mlp.c_proj.")
+    return state
+
+
+def text_state() -> State:
+    return {"embed.weight": random(14, WORD), **gru_state(WORD, DIM), **linear_state(DIM, DIM, "fc.")}
+
+
+def layer_norm(x: Tensor, state: State, name: str) -> Tensor:
+    spread = (x.var(-1, unbiased=False, keepdim=True) + 1e-5).sqrt()
+    scaled = (x - x.mean(-1, keepdim=True)) / spread
+    return scaled * state[f"{name}weight"] + state[f"{name}bias"]
+
+
+def attention(x: Tensor, state: State, heads: int = 8) -> Tensor:
+    """Multi-head attention of the items of one set to each other, head by head."""
+    start = "feedforward.attn."
+    query, key, value = (x @ state[f"{start}in_proj_weight"].T + state[f"{start}in_proj_bias"]).chunk(3, -1)
+    size = x.shape[-1] // heads
+    found = []
+    for head in range(heads):
+        part = slice(head * size, (head + 1) * size)
+        shares = (query[:, part] @ key[:, part].T / size**0.5).softmax(-1)
+        found.append(shares @ value[:, part])
+    return torch.cat(found, -1) @ state[f"{start}out_proj.weight"].T + state[f"{start}out_proj.bias"]
+
+
+def images(features: Tensor, state: State, kind: str) -> Tensor:
+    f = features @ state["fc.weight"].T + state["fc.bias"]
+    if kind == "selfattention":
+        f = torch.stack([x + attention(layer_norm(x, state, "feedforward.ln."), state) for x in f])
+    if kind == "transformer":  # without batch_first, every place attends along the batch
+        normed = layer_norm(f, state, "feedforward.ln_1.")
+        columns = [attention(normed[:, k], state) for k in range(f.shape[1])]
+        f = f + torch.stack(columns, 1)
+        inner = layer_norm(f, state, "feedforward.ln_2.") @ state["feedforward.mlp.c_fc.weight"].T
+        inner = inner + state["feedforward.mlp.c_fc.bias"]
+        inner = inner * torch.sigmoid(1.702 * inner)
+        f = f + inner @ state["feedforward.mlp.c_proj.weight"].T + state["feedforward.mlp.c_proj.bias"]
+    return unit(f)
+
+
+def coded(regions: Tensor, words: Tensor, coding: str, alpha: float) -> Tensor:
+    cosines = regions @ words.T
+    if coding == "VHACoding":
+        return cosines.max(0).values
+    if coding == "THACoding":
+        return cosines.max(1).values
+    blends = (cosines / alpha).softmax(1) @ words
+    return (regions * blends).sum(1) / (blends.norm(dim=1) + 1e-8)
+
+
+def pooled(values: Tensor, pooling: str, belta: float) -> Tensor:
+    if pooling == "LSEPooling":
+        return (values / belta).exp().sum().log()
+    if pooling == "SoftmaxPooling":
+        return ((values / belta).softmax(0) * values).sum()
+    return {"Max": values.max(), "Mean": values.mean(), "Sum": values.sum()}[pooling.removesuffix("Pooling")]
+
+
+def published_scores(features: Tensor, texts: list[Tensor], image: State, options: dict[str, Any]) -> Tensor:
+    regions = images(features, image, options["precomp_enc_type"])
+    alpha, belta = options["alpha"], options["belta"]
+    codes = [[coded(v, w, options["coding_type"], alpha) for w in texts] for v in regions]
+    return torch.stack(
+        [torch.stack([pooled(c, options["pooling_type"], belta) for c in row]) for row in codes]
+    )
+
+
+def pictures(count: int = 3, regions: int = 4) -> Regions:
+    return Regions(torch.randn(count, regions, IN), None, torch.ones(count, regions, dtype=torch.bool))
+
+
+def imported(tmp_path: Path, states: list[State], options: dict[str, Any] | None, **given: Any) -> Matcher:
+    path = write_checkpoint(tmp_path / "model_best.pth", states, options)
+    given.setdefault("vocabulary", write_vocabulary(tmp_path / "vocabulary.json"))
+    import_checkpoint(path, "chan", tmp_path / "out", **given)
+    return Matcher.from_pretrained(tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", ["basic", "selfattention", "transformer"])
+@pytest.mark.parametrize(
+    ("coding", "pooling"),
+    [
+        ("VHACoding", "LSEPooling"), ("VHACoding", "MeanPooling"), ("VHACoding", "MaxPooling"),
+        ("VHACoding", "SumPooling"), ("VHACoding", "SoftmaxPooling"), ("THACoding", "LSEPooling"),
+        ("THACoding", "MeanPooling"), ("VSACoding", "MeanPooling"), ("VSACoding", "LSEPooling"),
+    ],
+)  # fmt: skip
+def test_scores_are_the_published_ones(tmp_path: Path, kind: str, coding: str, pooling: str) -> None:
+    options = OPTIONS | {"precomp_enc_type": kind, "coding_type": coding, "pooling_type": pooling}
+    states = [image_state(kind), text_state(), {}, {}]
+    matcher, regions = imported(tmp_path, states, options), pictures()
+    image, text, *_ = doubled(states)
+    texts = [unit(gru_words(ids(words, vocabulary_table()), text)) for words in TEXTS]
+    expected = published_scores(regions.features.double(), texts, image, options)
+    torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_two_layers_of_gru_are_read(tmp_path: Path) -> None:
+    text = {"embed.weight": random(14, WORD), **gru_state(WORD, DIM, 2), **linear_state(DIM, DIM, "fc.")}
+    states = [image_state("basic"), text, {}, {}]
+    matcher, regions = imported(tmp_path, states, OPTIONS | {"num_layers": 2}), pictures()
+    image, text, *_ = doubled(states)
+    texts = [unit(gru_words(ids(words, vocabulary_table()), text, 2)) for words in TEXTS]
+    expected = published_scores(regions.features.double(), texts, image, OPTIONS)
+    torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_attention_to_padding_comes_back_by_configuration(tmp_path: Path) -> None:
+    """The published code attends to padded regions, which hold the bias of the linear map."""
+    options = OPTIONS | {"precomp_enc_type": "selfattention", "pooling_type": "MeanPooling"}
+    states = [image_state("selfattention"), text_state(), {}, {}]
+    tables = {"image_encoder": {"name": "regions", "attend_padding": True}}
+    matcher = imported(tmp_path, states, options, tables=tables)
+    regions = pictures(1, 5)
+    short = Regions(regions.features.clone(), None, regions.mask.clone())
+    short.mask[0, 3:], short.features[0, 3:] = False, 0
+    image, text, *_ = doubled(states)
+    found = images(short.features.double(), image, "selfattention")[:, :3]
+    words = unit(gru_words(ids(TEXTS[0], vocabulary_table()), text))
+    expected = coded(found[0], words, "VHACoding", 0.1).mean()
+    torch.testing.assert_close(matcher.score(short, TEXTS[:1]).double()[0, 0], expected, atol=1e-5, rtol=1e-5)
+
+
+def test_every_key_is_accounted_for(tmp_path: Path) -> None:
+    states = [image_state("selfattention"), text_state(), {}, {}]
+    imported(tmp_path, states, OPTIONS | {"precomp_enc_type": "selfattention"})
+    told = json.loads((tmp_path / "out" / REPORT).read_text())
+    keys = {f"img.{name}" for name in states[0]} | {f"txt.{name}" for name in states[1]}
+    assert {line["from"] for line in told["weights"] + told["unused"]} == keys
+    assert {"from": "img.fc.weight", "to": "image_encoder.linear.weight", "shape": [DIM, IN]} in told[
+        "weights"
+    ]
+    assert {line["from"] for line in told["unused"]} == {"txt.fc.weight", "txt.fc.bias"}
+    assert all("never applies" in line["reason"] for line in told["unused"])
+    assert told["best_rsum"] == 401.5
+    assert told["options"]["margin"] == 0.05
+
+
+def test_the_vocabulary_among_the_options_is_taken_and_checked(tmp_path: Path) -> None:
+    options = OPTIONS | {"word2idx": vocabulary_table(mask=True)}
+    states = [image_state("basic"), text_state(), {}, {}]
+    matcher = imported(tmp_path, states, options, vocabulary=None)
+    assert matcher.tokenizer.mask_id == 13
+    turned = json.loads(write_vocabulary(tmp_path / "turned.json").read_text())
+    turned["word2idx"] |= {"a": 5, "dog": 4}
+    turned["idx2word"] |= {"5": "a", "4": "dog"}
+    (tmp_path / "turned.json").write_text(json.dumps(turned))
+    with pytest.raises(ValueError, match="orders its words otherwise"):
+        import_checkpoint(tmp_path / "model_best.pth", "chan", tmp_path / "again", tmp_path / "turned.json")
+
+
+def test_lengths_that_count_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no_imgnorm: its scores depend on how long"):
+        imported(tmp_path, [image_state("basic"), text_state(), {}, {}], OPTIONS | {"no_imgnorm": True})
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,106 @@
+"""The menu: every name leads to a part, and what is wrong in a table is said with what would be right."""
+
+import inspect
+from typing import get_args
+
+import pytest
+
+from wordsight import registry
+from wordsight.learn.loss import Loss
+
+NAMES = [(kind, name) for kind, menu in registry.MENU.items() for name in menu]
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_every_name_on_the_menu_leads_to_a_documented_part(kind: str, name: str) -> None:
+    assert inspect.getdoc(registry.find(kind, name))
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r'loss "tripplet" is not on the menu \(did you mean "triplet"\?\); known:'
+    ):
+        registry.make("loss", {"name": "tripplet"})
+
+
+def test_an_unknown_setting_lists_the_known_ones() -> None:
+    with pytest.raises(
+        ValueError, match=r'\[loss\] margn is not a setting of Triplet \(did you mean "margin"\?\)'
+    ):
+        registry.make("loss", {"name": "triplet", "margn": 0.1})
+
+
+def test_a_missing_setting_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\[image_encoder\] RegionEncoder needs feature_dim"):
+        registry.make("image_encoder", {"name": "regions"})
+
+
+PLACES = ("seed",)  # whole numbers that may be any
+OWN = ("cell", "negatives")  # those that their part alone can judge
+
+
+@pytest.mark.parametrize(("kind", "name"), NAMES)
+def test_a_whole_number_on_the_menu_that_makes_no_sense_is_told_with_its_limit(kind: str, name: str) -> None:
+    part = registry.find(kind, name)
+    for key, setting in inspect.signature(part).parameters.items():
+        if int in (setting.annotation, *get_args(setting.annotation)) and key not in (*PLACES, *OWN):
+            with pytest.raises(ValueError, match=rf"\[{kind}\] {key} = -4; expected (at least 1|0 or more)"):
+                registry.complete(kind, {"name": name, key: -4})
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "message"),
+    [
+        (
+            "pool",
+            {"name": "gpo", "hidden": 0},
+            r"\[pool\] hidden = 0; expected at least 1; left out it is 32",
+        ),
+        ("pooling", {"name": "softmax", "temperature": 0.0}, "temperature = 0.0; expected more than 0"),
+        ("loss", {"name": "projection", "label_smoothing": 2}, "label_smoothing = 2; expected 0 to 1"),
+        (
+            "reader",
+            {"name": "pixels", "size": 8, "std": [1, 0, 1]},
+            r"std = \[1, 0, 1\]; expected more than 0",
+        ),
+        (
+            "reader",
+            {"name": "backbone", "model": "x", "grid": [1, 0]},
+            r"grid = \[1, 0\]; expected at least 1",
+        ),
+    ],
+)
+def test_numbers_that_make_no_sense_are_told_before_a_part_is_built(
+    kind: str, table: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        registry.make(kind, table)
+
+
+class Strange(Loss):
+    """A loss of somebody else's."""
+
+    def __init__(self, depth: int = 3):
+        super().__init__()
+        self.depth = depth
+
+
+def test_what_a_number_means_in_other_peoples_parts_is_for_them_to_say() -> None:
+    assert registry.make("loss", {"name": "test_components:Strange", "depth": -1}).depth == -1
+    table = {"name": "backbone", "model": "x", "layers": ["last", -2]}
+    assert registry.complete("reader", table)["layers"] == ["last", -2]
+
+
+def test_an_address_that_leads_nowhere_is_said() -> None:
+    with pytest.raises(ValueError, match="cannot be imported"):
+        registry.find("loss", "my_lab.losses:Focal")
+
+
+@pytest.mark.parametrize("pooling", registry.MENU["pooling"])
+@pytest.mark.parametrize("similarity", ["max-sim", "cross-attention"])
+def test_a_part_describes_itself_by_the_table_that_builds_it(similarity: str, pooling: str) -> None:
+    table = {"name": similarity, "seeker": "region", "pooling": {"name": pooling}}
+    described = registry.describe(registry.make("similarity", table))
+    assert described == registry.describe(registry.make("similarity", described))
+    assert described["seeker"] == "region"
+    assert described["pooling"] == registry.complete("pooling", {"name": pooling})
