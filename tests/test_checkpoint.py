@@ -17,7 +17,7 @@ from wordsight.files import atomic
 
 
 def write(folder: Path, text: str) -> None:
-    with atomic.whole_folder(folder) as fresh:
+    with atomic.atomic_folder(folder) as fresh:
         (fresh / "a.txt").write_text(text)
 
 
@@ -30,7 +30,7 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 def test_an_error_leaves_the_old_folder_and_nothing_else(tmp_path: Path) -> None:
     write(tmp_path / "model", "old")
-    with pytest.raises(FileNotFoundError), atomic.whole_folder(tmp_path / "model") as fresh:
+    with pytest.raises(FileNotFoundError), atomic.atomic_folder(tmp_path / "model") as fresh:
         (fresh / "a.txt").write_text("half") and (fresh / "none" / "a.txt").write_text("")
     assert (tmp_path / "model" / "a.txt").read_text() == "old"
     assert os.listdir(tmp_path) == ["model"]

@@ -23,7 +23,7 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet, Picture
-from wordsight.registry import MENU
+from wordsight.registry import REGISTRY
 from wordsight.sets import Regions
 
 ROWS = all_pairs(FACTORS, fits)
@@ -214,13 +214,13 @@ def test_what_may_not_meet_is_an_error_that_says_what_to_do(
 )
 def test_every_part_on_the_menu_is_combined(kind: str, world: Path) -> None:
     used = {name for row in ROWS for name in values("name", tables(row, world)[kind])}
-    assert set(MENU[kind]) - used == set()
+    assert set(REGISTRY[kind]) - used == set()
 
 
 @pytest.mark.parametrize("kind", ["pool", "pooling"])
 def test_every_pool_and_pooling_on_the_menu_is_combined(kind: str, world: Path) -> None:
     used = {name for row in ROWS for name in values(kind, tables(row, world))}
-    assert set(MENU[kind]) - used == set()
+    assert set(REGISTRY[kind]) - used == set()
 
 
 def values(key: str, table: Any) -> Iterator[str]:

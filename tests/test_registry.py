@@ -8,7 +8,7 @@ import pytest
 from wordsight import registry
 from wordsight.learn.loss import Loss
 
-NAMES = [(kind, name) for kind, menu in registry.MENU.items() for name in menu]
+NAMES = [(kind, name) for kind, menu in registry.REGISTRY.items() for name in menu]
 
 
 @pytest.mark.parametrize(("kind", "name"), NAMES)
@@ -17,22 +17,20 @@ def test_every_name_on_the_menu_leads_to_a_documented_part(kind: str, name: str)
 
 
 def test_an_unknown_name_lists_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r'loss "tripplet" is not on the menu \(did you mean "triplet"\?\); known:'
-    ):
-        registry.make("loss", {"name": "tripplet"})
+    with pytest.raises(ValueError, match=r'unknown loss "tripplet" \(did you mean "triplet"\?\); known:'):
+        registry.build("loss", {"name": "tripplet"})
 
 
 def test_an_unknown_setting_lists_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match=r'\[loss\] margn is not a setting of Triplet \(did you mean "margin"\?\)'
     ):
-        registry.make("loss", {"name": "triplet", "margn": 0.1})
+        registry.build("loss", {"name": "triplet", "margn": 0.1})
 
 
 def test_a_missing_setting_is_named() -> None:
     with pytest.raises(ValueError, match=r"\[image_encoder\] RegionEncoder needs feature_dim"):
-        registry.make("image_encoder", {"name": "regions"})
+        registry.build("image_encoder", {"name": "regions"})
 
 
 PLACES = ("seed",)  # whole numbers that may be any
@@ -74,7 +72,7 @@ def test_numbers_that_make_no_sense_are_told_before_a_part_is_built(
     kind: str, table: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        registry.make(kind, table)
+        registry.build(kind, table)
 
 
 class Strange(Loss):
@@ -86,7 +84,7 @@ class Strange(Loss):
 
 
 def test_what_a_number_means_in_other_peoples_parts_is_for_them_to_say() -> None:
-    assert registry.make("loss", {"name": "test_components:Strange", "depth": -1}).depth == -1
+    assert registry.build("loss", {"name": "test_registry:Strange", "depth": -1}).depth == -1
     table = {"name": "backbone", "model": "x", "layers": ["last", -2]}
     assert registry.complete("reader", table)["layers"] == ["last", -2]
 
@@ -96,11 +94,11 @@ def test_an_address_that_leads_nowhere_is_said() -> None:
         registry.find("loss", "my_lab.losses:Focal")
 
 
-@pytest.mark.parametrize("pooling", registry.MENU["pooling"])
+@pytest.mark.parametrize("pooling", registry.REGISTRY["pooling"])
 @pytest.mark.parametrize("similarity", ["max-sim", "cross-attention"])
 def test_a_part_describes_itself_by_the_table_that_builds_it(similarity: str, pooling: str) -> None:
     table = {"name": similarity, "seeker": "region", "pooling": {"name": pooling}}
-    described = registry.describe(registry.make("similarity", table))
-    assert described == registry.describe(registry.make("similarity", described))
+    described = registry.describe(registry.build("similarity", table))
+    assert described == registry.describe(registry.build("similarity", described))
     assert described["seeker"] == "region"
     assert described["pooling"] == registry.complete("pooling", {"name": pooling})

@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from wordsight.files.atomic import whole_file
+from wordsight.errors import InputError, MissingFileError
+from wordsight.files.atomic import atomic_file
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -17,7 +18,7 @@ WEIGHTS = "weights.safetensors"
 
 
 def write_json(path: Path, value: Any) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
@@ -25,13 +26,13 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not JSON ({error}); write it again or restore a copy") from error
+        raise InputError(f"{path} is not JSON ({error}); write it again or restore a copy") from error
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """The description of a saved model; anything else in its place is named for what it is."""
     if not (folder / CONFIG).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} holds no {CONFIG}: it is not a saved model; give the folder that has one"
         )
     config = read_json(folder / CONFIG)
@@ -39,11 +40,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     if version is None or "parts" not in config:
         published = isinstance(config, dict) and "model_type" in config
         hint = "; a published CLIP or SigLIP is opened by Matcher.from_published" if published else ""
-        raise ValueError(
+        raise InputError(
             f"{folder / CONFIG} does not describe a wordsight model (no format and parts in it){hint}"
         )
     if version > FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
         )
     return dict(config)
@@ -59,9 +60,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing; the model folder is incomplete, copy it again") from None
+        raise MissingFileError(f"{path} is missing; the model folder is incomplete, copy it again") from None
     except SafetensorError as error:
-        raise ValueError(
+        raise InputError(
             f"{path} is damaged ({error}); copy it again or restore an older checkpoint"
         ) from error
 
@@ -78,7 +79,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     ]
     if problems:
         some = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
-        raise ValueError(f"{path} belongs to another configuration: {some}")
+        raise InputError(f"{path} belongs to another configuration: {some}")
     module.load_state_dict(saved)
 
 

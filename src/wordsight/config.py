@@ -9,8 +9,9 @@ import torch
 
 from wordsight import registry
 from wordsight.encode.joint import out_dim
+from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.protocols import find_protocol
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.files.toml import read_tables, to_toml
 from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
@@ -71,7 +72,7 @@ class Evaluation:
     def __post_init__(self) -> None:
         find_protocol(self.protocol)
         if self.batch_size < 1:
-            raise ValueError(f"[evaluation] batch_size = {self.batch_size}; expected at least 1")
+            raise InputError(f"[evaluation] batch_size = {self.batch_size}; expected at least 1")
 
 
 @dataclass(frozen=True)
@@ -85,22 +86,22 @@ class Config:
         for name, table in self.tables.items():
             if name not in TABLES:
                 near = registry.nearest(name, TABLES)
-                raise ValueError(
+                raise InputError(
                     f"{self.source}: no table is called [{name}]{near}; known: {', '.join(TABLES)}"
                 )
             if not isinstance(table, Mapping):
-                raise ValueError(f"{self.source}: {name} = {table!r} stands outside of every table")
+                raise InputError(f"{self.source}: {name} = {table!r} stands outside of every table")
 
     @classmethod
     def load(cls, path: str | Path, changes: Sequence[str] = ()) -> "Config":
         """Read a TOML file; each change is "table.key=value", the value as TOML writes it (or plain text)."""
         path = Path(path)
         if not path.is_file():
-            raise FileNotFoundError(f"there is no configuration {path}; ready ones are in configs/")
+            raise MissingFileError(f"there is no configuration {path}; ready ones are in configs/")
         return cls(read_tables(path, changes), str(path))
 
     def save(self, path: Path) -> None:
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(self.to_toml().encode())
 
     def to_toml(self) -> str:
@@ -130,7 +131,7 @@ class Config:
         return registry.complete(name, table)
 
     def _plain(self, name: str) -> Any:
-        return registry.build(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
+        return registry.instantiate(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
 
     @property
     def training(self) -> Training:
@@ -149,7 +150,7 @@ class Config:
 
     def _table(self, name: str) -> Mapping[str, Any]:
         if name not in self.tables:
-            raise ValueError(f"{self.source}: [{name}] is missing")
+            raise InputError(f"{self.source}: [{name}] is missing")
         table: Mapping[str, Any] = self.tables[name]
         return table
 
@@ -159,7 +160,7 @@ class Config:
 
     def reader(self) -> Any:
         """The reader alone, for extracting features ahead of training."""
-        return registry.make("reader", self._table("reader"))
+        return registry.build("reader", self._table("reader"))
 
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
@@ -178,7 +179,7 @@ class Config:
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
-        pairs: PairSet = registry.make("data", {**self._data_table(), "split": getattr(self.splits, which)})
+        pairs: PairSet = registry.build("data", {**self._data_table(), "split": getattr(self.splits, which)})
         return pairs
 
     def _with_features(self, pairs: PairSet) -> PairSet:
@@ -188,7 +189,7 @@ class Config:
         from wordsight.read.features.store import FeatureStore
 
         if not isinstance(pairs.images, PictureFiles):
-            raise ValueError(
+            raise InputError(
                 f"[data] features = {folder}: stored features stand in for picture files, but this data has "
                 "none"
             )
@@ -252,7 +253,7 @@ class Config:
         }
         sizes |= self._label_weights(train)
         table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
-        loss: Loss = registry.make("loss", table, **sizes)
+        loss: Loss = registry.build("loss", table, **sizes)
         return loss
 
     def _label_weights(self, train: PairSet) -> dict[str, Any]:

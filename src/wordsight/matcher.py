@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from wordsight import checkpoint, registry
 from wordsight.encode.joint import out_dim
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files import atomic
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.pretrained.dual_encoders import dual_tables
@@ -58,8 +59,8 @@ class Matcher(nn.Module):
         made: dict[str, Any] = {}
         for kind in PARTS:
             if kind not in tables:
-                raise ValueError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
-            made[kind] = registry.make(kind, dict(tables[kind]), **given)
+                raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
+            made[kind] = registry.build(kind, dict(tables[kind]), **given)
             given |= _sizes(kind, made[kind])
         return cls(**made)
 
@@ -130,7 +131,7 @@ class Matcher(nn.Module):
 
     def _save(self, folder: Path, card: Mapping[str, Any], name: str) -> None:
         """``name``: what the card tells its reader to open."""
-        with atomic.whole_folder(folder) as fresh:
+        with atomic.atomic_folder(folder) as fresh:
             parts = {kind: _describe(getattr(self, kind), fresh) for kind in PARTS}
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, self.state_dict())
             config = {
@@ -249,7 +250,7 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
 
     looks_like_a_path = name.count("/") != 1 or name.startswith((".", "/", "~")) or os.sep * 2 in name
     if looks_like_a_path:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no folder {name}; give the folder of a saved model or a hub name user/model"
         )
     try:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
 if TYPE_CHECKING:
@@ -77,18 +78,18 @@ class PairSet:
         n = len(self.images)
         where = f"{self.source}: " if self.source else ""
         if not (len(self.names) == len(self.identities) == n):
-            raise ValueError(
+            raise InputError(
                 f"{where}{n} images but {len(self.names)} names and {len(self.identities)} identities; "
                 "expected one of each per image"
             )
         if self.labels is not None and len(self.labels) != n:
-            raise ValueError(
+            raise InputError(
                 f"{where}{n} images but labels for {len(self.labels)}; expected one row per image"
             )
         if len(self.texts) != len(self.image_of):
-            raise ValueError(f"{where}{len(self.texts)} texts but {len(self.image_of)} image rows for them")
+            raise InputError(f"{where}{len(self.texts)} texts but {len(self.image_of)} image rows for them")
         if len(self.image_of) and not (int(self.image_of.min()) >= 0 and int(self.image_of.max()) < n):
-            raise ValueError(
+            raise InputError(
                 f"{where}a text names image row {int(self.image_of.max())}, but there are {n} images"
             )
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
-MENU: dict[str, dict[str, str]] = {
+from wordsight.errors import InputError
+
+REGISTRY: dict[str, dict[str, str]] = {
     "data": {
         "precomp": "wordsight.read.datasets.precomputed:read_precomp",
         "karpathy": "wordsight.read.datasets.caption_files:read_karpathy",
@@ -80,25 +82,25 @@ MENU: dict[str, dict[str, str]] = {
 
 def find(kind: str, name: str) -> Any:
     """The class (or reading function) behind a name; an unknown one is an error that lists the known."""
-    address = name if ":" in name else MENU[kind].get(name)
+    address = name if ":" in name else REGISTRY[kind].get(name)
     if address is None:
-        raise ValueError(
-            f'{kind} "{name}" is not on the menu{nearest(name, MENU[kind])}; known: {_listed(MENU[kind])}'
+        raise InputError(
+            f'unknown {kind} "{name}"{nearest(name, REGISTRY[kind])}; known: {_listed(REGISTRY[kind])}'
         )
     module, _, attribute = address.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:
-        raise ValueError(f'{kind} "{name}": {address} cannot be imported ({error})') from error
+        raise InputError(f'{kind} "{name}": {address} cannot be imported ({error})') from error
 
 
-def make(kind: str, table: Mapping[str, Any], **given: Any) -> Any:
+def build(kind: str, table: Mapping[str, Any], **given: Any) -> Any:
     """Build a part from its table; ``given`` offers values to the settings that its signature names."""
     name, settings = _named(kind, table)
-    return build(find(kind, name), f"[{kind}]", settings, **given)
+    return instantiate(find(kind, name), f"[{kind}]", settings, **given)
 
 
-def build(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **given: Any) -> Any:
+def instantiate(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **given: Any) -> Any:
     """Call ``part`` with its settings; one that is unknown, of another type or missing is an error."""
     known = _settings_of(part)
     _must_be_known(part, where, settings)
@@ -109,7 +111,7 @@ def build(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **g
         if setting.default is setting.empty and key not in settings and key not in offered
     ]
     if missing:
-        raise ValueError(f"{where} {part.__name__} needs {', '.join(missing)}")
+        raise InputError(f"{where} {part.__name__} needs {', '.join(missing)}")
     return part(**settings, **offered)
 
 
@@ -117,12 +119,12 @@ def _must_be_known(part: Callable[..., Any], where: str, settings: Mapping[str, 
     known = _settings_of(part)
     for key, value in settings.items():
         if key not in known:
-            raise ValueError(
+            raise InputError(
                 f"{where} {key} is not a setting of {part.__name__}{nearest(key, known)}; "
                 f"known: {_listed(known)}"
             )
         if not _fits(value, known[key].annotation):
-            raise ValueError(f"{where} {key} = {value!r}; expected {_in_words(known[key].annotation)}")
+            raise InputError(f"{where} {key} = {value!r}; expected {_in_words(known[key].annotation)}")
         if part.__module__.startswith("wordsight."):  # in the parts of others a name may mean something else
             _must_make_sense(where, key, value, known[key].default)
 
@@ -160,7 +162,7 @@ def _must_make_sense(where: str, key: str, value: Any, default: Any) -> None:
     least, most, words = _LIMITS.get(key, (-math.inf, math.inf, ""))
     if key in _LIMITS and value != default and not all(least <= number <= most for number in numbers):
         told = f"; left out it is {default}" if _fits(default, float) else ""
-        raise ValueError(f"{where} {key} = {value!r}; expected {words}{told}")
+        raise InputError(f"{where} {key} = {value!r}; expected {words}{told}")
 
 
 _WORDS = {
@@ -212,7 +214,7 @@ def complete(kind: str, table: Mapping[str, Any]) -> dict[str, Any]:
 def _named(kind: str, table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     settings = dict(table)
     if "name" not in settings:
-        raise ValueError(f"[{kind}] has no name; known: {_listed(MENU[kind])}")
+        raise InputError(f"[{kind}] has no name; known: {_listed(REGISTRY[kind])}")
     return settings.pop("name"), settings
 
 
@@ -247,7 +249,7 @@ def describe(part: Any) -> dict[str, Any]:
 
 def _name_of(part: type) -> str:
     address = f"{part.__module__}:{part.__qualname__}"
-    names = [name for menu in MENU.values() for name, place in menu.items() if place == address]
+    names = [name for menu in REGISTRY.values() for name, place in menu.items() if place == address]
     return names[0] if names else address
 
 

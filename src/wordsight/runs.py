@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
+from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation import (
     ExtendedRecalls,
     Pointing,
@@ -100,7 +101,7 @@ class Data:
 def open_data(model: str, config: str | None, changes: Sequence[str], split: Split) -> Data:
     """Of the configuration given, or of the run's own."""
     if config is None and not (Path(model) / CONFIG).is_file():
-        raise ValueError(f"{model} is not the folder of a run, so its data is not known; give --config")
+        raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
     chosen = load_config(config or model, changes)
     return Data(chosen, chosen.measured_pairs(split))
 
@@ -116,7 +117,7 @@ def matcher_folder(model: str) -> Path:
     if (home / BEST).is_dir():
         return home / BEST
     if (home / CONFIG).is_file():
-        raise FileNotFoundError(f"{home} is a run without a best model yet; go on with it: train --resume")
+        raise MissingFileError(f"{home} is a run without a best model yet; go on with it: train --resume")
     return opened_folder(model)
 
 
@@ -175,7 +176,7 @@ def measure_by_annotations(
         )
     with _scores_of(sources) as (scores, data):
         if data is None:
-            raise ValueError("scores alone do not say which images and texts they are of; give --config")
+            raise InputError("scores alone do not say which images and texts they are of; give --config")
         relevance, split = read_relevance(folder, name, data.pairs), f"{data.pairs.source}; {scores.source}"
         return measure_relevance(scores, relevance, ties=ties, split=split)
 

@@ -18,6 +18,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
+
 Rows = TypeVar("Rows", bound="_Rows")  # not Self, which the run-time check of shapes cannot resolve
 
 
@@ -56,7 +58,7 @@ class _Rows:
             tensors = [getattr(part, field.name) for part in parts]
             present = [tensor for tensor in tensors if tensor is not None]
             if len(present) != len(tensors) and present:
-                raise ValueError(
+                raise InputError(
                     f"some of the {len(parts)} parts to join have {field.name} and some have none"
                 )
             together[field.name] = torch.cat(_widened(present)) if present else None

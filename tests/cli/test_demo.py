@@ -90,7 +90,7 @@ def test_it_ends_with_commands_that_exist(told: subprocess.CompletedProcess[str]
     menu: Any = typer.main.get_command(app)
     last = told.stderr.rsplit("done in", 1)[1]
     commands = [
-        words_of(line) for line in last.splitlines() if re.match(r"  .*wordsight (demo|index|se)", line)
+        words_of(line) for line in last.splitlines() if re.match(r"  .*wordsight (demo|index|search) ", line)
     ]
     assert [name for name, *_ in commands] == ["demo", "index", "search"]
     for name, *rest in commands:

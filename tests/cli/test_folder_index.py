@@ -6,7 +6,7 @@ import pytest
 from support.small_index import draw, small_model
 from support.small_problem import wordsight
 
-from wordsight.cli.folder_index import index_at, kept_folder
+from wordsight.cli.folder_index import cached_index_folder, index_at
 from wordsight.search.index import manifest
 
 
@@ -35,7 +35,7 @@ def test_the_first_question_makes_the_index_and_the_next_ones_follow(
     found, told = searched(pictures, "a red ball", "--model", models[0])
     assert found == names
     assert "looked through for the first time" in told
-    assert str(kept_folder(pictures)) in told
+    assert str(cached_index_folder(pictures)) in told
     assert "10 added" in told
     assert {path.name for path in pictures.iterdir()} == names
     (pictures / "003.png").unlink()
@@ -52,7 +52,7 @@ def test_every_model_has_an_index_of_its_own_and_the_last_named_is_asked(
     for model in (*models, models[0]):
         searched(pictures, "a ball", "--model", model)
         assert index_at(pictures).meta.model == manifest.identity(model)
-    assert len(list(kept_folder(pictures).iterdir())) == 2
+    assert len(list(cached_index_folder(pictures).iterdir())) == 2
 
 
 def test_a_picture_is_a_question_and_hits_are_explained(pictures: Path, models: list[Path]) -> None:
@@ -87,7 +87,7 @@ def test_pictures_that_cannot_be_read_are_counted_with_the_command_that_names_th
 def test_while_another_process_writes_what_is_there_is_searched(pictures: Path, models: list[Path]) -> None:
     searched(pictures, "a ball", "--model", models[0])
     draw(pictures, [77])
-    (kept,) = kept_folder(pictures).iterdir()
+    (kept,) = cached_index_folder(pictures).iterdir()
     with manifest.writing(kept):
         found, told = searched(pictures, "a ball")
     assert (len(found), "another process" in told) == (10, True)

@@ -116,7 +116,7 @@ def settings(table: str) -> set[str]:
     if table in _PLAIN:
         return set(_PLAIN[table].__dataclass_fields__)
     known = {"name"}
-    for name in registry.MENU[table]:
+    for name in registry.REGISTRY[table]:
         known |= set(registry._settings_of(registry.find(table, name)))
     return known | (set(DataSplits.__dataclass_fields__) if table == "data" else set())
 
@@ -167,8 +167,8 @@ def assignments() -> list[tuple[str, str, Any]]:
 def test_every_value_can_be_written_so_and_every_name_is_on_the_menu() -> None:
     for table, key, value in assignments():
         if key == "name":
-            assert value in registry.MENU[table], (table, value)
-        for kind in {key, {"pooling": "pooling", "pool": "pool"}.get(key, "")} & set(registry.MENU):
+            assert value in registry.REGISTRY[table], (table, value)
+        for kind in {key, {"pooling": "pooling", "pool": "pool"}.get(key, "")} & set(registry.REGISTRY):
             name = value if isinstance(value, str) else value["name"]
-            assert name in registry.MENU[kind], (table, key, value)
+            assert name in registry.REGISTRY[kind], (table, key, value)
     assert len(assignments()) > 20

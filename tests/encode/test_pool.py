@@ -6,10 +6,10 @@ from conftest import fill, sine
 
 from wordsight import registry
 from wordsight.encode.pool import GPO, make_pool, place_codes, pooled
-from wordsight.registry import MENU
+from wordsight.registry import REGISTRY
 from wordsight.sets import EmbeddingSet
 
-POOLS = sorted(MENU["pool"])
+POOLS = sorted(REGISTRY["pool"])
 GENTLE = {torch.float64: 1e-12, torch.float32: 1e-6, torch.bfloat16: 2e-2, torch.float16: 1e-2}
 
 
@@ -124,7 +124,7 @@ def test_pooled_sets_hold_one_vector_and_no_boxes() -> None:
 
 
 def test_a_pool_that_is_not_on_the_menu_is_an_error_that_lists_the_menu() -> None:
-    with pytest.raises(ValueError, match=r'pool "means" is not on the menu \(did you mean "mean".*gpo'):
+    with pytest.raises(ValueError, match=r'unknown pool "means" \(did you mean "mean".*gpo'):
         make_pool("means")
 
 

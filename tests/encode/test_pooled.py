@@ -14,7 +14,7 @@ from wordsight.encode.bert import BertEncoder
 from wordsight.encode.cnn import GridCNN
 from wordsight.encode.recurrent import RecurrentEncoder
 from wordsight.encode.regions import RegionEncoder
-from wordsight.registry import MENU, describe, make
+from wordsight.registry import REGISTRY, describe
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
 TINY = {
@@ -53,7 +53,7 @@ def batch(encoder: nn.Module, longest: int = 4) -> Regions | Tokens | Pixels:
     return Tokens(torch.randint(1, 30, (3, longest)) * mask, mask)
 
 
-@pytest.mark.parametrize("pool", MENU["pool"])
+@pytest.mark.parametrize("pool", REGISTRY["pool"])
 def test_one_vector_is_the_pool_of_the_vectors(build: Build, pool: str) -> None:
     encoder = build(pool=pool).eval()
     given = batch(encoder)
@@ -72,7 +72,7 @@ def _without(encoder: nn.Module, given: Any) -> EmbeddingSet:
     return apart
 
 
-@pytest.mark.parametrize("pool", MENU["pool"])
+@pytest.mark.parametrize("pool", REGISTRY["pool"])
 def test_one_vector_does_not_depend_on_padding_nor_on_the_batch(build: Build, pool: str) -> None:
     encoder = build(pool=pool, joint=JOINT).eval()
     given = batch(encoder)
@@ -84,7 +84,7 @@ def test_one_vector_does_not_depend_on_padding_nor_on_the_batch(build: Build, po
         torch.testing.assert_close(encoder(wider).vectors[:3], together, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("pool", MENU["pool"])
+@pytest.mark.parametrize("pool", REGISTRY["pool"])
 def test_every_weight_learns(build: Build, pool: str) -> None:
     encoder = build(pool=pool, joint=JOINT)
     encoder(batch(encoder)).vectors.square().mul(torch.rand(JOINT)).sum().backward()
@@ -103,10 +103,10 @@ def test_the_joint_layer_comes_after_the_pool(build: Build) -> None:
 
 
 def test_pool_and_joint_are_read_back_as_the_table_that_builds_them(build: Build) -> None:
-    kinds = {name: kind for kind in ("image_encoder", "text_encoder") for name in MENU[kind]}
+    kinds = {name: kind for kind in ("image_encoder", "text_encoder") for name in REGISTRY[kind]}
     encoder = build(pool={"name": "gpo", "hidden": 7}, joint={"dim": JOINT, "eps": 0.001}).eval()
     table = json.loads(json.dumps(describe(encoder)))
-    again = make(kinds[table["name"]], table).eval()
+    again = registry.build(kinds[table["name"]], table).eval()
     again.load_state_dict(encoder.state_dict())
     given = batch(encoder)
     assert torch.equal(again(given).vectors, encoder(given).vectors)

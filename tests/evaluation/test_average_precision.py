@@ -21,8 +21,8 @@ from wordsight.evaluation import (
     match_ranks,
 )
 from wordsight.evaluation.average_precision import PRECISIONS, MatchRanks
-from wordsight.evaluation.ground_truth import Listed, SameIdentity, rank_all
-from wordsight.evaluation.score_matrix import HeldScores
+from wordsight.evaluation.ground_truth import IdentityGroundTruth, ListedGroundTruth, rank_all
+from wordsight.evaluation.score_matrix import StoredScores
 from wordsight.report.html import write_report
 
 DISTANCES = np.array([[0.1, 0.5, 0.3, 0.9], [0.6, 0.2, 0.4, 0.1], [0.3, 0.3, 0.2, 0.8]])
@@ -89,7 +89,7 @@ problems = st.tuples(st.integers(1, 6), st.integers(1, 9)).flatmap(
 @given(problems)
 def test_precisions_are_their_definitions(problem: tuple[np.ndarray, list[set[int]]]) -> None:
     scores, right = problem
-    mask = Listed.of(right, scores.shape[1]).mask(slice(None))
+    mask = ListedGroundTruth.of(right, scores.shape[1]).mask(slice(None))
     assert fast(match_ranks(scores, mask)) == pytest.approx(slow(scores, mask))
 
 
@@ -97,7 +97,7 @@ def test_precisions_are_their_definitions(problem: tuple[np.ndarray, list[set[in
 @given(problems)
 def test_reference_ties_go_to_the_larger_number(problem: tuple[np.ndarray, list[set[int]]]) -> None:
     scores, right = problem
-    mask = Listed.of(right, scores.shape[1]).mask(slice(None))
+    mask = ListedGroundTruth.of(right, scores.shape[1]).mask(slice(None))
     bent = scores + 1e-6 * np.arange(scores.shape[1])
     assert match_ranks(scores, mask, "reference").ranks.tolist() == match_ranks(bent, mask).ranks.tolist()
 
@@ -108,7 +108,7 @@ def test_blocks_change_nothing(block: int, monkeypatch: pytest.MonkeyPatch) -> N
     scores, images, texts = random.normal(size=(7, 23)), np.arange(7) // 2, np.arange(23) % 4
     whole = match_ranks(scores.T, texts[:, None] == images)
     monkeypatch.setattr("wordsight.evaluation.ground_truth.blocks", lambda count: slices(count, block))
-    matches = rank_all(HeldScores(scores), "t2i", SameIdentity(texts, images))
+    matches = rank_all(StoredScores(scores), "t2i", IdentityGroundTruth(texts, images))
     assert matches.ranks.tolist() == whole.ranks.tolist()
     assert matches.counts.tolist() == whole.counts.tolist()
 
@@ -118,7 +118,7 @@ def slices(count: int, size: int) -> Any:
 
 
 def test_listed_answers_are_found_in_any_slice() -> None:
-    right = Listed.of([[2, 2], [], [0, 4], [], [1]], 5)
+    right = ListedGroundTruth.of([[2, 2], [], [0, 4], [], [1]], 5)
     assert right.asked.tolist() == [0, 2, 4]
     whole = right.mask(slice(None))
     assert whole.sum(1).tolist() == [1, 0, 2, 0, 1]

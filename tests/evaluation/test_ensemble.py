@@ -61,7 +61,7 @@ def test_an_ensemble_is_measured_as_the_matrix_it_stands_for(standardize: bool, 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = evaluate_scores(ensemble_scores(matrices(), standardize=True))
-    for module in ("scores", "relevance"):
+    for module in ("score_matrix", "ground_truth"):
         monkeypatch.setattr(f"wordsight.evaluation.{module}.blocks", lambda count: slices(count, 5))
     assert evaluate_scores(ensemble_scores(matrices(), standardize=True)) == whole
 

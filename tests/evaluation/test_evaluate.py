@@ -301,7 +301,7 @@ class Table(nn.Module):
         return EmbeddingSet(self.vectors(tokens.ids), tokens.mask)
 
 
-class Held:
+class RowCache:
     """Regions in memory, that remember how many were asked for together."""
 
     def __init__(self, regions: Regions) -> None:
@@ -331,7 +331,7 @@ def some_pairs(images: int = 13) -> PairSet:
     """Two texts for even images, three for odd ones."""
     image_of = [image for image in range(images) for _ in range(2 + image % 2)]
     return PairSet(
-        images=Held(quarters(images)),
+        images=RowCache(quarters(images)),
         names=[f"{image}.jpg" for image in range(images)],
         texts=[f"picture {image} told {text}" + " again" * (text % 3) for text, image in enumerate(image_of)],
         image_of=torch.tensor(image_of),
@@ -415,7 +415,7 @@ def test_keep_texts_keeps_the_first_of_each_image() -> None:
 def pointing_pairs() -> PairSet:
     """One image whose quarters look like "red", "green", "blue" and nothing; three object words."""
     return PairSet(
-        images=Held(quarters(1, dim=4)),
+        images=RowCache(quarters(1, dim=4)),
         names=["quarters"],
         texts=["a red and green and blue"],
         image_of=torch.tensor([0]),
@@ -458,7 +458,7 @@ def test_pointing_counts_words_on_their_objects_next_to_chance(seeker: str) -> N
 def test_chance_is_what_random_regions_reach() -> None:
     images = 300
     pairs = PairSet(
-        images=Held(quarters(images)),
+        images=RowCache(quarters(images)),
         names=[str(image) for image in range(images)],
         texts=[f"word{image} x{image}" for image in range(images)],
         image_of=torch.arange(images),
@@ -485,7 +485,7 @@ def test_pointing_says_what_it_lacks() -> None:
     with pytest.raises(ValueError, match="no word's object is known"):
         pointing_accuracy(matcher, some_pairs())
     assert not can_point(matcher, some_pairs())
-    unplaced = Held(Regions(torch.randn(1, 4, 4), None, torch.ones(1, 4).bool()))
+    unplaced = RowCache(Regions(torch.randn(1, 4, 4), None, torch.ones(1, 4).bool()))
     with pytest.raises(ValueError, match="regions without boxes"):
         pointing_accuracy(matcher, pairs.with_images(unplaced))
     pairs.objects[0][0] = WordBox(9, (0.0, 0.0, 1.0, 1.0))  # type: ignore[index]

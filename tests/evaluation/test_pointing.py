@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.small_problem import Held, small_matcher, small_pairs, untrained_run, wordsight
+from support.small_problem import RowCache, small_matcher, small_pairs, untrained_run, wordsight
 from test_known_boxes import annotation, entities, thing
 
 from wordsight.config import CONFIG, load_config
@@ -65,7 +65,7 @@ def random_pairs(images: int = 12) -> PairSet:
     pairs = small_pairs(images)
     regions = pairs.images.regions  # type: ignore[attr-defined]
     corners = torch.rand(*regions.features.shape[:2], 2, 2).sort(2).values  # left, top; right, bottom
-    pairs = pairs.with_images(Held(replace(regions, boxes=corners.flatten(2))))
+    pairs = pairs.with_images(RowCache(replace(regions, boxes=corners.flatten(2))))
     objects = []
     for text in pairs.texts:
         words = [0, len(split_words(text)) - 1]

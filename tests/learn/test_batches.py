@@ -156,10 +156,10 @@ def test_a_batch_does_not_depend_on_the_batches_before_it() -> None:
     augmentation = {"drop_regions": DropRegions(0.5), "drop_words": DropWords(0.5, WORDS)}
     one, other = (batches(small_pairs(), **augmentation) for _ in range(2))
     rows = one.rows(2)
-    in_order = [one.make(2, number, batch) for number, batch in enumerate(rows)]
+    prefetch = [one.make(2, number, batch) for number, batch in enumerate(rows)]
     alone = other.make(2, 3, rows[3])
-    assert torch.equal(alone.images.features, in_order[3].images.features)
-    assert torch.equal(alone.texts.ids, in_order[3].texts.ids)
+    assert torch.equal(alone.images.features, prefetch[3].images.features)
+    assert torch.equal(alone.texts.ids, prefetch[3].texts.ids)
 
 
 def test_augmentation_is_drawn_anew_in_every_epoch_batch_and_process() -> None:

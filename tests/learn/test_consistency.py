@@ -13,7 +13,7 @@ from torch import Tensor
 from wordsight.learn.consistency import Consistency, positive_weights
 from wordsight.learn.triplet import Triplet
 from wordsight.pairs import EncodedPairs
-from wordsight.registry import describe, make
+from wordsight.registry import build, describe
 
 LABELS = torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0]])
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
@@ -75,7 +75,7 @@ def test_a_loss_describes_itself_with_the_loss_inside() -> None:
     loss = Consistency({"name": "triplet", "margin": 0.3}, positive_weights=WEIGHTS)
     described = describe(loss)
     assert described["ranking"]["margin"] == 0.3
-    assert describe(make("loss", described)) == described
+    assert describe(build("loss", described)) == described
 
 
 @pytest.mark.parametrize(

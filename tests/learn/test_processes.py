@@ -105,7 +105,7 @@ def main(folder: Path) -> None:
 
 def test_two_processes_equal_one(tmp_path: Path) -> None:
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1"}
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
     command = [*launch, __file__, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr

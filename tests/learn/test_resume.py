@@ -58,7 +58,12 @@ def test_killed_anywhere(tmp_path: Path) -> None:
         *map(json.dumps, plans),
     ]
     print(*command)
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
     assert done.returncode == 0, done.stderr
     died = [int(line) for line in done.stdout.split()]
     assert died[0] >= 3

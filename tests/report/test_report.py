@@ -23,7 +23,7 @@ from wordsight.pairs import PairSet, Picture, PictureFiles
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.report.examples import Example, make_examples
 from wordsight.report.html import write_report
-from wordsight.report.line_chart import _ticks, curve
+from wordsight.report.line_chart import _ticks, line_chart
 from wordsight.report.overlay import COLOURS, WordMatch, draw_alignment, places_of, strength
 from wordsight.sets import EmbeddingSet, Pixels, Tokens
 from wordsight.similarity.max_sim import MaxSim
@@ -237,9 +237,9 @@ def test_ticks_enclose_and_are_few(low: float, spread: float) -> None:
 
 
 def test_a_curve_needs_two_finite_epochs() -> None:
-    assert curve(HISTORY[:1], "loss", "Loss") == ""
-    assert curve([*HISTORY[:1], {"epoch": 1, "loss": float("nan")}], "loss", "Loss") == ""
-    assert "best 4.5 in epoch 2" in curve(HISTORY[:2], "loss", "Loss", best="min")
+    assert line_chart(HISTORY[:1], "loss", "Loss") == ""
+    assert line_chart([*HISTORY[:1], {"epoch": 1, "loss": float("nan")}], "loss", "Loss") == ""
+    assert "best 4.5 in epoch 2" in line_chart(HISTORY[:2], "loss", "Loss", best="min")
 
 
 HALVES = (("red", "green"), ("green", "blue"), ("white", "white"), ("blue", "blue"), ("blue", "green"))
@@ -339,7 +339,7 @@ def test_a_text_of_one_vector_looks_at_the_whole_of_a_picture_of_one_vector(colo
 
 
 def test_examples_of_features_need_pictures_to_show(coloured: PairSet, tmp_path: Path) -> None:
-    class Held:
+    class RowCache:
         def __len__(self) -> int:
             return 5
 
@@ -349,7 +349,7 @@ def test_examples_of_features_need_pictures_to_show(coloured: PairSet, tmp_path:
     matcher = Matcher(
         None, SpacedWords(one_piece, size=8), Quarters(), Names(), MaxSim("word", "mean")
     ).eval()
-    features = coloured.with_images(Held())
+    features = coloured.with_images(RowCache())
     with pytest.raises(ValueError, match="hold features and no pictures to show; pass pictures="):
         make_examples(matcher, features, [0])
     shown = make_examples(matcher, features, [0], pictures=[tmp_path / f"{row}.png" for row in range(5)])

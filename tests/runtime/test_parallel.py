@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from wordsight.runtime.parallel import side_by_side
+from wordsight.runtime.parallel import run_parallel
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_results_come_in_order_from_threads_of_one_processor_each() -> None:
         met.wait()
         return part * part, torch.get_num_threads()
 
-    assert side_by_side(work, range(6)) == [(part * part, 1) for part in range(6)]
+    assert run_parallel(work, range(6)) == [(part * part, 1) for part in range(6)]
     assert torch.get_num_threads() == 3
 
 
@@ -36,11 +36,11 @@ def test_an_error_is_the_callers_and_the_threads_come_back() -> None:
         return part
 
     with pytest.raises(ValueError, match="the third part"):
-        side_by_side(work, range(4))
+        run_parallel(work, range(4))
     assert torch.get_num_threads() == 3
 
 
 @pytest.mark.usefixtures("three_threads")
 def test_a_single_part_keeps_all_threads() -> None:
-    assert side_by_side(lambda _: torch.get_num_threads(), [0]) == [3]
-    assert side_by_side(lambda part: part, []) == []
+    assert run_parallel(lambda _: torch.get_num_threads(), [0]) == [3]
+    assert run_parallel(lambda part: part, []) == []

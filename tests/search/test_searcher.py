@@ -19,7 +19,7 @@ from support.search_models import (
 )
 
 from wordsight.search.engine import brute_force
-from wordsight.search.engine.brute_force import Asking, best_rows, score_rows
+from wordsight.search.engine.brute_force import QueryScorer, best_rows, score_rows
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.query.encoded import ask, words_of
 from wordsight.search.query.parser import QueryError, parse
@@ -88,7 +88,7 @@ def test_equal_scores_are_ordered_by_id() -> None:
             return EmbeddingSet(vectors[rows], torch.ones(len(rows), 3, dtype=torch.bool))
 
     query = EmbeddingSet(torch.randn(1, 2, 4), torch.ones(1, 2, dtype=torch.bool))
-    asking = Asking(searcher().matcher.similarity, query)
+    asking = QueryScorer(searcher().matcher.similarity, query)
     for memory_mb in (0.001, 256):
         scores = score_rows(asking, Stored(), memory_mb=memory_mb)
         rows, _ = best_rows(asking, Stored(), None, scores, 5, memory_mb)

@@ -9,7 +9,7 @@ from conftest import fill
 from test_bidirectional import CASC, images, texts
 from torch import Tensor
 
-from wordsight.registry import describe, make
+from wordsight.registry import build, describe
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.label_agreement import Semantic
 
@@ -150,9 +150,9 @@ def test_measuring_never_holds_the_probabilities_of_all_pairs() -> None:
 
 
 def test_labels_keep_their_names() -> None:
-    similarity = make("similarity", {"name": "semantic", "labels": ["dog", "cat"]}, dim=6)
+    similarity = build("similarity", {"name": "semantic", "labels": ["dog", "cat"]}, dim=6)
     assert similarity.label_names == ("dog", "cat")
-    again = make("similarity", describe(similarity))
+    again = build("similarity", describe(similarity))
     assert describe(again) == describe(similarity)
     assert casc().label_names == ["label 1", "label 2", "label 3", "label 4"]
 
@@ -169,4 +169,4 @@ def test_labels_keep_their_names() -> None:
 )
 def test_a_wrong_setting_is_an_error_that_says_what_is_right(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        make("similarity", {"name": "semantic", "dim": 6, "labels": 4, **settings})
+        build("similarity", {"name": "semantic", "dim": 6, "labels": 4, **settings})

@@ -6,7 +6,7 @@ from test_bidirectional import GOLDEN, images, texts
 
 from wordsight.config import load_config
 from wordsight.encode.regions import RegionEncoder
-from wordsight.registry import describe, make
+from wordsight.registry import build, describe
 from wordsight.sets import Regions
 from wordsight.similarity.cross_attention import CrossAttention
 
@@ -34,7 +34,7 @@ OTHER_POOLINGS = {
 @pytest.mark.parametrize("recipe", PUBLISHED)
 def test_recipes_give_the_golden_numbers(recipe: str) -> None:
     table = load_config(recipe).tables["similarity"]
-    similarity = make("similarity", table.get("similarity", table))
+    similarity = build("similarity", table.get("similarity", table))
     expected = torch.tensor(PUBLISHED[recipe]).double()
     torch.testing.assert_close(similarity(images(), texts()), expected, atol=1e-6, rtol=0)
 
@@ -84,6 +84,6 @@ def test_weight_norm_is_one_length_times_a_direction() -> None:
         encoder.linear.bias.zero_()
         direction.mul_(3.0)
     torch.testing.assert_close(encoder(regions).vectors, before)
-    again = make("image_encoder", describe(encoder))
+    again = build("image_encoder", describe(encoder))
     again.load_state_dict(encoder.state_dict())
     torch.testing.assert_close(again(regions).vectors, before)

@@ -9,7 +9,7 @@ import torch
 from conftest import sine
 from torch import Tensor
 
-from wordsight.registry import make
+from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.cosine import Cosine
 from wordsight.similarity.order_embedding import Order
@@ -61,7 +61,7 @@ def test_scores_are_those_of_a_slow_loop(kind: str, scale_images: bool, scale_te
         [slow(read(image, scale_images), read(text, scale_texts)) for text in texts.tolist()]
         for image in images.tolist()
     ]
-    found = make("similarity", table)(alone(images), alone(texts))
+    found = build("similarity", table)(alone(images), alone(texts))
     torch.testing.assert_close(found, torch.tensor(expected).double(), atol=1e-7, rtol=0)
 
 

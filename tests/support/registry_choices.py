@@ -18,7 +18,7 @@ from support.published_dual_encoders import publish_clip
 
 from wordsight.encode.attention import LAYERS
 from wordsight.read.export.precomputed import write_precomp
-from wordsight.registry import MENU
+from wordsight.registry import REGISTRY
 from wordsight.similarity.cross_attention import Normalize
 
 THINGS = [
@@ -77,11 +77,11 @@ SOFT = ("cross-attention, words", "cross-attention, regions", "both-ways", "sema
 FACTORS: dict[str, Sequence[str]] = {
     "image": list(IMAGES),
     "text": list(TEXTS),
-    "image pool": [NONE, *(pool for pool in MENU["pool"] if pool != "last")],  # regions have no last one
-    "text pool": [NONE, *MENU["pool"]],
+    "image pool": [NONE, *(pool for pool in REGISTRY["pool"] if pool != "last")],  # regions have no last one
+    "text pool": [NONE, *REGISTRY["pool"]],
     "joint": ["joint", NONE],
     "similarity": [*HARD, *SOFT, *WHOLES],
-    "pooling": [NONE, *MENU["pooling"]],
+    "pooling": [NONE, *REGISTRY["pooling"]],
     "normalize": ["not asked", *get_args(Normalize)],
     "loss": list(LOSSES),
 }

@@ -36,7 +36,7 @@ SETTINGS = Training(
 
 
 @dataclass(frozen=True)
-class Held:
+class RowCache:
     """Regions in memory as an image source."""
 
     regions: Regions
@@ -56,7 +56,7 @@ def small_pairs(images: int = 20, texts: int = 2, seed: int = 0) -> PairSet:
     regions = Regions(torch.eye(len(COLOURS))[colours] + noise, None, torch.ones(images, 3, dtype=torch.bool))
     named = [colours[i][torch.randperm(3, generator=draw)[:2]] for i in range(images) for _ in range(texts)]
     return PairSet(
-        Held(regions),
+        RowCache(regions),
         [f"image {i}" for i in range(images)],
         [" ".join(COLOURS[c] for c in row) for row in named],
         torch.arange(images).repeat_interleave(texts),

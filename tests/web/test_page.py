@@ -27,7 +27,7 @@ uvicorn = pytest.importorskip("uvicorn", reason=absent)
 create_app = pytest.importorskip("wordsight.web.app", reason=absent).create_app
 playwright = pytest.importorskip("playwright.sync_api", reason=absent)
 
-from wordsight.web.security import Rules  # noqa: E402
+from wordsight.web.security import AccessPolicy  # noqa: E402
 from wordsight.web.server import listen  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -816,7 +816,7 @@ def test_a_server_that_is_gone_is_waited_for(browser: Any) -> None:
 
 
 def test_a_token_is_asked_for_and_pictures_are_shown_with_it(browser: Any) -> None:
-    with serving(create_app(Searcher(index()), rules=Rules(TOKEN))) as where:
+    with serving(create_app(Searcher(index()), rules=AccessPolicy(TOKEN))) as where:
         one = Tab(browser)
         one.page.goto(where)
         one.page.locator("#token").fill(TOKEN)

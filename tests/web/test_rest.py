@@ -33,17 +33,17 @@ pytest.importorskip("fastapi", reason="the page and the REST interface need word
 import uvicorn
 from starlette.testclient import TestClient
 
-from wordsight.search.engine.brute_force import Asking, score_rows
+from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
-from wordsight.search.searcher_state import Moment
+from wordsight.search.searcher_state import SearchSession
 from wordsight.sets import EmbeddingSet
 from wordsight.web import server as web_server
 from wordsight.web.app import create_app
 from wordsight.web.batching import SharedScans, score_together
-from wordsight.web.live_index import Followed
+from wordsight.web.live_index import LiveIndex
 from wordsight.web.metrics import Metrics
-from wordsight.web.security import MOST_JSON, Rules
+from wordsight.web.security import MOST_JSON, AccessPolicy
 from wordsight.web.state import THREADS, WAITING
 from wordsight.web.worker_pool import Work
 
@@ -52,7 +52,7 @@ TOKEN = "a-token-of-some-length"
 PROBLEM = "application/problem+json"
 
 
-def client(rules: Rules | None = None, images: Searcher | None = None, **more: Any) -> TestClient:
+def client(rules: AccessPolicy | None = None, images: Searcher | None = None, **more: Any) -> TestClient:
     app = create_app(images or Searcher(index()), Searcher(texts_index()), rules)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False, **more)
 
@@ -240,7 +240,7 @@ def test_a_thumbnail_is_small_and_holds_pixels_alone(tmp_path: Path) -> None:
     exif[0x010E], exif[0x0112] = "a secret place", 6  # a description; turned by a quarter
     path = tmp_path / "turned.jpg"
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (900, 1800, 3), np.uint8)).save(path, exif=exif)
-    data = pictures.thumbnail(path, 320)
+    data = web_pictures.thumbnail(path, 320)
     picture = Image.open(io.BytesIO(data))
     assert picture.size == (160, 320)
     assert not picture.getexif()
@@ -250,7 +250,7 @@ def test_a_thumbnail_is_small_and_holds_pixels_alone(tmp_path: Path) -> None:
 
 def test_a_thumbnail_of_a_heic_photograph_is_a_jpeg(tmp_path: Path) -> None:
     save_heic(Image.open(path_of(0)).resize((640, 400)), tmp_path / "photo.heic", orientation=8)
-    picture = Image.open(io.BytesIO(pictures.thumbnail(tmp_path / "photo.heic", 320)))
+    picture = Image.open(io.BytesIO(web_pictures.thumbnail(tmp_path / "photo.heic", 320)))
     assert (picture.format, picture.size) == ("JPEG", (200, 320))
 
 
@@ -404,16 +404,16 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
         (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
     made.update([folder])
     asking = Searcher(Index.open(tmp_path / "index"))
-    followed = asking.moments = Followed(asking)
+    followed = asking.moments = LiveIndex(asking)
     assert asking.find_images("a star").total == 4
-    began, end, measure = threading.Event(), threading.Event(), Moment._background
+    began, end, measure = threading.Event(), threading.Event(), SearchSession._background
 
-    def slow(moment: Moment) -> Any:
+    def slow(moment: SearchSession) -> Any:
         began.set()
         assert end.wait(20)
         return measure(moment)
 
-    monkeypatch.setattr(Moment, "_background", slow)
+    monkeypatch.setattr(SearchSession, "_background", slow)
     followed.took = 5.0  # as if the last time had taken so long
     (folder / "0.png").unlink()
     made.update([folder])
@@ -568,14 +568,14 @@ def test_a_body_without_a_length_is_counted_as_it_comes() -> None:
             yield b"x" * 1000
 
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    with client(Rules(most_form=50_000)) as one:
+    with client(AccessPolicy(most_form=50_000)) as one:
         is_problem(one.post("/v1/similar", content=endless(), headers=headers), 413, "too-large")
 
 
 def test_a_picture_of_too_many_pixels_is_never_decoded(
     served: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pictures, "open_picture", lambda *given: pytest.fail("it was decoded"))
+    monkeypatch.setattr(web_pictures, "open_picture", lambda *given: pytest.fail("it was decoded"))
     told = is_problem(
         served.post("/v1/similar", files={"picture": head(10_001, 5_001)}), 413, "too-many-pixels"
     )
@@ -631,7 +631,7 @@ def test_an_app_needs_an_index() -> None:
 
 
 def test_with_a_token_everything_but_the_page_asks_for_it() -> None:
-    with client(Rules(TOKEN)) as one:
+    with client(AccessPolicy(TOKEN)) as one:
         for path in ("/v1/about", "/v1/search?query=a", "/v1/items/1/thumbnail", "/metrics", "/v1/nothing"):
             answer = one.get(path)
             is_problem(answer, 401, "token")
@@ -686,22 +686,22 @@ def test_every_answer_carries_the_headers_that_protect(served: TestClient) -> No
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
 def test_an_address_that_others_reach_needs_a_token(host: str) -> None:
     with pytest.raises(ValueError, match="token is needed"):
-        server.rules_of(host, None)
-    assert server.rules_of(host, TOKEN).token == TOKEN
+        web_server.access_policy(host, None)
+    assert web_server.access_policy(host, TOKEN).token == TOKEN
 
 
 def test_tokens_are_long_and_plain() -> None:
     with pytest.raises(ValueError, match="5 characters"):
-        server.rules_of("127.0.0.1", "short")
+        web_server.access_policy("127.0.0.1", "short")
     with pytest.raises(ValueError, match="ASCII"):
-        server.rules_of("127.0.0.1", "a token with spaces in it")
-    assert server.rules_of("localhost", None).token is None
+        web_server.access_policy("127.0.0.1", "a token with spaces in it")
+    assert web_server.access_policy("localhost", None).token is None
 
 
 def test_a_port_that_is_taken_is_named() -> None:
     with web_server.listen("127.0.0.1", 0) as first:
         port = first.getsockname()[1]
-        assert server.address_of(first, "127.0.0.1") == f"http://127.0.0.1:{port}/"
+        assert web_server.address_of(first, "127.0.0.1") == f"http://127.0.0.1:{port}/"
         with pytest.raises(ValueError, match=f"port {port}"):
             web_server.listen("127.0.0.1", port)
 
@@ -725,7 +725,7 @@ def listening(app: Any) -> Iterator[int]:
 def test_a_body_that_does_not_come_is_not_waited_for(path: str, drips: bool) -> None:
     kind = "application/json" if path == "/v1/search" else "multipart/form-data; boundary=b"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
-    app = create_app(Searcher(index()), rules=Rules(longest_body=0.5))
+    app = create_app(Searcher(index()), rules=AccessPolicy(longest_body=0.5))
     with listening(app) as port, socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow:
         slow.sendall(head.encode() + b"--b\r\n")
         answer, end = b"", time.monotonic() + 20
@@ -776,7 +776,7 @@ def test_scores_together_are_those_of_each_alone(kind: str) -> None:
     matcher = searcher(kind).matcher
     texts = ["a red star", SENTENCE, "a circle"]
     with torch.no_grad():
-        askings = [Asking(matcher.similarity, matcher.encode_texts([text])) for text in texts]
+        askings = [QueryScorer(matcher.similarity, matcher.encode_texts([text])) for text in texts]
     with index(kind).snapshot() as snapshot:
         for memory_mb in (0.01, 256):
             together = score_together(askings, snapshot, memory_mb)
@@ -787,8 +787,8 @@ def test_scores_together_are_those_of_each_alone(kind: str) -> None:
 def test_one_question_that_fails_takes_no_other_with_it() -> None:
     matcher, shared = searcher().matcher, SharedScans()
     with torch.no_grad():
-        good = Asking(matcher.similarity, matcher.encode_texts([SENTENCE]))
-    bad = Asking(
+        good = QueryScorer(matcher.similarity, matcher.encode_texts([SENTENCE]))
+    bad = QueryScorer(
         matcher.similarity,
         EmbeddingSet(torch.full((1, 2, 16), torch.nan), torch.ones(1, 2, dtype=torch.bool)),
     )
@@ -850,7 +850,7 @@ def test_the_description_is_openapi_31_and_tells_of_every_error(served: TestClie
                     assert answer["content"] == {
                         PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}
                     }
-    with client(Rules(TOKEN)) as one:
+    with client(AccessPolicy(TOKEN)) as one:
         assert one.get("/openapi.json").json()["security"] == [{"token": []}]
 
 
@@ -863,7 +863,7 @@ def test_every_file_of_the_page_is_served_under_its_own_name_and_nothing_else(se
         assert answer.headers["content-type"] == f"{kinds[file.suffix]}; charset=utf-8"
         for name in re.findall(r"""(?:from|src=|href=) ?"(?:\./)?([\w-]+\.\w+)\"""", file.read_text()):
             assert (folder / name).is_file(), f"{file.name} asks for {name}"
-    for path in ("/index.html", "/static/page.js", "/..%2fweb.py", "/__init__.py"):
+    for path in ("/index.html", "/static/main.js", "/..%2fweb.py", "/__init__.py"):
         is_problem(served.get(path), 404, "not-found")
 
 

@@ -41,15 +41,15 @@ def compare(
 
     home = out or Path("runs") / Path(grid[0]).stem
     top, cells = read_grid(grid, seeds)
-    failed = run(top, cells, home, jobs, threads, _say)
-    rows = write_tables(top, cells, home, _say)
+    failed = run(top, cells, home, jobs, threads, _print_status)
+    rows = write_tables(top, cells, home, _print_status)
     if rows:
         typer.echo(to_markdown(top, rows), nl=False)
     for reason in failed:
-        _say(f"failed: {reason}")
+        _print_status(f"failed: {reason}")
     if failed:
         raise typer.Exit(1)
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr)

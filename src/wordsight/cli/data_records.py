@@ -61,7 +61,7 @@ def records(
         cut = rule or own_rule or "cmpl"
         settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
         skipped = write_records(out, splits, settings, skip_unreadable)
-    _tell(out, splits, skipped)
+    _show_report(out, splits, skipped)
 
 
 def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], str | None]:
@@ -83,7 +83,7 @@ def _is_config(source: str) -> bool:
     return path.suffix == ".toml" or (path / CONFIG).is_file() or (not path.exists() and shipped.is_file())
 
 
-def _tell(out: Path, splits: dict[str, "PairSet"], skipped: list["Skipped"]) -> None:
+def _show_report(out: Path, splits: dict[str, "PairSet"], skipped: list["Skipped"]) -> None:
     counts = [
         f"{name} {len(pairs):,} pairs of {len(pairs.images):,} pictures" for name, pairs in splits.items()
     ]

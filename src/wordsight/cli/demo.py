@@ -16,6 +16,7 @@ from wordsight.cli.index import index
 from wordsight.cli.search import search
 from wordsight.cli.serve import missing_packages
 from wordsight.config import CONFIG, load_config
+from wordsight.errors import InputError
 from wordsight.learn.resume import LAST
 from wordsight.read.synthetic.dataset import generate
 from wordsight.read.synthetic.export import write_pictures
@@ -41,7 +42,7 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     started = monotonic()
     _refuse_other_seed(folder, seed)
     run = folder / RUN
-    _say("drawing a world of coloured things, and learning to match its pictures with sentences")
+    _print_status("drawing a world of coloured things, and learning to match its pictures with sentences")
     config = load_config("demo", [f"data.seed={seed}", f"training.seed={seed}", *changes])
     history = train(config, run, resume=(run / LAST).is_dir())
     measured = measure_model(str(run), None, (), "test", {})
@@ -49,13 +50,13 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     if measured.pointing is not None:
         typer.echo(measured.pointing.to_text())
     count = len(measured.pairs.images)
-    _say("\nthe test pictures as files, and an index of them:")
+    _print_status("\nthe test pictures as files, and an index of them:")
     if not (folder / PICTURES).exists():
         write_pictures(folder / PICTURES, "test", seed, count, measured.matcher.reader.size)
     _search(folder, absent(generate("test", seed, count).scenes))
     page = write_page(folder / REPORT, TITLE, measured, history.epochs)
-    _say(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
-    _tell_what_next(folder)
+    _print_status(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
+    _show_next_steps(folder)
     return folder / INDEX
 
 
@@ -69,7 +70,7 @@ def _refuse_other_seed(folder: Path, seed: int) -> None:
     if (folder / RUN / CONFIG).is_file():
         before = load_config(str(folder / RUN)).training.seed
         if before != seed:
-            raise ValueError(
+            raise InputError(
                 f"{folder} was made with the seed {before}; ask for it by --seed {before}, or name another "
                 "folder with --out"
             )
@@ -96,21 +97,21 @@ def _search(folder: Path, nowhere: str) -> None:
     }
     for number, (told, (query, share)) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
-        _say(f"\n{told}")
+        _print_status(f"\n{told}")
         line = [] if share is None else ["--false-accept", share]
         _show("search", folder / INDEX, query, "-k", HITS, *line, "--explain", why)
         search(folder / INDEX, query, top=HITS, false_accept=share, explain=why)
 
 
-def _tell_what_next(folder: Path) -> None:
+def _show_next_steps(folder: Path) -> None:
     serve = f"{command()} demo --serve" + ("" if folder == Path("demo") else f" --out {folder}")
-    _say("\nsearch these pictures in the browser, each word with its region:")
+    _print_status("\nsearch these pictures in the browser, each word with its region:")
     if missing_packages():
-        _say(f"  {_python()} -m pip install 'wordsight[serve]'")
-    _say(f"  {serve}")
-    _say("search in your own pictures (the model is fetched once from the Hugging Face Hub):")
-    _say(f"  {command()} index ~/Pictures --model openai/clip-vit-base-patch32 --out pictures.index")
-    _say(f'  {command()} search pictures.index "a dog on the beach"')
+        _print_status(f"  {_python()} -m pip install 'wordsight[serve]'")
+    _print_status(f"  {serve}")
+    _print_status("search in your own pictures (the model is fetched once from the Hugging Face Hub):")
+    _print_status(f"  {command()} index ~/Pictures --model openai/clip-vit-base-patch32 --out pictures.index")
+    _print_status(f'  {command()} search pictures.index "a dog on the beach"')
 
 
 def command() -> str:
@@ -133,8 +134,8 @@ def _shown(path: Path) -> str:
 
 
 def _show(*words: object) -> None:
-    _say(f"$ {command()} {' '.join(shlex.quote(str(word)) for word in words)}")
+    _print_status(f"$ {command()} {' '.join(shlex.quote(str(word)) for word in words)}")
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

@@ -128,12 +128,12 @@ def evaluate(
         found = measure_by_annotations(
             sources, annotations, relevance, _ties(ties or "pessimistic"), zero_diagonal
         )
-        _tell(found, None, as_json)
+        _show_report(found, None, as_json)
     elif sources.alone:
         measured = measure_model(
             sources.models[0], config, changes or (), sources.split, asked, intervals, save_scores
         )
-        _tell(measured.recalls, measured.pointing, as_json)
+        _show_report(measured.recalls, measured.pointing, as_json)
         if objects is not None and measured.pointing is None:
             typer.echo("this model makes one vector of all regions or words, so no word points", err=True)
         if report is not None:
@@ -142,7 +142,7 @@ def evaluate(
             write_page(report, f"{sources.models[0]}: {sources.split}", measured)
     else:
         recalls = measure_scores(sources, asked, captions, intervals, save_scores)
-        _tell(recalls, None, as_json)
+        _show_report(recalls, None, as_json)
         if report is not None:
             from wordsight.report.html import write_report
 
@@ -155,7 +155,7 @@ def _only_numbers(**options: Path | None) -> None:
             raise typer.BadParameter(f"--{name.replace('_', '-')} does not go together with --relevance")
 
 
-def _tell(found: Any, pointing: Any, as_json: bool) -> None:
+def _show_report(found: Any, pointing: Any, as_json: bool) -> None:
     if as_json:
         told = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
         typer.echo(json.dumps(told))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from wordsight.cli.index import in_step
+from wordsight.errors import InputError, MissingFileError
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -39,11 +40,11 @@ def index_at(path: Path, model: str | None = None) -> "Index":
         return opened
     if not path.is_dir():
         told = "is a file" if path.exists() else "is not there"
-        raise FileNotFoundError(f"{path} {told}; give an index, or a folder of pictures")
+        raise MissingFileError(f"{path} {told}; give an index, or a folder of pictures")
     return _of_folder(path, model)
 
 
-def kept_folder(pictures: Path) -> Path:
+def cached_index_folder(pictures: Path) -> Path:
     """Where the indexes of this folder are kept, one below for each model."""
     from wordsight.importers.clip_siglip import cache_folder
 
@@ -62,25 +63,27 @@ def _of_folder(pictures: Path, model: str | None) -> "Index":
         home = _last_used(pictures)
     else:
         made_by = matcher_folder(model)
-        home = kept_folder(pictures) / identity(made_by)[:12]
+        home = cached_index_folder(pictures) / identity(made_by)[:12]
         if not (home / META).is_file():
             _must_hold_pictures(pictures)
             share_freed_memory()
             Index.create(home, made_by)
-            _say(f"{pictures} is looked through for the first time; its index is kept in {home}")
+            _print_status(f"{pictures} is looked through for the first time; its index is kept in {home}")
     with suppress(OSError):
         os.utime(home / META)
     try:
         _follow(Index.open_to_write(home), pictures)
     except StoreInUse:
-        _say(f"another process brings the index of {pictures} in step; what it has by now is searched")
+        _print_status(
+            f"another process brings the index of {pictures} in step; what it has by now is searched"
+        )
     return Index.open(home)
 
 
 def _last_used(pictures: Path) -> Path:
     from wordsight.search.index.manifest import META
 
-    there = sorted(kept_folder(pictures).glob(f"*/{META}"), key=os.path.getmtime)
+    there = sorted(cached_index_folder(pictures).glob(f"*/{META}"), key=os.path.getmtime)
     if there:
         return there[-1].parent
     _must_hold_pictures(pictures)
@@ -94,7 +97,7 @@ def _must_hold_pictures(folder: Path) -> None:
     from wordsight.read.pictures.walk import PICTURE_SUFFIXES, pictures_below
 
     if not any(pictures_below(folder)):
-        raise ValueError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        raise InputError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
 
 
 def _follow(kept: "Index", pictures: Path) -> None:
@@ -102,11 +105,15 @@ def _follow(kept: "Index", pictures: Path) -> None:
     report = in_step(kept, [pictures])
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
     if any(counts.values()):
-        _say(f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
+        _print_status(
+            f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        )
     if report.skipped:
         which = f"wordsight index {pictures} --out {kept.folder}"
-        _say(f"{len(report.skipped)} of its files or folders cannot be read; which, and why: {which}")
+        _print_status(
+            f"{len(report.skipped)} of its files or folders cannot be read; which, and why: {which}"
+        )
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)

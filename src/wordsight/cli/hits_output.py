@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from wordsight.files.atomic import whole_file
+from wordsight.errors import InputError
+from wordsight.files.atomic import atomic_file
 from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
 from wordsight.report.html import page
@@ -122,7 +123,7 @@ def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
 
 def write_overlay(path: Path, picture: str, explanation: Explanation) -> None:
     if path.suffix.lower() not in (".png", ".jpg", ".jpeg"):
-        raise ValueError(f"{path}: an explanation is written as .png, .jpg or .html")
+        raise InputError(f"{path}: an explanation is written as .png, .jpg or .html")
     shown = [match_of(one.word) for one in explanation.words if one.word.judged]
     drawn = draw_alignment(
         picture,
@@ -132,12 +133,12 @@ def write_overlay(path: Path, picture: str, explanation: Explanation) -> None:
         note=NOTES.get(explanation.kind, ""),
     )
     kind = "png" if path.suffix.lower() == ".png" else "jpeg"
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         drawn.save(file, kind)
 
 
 def write_page(path: Path, title: str, headline: str, examples: list[Example]) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(page(escape(title), escape(headline), gallery(examples)).encode())
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def index(
     skipped = False
     if sources:
         report = in_step(opened, sources, captions or [], batch_size, workers, device, drop_all)
-        _tell(opened, report, as_json)
+        _show_report(opened, report, as_json)
         _calibrate(opened)
         skipped = bool(report.skipped)
     if repair:
@@ -119,9 +120,9 @@ def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_
     if model is not None:
         opened.check_model(matcher_folder(model))
     if may_create and opened.kind != kind:
-        raise ValueError(f"{out} is an index of {opened.kind}; give another folder to index {kind}")
+        raise InputError(f"{out} is an index of {opened.kind}; give another folder to index {kind}")
     if precision is not None and precision != opened.meta.precision:
-        raise ValueError(f"{out} is in {opened.meta.precision}; give another folder for {precision}")
+        raise InputError(f"{out} is in {opened.meta.precision}; give another folder for {precision}")
     return opened
 
 
@@ -146,7 +147,7 @@ def in_step(
         return opened.update(sources, progress, captions, batch_size, workers, drop_all)
 
 
-def _tell(opened: "Index", report: "Report", as_json: bool) -> None:
+def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
     if as_json:
         skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.errors import InputError, MissingFileError
+
 if TYPE_CHECKING:
     from wordsight.matcher import Matcher
 
@@ -53,7 +55,7 @@ def predicted(
 
     similarity = matcher.similarity
     if not isinstance(similarity, Semantic):
-        raise ValueError(
+        raise InputError(
             f"this model's similarity, {type(similarity).__name__}, predicts no labels; "
             'train one with [similarity] name = "semantic", for instance configs/casc-f30k.toml'
         )
@@ -74,7 +76,7 @@ def _is_picture(item: str) -> bool:
     if Path(item).is_file():
         return True
     if is_picture(item):
-        raise FileNotFoundError(f"there is no picture {item}")
+        raise MissingFileError(f"there is no picture {item}")
     return False
 
 
@@ -83,7 +85,7 @@ def _names(file: Path, count: int) -> Sequence[str]:
 
     names = Labels.load(file).names
     if len(names) != count:
-        raise ValueError(
+        raise InputError(
             f"{file} names {len(names)} labels, but the model predicts {count}; "
             "give the file that it was trained with"
         )

@@ -13,6 +13,7 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.folder_index import index_at
+from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     from wordsight.search.index.index import Index
@@ -191,7 +192,7 @@ def _items_in_words() -> Iterator[None]:
     try:
         yield
     except KeyError as error:
-        raise ValueError(error.args[0]) from error
+        raise InputError(error.args[0]) from error
 
 
 def _searcher(index: "Index", memory_mb: float, false_accept: float | None) -> "Searcher":
@@ -279,7 +280,7 @@ def _item(searcher: "Searcher", item: str) -> int:
         rows = snapshot.rows_where(Filters(folder=os.path.dirname(path)))
         found = [one for one in snapshot.items(rows if rows is not None else []) if one.path == path]
     if not found:
-        raise ValueError(f"{item} is neither an id nor the path of a file in this index")
+        raise InputError(f"{item} is neither an id nor the path of a file in this index")
     return found[0].id
 
 
@@ -296,5 +297,5 @@ def _picture(picture: str) -> str | int:
 
 def _file(picture: str) -> str:
     if not Path(picture).is_file():
-        raise FileNotFoundError(f"there is no picture {picture}")
+        raise MissingFileError(f"there is no picture {picture}")
     return picture

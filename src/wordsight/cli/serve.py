@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from wordsight.cli.folder_index import index_at
+from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -54,16 +55,16 @@ def serve(
     from wordsight.web.app import create_app
 
     share_freed_memory()
-    rules = server.rules_of(host, token)
+    rules = server.access_policy(host, token)
     images, texts = _searchers(indexes, model, memory_mb)
     app = create_app(images, texts, rules)
     listener = server.listen(host, port)
     address = server.address_of(listener, host)
-    _say("getting ready: the model, and what the index scores in general")
+    _print_status("getting ready: the model, and what the index scores in general")
     app.state.library.prepare()
 
     def started() -> None:
-        _say(f"serving {', '.join(map(str, indexes))} at {address} (Ctrl-C ends)")
+        _print_status(f"serving {', '.join(map(str, indexes))} at {address} (Ctrl-C ends)")
         if open_page:
             typer.launch(address + (f"#token={quote(token)}" if token else ""))
 
@@ -78,7 +79,7 @@ def missing_packages() -> list[str]:
 def need_extra() -> None:
     missing = missing_packages()
     if missing:
-        raise ValueError(f"serving needs {', '.join(missing)}: pip install 'wordsight[serve]'")
+        raise InputError(f"serving needs {', '.join(missing)}: pip install 'wordsight[serve]'")
 
 
 def _searchers(
@@ -92,10 +93,10 @@ def _searchers(
         index = index_at(folder, model)
         if index.kind in by_kind:
             other = by_kind[index.kind].index.folder
-            raise ValueError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")
+            raise InputError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")
         by_kind[index.kind] = Searcher(index, memory_mb)
     return by_kind.get("images"), by_kind.get("texts")
 
 
-def _say(line: str) -> None:
+def _print_status(line: str) -> None:
     print(line, file=sys.stderr, flush=True)

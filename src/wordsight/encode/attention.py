@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from wordsight.errors import InputError
+
 
 class Attention(nn.Module):
     """Multi-head attention of every item to the real items of its own set.
@@ -18,7 +20,7 @@ class Attention(nn.Module):
     ):
         super().__init__()
         if dim % heads:
-            raise ValueError(f"{heads} heads do not divide {dim} dimensions; choose heads that do")
+            raise InputError(f"{heads} heads do not divide {dim} dimensions; choose heads that do")
         self.attend_padding = attend_padding
         self.attend_batch = attend_batch
         self.heads = nn.MultiheadAttention(dim, heads, dropout=dropout, batch_first=True)
@@ -93,5 +95,5 @@ def attention_layer(
     if name == "none":
         return None
     if name not in LAYERS:
-        raise ValueError(f'attention "{name}" is not known; known: none, {", ".join(sorted(LAYERS))}')
+        raise InputError(f'attention "{name}" is not known; known: none, {", ".join(sorted(LAYERS))}')
     return LAYERS[name](dim, heads, dropout, **reference)

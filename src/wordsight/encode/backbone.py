@@ -14,6 +14,7 @@ from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.regions import uniform_linear
 from wordsight.encode.rows import unit_length, zeroed
+from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import find_model, load_vision, patches, random_vision
 from wordsight.sets import EmbeddingSet, Pixels
@@ -64,11 +65,11 @@ class BackboneEncoder(nn.Module):
     ):
         super().__init__()
         if batch_norm not in ("train", "frozen"):
-            raise ValueError(f'batch_norm "{batch_norm}" is not known; known: frozen, train')
+            raise InputError(f'batch_norm "{batch_norm}" is not known; known: frozen, train')
         if isinstance(grid, str) and grid != "full":
-            raise ValueError(f'grid = "{grid}"; expected a number of cells along each side, or "full"')
+            raise InputError(f'grid = "{grid}"; expected a number of cells along each side, or "full"')
         if not 0 <= drop_cells < 1:
-            raise ValueError(f"drop_cells = {drop_cells}; expected 0 up to, but not including, 1")
+            raise InputError(f"drop_cells = {drop_cells}; expected 0 up to, but not including, 1")
         self.model = model
         self.dim = dim
         self.grid = grid
@@ -84,7 +85,7 @@ class BackboneEncoder(nn.Module):
         self.backbone = _network(model, revision, pretrained, checkpointing)
         channels = self._measure()
         if not head and dim != channels:
-            raise ValueError(
+            raise InputError(
                 f"head = false leaves the {channels} channels of {model} as they are; set dim = {channels}"
             )
         self.linear = uniform_linear(channels, dim) if head else None
@@ -174,7 +175,7 @@ def _network(model: str, revision: str | None, pretrained: bool, checkpointing: 
         network.pooler = None
     if checkpointing:
         if not network.supports_gradient_checkpointing:
-            raise ValueError(f"{model} cannot be checkpointed in transformers; set checkpointing = false")
+            raise InputError(f"{model} cannot be checkpointed in transformers; set checkpointing = false")
         enable = getattr(network, "activation_checkpointing_enable", network.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
     return network.to(memory_format=torch.channels_last)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import packed, unpacked
+from wordsight.errors import InputError
 from wordsight.pretrained.models import import_transformers
 from wordsight.sets import EmbeddingSet, Tokens
 
@@ -75,13 +76,13 @@ class BertEncoder(nn.Module):
         config = self.bert.config
         longest = getattr(config, "max_position_embeddings", None)
         if longest is not None and texts.ids.shape[1] > longest:
-            raise ValueError(
+            raise InputError(
                 f"a text of the batch has {texts.ids.shape[1]} wordpieces, but {self.model} reads at most "
                 f"{longest}; set the tokenizer's longest to that"
             )
         highest = int(texts.ids.max())
         if highest >= config.vocab_size:
-            raise ValueError(
+            raise InputError(
                 f"wordpiece id {highest} is beyond the {config.vocab_size} of {self.model}; "
                 "the tokenizer and the text encoder must come from the same model"
             )
@@ -96,7 +97,7 @@ def _load(model: str, pretrained: bool) -> Any:
         else:
             bert = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(model))
     except (OSError, ValueError) as error:
-        raise ValueError(_not_found(model, error)) from error
+        raise InputError(_not_found(model, error)) from error
     if getattr(bert, "pooler", None) is not None:
         bert.pooler = None
     return bert

@@ -13,6 +13,7 @@ from wordsight.encode.attention import attention_layer
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.surroundings import Surroundings
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Pixels
 
 
@@ -49,7 +50,7 @@ class GridCNN(nn.Module):
     ):
         super().__init__()
         if cell < 2 or cell & (cell - 1):
-            raise ValueError(f"cell = {cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
+            raise InputError(f"cell = {cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
         self.dim = dim
         self.width = width
         self.depth = depth
@@ -91,7 +92,7 @@ class GridCNN(nn.Module):
     def _check(self, values: Float[Tensor, "image 3 height width"]) -> None:
         height, width = values.shape[2:]
         if height % self.cell or width % self.cell:
-            raise ValueError(
+            raise InputError(
                 f"pictures of {width} x {height} pixels do not divide into cells of {self.cell}; "
                 "set the reader's size to a multiple of the cell"
             )

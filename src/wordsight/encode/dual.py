@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import zeroed
+from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.dual_encoders import Side, load_tower
 from wordsight.pretrained.models import find_model, patches
@@ -64,7 +65,7 @@ class _DualEncoder(nn.Module):
         super().__init__()
         known = (WHOLE, self.each, BOTH)
         if items not in known:
-            raise ValueError(f'items = "{items}" is unknown; known: {", ".join(known)}')
+            raise InputError(f'items = "{items}" is unknown; known: {", ".join(known)}')
         self.model = model
         self.items = items
         self.head = head
@@ -76,7 +77,7 @@ class _DualEncoder(nn.Module):
         self.tower = load_tower(folder, self.side, pretrained).requires_grad_(not freeze)
         width = self._width(self.tower.config)
         if not head and dim is not None and dim != width:
-            raise ValueError(
+            raise InputError(
                 f"head = false leaves the {width} dimensions of {model} as they are, and dim is {dim}; "
                 f"set dim = {width}, or head = true"
             )
@@ -243,12 +244,12 @@ class DualTextEncoder(_DualEncoder):
     def _check(self, texts: Tokens) -> None:
         config = self.tower.config
         if texts.ids.shape[1] > config.max_position_embeddings:
-            raise ValueError(
+            raise InputError(
                 f"a text of the batch has {texts.ids.shape[1]} tokens, but {self.model} reads at most "
                 f"{config.max_position_embeddings}; set the tokenizer's longest to that"
             )
         if len(texts) and int(texts.ids.max()) >= config.vocab_size:
-            raise ValueError(
+            raise InputError(
                 f"token {int(texts.ids.max())} is beyond the {config.vocab_size} of {self.model}; "
                 "the tokenizer and the text encoder must come from the same model"
             )

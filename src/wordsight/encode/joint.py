@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from wordsight import registry
 from wordsight.encode.rows import packed, unpacked
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 
 
@@ -42,7 +43,7 @@ class Joint(nn.Module):
 
     def forward(self, rows: Float[Tensor, "real width"]) -> Float[Tensor, "real dim"]:
         if self.training and len(rows) < 2:
-            raise ValueError(
+            raise InputError(
                 "the joint layer normalizes over the batch, and this batch has one vector; train with "
                 "batches of at least 2 (per process)"
             )
@@ -55,7 +56,7 @@ def make_joint(joint: int | Mapping[str, Any] | None, width: int) -> Joint | Non
     if joint is None:
         return None
     table = {"dim": joint} if isinstance(joint, int) else joint
-    made: Joint = registry.build(Joint, "[joint]", table, width=width)
+    made: Joint = registry.instantiate(Joint, "[joint]", table, width=width)
     return made
 
 

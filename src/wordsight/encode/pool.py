@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from wordsight import registry
 from wordsight.encode.rows import zeroed
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 
 
@@ -61,7 +62,7 @@ class GPO(nn.Module):
     def __init__(self, position_dim: int = 32, hidden: int = 32, temperature: float = 0.1):
         super().__init__()
         if position_dim % 2:
-            raise ValueError(f"position_dim = {position_dim}; expected an even number: sines and cosines")
+            raise InputError(f"position_dim = {position_dim}; expected an even number: sines and cosines")
         self.position_dim = position_dim
         self.hidden = hidden
         self.temperature = temperature
@@ -119,7 +120,7 @@ def make_pool(pool: str | Mapping[str, Any] | nn.Module | None) -> nn.Module | N
     if pool is None or isinstance(pool, nn.Module):
         return pool
     table = {"name": pool} if isinstance(pool, str) else pool
-    made: nn.Module = registry.make("pool", table)
+    made: nn.Module = registry.build("pool", table)
     return made
 
 

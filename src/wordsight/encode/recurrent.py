@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import zeroed
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Tokens
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -90,7 +91,7 @@ class RecurrentEncoder(nn.Module):
             _set_forget_bias(self.reader, forget_bias)
         self.pool = make_pool(pool)
         if pool_padding and self.pool is None:
-            raise ValueError("pool_padding = true needs a pool: without one the words stay apart")
+            raise InputError("pool_padding = true needs a pool: without one the words stay apart")
         self.joint_layer = make_joint(joint, dim)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
@@ -114,13 +115,13 @@ class RecurrentEncoder(nn.Module):
         the known ones, so that they are neither louder nor quieter.
         """
         if matrix.shape != self.words.weight.shape:
-            raise ValueError(
+            raise InputError(
                 f"the word vectors are {tuple(matrix.shape)}, but the vocabulary and word_dim ask for "
                 f"{tuple(self.words.weight.shape)}; set word_dim = {matrix.shape[1]} for these vectors"
             )
         known = matrix.ne(0).any(1) if known is None else known
         if not known.any():
-            raise ValueError("none of the words has a pretrained vector; is the file of another language?")
+            raise InputError("none of the words has a pretrained vector; is the file of another language?")
         real = matrix[known]
         drawn = torch.randn_like(matrix) * real.std(correction=0) + real.mean()
         with torch.no_grad():
@@ -128,16 +129,16 @@ class RecurrentEncoder(nn.Module):
 
     def _cell(self) -> type[nn.GRU] | type[nn.LSTM]:
         if self.cell not in CELLS:
-            raise ValueError(f'cell "{self.cell}" is not known; known: {", ".join(sorted(CELLS))}')
+            raise InputError(f'cell "{self.cell}" is not known; known: {", ".join(sorted(CELLS))}')
         return CELLS[self.cell]
 
     def _units(self) -> int:
         if self.merge not in ("mean", "concat"):
-            raise ValueError(f'merge "{self.merge}" is not known; known: concat, mean')
+            raise InputError(f'merge "{self.merge}" is not known; known: concat, mean')
         if self.merge == "mean" or not self.bidirectional:
             return self.dim
         if self.dim % 2:
-            raise ValueError(f'merge = "concat" halves dim, and {self.dim} is odd')
+            raise InputError(f'merge = "concat" halves dim, and {self.dim} is odd')
         return self.dim // 2
 
     def _read(
@@ -174,7 +175,7 @@ def _word_table(size: int, dim: int, init: str) -> nn.Embedding:
     elif init == "uniform":
         nn.init.uniform_(table.weight, -0.1, 0.1)
     else:
-        raise ValueError(f'init "{init}" is not known; known: uniform, xavier')
+        raise InputError(f'init "{init}" is not known; known: uniform, xavier')
     return table
 
 
@@ -182,7 +183,7 @@ def _word_table(size: int, dim: int, init: str) -> nn.Embedding:
 def _set_forget_bias(reader: nn.GRU | nn.LSTM, bias: float) -> None:
     """torch adds two biases; the second part of four is the forget gate's."""
     if isinstance(reader, nn.GRU):
-        raise ValueError(f'forget_bias = {bias}: only cell = "lstm" has forget gates')
+        raise InputError(f'forget_bias = {bias}: only cell = "lstm" has forget gates')
     for name, values in reader.named_parameters():
         if name.startswith("bias"):
             values.chunk(4)[1].fill_(bias if name.startswith("bias_ih") else 0.0)
@@ -191,10 +192,10 @@ def _set_forget_bias(reader: nn.GRU | nn.LSTM, bias: float) -> None:
 def _check_ids(texts: Tokens, vocabulary_size: int) -> None:
     if not bool(texts.mask.any(1).all()):
         row = int((~texts.mask.any(1)).nonzero()[0])
-        raise ValueError(f"text {row} of the batch has no words; leave empty texts out")
+        raise InputError(f"text {row} of the batch has no words; leave empty texts out")
     highest = int(texts.ids.max())
     if highest >= vocabulary_size:
-        raise ValueError(
+        raise InputError(
             f"word id {highest} is beyond the encoder's vocabulary of {vocabulary_size} words; "
             "the tokenizer and the text encoder must come from the same vocabulary"
         )

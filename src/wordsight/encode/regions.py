@@ -13,6 +13,7 @@ from wordsight.encode.attention import attention_layer
 from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.rows import packed, unit_length, unpacked, zeroed
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Regions
 
 
@@ -55,7 +56,7 @@ class RegionEncoder(nn.Module):
     ):
         super().__init__()
         if norm_padding and not mlp:
-            raise ValueError("norm_padding = true needs mlp = true: nothing else takes batch statistics")
+            raise InputError("norm_padding = true needs mlp = true: nothing else takes batch statistics")
         self.feature_dim = feature_dim
         self.dim = dim
         self.attention = attention
@@ -100,7 +101,7 @@ class RegionEncoder(nn.Module):
 
     def _project(self, features: Float[Tensor, "real feature"], padding: int) -> Float[Tensor, "real dim"]:
         if features.shape[1] != self.feature_dim:
-            raise ValueError(
+            raise InputError(
                 f"the regions have {features.shape[1]} features each, but the encoder was built for "
                 f"feature_dim = {self.feature_dim}; take the features it was trained on, or build it anew"
             )
@@ -123,7 +124,7 @@ class RegionEncoder(nn.Module):
 
     def _boxes(self, regions: Regions) -> Float[Tensor, "image region 4"]:
         if regions.boxes is None:
-            raise ValueError(
+            raise InputError(
                 "positions = true needs the boxes of the regions, and these features came without any; "
                 "extract them with boxes, or set positions = false"
             )

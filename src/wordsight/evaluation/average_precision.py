@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int, Shaped
 
+from wordsight.errors import InputError
 from wordsight.similarity.ranking.count import Ties
 
 
@@ -110,13 +111,13 @@ def match_ranks(
     """
     if not np.isfinite(scores).all():
         row, column = np.argwhere(~np.isfinite(scores))[0].tolist()
-        raise ValueError(
+        raise InputError(
             f"the score of item {column} for query {row} is {scores[row, column]}; ranks need finite scores: "
             "look for NaN or overflow in the embeddings"
         )
     counts = right.sum(1)
     if not counts.all():
-        raise ValueError(f"no item is right for query {int(np.argmin(counts))}; leave it out before ranking")
+        raise InputError(f"no item is right for query {int(np.argmin(counts))}; leave it out before ranking")
     ranks = [_RANKS[ties](row, mask) for row, mask in zip(scores, right, strict=True)]
     return MatchRanks(np.concatenate(ranks or [np.empty(0, dtype=np.int64)]), counts)
 

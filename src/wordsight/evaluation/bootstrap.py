@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from wordsight.errors import InputError
 from wordsight.evaluation.recall import RESAMPLES, SEED, K
 
 
@@ -95,7 +96,7 @@ def _replicas(
 def _must_ask_the_same(one: Hits, other: Hits) -> None:
     for side in ("image_identities", "text_identities"):
         if not np.array_equal(getattr(one, side), getattr(other, side)):
-            raise ValueError(
+            raise InputError(
                 "two systems that were not asked the same queries cannot be compared: their "
                 f"{side.replace('_', ' ')} differ; measure both on one split of one data set"
             )

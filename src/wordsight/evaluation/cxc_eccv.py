@@ -17,7 +17,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wordsight.evaluation.ground_truth import Listed
+from wordsight.errors import InputError, MissingFileError
+from wordsight.evaluation.ground_truth import ListedGroundTruth
 from wordsight.files.documents import field, read_json, read_lines
 from wordsight.pairs import PairSet
 
@@ -31,7 +32,7 @@ class Relevance:
     """Which answers are right; a query without any is not asked."""
 
     name: str
-    ways: Mapping[str, Listed]  # by "i2t", "t2i", and where annotated "i2i", "t2t"
+    ways: Mapping[str, ListedGroundTruth]  # by "i2t", "t2i", and where annotated "i2i", "t2t"
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +46,7 @@ class _Ids:
     def __post_init__(self) -> None:
         twice = [name for number, name in enumerate(self.names) if self.numbers[name] != number]
         if twice:
-            raise ValueError(f"{self.path}: the id {twice[0]} stands for more than one {self.kind}")
+            raise InputError(f"{self.path}: the id {twice[0]} stands for more than one {self.kind}")
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -80,7 +81,7 @@ def _image_ids(path: Path, pairs: PairSet) -> _Ids:
         first_text = {int(image): text for text, image in reversed(list(enumerate(pairs.image_of)))}
         names = [names[first_text[image]] for image in range(images)] if len(first_text) == images else names
     if len(names) != images:
-        raise ValueError(
+        raise InputError(
             f"{path} has {len(names)} ids for {images} images with {len(pairs.texts)} texts; "
             "expected one line per image, or one per text"
         )
@@ -90,7 +91,7 @@ def _image_ids(path: Path, pairs: PairSet) -> _Ids:
 def _text_ids(path: Path, pairs: PairSet) -> _Ids:
     names = _lines(path, "text")
     if len(names) != len(pairs.texts):
-        raise ValueError(
+        raise InputError(
             f"{path} has {len(names)} ids for {len(pairs.texts)} texts; expected one line per text"
         )
     return _Ids(names, path, "text")
@@ -98,14 +99,14 @@ def _text_ids(path: Path, pairs: PairSet) -> _Ids:
 
 def _lines(path: Path, kind: str) -> list[str]:
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} does not exist; it holds the id of each {kind}, one per line, in the order of the split "
             "(VSE-infinity's cxc_annots has it for COCO's testall)"
         )
     return read_lines(path)
 
 
-def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str, Listed]:
+def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str, ListedGroundTruth]:
     """Between kinds every annotated pair is right; within a kind those that are alike enough."""
     between = read_json(home / CXC)
     path = home / CXC
@@ -119,20 +120,23 @@ def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str
     ]
     siblings = [[other for other in own if other != text] for text, own in enumerate(_siblings(pairs))]
     of_texts = [[*some, *own] for some, own in zip(alike[1], siblings, strict=True)]
-    within = {"i2i": Listed.of(alike[0], len(images)), "t2t": Listed.of(of_texts, len(texts))}
+    within = {
+        "i2i": ListedGroundTruth.of(alike[0], len(images)),
+        "t2t": ListedGroundTruth.of(of_texts, len(texts)),
+    }
     return found | {way: right for way, right in within.items() if len(right.asked)}
 
 
-def _asked_all(table: Any, queries: _Ids, items: _Ids, path: Path) -> Listed:
+def _asked_all(table: Any, queries: _Ids, items: _Ids, path: Path) -> ListedGroundTruth:
     """CxC asks every image and every text, so that a missing one means other data."""
     absent = [name for name in queries.names if name not in table]
     if absent:
-        raise ValueError(
+        raise InputError(
             f"{path} has no entry for {len(absent)} of {len(queries)} {queries.kind}s, the first with the id "
             f"{absent[0]} of {queries.path.name}; are they of the same split?"
         )
     right = [[pair[0] for pair in _pairs_of(table, name, path)] for name in queries.names]
-    return Listed.of([_known(some, items) for some in right], len(items))
+    return ListedGroundTruth.of([_known(some, items) for some in right], len(items))
 
 
 def _alike(path: Path, ids: _Ids, least: float) -> list[list[int]]:
@@ -146,7 +150,7 @@ def _pairs_of(table: Any, name: str, path: Path) -> list[tuple[Any, float]]:
     try:
         return [(pair[0], float(pair[1])) for pair in entry]  # type: ignore[union-attr]
     except (TypeError, IndexError, KeyError, ValueError):
-        raise ValueError(
+        raise InputError(
             f"{path}: the entry of {name} is {str(entry)[:60]}; expected a list of [id, score]"
         ) from None
 
@@ -157,14 +161,14 @@ def _siblings(pairs: PairSet) -> list[list[int]]:
     return [of_image[image] for image in pairs.image_of.tolist()]
 
 
-def _listed(path: Path, queries: _Ids, items: _Ids) -> Listed:
+def _listed(path: Path, queries: _Ids, items: _Ids) -> ListedGroundTruth:
     table = read_json(path)
     if not isinstance(table, dict) or not all(isinstance(entry, list) for entry in table.values()):
-        raise ValueError(f"{path}: expected an object: {queries.kind} id -> list of {items.kind} ids")
-    right = Listed.of([_known(table.get(name, []), items) for name in queries.names], len(items))
+        raise InputError(f"{path}: expected an object: {queries.kind} id -> list of {items.kind} ids")
+    right = ListedGroundTruth.of([_known(table.get(name, []), items) for name in queries.names], len(items))
     if not len(right.asked):
         told, ours = next(iter(table), None), queries.names[0]
-        raise ValueError(
+        raise InputError(
             f"{path} says nothing of the {len(queries)} {queries.kind}s of {queries.path.name}: its keys "
             f"start with {told!r}, the ids with {ours!r}; are they of one data set?"
         )
@@ -176,12 +180,12 @@ def _known(ids: Sequence[Any], items: _Ids) -> list[int]:
     return [items.numbers[str(name)] for name in ids if str(name) in items.numbers]
 
 
-def _must_know_own_images(right: Listed, pairs: PairSet, home: Path, name: str) -> None:
+def _must_know_own_images(right: ListedGroundTruth, pairs: PairSet, home: Path, name: str) -> None:
     """Most annotated texts are right for their own image: otherwise the ids are in another order."""
     asked = right.asked.tolist()
     own = sum(int(pairs.image_of[text]) in right.answers(text) for text in asked)
     if 2 * own < len(asked):
-        raise ValueError(
+        raise InputError(
             f"{home}: by {name} only {own} of {len(asked)} texts are right for their own image, so "
             f"{IMAGE_IDS} and {TEXT_IDS} are not in the order of {pairs.source or 'the pairs'}"
         )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64
 
+from wordsight.errors import InputError
 from wordsight.evaluation.score_matrix import Scores, ScoresLike, as_scores, blocks, check_finite
 from wordsight.pairs import PairSet
 
@@ -66,19 +67,19 @@ def ensemble_scores(
 def weights_of(weights: Sequence[float] | None, count: int) -> list[float]:
     """One share for each of so many matrices, together 1. Raises ValueError for weights that do not fit."""
     if not count:
-        raise ValueError("an ensemble needs at least one score matrix")
+        raise InputError("an ensemble needs at least one score matrix")
     weights = [1.0] * count if weights is None else list(weights)
     if len(weights) != count:
-        raise ValueError(f"{len(weights)} weights for {count} score matrices; expected one for each")
+        raise InputError(f"{len(weights)} weights for {count} score matrices; expected one for each")
     if not all(math.isfinite(weight) and weight >= 0 for weight in weights) or not sum(weights) > 0:
-        raise ValueError(f"weights {weights}; expected numbers of at least 0, of which one is more")
+        raise InputError(f"weights {weights}; expected numbers of at least 0, of which one is more")
     return [weight / sum(weights) for weight in weights]
 
 
 def _must_be_of_one_shape(opened: Sequence[Scores]) -> None:
     for scores in opened[1:]:
         if scores.shape != opened[0].shape:
-            raise ValueError(
+            raise InputError(
                 f"{_named(scores)} is {scores.shape[0]} x {scores.shape[1]} but {_named(opened[0])} is "
                 f"{opened[0].shape[0]} x {opened[0].shape[1]} (images x texts); an ensemble needs scores of "
                 "the same images and texts in the same order"
@@ -88,7 +89,7 @@ def _must_be_of_one_shape(opened: Sequence[Scores]) -> None:
 def _standard(scores: Scores, share: float) -> Member:
     mean, spread = mean_and_spread(scores)
     if not spread > 0:
-        raise ValueError(
+        raise InputError(
             f"{_named(scores)}: all scores are {mean:g}, so they cannot be standardized; a model that scores "
             "everything alike has collapsed, leave it out"
         )
@@ -125,7 +126,7 @@ def must_be_same_pairs(first: PairSet, other: PairSet, names: tuple[str, str]) -
     problem = "" if counts[0] == counts[1] else f"{counts[0]} for {one}, {counts[1]} for {two}"
     problem = problem or _first_difference(first, other, names)
     if problem:
-        raise ValueError(
+        raise InputError(
             f"{one} and {two} are not measured on the same pairs: {problem}. An ensemble averages scores of "
             "the same images and texts in the same order; give --config to measure all models on one data set"
         )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
 from wordsight.evaluation.evaluate_matrix import rank_all_matches, rank_matrix
 from wordsight.evaluation.protocols import Protocol, find_protocol
@@ -48,7 +49,7 @@ def evaluate(
     report = progress or silent
     every = chosen.persons if average_precision is None else average_precision
     if every and precision == "int8":
-        raise ValueError(
+        raise InputError(
             'precision = "int8" certifies the rank of the best match only, and average precision needs the '
             'ranks of all; use "auto" or "float32"'
         )

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from wordsight.evaluation.ground_truth import SameIdentity, rank_all
+from wordsight.errors import InputError
+from wordsight.evaluation.ground_truth import IdentityGroundTruth, rank_all
 from wordsight.evaluation.protocols import Protocol, ProtocolMismatchError, Way, find_protocol
 from wordsight.evaluation.recall import FoldRanks, Recalls
 from wordsight.evaluation.score_matrix import BLOCK, Scores, ScoresLike, as_scores, check_finite, prefix
@@ -88,8 +89,8 @@ def rank_all_matches(
         if progress is not None:
             progress(done, len(images) + len(texts))
 
-    by_image = rank_all(scores, "i2t", SameIdentity(images, texts), ties, report)
-    right = SameIdentity(texts, images)
+    by_image = rank_all(scores, "i2t", IdentityGroundTruth(images, texts), ties, report)
+    right = IdentityGroundTruth(texts, images)
     by_text = rank_all(scores, "t2i", right, ties, lambda done: report(len(images) + done))
     return FoldRanks(by_image.best, by_text.best, images, texts, by_image, by_text)
 
@@ -111,7 +112,7 @@ def _identities(
 ) -> tuple[Int[np.ndarray, " image"], Int[np.ndarray, " text"]]:
     """What belongs together, after the shape has been found to fit it."""
     if (images is None) != (texts is None):
-        raise ValueError("give both image_identities and text_identities, or neither")
+        raise InputError("give both image_identities and text_identities, or neither")
     if images is None or texts is None:
         problem, ways = _shape_problem(matrix.shape, captions, protocol)
         images, texts = np.arange(matrix.shape[0]), np.arange(matrix.shape[1]) // captions

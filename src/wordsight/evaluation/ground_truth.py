@@ -25,7 +25,7 @@ class Right:
 
 
 @dataclass(frozen=True, eq=False)
-class SameIdentity(Right):
+class IdentityGroundTruth(Right):
     """Items with the identity of the query: pictures and texts of one picture, of one person."""
 
     queries: Int[np.ndarray, " query"]
@@ -39,7 +39,7 @@ class SameIdentity(Right):
 
 
 @dataclass(frozen=True, eq=False)
-class Listed(Right):
+class ListedGroundTruth(Right):
     """Items by their numbers, query after query."""
 
     numbers: Int[np.ndarray, " match"]
@@ -47,7 +47,7 @@ class Listed(Right):
     items: int  # how many there are to choose from
 
     @classmethod
-    def of(cls, right: Sequence[Iterable[int]], items: int) -> "Listed":
+    def of(cls, right: Sequence[Iterable[int]], items: int) -> "ListedGroundTruth":
         """From the right items of each query; repeated ones count once."""
         once = [sorted(set(numbers)) for numbers in right]
         flat = [number for numbers in once for number in numbers]
@@ -67,9 +67,9 @@ class Listed(Right):
         """The queries that something is right for."""
         return np.flatnonzero(self.counts)
 
-    def of_asked(self) -> "Listed":
+    def of_asked(self) -> "ListedGroundTruth":
         """Without the queries that nothing is right for."""
-        return Listed(self.numbers, self.counts[self.asked], self.items)
+        return ListedGroundTruth(self.numbers, self.counts[self.asked], self.items)
 
     def mask(self, queries: slice) -> Bool[np.ndarray, "query item"]:
         ends = np.cumsum(self.counts)

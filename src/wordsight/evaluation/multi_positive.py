@@ -10,10 +10,11 @@ from jaxtyping import Float, Float64
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
 from wordsight.evaluation.average_precision import PRECISIONS
 from wordsight.evaluation.cxc_eccv import Relevance
 from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
-from wordsight.evaluation.ground_truth import Listed, rank_all
+from wordsight.evaluation.ground_truth import ListedGroundTruth, rank_all
 from wordsight.evaluation.recall import TIES, Direction, K, direction_of
 from wordsight.evaluation.score_matrix import ComputedScores, Scores, ScoresLike, as_scores, check_finite
 from wordsight.matcher import Matcher
@@ -156,13 +157,13 @@ def measure_relevance(
 def _must_fit(matrix: Scores, relevance: Relevance) -> None:
     expected = len(relevance.ways["i2t"]), len(relevance.ways["t2i"])
     if matrix.shape != expected:
-        raise ValueError(
+        raise InputError(
             f"a score matrix of {matrix.shape[0]} x {matrix.shape[1]} does not fit annotations of "
             f"{expected[0]} images and {expected[1]} texts"
         )
 
 
-def _measure(scores: Scores, way: str, right: Listed, ties: Ties) -> Direction:
+def _measure(scores: Scores, way: str, right: ListedGroundTruth, ties: Ties) -> Direction:
     """Only the queries that have an answer are scored."""
     queries, items = right.asked, np.arange(right.items)
     if way == "t2i":

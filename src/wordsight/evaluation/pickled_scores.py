@@ -12,6 +12,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from wordsight.errors import InputError
+
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 NUMBERS = re.compile(r"f[248]|[iu][1248]")
 
@@ -34,13 +36,13 @@ def read_pickled(path: str | Path) -> np.ndarray:
         except _NotScoresError:
             raise
         except Exception as error:  # a broken pickle can fail in any way
-            raise ValueError(f"its pickle is broken ({error}); save or fetch it again") from error
+            raise InputError(f"its pickle is broken ({error}); save or fetch it again") from error
 
 
 def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
-        raise ValueError(f"format {version} of .npy is not known; known: {', '.join(map(str, HEADERS))}")
+        raise InputError(f"format {version} of .npy is not known; known: {', '.join(map(str, HEADERS))}")
     header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
     return header
 

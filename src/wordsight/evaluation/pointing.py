@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.evaluation.encode import inference
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, WordBox
@@ -60,7 +61,7 @@ def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) ->
     boxes or no words apart.
     """
     if pairs.objects is None or not any(pairs.objects):
-        raise ValueError(
+        raise InputError(
             f"{pairs.source or 'these pairs'}: no word's object is known, so pointing cannot be measured; "
             "the generated world knows them (wordsight data world), or give known boxes (evaluate --objects)"
         )
@@ -74,7 +75,7 @@ def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) ->
                 chances.append(odds)
     told, words = sum(len(pairs.objects[text]) for text in asked), sum(map(len, found))
     if not words:
-        raise ValueError(
+        raise InputError(
             f"{pairs.source or 'these pairs'}: none of the {told} words with known boxes is in its text; are "
             "the boxes told of other sentences?"
         )
@@ -93,7 +94,7 @@ def _batch(
     read = pairs.images.read(rows.tolist())
     images = matcher.encode_images(matcher.read_images(read))[image_of]
     if images.boxes is None:
-        raise ValueError(
+        raise InputError(
             "the image encoder returns regions without boxes, so nobody knows where a word points; "
             "extract the features again with boxes, or use a grid"
         )
@@ -120,7 +121,7 @@ def _placed(
     placed: list[tuple[int, WordBox]] = []
     for known in objects:
         if known.word is not None and known.word >= len(words):
-            raise ValueError(
+            raise InputError(
                 f'"{text}" has {len(words)} words, but an object is said to be at word {known.word} '
                 "(from 0, punctuation marks are words)"
             )
@@ -129,7 +130,7 @@ def _placed(
             placed.append((read[place][0], known))
     last, items = max((token for token, _ in placed), default=0), encoded.vectors.shape[1]
     if last >= items:
-        raise ValueError(
+        raise InputError(
             f'"{text}": the word at token {last} has no vector of its own, the text encoder '
             f"returns {items} per text; pointing needs an encoder that does not pool the words"
         )

@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.pairs import PairSet
 
 Way: TypeAlias = Literal["all", "first texts", "transpose", "equal rows", "identities"]
@@ -138,7 +139,7 @@ def find_protocol(name: str | Protocol) -> Protocol:
     if isinstance(name, Protocol):
         return name
     if name not in PROTOCOLS:
-        raise ValueError(f'protocol "{name}" is not known; known: {", ".join(PROTOCOLS)}')
+        raise InputError(f'protocol "{name}" is not known; known: {", ".join(PROTOCOLS)}')
     return PROTOCOLS[name]
 
 

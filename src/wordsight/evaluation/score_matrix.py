@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from jaxtyping import Float64, Int, Shaped
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.pickled_scores import holds_pickle, read_pickled
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 
@@ -44,7 +45,7 @@ class Scores:
 
 
 @dataclass(frozen=True, eq=False)
-class HeldScores(Scores):
+class StoredScores(Scores):
     """An array, or a memory map of one, of whatever kind of number."""
 
     matrix: Shaped[np.ndarray, "image text"]
@@ -119,21 +120,21 @@ def as_scores(given: ScoresLike, source: str | None = None) -> Scores:
         source = str(given) if isinstance(given, str | Path) else ""
     matrix = open_matrix(given) if isinstance(given, str | Path) else given
     if matrix.ndim != 2 or matrix.dtype.kind not in "fiu" or not matrix.size:
-        raise ValueError(
+        raise InputError(
             f"{prefix(source)}{matrix.dtype} of shape {matrix.shape} is no score matrix; "
             "expected numbers [images, texts]"
         )
-    return HeldScores(matrix, source)
+    return StoredScores(matrix, source)
 
 
 def open_matrix(path: str | Path) -> np.ndarray:
     """A .npy file as a memory map; a pickled ``results_*.npy`` of the reference as an array in memory."""
     if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {path}; expected a .npy matrix [images, texts]")
+        raise MissingFileError(f"there is no file {path}; expected a .npy matrix [images, texts]")
     with Path(path).open("rb") as file:
         start = file.read(16)
     if not start.startswith((b"\x93NUMPY", b"PK")):
-        raise ValueError(
+        raise InputError(
             f"{path} cannot be read as a .npy matrix: it begins with {start!r}; save the scores with np.save"
         )
     try:
@@ -141,15 +142,15 @@ def open_matrix(path: str | Path) -> np.ndarray:
             read_pickled(path) if holds_pickle(path) else np.load(path, mmap_mode="r", allow_pickle=False)
         )
     except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} cannot be read as a .npy matrix: {error}") from error
+        raise InputError(f"{path} cannot be read as a .npy matrix: {error}") from error
     if not isinstance(matrix, np.ndarray):
-        raise ValueError(f"{path} is an archive of several arrays; expected one matrix saved by np.save")
+        raise InputError(f"{path} is an archive of several arrays; expected one matrix saved by np.save")
     return matrix
 
 
 def write_matrix(scores: Scores, path: Path) -> None:
     """The matrix as float32 .npy, block after block: complete, or not there at all."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         write_header(file, scores.shape)
         for rows in blocks(scores.shape[0]):
             file.write(scores[rows].astype("<f4").tobytes())

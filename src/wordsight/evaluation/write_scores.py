@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wordsight.evaluation.encode import Progress, batches, encode_rows, encode_texts, inference, silent
 from wordsight.evaluation.score_matrix import write_header
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 
@@ -18,7 +18,7 @@ def write_scores(
     and not the end of the process.
     """
     report = progress or silent
-    with inference(matcher), whole_file(path) as file:
+    with inference(matcher), atomic_file(path) as file:
         texts = encode_texts(matcher, pairs, batch_size, report)
         write_header(file, (len(pairs.images), len(texts)))
         for rows in batches(len(pairs.images), batch_size):

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.config import Config, configs_folder, load_config
+from wordsight.errors import InputError
 from wordsight.files.toml import changed, read_tables
-from wordsight.registry import build, nearest
+from wordsight.registry import instantiate, nearest
 
 OWN = ("config",)  # of a system: what it starts from instead of the grid's base
 AXES = ("systems", "losses")
@@ -52,7 +53,7 @@ def read_grid(names: Sequence[str], seeds: int | None = None) -> tuple[Grid, lis
     if seeds is not None:
         grid = replace(grid, seeds=tuple(range(seeds)))
     if not grid.seeds:
-        raise ValueError("seeds = []; a comparison needs at least one seed")
+        raise InputError("seeds = []; a comparison needs at least one seed")
     cells = [
         Cell(system, loss, seed, _config(grid, changes, losses.get(loss, {}), seed))
         for seed in grid.seeds
@@ -62,7 +63,7 @@ def read_grid(names: Sequence[str], seeds: int | None = None) -> tuple[Grid, lis
     _must_be_apart(cells)
     rows = list(dict.fromkeys(cell.name for cell in cells))
     if grid.reference and grid.reference not in rows:
-        raise ValueError(
+        raise InputError(
             f'reference = "{grid.reference}" is no row{nearest(grid.reference, rows)}; '
             f"known: {'; '.join(rows)}"
         )
@@ -80,11 +81,11 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
     if "systems" not in tables:
         return Grid(), _by_stem(names), {}
     top = {key: value for key, value in tables.items() if key not in AXES}
-    grid: Grid = build(Grid, str(path), top)
+    grid: Grid = instantiate(Grid, str(path), top)
     for axis in AXES:
         for name, table in tables.get(axis, {}).items():
             if not isinstance(table, Mapping):
-                raise ValueError(f"{path}: [{axis}] {name} = {table!r}; expected a table of changes")
+                raise InputError(f"{path}: [{axis}] {name} = {table!r}; expected a table of changes")
     return grid, tables["systems"], tables.get("losses", {})
 
 
@@ -94,7 +95,7 @@ def _by_stem(names: Sequence[str]) -> Named:
     for name in names:
         if Path(name).stem in systems:
             first = systems[Path(name).stem]["config"]
-            raise ValueError(
+            raise InputError(
                 f"{first} and {name} would be one row, {Path(name).stem}; rename one of the files"
             )
         systems[Path(name).stem] = {"config": name}
@@ -107,7 +108,7 @@ def _must_be_apart(cells: Sequence[Cell]) -> None:
     for cell in cells:
         other = known.setdefault(cell.folder(Path()), cell)
         if other is not cell:
-            raise ValueError(
+            raise InputError(
                 f'"{other.name}" and "{cell.name}", seed {cell.seed}, would have one folder, '
                 f"{cell.folder(Path())}; tell names apart by letters or digits, and give every seed once"
             )
@@ -116,7 +117,7 @@ def _must_be_apart(cells: Sequence[Cell]) -> None:
 def _config(grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed: int) -> Config:
     start = system.get("config", grid.base)
     if not start:
-        raise ValueError("the grid names no base, and a system no config: which configuration is changed?")
+        raise InputError("the grid names no base, and a system no config: which configuration is changed?")
     config = load_config(start)
     tables = changed(config.tables, {key: value for key, value in system.items() if key not in OWN})
     tables = changed(tables, {"loss": loss} if loss else {})

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from wordsight.experiments.grid import Grid
 from wordsight.experiments.table import Row, value
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 
 
 def write_plot(path: Path, grid: Grid, rows: Sequence[Row]) -> None:
@@ -32,5 +32,5 @@ def write_plot(path: Path, grid: Grid, rows: Sequence[Row]) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         figure.savefig(file, format="png", dpi=160, metadata={"Software": None})

@@ -20,12 +20,13 @@ import numpy as np
 import torch
 
 from wordsight.config import CONFIG, load_config
+from wordsight.errors import InputError
 from wordsight.evaluation import pointing_accuracy
 from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.pointing import can_point
 from wordsight.experiments.grid import Cell
 from wordsight.files.append import locked
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.learn.resume import BEST
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
@@ -39,7 +40,7 @@ def is_done(cell: Cell, folder: Path) -> bool:
     """Whether this very cell has been measured; a folder of other settings is an error."""
     saved = folder / CONFIG
     if saved.is_file() and saved.read_text(encoding="utf-8") != cell.config.to_toml():
-        raise ValueError(
+        raise InputError(
             f"{folder} was begun with another configuration; give the comparison another --out, "
             "or remove that folder to run the cell again"
         )
@@ -78,7 +79,7 @@ def measure_cell(folder: Path, split: Any) -> None:
     pairs = config.measured_pairs(split)
     recalls = measure(config, matcher, pairs)
     ranks = recalls.ranks
-    with whole_file(folder / RANKS) as file:
+    with atomic_file(folder / RANKS) as file:
         np.savez(
             file,
             images=np.concatenate([fold.images for fold in ranks]),
@@ -121,7 +122,7 @@ def _cpu() -> float:
 
 
 def _write(path: Path, facts: Any) -> None:
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write((json.dumps(facts, indent=2) + "\n").encode())
 
 

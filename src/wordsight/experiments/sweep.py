@@ -8,7 +8,7 @@ from wordsight.experiments.grid import Cell, Grid
 from wordsight.experiments.plot import write_plot
 from wordsight.experiments.run_cell import is_done, run_cell
 from wordsight.experiments.table import Row, read_rows, to_csv, to_markdown
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 
 Say = Callable[[str], None]
 
@@ -43,7 +43,7 @@ def write_tables(grid: Grid, cells: Sequence[Cell], home: Path, say: Say) -> lis
     rows = read_rows(grid, cells, home)
     if rows:
         for name, text in (("table.md", to_markdown(grid, rows)), ("table.csv", to_csv(rows))):
-            with whole_file(home / name) as file:
+            with atomic_file(home / name) as file:
                 file.write(text.encode())
         try:
             write_plot(home / "table.png", grid, rows)

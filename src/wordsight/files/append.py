@@ -13,7 +13,7 @@ class StoreInUse(OSError):  # noqa: N818
     """Another process writes to the same folder."""
 
 
-class Tail:
+class AppendFile:
     """A file that grows at its end; what has been added is kept or dropped."""
 
     def __init__(self, path: Path, kept: int) -> None:

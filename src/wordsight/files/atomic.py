@@ -13,7 +13,7 @@ _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name when the block ends well, and leaves nothing behind otherwise.
 
     A full disk is an OSError that names the file: those of a write alone do not.
@@ -34,7 +34,7 @@ def whole_file(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def whole_folder(folder: Path) -> Iterator[Path]:
+def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder that takes the place of ``folder`` when the block ends without an error.
 
     At every moment one whole folder exists: the old one is moved aside before the new one takes its name,

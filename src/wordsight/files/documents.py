@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
+
 TOKEN_LINE = re.compile(r"^[^\t#]+#\d+\t")  # Flickr8k.token.txt: picture.jpg#0 <tab> caption, and no header
 DELIMITERS = ("\t", ",", ";", "|")
 
@@ -26,13 +28,13 @@ class Row:
 def read_bytes(path: Path) -> bytes:
     """The content of a file, unpacked if its name ends in ``.gz``; an empty file is an error."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist; check the path, or fetch the data first")
+        raise MissingFileError(f"{path} does not exist; check the path, or fetch the data first")
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} cannot be unpacked ({error}); fetch it again") from error
+        raise InputError(f"{path} cannot be unpacked ({error}); fetch it again") from error
     if not content.strip():
-        raise ValueError(f"{path} is empty; fetch it again")
+        raise InputError(f"{path} is empty; fetch it again")
     return content
 
 
@@ -43,7 +45,7 @@ def read_text(path: Path) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise ValueError(
+        raise InputError(
             f"{path} line {line}: byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
         ) from error
 
@@ -61,7 +63,7 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(read_text(path))
     except json.JSONDecodeError as error:
-        raise ValueError(
+        raise InputError(
             f"{path} line {error.lineno} column {error.colno}: not valid JSON ({error.msg}); "
             "if the file was downloaded, it may be cut short: fetch it again"
         ) from error
@@ -70,9 +72,9 @@ def read_json(path: Path) -> Any:
 def field(value: Any, name: str, where: str, path: Path) -> Any:
     """What an object of a document holds under a name; its absence is an error that lists what is there."""
     if not isinstance(value, dict):
-        raise ValueError(f"{path}: {where} is {str(value)[:60]!r}; expected an object with {name!r}")
+        raise InputError(f"{path}: {where} is {str(value)[:60]!r}; expected an object with {name!r}")
     if name not in value:
-        raise ValueError(f"{path}: {where} has no {name!r}; it has {', '.join(map(str, value)) or 'nothing'}")
+        raise InputError(f"{path}: {where} has no {name!r}; it has {', '.join(map(str, value)) or 'nothing'}")
     return value[name]
 
 
@@ -80,7 +82,7 @@ def list_field(value: Any, name: str, where: str, path: Path) -> list[Any]:
     """The same, where a list is expected."""
     found = field(value, name, where, path)
     if not isinstance(found, list):
-        raise ValueError(f"{path}: {where} has {name!r} = {str(found)[:60]!r}; expected a list")
+        raise InputError(f"{path}: {where} has {name!r} = {str(found)[:60]!r}; expected a list")
     return found
 
 
@@ -96,7 +98,7 @@ def read_rows(path: Path) -> list[Row]:
         text = read_text(path)
         rows = list(_token_rows(path, text) if TOKEN_LINE.match(text) else _delimited(path, text, kind))
     if not rows:
-        raise ValueError(f"{path} has a header but no rows")
+        raise InputError(f"{path} has a header but no rows")
     return rows
 
 
@@ -106,7 +108,7 @@ def _json_lines(path: Path) -> Iterator[Row]:
             try:
                 value = json.loads(text)
             except json.JSONDecodeError as error:
-                raise ValueError(
+                raise InputError(
                     f"{path} line {line} column {error.colno}: not valid JSON ({error.msg}); expected one "
                     "object per line"
                 ) from error
@@ -116,13 +118,13 @@ def _json_lines(path: Path) -> Iterator[Row]:
 def _json_list(path: Path) -> list[Row]:
     values = read_json(path)
     if not isinstance(values, list):
-        raise ValueError(f"{path} holds a JSON {type(values).__name__}; expected a list of objects")
+        raise InputError(f"{path} holds a JSON {type(values).__name__}; expected a list of objects")
     return [Row(n, _object(value, f"{path} entry {n}")) for n, value in enumerate(values, 1)]
 
 
 def _object(value: Any, where: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise ValueError(
+        raise InputError(
             f"{where}: expected a JSON object with a picture and a caption, got {str(value)[:60]!r}"
         )
     return value
@@ -148,7 +150,7 @@ def _token_rows(path: Path, text: str) -> Iterator[Row]:
         if content.strip():
             picture, tab, caption = content.partition("\t")
             if not tab:
-                raise ValueError(f"{path} line {line}: no tab between picture#number and caption")
+                raise InputError(f"{path} line {line}: no tab between picture#number and caption")
             yield Row(line, {"image": picture.rpartition("#")[0], "caption": caption.strip()})
 
 
@@ -165,13 +167,13 @@ def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
             if len(values) != len(names):
                 todo = f"put double quotes around a value that contains {delimiter!r}"
                 todo = "fill in the others" if len(values) < len(names) else todo
-                raise ValueError(
+                raise InputError(
                     f"{path} line {reader.line_num}: {len(values)} columns, but the header names "
                     f"{len(names)} ({', '.join(names)}); {todo}"
                 )
             yield Row(reader.line_num, dict(zip(names, (value.strip() for value in values), strict=True)))
     except csv.Error as error:
-        raise ValueError(
+        raise InputError(
             f"{path} line {reader.line_num}: {error}; a quote inside a quoted value is written twice"
         ) from error
 
@@ -179,6 +181,6 @@ def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
 def _must_be_distinct(names: list[str], path: Path) -> None:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
-        raise ValueError(
+        raise InputError(
             f"{path}: the header names the column {twice[0]} twice; give each column its own name"
         )

@@ -12,6 +12,8 @@ from typing import IO, Any
 
 import numpy as np
 
+from wordsight.errors import InputError, MissingFileError
+
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 FLOATS = (np.float16, np.float32, np.float64)
 
@@ -23,7 +25,7 @@ def open_array(path: Path) -> np.ndarray:
     pickled objects.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise MissingFileError(f"{path} does not exist")
     with path.open("rb") as file:
         shape, fortran, dtype = _header(file, path)
         start = file.tell()
@@ -35,11 +37,11 @@ def open_floats(path: Path, *layouts: str) -> np.ndarray:
     """The same for numbers with fractions, in the axes of one of the layouts: ``"row region feature"``."""
     array = open_array(path)
     if array.dtype.type not in FLOATS:
-        raise ValueError(
+        raise InputError(
             f"{path.name} holds {array.dtype}; expected float32 (float16 and float64 are read too)"
         )
     if array.ndim not in [len(layout.split()) for layout in layouts]:
-        raise ValueError(
+        raise InputError(
             f"{path.name} has shape {array.shape}; expected "
             f"{' or '.join(f'[{layout}]' for layout in layouts)}"
         )
@@ -49,29 +51,29 @@ def open_floats(path: Path, *layouts: str) -> np.ndarray:
 def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     start = file.read(24)
     if not start:
-        raise ValueError(f"{path.name} is empty (0 bytes); fetch or make it again")
+        raise InputError(f"{path.name} is empty (0 bytes); fetch or make it again")
     file.seek(0)
     try:
         shape, fortran, dtype = HEADERS[np.lib.format.read_magic(file)](file)
     except (ValueError, KeyError, TypeError, SyntaxError, TokenError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path.name} is not a .npy file, or its header is damaged: it starts with {start!r}; fetch it "
             "again"
         ) from error
     if dtype.hasobject:
-        raise ValueError(
+        raise InputError(
             f"{path.name} holds pickled Python objects, which are not opened because they can run code; "
             "save it as a plain array of numbers"
         )
     if not shape or 0 in shape:
-        raise ValueError(f"{path.name} has shape {shape}: there is nothing in it; make it again")
+        raise InputError(f"{path.name} has shape {shape}: there is nothing in it; make it again")
     return shape, fortran, dtype
 
 
 def _check_size(path: Path, promised: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
     size = path.stat().st_size
     if size < promised:
-        raise ValueError(
+        raise InputError(
             f"{path.name} is cut short: its header promises {dtype} {shape}, {promised:,} bytes with the "
             f"header, but the file has {size:,} bytes; fetch it again"
         )
@@ -100,7 +102,7 @@ class ArrayFile:
         if resume and path.is_file():
             found = open_array(path)
             if (found.shape, found.dtype) != (shape, self.dtype):
-                raise ValueError(
+                raise InputError(
                     f"{path} was begun as {found.dtype} {found.shape}, now it is to be {self.dtype} "
                     f"{shape}; delete it to begin again"
                 )
@@ -128,7 +130,7 @@ class ArrayFile:
     def write(self, row: int, values: np.ndarray) -> None:
         """Fill one row."""
         if values.shape != self.shape[1:]:
-            raise ValueError(f"row {row} has shape {values.shape}, but the first had {self.shape[1:]}")
+            raise InputError(f"row {row} has shape {values.shape}, but the first had {self.shape[1:]}")
         with writing(self.path):
             self._file.seek(self._start + row * self._row_bytes)
             self._file.write(np.ascontiguousarray(values, dtype=self.dtype).tobytes())

@@ -7,13 +7,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
+
 
 def read_tables(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
     """Each change is "table.key=value", the value as TOML writes it (or plain text); ${NAME} is replaced."""
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not TOML: {error}") from error
+        raise InputError(f"{path} is not TOML: {error}") from error
     for change in changes:
         _apply(tables, change)
     expanded: dict[str, Any] = _expanded(tables, str(path))
@@ -44,12 +46,12 @@ def _apply(tables: dict[str, Any], change: str) -> None:
     address, equals, text = change.partition("=")
     *path, key = address.strip().split(".")
     if not equals or not path:
-        raise ValueError(f'the change "{change}" is not table.key=value, for instance training.epochs=10')
+        raise InputError(f'the change "{change}" is not table.key=value, for instance training.epochs=10')
     table = tables
     for name in path:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
-            raise ValueError(f'the change "{change}": {name} = {table!r} is no table that could hold a key')
+            raise InputError(f'the change "{change}": {name} = {table!r} is no table that could hold a key')
     table[key] = _value(text.strip())
 
 
@@ -76,7 +78,7 @@ def _variable(found: re.Match[str], source: str) -> str:
     name, default = found.groups()
     value = os.environ.get(name, default)
     if value is None:
-        raise ValueError(
+        raise InputError(
             f"{source}: the environment variable {name} is not set and {found.group()} has no default"
         )
     return value

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.importers.safe_torch_load import read_torch_file
 
 # The VSE family saves a list of state dicts; how many there are says what they are.
@@ -38,10 +39,10 @@ class Published:
     def weight(self, name: str, axes: int) -> Weight:
         """A weight; one that is not there, or has not so many axes, is an error that says so."""
         if name not in self.weights:
-            raise ValueError(f"{self.path} has no {name}: it is cut short, or of another system")
+            raise InputError(f"{self.path} has no {name}: it is cut short, or of another system")
         weight = self.weights[name]
         if weight.tensor.dim() != axes:
-            raise ValueError(
+            raise InputError(
                 f"{self.path}: {weight.source} has the shape {tuple(weight.tensor.shape)}, where {axes} axes "
                 "were expected: it is damaged, or of another system"
             )
@@ -88,7 +89,7 @@ def _states(holder: Mapping[Any, Any], path: Path) -> list[tuple[Mapping[str, An
     if _is_state(holder.get("network")):
         return [(holder["network"], "")]
     found = ", ".join(map(str, list(holder)[:8])) or "nothing"
-    raise ValueError(
+    raise InputError(
         f"{path} is none of the published checkpoints: expected a list of 2 to 4 state dicts under model "
         f"(VSE++, SCAN, VSE-infinity, CASC, CHAN) or one under network (the PyTorch port of CMPL); "
         f"found {found}"
@@ -105,7 +106,7 @@ def _named(state: Mapping[str, Tensor], start: str) -> list[tuple[str, Weight]]:
 
 def _must_be_new(name: str, weight: Weight, weights: Mapping[str, Weight], path: Path) -> None:
     if name in weights:
-        raise ValueError(
+        raise InputError(
             f"{path} holds {weights[name].source} and {weight.source}, which are one weight but for the "
             "module. of DataParallel: which of them is the model's is not known"
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from wordsight import checkpoint
-from wordsight.files.atomic import whole_folder
+from wordsight.errors import AlreadyExistsError, InputError
+from wordsight.files.atomic import atomic_folder
 from wordsight.matcher import Matcher, model_folder
 from wordsight.pretrained.dual_encoders import (
     FAMILIES,
@@ -31,11 +32,11 @@ def import_dual(
     """Write the model folder ``out``, with import.json in it, which is returned: what was read, and how."""
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is there already and not empty; give a new folder with --out")
+        raise AlreadyExistsError(f"{out} is there already and not empty; give a new folder with --out")
     folder = find_dual(str(name))
     found = family_of(folder).name
     if family is not None and found != family:
-        raise ValueError(f"{name} is of the family {found}; give --from {found}")
+        raise InputError(f"{name} is of the family {found}; give --from {found}")
     matcher = Matcher.from_published(folder, regions)
     similarity = matcher.similarity
     sides: dict[Side, Any] = {"vision": matcher.image_encoder, "text": matcher.text_encoder}
@@ -48,7 +49,7 @@ def import_dual(
         "weights": {side: _count(encoder) for side, encoder in sides.items()},
         "unused": unused_weights(folder, {side: encoder.tower for side, encoder in sides.items()}),
     }
-    with whole_folder(out) as fresh:
+    with atomic_folder(out) as fresh:
         matcher.save_pretrained(fresh, {"imported from": f"{name}, a published {found}"})
         checkpoint.write_json(fresh / REPORT, facts)
     return facts
@@ -71,7 +72,7 @@ def opened_folder(name: str) -> Path:
     folder = find_dual(name)
     kept = cache_folder() / f"{Path(name).name}-{_stamp(folder)}"
     if not (kept / checkpoint.CONFIG).is_file():
-        with whole_folder(kept) as fresh:
+        with atomic_folder(kept) as fresh:
             Matcher.from_published(folder).save_pretrained(fresh, {"imported from": name})
     return kept
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published, Weight
 from wordsight.importers.parts import cnn
 from wordsight.importers.system import Description, Given, System, Tables
@@ -147,13 +148,13 @@ def _vocabulary(published: Published, given: Given) -> tuple[Vocabulary, list[in
     There, ids are ranks from 0, and what is not known has the first id after them.
     """
     if given.vocabulary is None:
-        raise ValueError(
+        raise InputError(
             f"give the vocabulary of {published.path} with --vocabulary: the word_to_index.pkl that the "
             "port's preprocess.py wrote"
         )
     ranked, size = read_word_ranks(given.vocabulary), published.size(WORDS, 2)[0]
     if len(ranked) >= size:
-        raise ValueError(
+        raise InputError(
             f"the vocabulary {given.vocabulary} has {len(ranked)} words, but the word table of "
             f"{published.path} has {size} rows, of which one is for unknown words"
         )

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from wordsight import checkpoint, registry
-from wordsight.files.atomic import whole_folder
+from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
+from wordsight.files.atomic import atomic_folder
 from wordsight.importers import casc, chan, cmpl_pytorch, scan, vse_infinity, vsepp
 from wordsight.importers.checkpoint_reader import Published, read_published
 from wordsight.importers.system import Given, System
@@ -73,16 +74,16 @@ def import_checkpoint(
     """
     out = Path(out)
     if system not in SYSTEMS:
-        raise ValueError(
+        raise InputError(
             f"system {system} is not known{registry.nearest(system, SYSTEMS)}; known: {', '.join(SYSTEMS)}"
         )
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(f"{out} is there already and not empty; give a new folder with --out")
+        raise AlreadyExistsError(f"{out} is there already and not empty; give a new folder with --out")
     with tempfile.TemporaryDirectory() as work:
         given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
         imported = adopt(read_published(path), SYSTEMS[system], given, tables or {})
         facts = imported.to_dict()
-        with whole_folder(out) as fresh:
+        with atomic_folder(out) as fresh:
             imported.matcher.save_pretrained(fresh, imported.card())
             checkpoint.write_json(fresh / REPORT, facts)
     return imported
@@ -108,16 +109,16 @@ def _check_system(published: Published, system: System) -> None:
     like = [other.name for other in SYSTEMS.values() if other.recognizes(published)]
     some = ", ".join(weight.source for weight in list(published.weights.values())[:4])
     which = f"they look like {' or '.join(like)}: give --from {like[0]}" if like else "nor of any other"
-    raise ValueError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
+    raise InputError(f"{published.path} is not a checkpoint of {system.name} (keys {some}, ...); {which}")
 
 
 def _check_bert(published: Published, bert: Path | None) -> None:
     if bert is None:
         return
     if not bert.is_dir():
-        raise FileNotFoundError(f"there is no folder {bert}; --bert wants one with config.json and vocab.txt")
+        raise MissingFileError(f"there is no folder {bert}; --bert wants one with config.json and vocab.txt")
     if not published.has("txt.bert."):
-        raise ValueError(
+        raise InputError(
             f"{published.path} reads words with a GRU or LSTM, not with a BERT; leave --bert out"
         )
 
@@ -128,13 +129,13 @@ def together(
     """What the checkpoint says of a part, and the configuration for the rest of it."""
     asked = {key: value for key, value in asked.items() if key not in SURROUNDINGS}
     if not told and not asked:
-        raise ValueError(
+        raise InputError(
             f"{published.path} holds no options, so its {kind} is not known; give --config with the "
             f"[{kind}] of the run it is from"
         )
     for key, value in told.items():
         if key in asked and not _same(_whole(key, asked[key]), _whole(key, value)):
-            raise ValueError(
+            raise InputError(
                 f"--config says {kind}.{key} = {asked[key]}, but {published.path} has {value}; take that "
                 "line out, or give the configuration of the run it is from"
             )

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.errors import InputError, MissingFileError
+
 KNOWN = ("argparse.Namespace", "collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "_codecs.encode")
 MOVED = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # before and since numpy 2
 
@@ -23,18 +25,18 @@ def read_torch_file(path: str | Path) -> Any:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}; give the .pth or .pth.tar file itself")
+        raise MissingFileError(f"there is no checkpoint {path}; give the .pth or .pth.tar file itself")
     try:
         with torch.serialization.safe_globals(_allowed()), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on protocols and storages of older versions
             # Python 2 wrote raw bytes as text; its names are ASCII, so any one-byte encoding reads them.
             return plain(torch.load(path, map_location="cpu", weights_only=True, encoding="latin1"))
     except pickle.UnpicklingError as error:
-        raise ValueError(_refused(path, str(error))) from error
+        raise InputError(_refused(path, str(error))) from error
     except PermissionError:
         raise
     except Exception as error:  # a damaged file fails in many ways, most of them without naming it
-        raise ValueError(
+        raise InputError(
             f"{path} cannot be read as a PyTorch checkpoint ({_first_line(error)}); it may be cut short: "
             "compare its size with the original's and copy it again"
         ) from error

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.weight_map import Rule
 from wordsight.read.text.vocabulary import Vocabulary
@@ -45,7 +46,7 @@ def chosen(published: Published, option: str, default: Any, known: Mapping[Any, 
     """What an option's value is called here; an unknown value is an error that lists the known."""
     value = published.option(option, default)
     if value not in known:
-        raise ValueError(
+        raise InputError(
             f"{published.path} was trained with {option} = {value!r}, which is not known here; "
             f"known: {', '.join(map(str, known))}"
         )
@@ -56,7 +57,7 @@ def positive(published: Published, option: str, default: float | None) -> float:
     """A temperature, or what one is divided by."""
     value = published.option(option, default)
     if not isinstance(value, int | float) or not value > 0:
-        raise ValueError(
+        raise InputError(
             f"{published.path} was trained with {option} = {value!r}, where a number above 0 was expected"
         )
     return float(value)
@@ -74,7 +75,7 @@ def refuse_lengths(published: Published) -> None:
     """Similarities here compare directions; a model trained on lengths too would score otherwise."""
     for option in ("no_imgnorm", "no_txtnorm"):
         if published.option(option, False):
-            raise ValueError(
+            raise InputError(
                 f"{published.path} was trained with {option}: its scores depend on how long the vectors are, "
                 "and this system's similarities here compare directions only; it cannot be imported"
             )

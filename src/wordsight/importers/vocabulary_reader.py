@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.read.text.vocabulary import SPECIALS, Vocabulary
 
 # vocab.py run as a program pickles its class as __main__.Vocabulary; CHAN and VSE-infinity keep it in lib.
@@ -20,7 +21,7 @@ def read_vocabulary(path: str | Path) -> Vocabulary:
         return Vocabulary.load(path)
     content = _unpickled(path)
     if not isinstance(content, _Pickled):
-        raise ValueError(f"{path} holds no Vocabulary, but {type(content).__name__}; {_what_belongs()}")
+        raise InputError(f"{path} holds no Vocabulary, but {type(content).__name__}; {_what_belongs()}")
     return vocabulary_of(vars(content).get("word2idx"), str(path))
 
 
@@ -30,17 +31,17 @@ def read_word_ranks(path: str | Path) -> list[str]:
 
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(f"there is no vocabulary {path}; the port writes word_to_index.pkl")
+        raise MissingFileError(f"there is no vocabulary {path}; the port writes word_to_index.pkl")
     content = json.loads(path.read_text(encoding="utf-8")) if _is_json(path) else _unpickled(path)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{path} is no table of words and ids; the port writes word_to_index.pkl")
+        raise InputError(f"{path} is no table of words and ids; the port writes word_to_index.pkl")
     return list(_in_order(content, str(path)))
 
 
 def vocabulary_of(places: Any, source: str) -> Vocabulary:
     """A table of words and ids as a Vocabulary."""
     if not isinstance(places, Mapping):
-        raise ValueError(f"{source} has no word2idx; {_what_belongs()}")
+        raise InputError(f"{source} has no word2idx; {_what_belongs()}")
     return Vocabulary(_in_order(places, source))
 
 
@@ -48,7 +49,7 @@ def _in_order(places: Mapping[Any, Any], source: str) -> tuple[str, ...]:
     words = sorted(places, key=lambda word: places[word])
     for place, word in enumerate(words):
         if not isinstance(word, str) or places[word] != place:
-            raise ValueError(
+            raise InputError(
                 f"{source}: the word {word!r} has id {places[word]}, where {place} was expected; the ids of "
                 f"{len(words)} words run from 0 to {len(words) - 1} without gaps"
             )
@@ -86,9 +87,9 @@ def _unpickled(path: Path) -> Any:
         with path.open("rb") as file:
             return _Reader(file, encoding="utf-8").load()
     except _Refused as error:
-        raise ValueError(f"{path} is not read: {error}, and reading that could run code") from error
+        raise InputError(f"{path} is not read: {error}, and reading that could run code") from error
     except Exception as error:  # what is no pickle, or cut short, fails in many ways
-        raise ValueError(
+        raise InputError(
             f"{path} is neither JSON nor a pickle that can be read ({type(error).__name__}); copy it again"
         ) from error
 

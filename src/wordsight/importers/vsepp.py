@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.importers import scan
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.parts import cnn, words
@@ -57,7 +58,7 @@ def _pixels(published: Published, given: Given) -> Tables:
 
 def _renamed(published: Published) -> Published:
     if f"{CNN}conv1.weight" not in published.weights:
-        raise ValueError(
+        raise InputError(
             f"{published.path} looks at pictures through a VGG or AlexNet, which transformers does not load; "
             "models with a ResNet, or of precomputed features, can be imported"
         )
@@ -76,7 +77,7 @@ def _similarity(published: Published) -> dict[str, Any]:
     if name == "order":
         return {"name": name, "absolute": absolute} | lengths(published)
     if absolute:
-        raise ValueError(
+        raise InputError(
             f"{published.path} was trained with use_abs and measure cosine; absolute values are taken here "
             "in order embeddings alone"
         )

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published
 
 COUNTER = "num_batches_tracked"
@@ -94,7 +95,7 @@ def _check(
     ]
     if problems:
         some = "; ".join(problems[:8]) + (f"; and {len(problems) - 8} more" if len(problems) > 8 else "")
-        raise ValueError(
+        raise InputError(
             f"{published.path} does not fit its own options: {some}. A --config of the run it is from can "
             "say what the checkpoint does not"
         )

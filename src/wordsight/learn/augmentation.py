@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.read.pictures.crops import TRIES, AreaCut, Cut, SideCut
 from wordsight.read.text.base import Tokenizer
 from wordsight.sets import Pixels, Regions
@@ -43,7 +44,7 @@ class DropWords:
 
     def __init__(self, rate: float, tokenizer: Tokenizer) -> None:
         if tokenizer.mask_id is None:
-            raise ValueError(
+            raise InputError(
                 "dropping words needs a mask token, and the tokenizer has none; "
                 "a word tokenizer gets one by mask = true"
             )
@@ -78,13 +79,13 @@ class ChangePictures:
 
     def __init__(self, flip: float = 0.0, crop: float = 1.0, area: float = 1.0) -> None:
         if not 0 <= flip <= 1:
-            raise ValueError(f"flip is {flip}; it is the share of pictures to mirror, from 0 to 1")
+            raise InputError(f"flip is {flip}; it is the share of pictures to mirror, from 0 to 1")
         if not 0 < crop <= 1:
-            raise ValueError(f"crop is {crop}; it is the smallest share of each side, above 0 and at most 1")
+            raise InputError(f"crop is {crop}; it is the smallest share of each side, above 0 and at most 1")
         if not 0 < area <= 1:
-            raise ValueError(f"area is {area}; it is the smallest share of the area, above 0 and at most 1")
+            raise InputError(f"area is {area}; it is the smallest share of the area, above 0 and at most 1")
         if crop < 1 and area < 1:
-            raise ValueError(
+            raise InputError(
                 f"crop is {crop} and area is {area}; parts are cut by one of them, leave one at 1"
             )
         self.flip = flip
@@ -156,7 +157,7 @@ def compact(regions: Regions, kept: Bool[Tensor, "image region"]) -> Regions:
 
 def _checked(rate: float) -> float:
     if not 0 <= rate < 1:
-        raise ValueError(f"rate is {rate}; it is the share to drop, at least 0 and below 1")
+        raise InputError(f"rate is {rate}; it is the share to drop, at least 0 and below 1")
     return rate
 
 

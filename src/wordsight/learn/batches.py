@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from wordsight.errors import InputError
 from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
 from wordsight.learn.processes import Processes
 from wordsight.pairs import PairBatch, PairSet
@@ -87,7 +88,7 @@ class Batches:
     def __post_init__(self) -> None:
         if len(self.pairs) < 2:
             source = self.pairs.source or "the training set"
-            raise ValueError(f"{source} has {len(self.pairs)} pairs; training needs at least 2")
+            raise InputError(f"{source} has {len(self.pairs)} pairs; training needs at least 2")
         object.__setattr__(self, "text_ids", TextIds.of(self.pairs.texts, self.tokenizer))
 
     text_ids: TextIds = field(init=False)
@@ -136,7 +137,7 @@ class Batches:
         if cuts is None:
             return self.read_images(pictures)[torch.from_numpy(place)]
         if self.read_parts is None or isinstance(pictures, Regions | Pixels):
-            raise ValueError(
+            raise InputError(
                 "crop_pictures and crop_area show parts of pictures, and these images are no pictures that "
                 "the reader makes pixels of; leave them out, or train from pictures with the reader "
                 '"pixels" or "model-pixels"'
@@ -146,7 +147,7 @@ class Batches:
     def _changed(self, images: Regions | Pixels, draw: np.random.Generator) -> Regions | Pixels:
         if isinstance(images, Regions):
             if self.change_pictures:
-                raise ValueError(
+                raise InputError(
                     "flip_pictures changes pixels, and these images are region features; leave it out, or "
                     "train from pictures"
                 )

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.pairs import EncodedPairs
-from wordsight.registry import make
+from wordsight.registry import build
 
 
 class Consistency(Loss):
@@ -50,11 +51,11 @@ class Consistency(Loss):
     def of_labels(self, pairs: EncodedPairs, side: int) -> Float[Tensor, ""]:
         """The cross entropy of the images' labels (side 0), or of the texts' (1)."""
         if pairs.labels is None or pairs.label_logits is None:
-            raise ValueError(_absent(pairs))
+            raise InputError(_absent(pairs))
         logits = pairs.label_logits[:, side].to(torch.promote_types(pairs.label_logits.dtype, torch.float32))
         count = logits.shape[1]
         if pairs.labels.shape[1] != count or self.each.numel() not in (1, count):
-            raise ValueError(
+            raise InputError(
                 f"the model predicts {count} labels, the data has {pairs.labels.shape[1]}, and there are "
                 f"{self.each.numel()} positive_weights; all must be of one label vocabulary"
             )
@@ -76,5 +77,5 @@ def _absent(pairs: EncodedPairs) -> str:
 
 
 def _loss(given: str | Mapping[str, Any]) -> Loss:
-    made: Loss = make("loss", {"name": given} if isinstance(given, str) else given)
+    made: Loss = build("loss", {"name": given} if isinstance(given, str) else given)
     return made

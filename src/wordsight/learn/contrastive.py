@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches, square
 from wordsight.pairs import EncodedPairs
@@ -34,9 +35,9 @@ class InfoNCE(Loss):
     ):
         super().__init__()
         if not COLDEST <= temperature <= WARMEST:
-            raise ValueError(f"temperature = {temperature}; expected {COLDEST} to {WARMEST}")
+            raise InputError(f"temperature = {temperature}; expected {COLDEST} to {WARMEST}")
         if reduction not in ("sum", "mean"):
-            raise ValueError(f'reduction "{reduction}" is not known; known: mean, sum')
+            raise InputError(f'reduction "{reduction}" is not known; known: mean, sum')
         self.temperature = temperature
         self.margin = margin
         self.mask_matches = mask_matches

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.pairs import EncodedPairs
 from wordsight.sets import EmbeddingSet
 
@@ -16,7 +17,7 @@ def find_device(name: str, local_rank: int) -> torch.device:
     if not wants_cuda(name):
         return _device("cpu" if name == "auto" else name)
     if not torch.cuda.is_available():
-        raise ValueError(f'[training] device = "{name}", but torch sees no GPU here; use "auto" or "cpu"')
+        raise InputError(f'[training] device = "{name}", but torch sees no GPU here; use "auto" or "cpu"')
     return _device(name if ":" in name else f"cuda:{local_rank}")
 
 
@@ -24,13 +25,13 @@ def _device(name: str) -> torch.device:
     try:
         return torch.device(name)
     except RuntimeError:
-        raise ValueError(f'[training] device = "{name}"; expected auto, cpu, cuda or cuda:1') from None
+        raise InputError(f'[training] device = "{name}"; expected auto, cpu, cuda or cuda:1') from None
 
 
 def takes_bf16(precision: str, device: torch.device) -> bool:
     gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
     if precision == "bf16" and device.type == "cuda" and not gpu:
-        raise ValueError(
+        raise InputError(
             '[training] precision = "bf16", but this GPU has no bfloat16; use "auto" or "float32"'
         )
     return precision == "bf16" or (precision == "auto" and gpu)

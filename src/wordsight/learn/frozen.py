@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from wordsight.errors import InputError
 from wordsight.learn.names import longest_start, refuse_unknown
 
 
@@ -41,7 +42,7 @@ class Frozen:
             if self._stays(name, epoch):
                 norm.eval()
         if not any(weight.requires_grad for weight in self.weights.values()):
-            raise ValueError(
+            raise InputError(
                 f"there is nothing to train in epoch {epoch + 1}: every weight is frozen; "
                 "see [training] frozen_epochs"
             )

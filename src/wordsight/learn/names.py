@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 
+from wordsight.errors import InputError
+
 
 def under(name: str, start: str) -> bool:
     """ "text_encoder.bert" holds "text_encoder.bert.layer.0", and not "text_encoder.berta"."""
@@ -19,7 +21,7 @@ def refuse_unknown(setting: str, starts: Iterable[str], names: Iterable[str]) ->
     for start in starts:
         if not any(under(name, start) for name in names):
             first = sorted({".".join(name.split(".")[:2]) for name in names})
-            raise ValueError(
+            raise InputError(
                 f'[training] {setting}: no weight is called "{start}" or "{start}....", '
                 f"known: {', '.join(first)}"
             )

@@ -4,13 +4,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.pairs import EncodedPairs
 
 
 def square(scores: Float[Tensor, "image text"]) -> Float[Tensor, "pair pair"]:
     """The scores in at least single precision, their shape checked: exp and sums of halves overflow."""
     if scores.shape[0] != scores.shape[1]:
-        raise ValueError(
+        raise InputError(
             "a loss needs one text per image in the batch, row for row, "
             f"but the scores are {tuple(scores.shape)}"
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from wordsight.errors import InputError
 from wordsight.learn.names import longest_start, refuse_unknown
 from wordsight.learn.settings import Training, WeightGroup
 
@@ -34,7 +35,7 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
         if trained:
             tables.append({"params": trained, "own": own, "weight_decay": weight_decay})
     if not tables:
-        raise ValueError("there is nothing to train: every weight is frozen; see [training] groups")
+        raise InputError("there is nothing to train: every weight is frozen; see [training] groups")
     if settings.optimizer == "sgd":
         return SGD(tables, settings.learning_rate, momentum=settings.betas[0])
     adam = AdamW if settings.optimizer == "adamw" else Adam

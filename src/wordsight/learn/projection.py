@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches
 from wordsight.pairs import EncodedPairs
@@ -42,11 +43,11 @@ class Projection(Loss):
     ):
         super().__init__()
         if target not in ("count", "l2"):
-            raise ValueError(f'target "{target}" is not known; known: count, l2')
+            raise InputError(f'target "{target}" is not known; known: count, l2')
         if min(cmpm, cmpc) < 0 or cmpm + cmpc == 0:
-            raise ValueError(f"cmpm = {cmpm} and cmpc = {cmpc}; expected weights of 0 or more, one above 0")
+            raise InputError(f"cmpm = {cmpm} and cmpc = {cmpc}; expected weights of 0 or more, one above 0")
         if cmpc and min(classes, dim) < 1:
-            raise ValueError(
+            raise InputError(
                 f"cmpc = {cmpc} needs classes (how many identities are trained on) and dim (of the vectors); "
                 f"they are {classes} and {dim}"
             )
@@ -78,13 +79,13 @@ class Projection(Loss):
 
     def _check(self, identities: Int[Tensor, " pair"], vectors: Float[Tensor, "pair dim"]) -> None:
         if vectors.shape[1] != self.dim:
-            raise ValueError(
+            raise InputError(
                 f"the vectors have {vectors.shape[1]} numbers, but the class weights {self.dim}; "
                 "set [loss] dim to the size that the encoders return, or leave it out"
             )
         low, high = int(identities.min()), int(identities.max())
         if low < 0 or high >= self.classes:
-            raise ValueError(
+            raise InputError(
                 f"identity {low if low < 0 else high} is outside of the {self.classes} classes, which are "
                 f"numbered 0 to {self.classes - 1}; train on PairSet.numbered(), and set [loss] classes to "
                 "the number of its identities, or leave it out"
@@ -132,7 +133,7 @@ def unit(vectors: Float[Tensor, "pair dim"]) -> Float[Tensor, "pair dim"]:
 def vector_of_each(embeddings: EmbeddingSet) -> Float[Tensor, "n dim"]:
     """The one vector of every image, or of every text, in at least single precision."""
     if embeddings.mask.shape[1] != 1:
-        raise ValueError(
+        raise InputError(
             f"this loss needs one vector per image and per text, and got up to {embeddings.mask.shape[1]}; "
             'set pool on both encoders ("max" as in CMPL, or "mean")'
         )

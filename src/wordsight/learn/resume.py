@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 import wordsight
 from wordsight import checkpoint, registry
+from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files import atomic
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
@@ -91,7 +92,7 @@ def save(folder: Path, trained: Trained, progress: Progress) -> None:
     """Replace ``last/``; the checkpoint before it stays until the new one is whole, and on any error."""
     last = folder / LAST
     try:
-        with atomic.whole_folder(last) as fresh:
+        with atomic.atomic_folder(last) as fresh:
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, trained.matcher.state_dict())
             checkpoint.save_weights(fresh / RESUME, trained.tensors())
             checkpoint.write_json(fresh / PROGRESS, asdict(progress))
@@ -146,7 +147,7 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     if resume and there.is_file():
         _refuse_another_run(folder, checkpoint.read_json(there), run)
     elif any((folder / name).exists() for name in (LAST, BEST)):
-        raise FileExistsError(f"{folder} already holds a run; resume it, or name another folder")
+        raise AlreadyExistsError(f"{folder} already holds a run; resume it, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _clear_unfinished(folder)
     checkpoint.write_json(there, run)
@@ -172,7 +173,7 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
     )
     if different:
         told = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r} now" for key in different)
-        raise ValueError(
+        raise InputError(
             f"{folder} was begun differently: {told}. Resume with what it was begun with, "
             "or start in a new folder"
         )

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from wordsight.registry import build
+from wordsight.errors import InputError
+from wordsight.registry import instantiate
 
 Group: TypeAlias = float | int | Mapping[str, Any]  # a learning-rate factor, or a table of a WeightGroup
 
@@ -21,13 +22,13 @@ class WeightGroup:
 
     def __post_init__(self) -> None:
         if self.every and self.milestones:
-            raise ValueError(f"every = {self.every} and milestones = {list(self.milestones)}: give only one")
+            raise InputError(f"every = {self.every} and milestones = {list(self.milestones)}: give only one")
 
     @classmethod
     def of(cls, prefix: str, group: Group) -> "WeightGroup":
         if not isinstance(group, Mapping):
             return cls(float(group))
-        made: WeightGroup = build(cls, f'[training] groups."{prefix}":', group)
+        made: WeightGroup = instantiate(cls, f'[training] groups."{prefix}":', group)
         return made
 
     def share(self, epoch: int) -> float | None:
@@ -148,4 +149,4 @@ _CHOICES = {
 
 def _expect(fine: bool, name: str, value: Any, expected: str) -> None:
     if not fine:
-        raise ValueError(f"[training] {name} = {value!r}; expected {expected}")
+        raise InputError(f"[training] {name} = {value!r}; expected {expected}")

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches, square
 from wordsight.pairs import EncodedPairs
@@ -40,9 +41,9 @@ class Triplet(Loss):
     ):
         super().__init__()
         if not (negatives in ("hardest", "all") or (isinstance(negatives, int) and negatives >= 1)):
-            raise ValueError(f'negatives = {negatives!r}; expected "hardest", "all" or a count of at least 1')
+            raise InputError(f'negatives = {negatives!r}; expected "hardest", "all" or a count of at least 1')
         if reduction not in ("sum", "mean"):
-            raise ValueError(f'reduction "{reduction}" is not known; known: mean, sum')
+            raise InputError(f'reduction "{reduction}" is not known; known: mean, sum')
         self.margin = margin
         self.negatives = negatives
         self.warmup_epochs = warmup_epochs

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.learn.journal import numbers
 from wordsight.learn.resume import BEST, Progress, Trained
 from wordsight.matcher import Matcher
@@ -59,5 +60,5 @@ class Validation:
 
 def _rsum(facts: Mapping[str, float]) -> float:
     if not math.isfinite(facts.get("rsum", math.nan)):
-        raise ValueError(f"validate must return a finite number named rsum; it returned {dict(facts)}")
+        raise InputError(f"validate must return a finite number named rsum; it returned {dict(facts)}")
     return facts["rsum"]

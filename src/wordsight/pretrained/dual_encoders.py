@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.pretrained.models import find_model, import_transformers, quiet, weight_files
 
 Side = Literal["vision", "text"]
@@ -77,7 +78,7 @@ def dual_tables(
                   then fractions of the picture
     """
     if regions not in REGIONS:
-        raise ValueError(f'regions = "{regions}" is unknown; known: {", ".join(REGIONS)}')
+        raise InputError(f'regions = "{regions}" is unknown; known: {", ".join(REGIONS)}')
     folder = find_dual(name, revision)
     model, items = str(folder), REGIONS[regions]
     scale, bias = scale_and_bias(folder)
@@ -101,7 +102,7 @@ def family_of(folder: Path, name: str | None = None) -> Family:
             if kind == "siglip2"
             else ""
         )
-        raise ValueError(
+        raise InputError(
             f'{name or folder} is of the family "{told}", which cannot be read as a dual encoder; those that '
             f"can: {SUPPORTED}{hint}"
         )
@@ -115,7 +116,7 @@ def model_type(folder: Path) -> str | None:
     try:
         told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{folder / 'config.json'} is not JSON ({error}); fetch it again") from error
+        raise InputError(f"{folder / 'config.json'} is not JSON ({error}); fetch it again") from error
     kind = told.get("model_type") if isinstance(told, Mapping) and "parts" not in told else None
     return kind if isinstance(kind, str) else None
 
@@ -137,7 +138,7 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
         )
     absent = sorted([*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])])
     if absent:
-        raise ValueError(
+        raise InputError(
             f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
             "fetch both files from the same place"
         )
@@ -167,7 +168,7 @@ def scale_and_bias(folder: Path) -> tuple[float, float]:
     wanted = ("logit_scale", *(["logit_bias"] if family_of(folder).has_bias else []))
     missing = [name for name in wanted if name not in found]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"the weights in {folder} have no {missing[0]}, so its scores are not known; fetch the file of "
             "the whole model, both towers"
         )
@@ -212,4 +213,4 @@ def _read(path: Path, names: tuple[str, ...] = ()) -> dict[str, Tensor | None]:
         with safe_open(path, "pt") as file:
             return {name: file.get_tensor(name) if name in names else None for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
-        raise ValueError(f"{path} is damaged ({error}); fetch it again") from error
+        raise InputError(f"{path} is damaged ({error}); fetch it again") from error

@@ -9,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
+
 Grid = int | Literal["full"]  # cells along each side; "full" = as many as the map has
 
 
@@ -34,7 +36,7 @@ def sides(grid: Grid, native: tuple[int, int]) -> tuple[int, int]:
     if grid == "full":
         return native
     if not 1 <= grid <= min(native):
-        raise ValueError(
+        raise InputError(
             f"grid = {grid} is out of reach: the model's own grid is {native[0]} x {native[1]} cells; "
             f'choose 1 to {min(native)}, "full", or a larger size of the pictures'
         )

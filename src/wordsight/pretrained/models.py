@@ -9,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from wordsight.errors import InputError
+
 SAFE = ("model*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")  # read with weights_only, never unpickled
 
@@ -125,7 +127,7 @@ def load_detector(folder: Path) -> Any:
     except ValueError as error:
         if "AutoModelForObjectDetection" not in str(error):
             raise
-        raise ValueError(
+        raise InputError(
             f"{folder} is no detector that transformers loads; take RT-DETR, D-FINE, YOLOS or another of its "
             "models for object detection"
         ) from error
@@ -135,7 +137,7 @@ def load_detector(folder: Path) -> Any:
 
 def _complete(folder: Path, absent: list[str]) -> None:
     if absent:
-        raise ValueError(
+        raise InputError(
             f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
             "fetch both files from the same place"
         )

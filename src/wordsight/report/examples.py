@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.evaluation.encode import encode_images, inference
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, Picture
@@ -71,7 +72,7 @@ def _example(
 def _picture(pairs: PairSet, image: int) -> Picture:
     read = pairs.images.read([image])
     if not isinstance(read, list):
-        raise ValueError(
+        raise InputError(
             f"{pairs.source or 'these pairs'} hold features and no pictures to show; "
             "pass pictures=, one per image"
         )

@@ -8,10 +8,10 @@ from typing import Any
 
 from wordsight.evaluation.pointing import Pointing
 from wordsight.evaluation.recall import Direction, K, Recalls, interval_method
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
-from wordsight.report.line_chart import curve
+from wordsight.report.line_chart import line_chart
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -59,7 +59,7 @@ def write_report(
         _settings(settings or {}),
     ]
     text = "\n".join(section for section in sections if section)
-    with whole_file(Path(path)) as file:
+    with atomic_file(Path(path)) as file:
         file.write(page(escape(title), escape(_sentence(recalls.headline)), text).encode())
     return Path(path)
 
@@ -182,7 +182,7 @@ def _small(text: str) -> str:
 
 def _training(history: Sequence[Mapping[str, Any]]) -> str:
     kinds = (("rsum", "Validation rsum", "max"), ("loss", "Training loss", "min"))
-    figures = "".join(curve(history, key, title, best) for key, title, best in kinds)
+    figures = "".join(line_chart(history, key, title, best) for key, title, best in kinds)
     if not figures:
         return ""
     return (

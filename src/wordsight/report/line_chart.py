@@ -9,7 +9,7 @@ WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 14, 14, 30  # margins around the plot
 
 
-def curve(history: Sequence[Mapping[str, Any]], key: str, title: str, best: str = "max") -> str:
+def line_chart(history: Sequence[Mapping[str, Any]], key: str, title: str, best: str = "max") -> str:
     """A figure of one quantity over the epochs (from 1), its best marked; "" if fewer than two logged it."""
     points = [
         (int(entry.get("epoch", row)) + 1, float(entry[key]))

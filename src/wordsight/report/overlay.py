@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
+from wordsight.errors import InputError
 from wordsight.pairs import Picture
 from wordsight.read.pictures.pixel_reader import open_picture
 
@@ -74,7 +75,7 @@ def draw_alignment(
     from PIL import Image, ImageDraw
 
     if not len(boxes) == len(labels) == len(found):
-        raise ValueError(
+        raise InputError(
             f"{len(boxes)} boxes, {len(labels)} labels and {len(found)} strengths; expected equal"
         )
     words = [WordMatch(*word) for word in zip(labels, found, boxes, strict=True)]

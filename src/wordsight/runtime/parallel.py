@@ -11,7 +11,7 @@ Part = TypeVar("Part")
 Result = TypeVar("Result")
 
 
-def side_by_side(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
+def run_parallel(work: Callable[[Part], Result], parts: Sequence[Part]) -> list[Result]:
     """``work`` of each part, in order; as many at once as torch has threads, and each on one of them.
 
     Threads that share every product wait for each other longer than a small network computes, and ever longer

@@ -9,7 +9,7 @@ Item = TypeVar("Item")
 Made = TypeVar("Made")
 
 
-def in_order(
+def prefetch(
     make: Callable[[Item], Made], items: Iterable[Item], workers: int = 4, depth: int = 32
 ) -> Iterator[Made]:
     """At most ``depth`` items are waited for. An error in ``make`` is raised here, when its turn comes."""

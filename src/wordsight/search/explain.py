@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from wordsight.search.engine.brute_force import Asking
-from wordsight.search.query.encoded import Asked, AskedWord
+from wordsight.search.engine.brute_force import QueryScorer
+from wordsight.search.query.encoded import EncodedQuery, EncodedWord
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.results import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
 from wordsight.sets import EmbeddingSet
@@ -18,7 +18,9 @@ from wordsight.similarity.word_alignment import chosen_regions, found_by_word
 WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
-def explain(asked: Asked, asking: Asking, picture: EmbeddingSet, levels: Sequence[float]) -> Explanation:
+def explain(
+    asked: EncodedQuery, asking: QueryScorer, picture: EmbeddingSet, levels: Sequence[float]
+) -> Explanation:
     """``picture`` is a set of one; ``asking.side`` must be "image"."""
     with torch.no_grad():
         alignments = asking.align(picture)
@@ -46,7 +48,7 @@ class Reason(NamedTuple):
 
 
 def reasons(
-    asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[Reason]:
     """For each picture, what each word finds, and what evidence that is."""
     words = found_words(asked, alignments, pictures, levels)
@@ -54,7 +56,7 @@ def reasons(
 
 
 def found_words(
-    asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[tuple[WordFound, ...]]:
     """For each picture, what each word finds."""
     found = asked.found(found_by_word(alignments)).float().tolist()
@@ -65,14 +67,14 @@ def found_words(
     ]
 
 
-def _word(word: AskedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
+def _word(word: EncodedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
     level = level if judged else found  # what cannot be missing needs no more than it has
     level = level if word.known else 1.0
     is_found = word.known and found >= level
     return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
 
 
-def _places(asked: Asked, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
+def _places(asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
     """The region that each word looks at most, -1 if none: that of its pieces together."""
     single = all(len(word.items) == 1 for word in asked.words)
     if single:
@@ -102,7 +104,7 @@ def _box(box: Float[Tensor, "4"]) -> Box:
     return left, top, right, bottom
 
 
-def evidence(asked: Asked, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
+def evidence(asked: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
     """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole.
 
     "hint": at a cell, by a model that was never trained to point.
@@ -125,7 +127,7 @@ def _is_grid(picture: EmbeddingSet) -> bool:
     return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
 
 
-def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: Asked) -> str:
+def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: EncodedQuery) -> str:
     """What evidence this is, in one sentence."""
     seekers = {one.seeker for one in alignments}
     count = int(picture.lengths[0])

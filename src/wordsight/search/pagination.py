@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
+from wordsight.errors import InputError
 from wordsight.search.engine.brute_force import Question, best_rows
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.query.parser import Query
@@ -24,11 +25,11 @@ class Page:
 
     def __post_init__(self) -> None:
         if not 1 <= self.k <= MOST:
-            raise ValueError(f"k = {self.k}; a page has 1 to {MOST} hits")
+            raise InputError(f"k = {self.k}; a page has 1 to {MOST} hits")
         if self.offset < 0:
-            raise ValueError(f"offset = {self.offset}; the first hit is 0")
+            raise InputError(f"offset = {self.offset}; the first hit is 0")
         if self.sort not in SORTS:
-            raise ValueError(f'sort = "{self.sort}"; known: {", ".join(SORTS)}')
+            raise InputError(f'sort = "{self.sort}"; known: {", ".join(SORTS)}')
 
 
 @dataclass(frozen=True, eq=False)

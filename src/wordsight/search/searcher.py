@@ -16,19 +16,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
 from wordsight.search.engine import shortlist
-from wordsight.search.engine.brute_force import Asking, Keep, Question, score_rows
+from wordsight.search.engine.brute_force import Keep, QueryScorer, Question, score_rows
 from wordsight.search.engine.hybrid import Blend
 from wordsight.search.explain import Reason, explain, reasons
 from wordsight.search.index.index import Filters, Index, Snapshot
 from wordsight.search.pagination import Page, Scored, page_of
-from wordsight.search.query.encoded import Asked, ask, ask_plainly
+from wordsight.search.query.encoded import EncodedQuery, ask, encode_plain_text
 from wordsight.search.query.parser import parse
-from wordsight.search.relevance.threshold import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, tail_line
+from wordsight.search.relevance.threshold import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, upper_quantile
 from wordsight.search.results import Explanation, Hit, Hits
-from wordsight.search.searcher_state import Moment, Moments
+from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
 
 ENGINES = ("auto", "exact", "shortlist")
@@ -58,11 +59,11 @@ class Searcher:
         scan: Scan = score_rows,
     ) -> None:
         if not memory_mb > 0:
-            raise ValueError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
+            raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
         self.memory_mb = memory_mb
         self.false_accept, self.word_false_accept = false_accept, word_false_accept
         self.scan = scan
-        self.moments = Moments(index, memory_mb, false_accept, word_false_accept)
+        self.moments = SessionCache(index, memory_mb, false_accept, word_false_accept)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
@@ -73,7 +74,7 @@ class Searcher:
     def matcher(self) -> Matcher:
         return self.index.matcher
 
-    def now(self) -> Moment:
+    def now(self) -> SearchSession:
         """The index as it is now, as the next question would see it; keep it while its snapshot is read."""
         return self.moments.now()
 
@@ -123,10 +124,10 @@ class Searcher:
         image = moment.matcher.encode_images([picture])
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, None, 0.0, offset)
-        asking = Asking(moment.matcher.similarity, image, "text")
+        asking = QueryScorer(moment.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
         scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
-        scored = Scored(asking, rows, scores, tail_line(scores, self.false_accept), True)
+        scored = Scored(asking, rows, scores, upper_quantile(scores, self.false_accept), True)
         hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
         level = moment.text_level(image)
         told = tuple(_with_text_words(moment, hit, image, level) for hit in hits.hits)
@@ -152,12 +153,12 @@ class Searcher:
         """
         self._must_hold("images", "to find similar pictures")
         if not 0 <= weight <= 1:
-            raise ValueError(f"weight = {weight}, the share of the words; expected 0 to 1")
+            raise InputError(f"weight = {weight}, the share of the words; expected 0 to 1")
         page, moment = Page(k, offset, sort), self.moments.now()
         query = None if text is None else parse(text)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        by_picture = Asking(moment.matcher.similarity, _embedded(moment, picture))
+        by_picture = QueryScorer(moment.matcher.similarity, _embedded(moment, picture))
         if query is None:
             scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
             return page_of(moment.snapshot, scored, page, None, self.memory_mb)
@@ -181,7 +182,7 @@ class Searcher:
         if moment.index.kind == "texts":
             return _explain_text(moment, query, row)
         if not isinstance(query, str):
-            raise ValueError("a picture of this index is explained with a sentence, not with a picture")
+            raise InputError("a picture of this index is explained with a sentence, not with a picture")
         asked = ask(moment.matcher, parse(query))
         asking = _asking(moment, asked)
         levels = moment.calibration.levels(asked, asking)
@@ -190,13 +191,13 @@ class Searcher:
     def _must_hold(self, kind: str, purpose: str) -> None:
         if self.index.kind != kind:
             other = "captions PICTURE" if kind == "images" else "a sentence"
-            raise ValueError(
+            raise InputError(
                 f"this is an index of {self.index.kind}, and {purpose} needs one of {kind}; "
                 f"this one can be searched by {other}"
             )
 
     def _operators(
-        self, moment: Moment, asked: Asked, asking: Asking, levels: Sequence[float]
+        self, moment: SearchSession, asked: EncodedQuery, asking: QueryScorer, levels: Sequence[float]
     ) -> Keep | None:
         """Which pictures have every required word and no excluded one."""
         required = [n for n, word in enumerate(asked.words) if word.required]
@@ -218,7 +219,7 @@ class Searcher:
 
     def _scored(
         self,
-        moment: Moment,
+        moment: SearchSession,
         asking: Question,
         filters: Filters | None,
         engine: str,
@@ -235,7 +236,7 @@ class Searcher:
             rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
         began = time.perf_counter()
         scores = None
-        if rows is None and keep is None and line is not None and isinstance(asking, Asking):
+        if rows is None and keep is None and line is not None and isinstance(asking, QueryScorer):
             scores = self._screened(moment, asking, page, line)
         if scores is None:
             scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
@@ -244,11 +245,11 @@ class Searcher:
             row = snapshot.row_of(left_out)
             scores[row if rows is None else rows == row] = -np.inf
         if line is None:
-            line = tail_line(scores, self.false_accept)
+            line = upper_quantile(scores, self.false_accept)
         return Scored(asking, rows, scores, line, exact)
 
     def _screened(
-        self, moment: Moment, asking: Asking, page: Page, line: float
+        self, moment: SearchSession, asking: QueryScorer, page: Page, line: float
     ) -> Float[np.ndarray, " row"] | None:
         """Scores of all rows, exact where the page depends on them; None if that is not cheaper."""
         settled = moment.screen.settle(asking, page.offset + page.k, line, page.sort == "date")
@@ -258,9 +259,11 @@ class Searcher:
         scores[rows] = score_rows(asking, moment.snapshot, rows, None, self.memory_mb)
         return scores
 
-    def _is_exact(self, moment: Moment, asking: Question, rows: np.ndarray | None, engine: str) -> bool:
+    def _is_exact(
+        self, moment: SearchSession, asking: Question, rows: np.ndarray | None, engine: str
+    ) -> bool:
         if engine not in ENGINES:
-            raise ValueError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
+            raise InputError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
         if engine != "auto":
             return engine == "exact"
         count = len(moment.snapshot) if rows is None else len(rows)
@@ -279,7 +282,12 @@ class Searcher:
             self._products_per_second = (self._products_per_second + measured) / 2
 
     def _with_words(
-        self, hits: Hits, snapshot: Snapshot, asked: Asked, asking: Asking, levels: Sequence[float]
+        self,
+        hits: Hits,
+        snapshot: Snapshot,
+        asked: EncodedQuery,
+        asking: QueryScorer,
+        levels: Sequence[float],
     ) -> Hits:
         if not hits.hits:
             return hits
@@ -290,11 +298,11 @@ class Searcher:
         )
 
 
-def _asking(moment: Moment, asked: Asked) -> Asking:
-    return Asking(moment.matcher.similarity, asked.set)
+def _asking(moment: SearchSession, asked: EncodedQuery) -> QueryScorer:
+    return QueryScorer(moment.matcher.similarity, asked.set)
 
 
-def _embedded(moment: Moment, picture: Picture | int) -> EmbeddingSet:
+def _embedded(moment: SearchSession, picture: Picture | int) -> EmbeddingSet:
     if isinstance(picture, int):
         found = moment.snapshot.gather(np.array([moment.snapshot.row_of(picture)]))
     else:
@@ -302,15 +310,15 @@ def _embedded(moment: Moment, picture: Picture | int) -> EmbeddingSet:
     return EmbeddingSet(found.vectors, found.mask)
 
 
-def _explain_text(moment: Moment, picture: Picture, row: int) -> Explanation:
+def _explain_text(moment: SearchSession, picture: Picture, row: int) -> Explanation:
     image = moment.matcher.encode_images([picture])
-    asked = ask_plainly(moment.matcher, moment.snapshot.item(row).text)
+    asked = encode_plain_text(moment.matcher, moment.snapshot.item(row).text)
     level = moment.text_level(image)
     return explain(asked, _asking(moment, asked), image, [level] * len(asked.words))
 
 
-def _with_text_words(moment: Moment, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-    asked = ask_plainly(moment.matcher, hit.item.text)
+def _with_text_words(moment: SearchSession, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
+    asked = encode_plain_text(moment.matcher, hit.item.text)
     told = reasons(asked, _asking(moment, asked).align(image), image, [level] * len(asked.words))
     return _reasoned(hit, told[0])
 
@@ -319,7 +327,7 @@ def _reasoned(hit: Hit, reason: Reason) -> Hit:
     return replace(hit, words=reason.words, evidence=reason.evidence)
 
 
-def _length(matcher: Matcher, asked: Asked) -> int:
+def _length(matcher: Matcher, asked: EncodedQuery) -> int:
     """Words of the sentence, each as often as it counts."""
     if asked.whole:
         return len(matcher.tokenizer.words(asked.sentence))

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 
 from wordsight import checkpoint
+from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.search.engine.int8_screen import Screen
-from wordsight.search.engine.row_cache import Held
+from wordsight.search.engine.row_cache import RowCache
 from wordsight.search.engine.shortlist import SIZES, Recall, measure_recall
 from wordsight.search.index.folder_tree import Folders, folders_of
 from wordsight.search.index.index import Index, IndexReplaced, Snapshot
@@ -36,7 +37,7 @@ SAMPLE = 400  # pictures that a query is compared with to know what its words fi
 FORMAT = 2
 
 
-class Moment:
+class SearchSession:
     """One state of an index; it is let go when nobody uses it any more."""
 
     def __init__(
@@ -68,10 +69,10 @@ class Moment:
         return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
 
     @cached_property
-    def held(self) -> Held:
+    def held(self) -> RowCache:
         """The rows ready to be scored, in the memory that the screen leaves."""
         taken = self.screen.bytes if self.screen.pays else 0
-        return Held(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
+        return RowCache(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
 
     @cached_property
     def sample(self) -> EmbeddingSet:
@@ -143,20 +144,20 @@ class Moment:
             checkpoint.write_json(self.index.folder / FILE, told)
 
 
-class Moments:
+class SessionCache:
     """The newest moment of an index, also of one that is made anew in its folder."""
 
     def __init__(self, index: Index, memory_mb: float, false_accept: float, word_false_accept: float) -> None:
         self.index, self.memory_mb, self.shares = index, memory_mb, (false_accept, word_false_accept)
         self._lock = threading.Lock()
-        self._moment: Moment | None = None
+        self._moment: SearchSession | None = None
 
-    def now(self) -> Moment:
+    def now(self) -> SearchSession:
         """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
         with self._lock:
             return self._of_what_is_there()
 
-    def _of_what_is_there(self) -> Moment:
+    def _of_what_is_there(self) -> SearchSession:
         """The newest moment, of another index if that has taken the place; the caller holds the lock."""
         try:
             return self._newest()
@@ -164,18 +165,18 @@ class Moments:
             self._reopen()
             return self._newest()
 
-    def _newest(self) -> Moment:
+    def _newest(self) -> SearchSession:
         if self._moment is None or not self._is_newest(self._moment):
-            self._moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+            self._moment = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
         return self._moment
 
-    def _is_newest(self, moment: Moment) -> bool:
+    def _is_newest(self, moment: SearchSession) -> bool:
         return moment.index is self.index and moment.snapshot.generation == self.index.generation()
 
     def _reopen(self) -> None:
         fresh = Index.open(self.index.folder)
         if fresh.kind != self.index.kind:
-            raise ValueError(
+            raise InputError(
                 f"{fresh.folder} holds {fresh.kind} now, and {self.index.kind} when it was opened; "
                 "open it again"
             )
@@ -188,7 +189,7 @@ def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
     The recall of the shortlist, where the index is so large that one may be taken.
     """
     shares = (threshold.FALSE_ACCEPT, threshold.WORD_FALSE_ACCEPT)
-    moment = Moment(index, index.snapshot(), memory_mb, shares)
+    moment = SearchSession(index, index.snapshot(), memory_mb, shares)
     if index.kind != "images" or not len(moment.snapshot):
         return None
     moment.calibration.line(1)

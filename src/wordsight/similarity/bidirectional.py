@@ -8,12 +8,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wordsight.registry import make
+from wordsight.errors import InputError
+from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Seeker, Similarity
-from wordsight.similarity.kernels.blockwise import SeekingSimilarity
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 
-Direction: TypeAlias = str | Mapping[str, Any] | SeekingSimilarity
+Direction: TypeAlias = str | Mapping[str, Any] | AttentionSimilarity
 
 
 class BothWays(Similarity):
@@ -32,7 +33,7 @@ class BothWays(Similarity):
     ):
         super().__init__()
         if not 0 < weight < 1:
-            raise ValueError(f"weight = {weight}, the share of the words; expected more than 0, less than 1")
+            raise InputError(f"weight = {weight}, the share of the words; expected more than 0, less than 1")
         self.words, self.regions = direction(words, "word"), direction(regions, "region")
         self.weight = weight
 
@@ -51,22 +52,22 @@ class BothWays(Similarity):
         ]
 
 
-def direction(given: Direction, seeker: Seeker) -> SeekingSimilarity:
+def direction(given: Direction, seeker: Seeker) -> AttentionSimilarity:
     """A similarity in which this side looks."""
     if isinstance(given, str | Mapping):
         table = {"name": given} if isinstance(given, str) else given
-        given = make("similarity", {"seeker": seeker, **table})
-    if not isinstance(given, SeekingSimilarity) or given.seeker != seeker:
-        looks = f'seeker = "{given.seeker}"' if isinstance(given, SeekingSimilarity) else "nobody looks"
-        raise ValueError(
+        given = build("similarity", {"seeker": seeker, **table})
+    if not isinstance(given, AttentionSimilarity) or given.seeker != seeker:
+        looks = f'seeker = "{given.seeker}"' if isinstance(given, AttentionSimilarity) else "nobody looks"
+        raise InputError(
             f'both-ways needs a similarity with seeker = "{seeker}" for its {seeker}s, but in this '
             f'{type(given).__name__} {looks}; leave the seeker out, and take "cross-attention" or "max-sim"'
         )
     return given
 
 
-def directions(similarity: Similarity) -> list[tuple[SeekingSimilarity, float]]:
+def directions(similarity: Similarity) -> list[tuple[AttentionSimilarity, float]]:
     """Who looks in a similarity, the words first, each with its weight in the score; empty if nobody does."""
     if isinstance(similarity, BothWays):
         return [(similarity.words, similarity.weight), (similarity.regions, 1 - similarity.weight)]
-    return [(similarity, 1.0)] if isinstance(similarity, SeekingSimilarity) else []
+    return [(similarity, 1.0)] if isinstance(similarity, AttentionSimilarity) else []

@@ -5,10 +5,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.similarity.kernels.matmul import product
-from wordsight.similarity.single_vector import OneVectorSimilarity
+from wordsight.similarity.single_vector import SingleVectorSimilarity
 
 
-class Cosine(OneVectorSimilarity):
+class Cosine(SingleVectorSimilarity):
     """score = image . text, both of length 1; ``pool`` of the encoders makes one vector of a set.
 
     ``normalize_images``, ``normalize_texts``   False keeps the length of the vectors: their dot product.

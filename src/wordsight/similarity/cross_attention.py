@@ -8,16 +8,17 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
 from wordsight.similarity.base import Seeker
-from wordsight.similarity.kernels.blockwise import SeekingSimilarity, Stack, cosines_of, query_blocks
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of, query_blocks
 from wordsight.similarity.kernels.matmul import product
-from wordsight.similarity.kernels.packed import EPSILON, ByLength, runs, stack_rows
+from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
 
 Normalize: TypeAlias = Literal["none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax"]
 
 
-class CrossAttention(SeekingSimilarity):
+class CrossAttention(AttentionSimilarity):
     """share = softmax over the context of (normalized cosine / temperature); found = cos(query, its blend).
 
     ``normalize`` is SCAN's ``raw_feature_norm``, per context element over the queries; ``temperature`` is
@@ -42,9 +43,9 @@ class CrossAttention(SeekingSimilarity):
     ):
         super().__init__(seeker, pooling, memory_mb)
         if not temperature > 0:
-            raise ValueError(f"temperature = {temperature}; it must be above 0, e.g. 0.111 (SCAN's lambda 9)")
+            raise InputError(f"temperature = {temperature}; it must be above 0, e.g. 0.111 (SCAN's lambda 9)")
         if normalize not in get_args(Normalize):
-            raise ValueError(f'normalize = "{normalize}"; expected one of {", ".join(get_args(Normalize))}')
+            raise InputError(f'normalize = "{normalize}"; expected one of {", ".join(get_args(Normalize))}')
         self.temperature, self.normalize = temperature, normalize
 
     def attend(
@@ -104,8 +105,8 @@ class CrossAttention(SeekingSimilarity):
 
     def gradients(
         self,
-        contexts: ByLength,
-        queries: ByLength,
+        contexts: PackedTexts,
+        queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
         kept: Integer[Tensor, "context row"] | None,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
@@ -141,8 +142,8 @@ def _normalized(
 
 def _gradient_of_all(
     similarity: CrossAttention,
-    contexts: ByLength,
-    queries: ByLength,
+    contexts: PackedTexts,
+    queries: PackedTexts,
     gradient: Float[Tensor, "context row"],
 ) -> tuple[Tensor, Tensor]:
     """Block by block: the cosines again, autograd through what is pointwise in them, two products back."""
@@ -173,8 +174,8 @@ def _gradient_of_all(
 
 def _gradient_of_pairs(
     similarity: CrossAttention,
-    contexts: ByLength,
-    queries: ByLength,
+    contexts: PackedTexts,
+    queries: PackedTexts,
     gradient: Float[Tensor, "context row"],
     pairs: Int[Tensor, "pair 2"],
 ) -> tuple[Tensor, Tensor]:
@@ -202,7 +203,9 @@ def _gradient_of_pairs(
     return totals
 
 
-def _pairs_with_gradient(gradient: Float[Tensor, "context row"], queries: ByLength) -> Int[Tensor, "pair 2"]:
+def _pairs_with_gradient(
+    gradient: Float[Tensor, "context row"], queries: PackedTexts
+) -> Int[Tensor, "pair 2"]:
     row, parts = 0, []
     for count, length in runs(queries.lengths):
         values = gradient[:, row : row + count * length].reshape(len(gradient), count, length)
@@ -212,7 +215,7 @@ def _pairs_with_gradient(gradient: Float[Tensor, "context row"], queries: ByLeng
 
 
 def _rows_of(
-    side: ByLength, members: Int[Tensor, " pair"]
+    side: PackedTexts, members: Int[Tensor, " pair"]
 ) -> tuple[Int[Tensor, "pair item"], Bool[Tensor, "pair item"]]:
     starts = torch.tensor(side.starts, device=members.device)
     length = (starts[members + 1] - starts[members])[:, None]

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.cosine import Cosine
@@ -25,9 +26,9 @@ class Dual(Similarity):
     def __init__(self, scale: float = 1.0, bias: float = 0.0, words: float = 0.0, memory_mb: float = 64.0):
         super().__init__()
         if not scale > 0:
-            raise ValueError(f"scale = {scale}; a score that grows with the cosine needs one above 0")
+            raise InputError(f"scale = {scale}; a score that grows with the cosine needs one above 0")
         if not 0 <= words <= 1:
-            raise ValueError(f"words = {words}; expected a share from 0 to 1")
+            raise InputError(f"words = {words}; expected a share from 0 to 1")
         self.scale = scale
         self.bias = bias
         self.words = words
@@ -59,7 +60,7 @@ class Dual(Similarity):
 
     def _check(self, texts: EmbeddingSet) -> None:
         if self.words and len(texts) and not bool(texts.mask[:, 1:].any()):
-            raise ValueError(
+            raise InputError(
                 f'words = {self.words} counts words, and the texts have none; set items = "both" in '
                 "[text_encoder] (and in [image_encoder], for patches)"
             )
@@ -67,7 +68,7 @@ class Dual(Similarity):
 
 def _whole(items: EmbeddingSet, kind: str) -> EmbeddingSet:
     if not bool(items.mask[:, :1].all()):
-        raise ValueError(
+        raise InputError(
             f"the first vector of every set of {kind}s must be the whole {kind}, and one is masked; set "
             f'items = "both" or "whole" in [{kind}_encoder]'
         )

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from wordsight.registry import make
+from wordsight.errors import InputError
+from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import directions
-from wordsight.similarity.kernels.blockwise import SeekingSimilarity, Stack, masked_unit, pooled
-from wordsight.similarity.kernels.packed import EPSILON, ByLength, stacked
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, masked_unit, pooled
+from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, stacked
 from wordsight.similarity.pooling import Mean
 
 
@@ -44,7 +45,7 @@ class Semantic(Similarity):
     ):
         super().__init__()
         if not 0 <= mix <= 1:
-            raise ValueError(f"mix = {mix}, the share of the alignment in the score; expected 0 to 1")
+            raise InputError(f"mix = {mix}, the share of the alignment in the score; expected 0 to 1")
         self.dim, self.mix, self.hidden, self.memory_mb = dim, mix, hidden, memory_mb
         self.labels = labels if isinstance(labels, int) else tuple(labels)
         self.similarity = _that_looks(similarity)
@@ -61,7 +62,7 @@ class Semantic(Similarity):
             scores: Tensor = self.similarity(images, texts)
             return scores
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
-            return self._mixed(ByLength(images, "image"), ByLength(texts, "text"))
+            return self._mixed(PackedTexts(images, "image"), PackedTexts(texts, "text"))
 
     def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
         return self.similarity.words_found(images, text)
@@ -97,10 +98,10 @@ class Semantic(Similarity):
             logits: Tensor = self.head(_own(items))
             return logits.sigmoid()
 
-    def _looking(self) -> dict[str, SeekingSimilarity]:
+    def _looking(self) -> dict[str, AttentionSimilarity]:
         return {one.seeker: one for one, _ in directions(self.similarity)}
 
-    def _mixed(self, images: ByLength, texts: ByLength) -> Float[Tensor, "image text"]:
+    def _mixed(self, images: PackedTexts, texts: PackedTexts) -> Float[Tensor, "image text"]:
         kind = torch.promote_types(images.items.vectors.dtype, torch.float32)
         scores = torch.empty(len(images), len(texts), dtype=kind, device=images.device)
         for (a, b), (c, d), some_images, some_texts in self._blocks(images, texts):
@@ -109,7 +110,7 @@ class Semantic(Similarity):
         return scores
 
     def _blocks(
-        self, images: ByLength, texts: ByLength
+        self, images: PackedTexts, texts: PackedTexts
     ) -> Iterator[tuple[tuple[int, int], tuple[int, int], "_Some", "_Some"]]:
         """All pairs, so many at once as the memory holds of cosines and of probabilities."""
         looking = [one for one, _ in directions(self.similarity)]
@@ -125,7 +126,7 @@ class Semantic(Similarity):
             for text_piece in texts.pieces(max(1, cosines // (count * longest)), most=max(1, pairs // count)):
                 yield image_piece, text_piece, some_images, self._some(texts, *text_piece)
 
-    def _some(self, side: ByLength, start: int, stop: int) -> "_Some":
+    def _some(self, side: PackedTexts, start: int, stop: int) -> "_Some":
         rows, lengths = side.unit_rows(start, stop), side.lengths[start:stop]
         stack = Stack(*stacked(rows, lengths))
         return _Some(rows, lengths, stack, self.head.project(stack.vectors))
@@ -184,9 +185,9 @@ class _Some(NamedTuple):
 
 def _that_looks(given: str | Mapping[str, Any] | Similarity) -> Similarity:
     if isinstance(given, str | Mapping):
-        given = make("similarity", {"name": given} if isinstance(given, str) else given)
+        given = build("similarity", {"name": given} if isinstance(given, str) else given)
     if not isinstance(given, Similarity) or not directions(given):
-        raise ValueError(
+        raise InputError(
             f"semantic needs a similarity in which somebody looks, not {type(given).__name__}; "
             'take "cross-attention", "max-sim" or "both-ways"'
         )

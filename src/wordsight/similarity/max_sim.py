@@ -9,12 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.similarity.base import Seeker
-from wordsight.similarity.kernels.blockwise import SeekingSimilarity, Stack, cosines_of
-from wordsight.similarity.kernels.packed import ByLength
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of
+from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import ROUNDING, Pooling
 
 
-class MaxSim(SeekingSimilarity):
+class MaxSim(AttentionSimilarity):
     """found_q = max over the context of the cosine; score = pooling of found over the queries.
 
     ``seeker="word"`` is CHAN's visual hard assignment (VHA, all its published runs), ``seeker="region"`` the
@@ -64,7 +64,7 @@ class MaxSim(SeekingSimilarity):
         place = _first_place(cosines, best, torch.int32).long()
         return torch.zeros_like(cosines).scatter_(1, place[:, None], 1.0), best
 
-    def kept_dtype(self, contexts: ByLength) -> torch.dtype:
+    def kept_dtype(self, contexts: PackedTexts) -> torch.dtype:
         """Of the places of the best: a byte each."""
         return torch.uint8 if contexts.lengths[-1] < 256 else torch.int32
 
@@ -81,8 +81,8 @@ class MaxSim(SeekingSimilarity):
 
     def gradients(
         self,
-        contexts: ByLength,
-        queries: ByLength,
+        contexts: PackedTexts,
+        queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
         kept: Integer[Tensor, "context row"] | None,
     ) -> tuple[Tensor, Tensor]:
@@ -108,7 +108,7 @@ class MaxSim(SeekingSimilarity):
 
 
 def _entries(
-    contexts: ByLength, start: int, stop: int, places: Tensor, gradient: Tensor
+    contexts: PackedTexts, start: int, stop: int, places: Tensor, gradient: Tensor
 ) -> tuple[Int[Tensor, " entry"], Int[Tensor, " entry"], Float[Tensor, " entry"]]:
     """Every gradient that is not zero: its query (ascending), the context's row that it picked, its value."""
     starts = torch.tensor(contexts.starts, device=places.device)

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.similarity.kernels.blockwise import CACHED_COSINES
-from wordsight.similarity.single_vector import OneVectorSimilarity
+from wordsight.similarity.single_vector import SingleVectorSimilarity
 
 
-class Order(OneVectorSimilarity):
+class Order(SingleVectorSimilarity):
     """score = -|max(0, text - image)|: 0 where no number of the text is above that of the image.
 
     ``absolute``    takes absolute values after scaling: all vectors lie in one corner of the sphere, as in

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from wordsight.errors import InputError
+
 ROUNDING = 2.0**-24  # of a float32 number, relative
 
 
@@ -20,7 +22,7 @@ class Pooling(nn.Module):
         if mask is None:
             return self.pool(values)
         if not bool(mask.any(-1).all()):
-            raise ValueError("a row to pool has no value: its mask is False everywhere")
+            raise InputError("a row to pool has no value: its mask is False everywhere")
         return self.pool_masked(values, mask)
 
     def pool(self, values: Float[Tensor, "*rows query"]) -> Float[Tensor, "*rows"]:
@@ -78,7 +80,7 @@ class _WithTemperature(Pooling):
     def __init__(self, temperature: float = 0.1):
         super().__init__()
         if not temperature > 0:
-            raise ValueError(
+            raise InputError(
                 f"temperature = {temperature}; a pooling's temperature must be above 0, e.g. 0.1"
             )
         self.temperature = temperature

@@ -4,12 +4,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.kernels.packed import unit
 
 
-class OneVectorSimilarity(Similarity):
+class SingleVectorSimilarity(Similarity):
     """Compares one vector with one; sets of more are an error, ``pool`` of the encoders makes one of them.
 
     ``normalize_images``, ``normalize_texts``   whether vectors are scaled to length 1 first
@@ -19,7 +20,7 @@ class OneVectorSimilarity(Similarity):
     def __init__(self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: float = 64.0):
         super().__init__()
         if not memory_mb > 0:
-            raise ValueError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
+            raise InputError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
         self.normalize_images = normalize_images
         self.normalize_texts = normalize_texts
         self.memory_mb = memory_mb
@@ -88,7 +89,7 @@ def one_each(items: EmbeddingSet, kind: str) -> Float[Tensor, "n dim"]:
     lengths = items.lengths
     if bool((lengths != 1).any()):
         wrong = int((lengths != 1).nonzero()[0])
-        raise ValueError(
+        raise InputError(
             f"{kind} {wrong} of {len(items)} has {int(lengths[wrong])} vectors, and this similarity compares "
             f'one with one; set pool in [{kind}_encoder], e.g. pool = "mean" or "gpo", or take a similarity '
             'of sets, e.g. "max-sim"'

@@ -11,9 +11,10 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.responses import Response
 
+from wordsight.errors import InputError
 from wordsight.search.searcher import Searcher
 from wordsight.web import item_routes, problems, search_routes
-from wordsight.web.security import Door, Rules
+from wordsight.web.security import AccessPolicy, SecurityMiddleware
 from wordsight.web.state import Library
 
 DESCRIPTION = """\
@@ -33,11 +34,13 @@ STATIC = resources.files("wordsight.web").joinpath("static")
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
-def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Rules | None = None) -> FastAPI:
+def create_app(
+    images: Searcher | None, texts: Searcher | None = None, rules: AccessPolicy | None = None
+) -> FastAPI:
     """Raises ValueError without any index. ``rules``: by default this machine alone, by its own names."""
     if images is None and texts is None:
-        raise ValueError("there is nothing to serve: give an index of pictures, of texts, or one of each")
-    library, rules = Library(images, texts), rules or Rules()
+        raise InputError("there is nothing to serve: give an index of pictures, of texts, or one of each")
+    library, rules = Library(images, texts), rules or AccessPolicy()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +58,7 @@ def create_app(images: Searcher | None, texts: Searcher | None = None, rules: Ru
         lifespan=lifespan,
     )
     app.state.library = library
-    app.add_middleware(Door, rules=rules, metrics=library.metrics)
+    app.add_middleware(SecurityMiddleware, rules=rules, metrics=library.metrics)
     routers = (search_routes.router, item_routes.router)
     for router in routers:
         app.include_router(router)
@@ -80,7 +83,7 @@ def _sender(data: bytes, media: str) -> Any:
     return send
 
 
-def _described(app: FastAPI, rules: Rules) -> dict[str, Any]:
+def _described(app: FastAPI, rules: AccessPolicy) -> dict[str, Any]:
     if app.openapi_schema is None:
         told = get_openapi(
             title=app.title,

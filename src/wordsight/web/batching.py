@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 
 from wordsight.search.engine.brute_force import (
     LARGEST,
-    Asking,
     Keep,
+    QueryScorer,
     Question,
     Rows,
     check,
@@ -34,7 +34,7 @@ Scores: TypeAlias = Float[np.ndarray, " row"]
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    asking: Asking
+    asking: QueryScorer
     stored: Rows
     memory_mb: float
     scores: "Future[Scores]" = field(default_factory=Future)
@@ -61,7 +61,7 @@ class SharedScans:
         memory_mb: float = 256.0,
     ) -> Scores:
         """What ``score_rows`` returns; filters and operators have readings of their own."""
-        if rows is not None or keep is not None or not isinstance(asking, Asking):
+        if rows is not None or keep is not None or not isinstance(asking, QueryScorer):
             self._count(1)
             return score_rows(asking, stored, rows, keep, memory_mb)
         mine = _Waiting(asking, stored, memory_mb)
@@ -119,7 +119,7 @@ def _score(waiting: Sequence[_Waiting]) -> Sequence[Scores]:
 
 
 def score_together(
-    askings: Sequence[Asking], stored: Rows, memory_mb: float = 256.0
+    askings: Sequence[QueryScorer], stored: Rows, memory_mb: float = 256.0
 ) -> Float[np.ndarray, "question row"]:
     """``score_rows`` of several questions of one side, from one reading."""
     similarity, side = askings[0].similarity, askings[0].side

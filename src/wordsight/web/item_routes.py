@@ -12,7 +12,7 @@ from fastapi.responses import PlainTextResponse, Response
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.index.index import Item
 from wordsight.search.searcher import Searcher
-from wordsight.search.searcher_state import Moment
+from wordsight.search.searcher_state import SearchSession
 from wordsight.web import metrics as request_metrics
 from wordsight.web import pictures, security
 from wordsight.web import schemas as models
@@ -141,7 +141,7 @@ async def health(library: Served) -> models.Health:
     return models.Health(status="ok")
 
 
-def _newest(library: Library) -> list[Moment]:
+def _newest(library: Library) -> list[SearchSession]:
     return [searcher.now() for searcher in library.searchers]
 
 

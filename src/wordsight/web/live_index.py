@@ -11,7 +11,7 @@ import time
 
 from wordsight.search.index.index import IndexReplaced
 from wordsight.search.searcher import Searcher
-from wordsight.search.searcher_state import Moment, Moments
+from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.web.problems import Refused
 
 AT_ONCE = 0.3  # seconds: what takes no longer is measured before the next answer
@@ -19,7 +19,7 @@ REST = 4  # times as long as measuring took, until it is done again: an index ma
 _log = logging.getLogger("wordsight.web")
 
 
-class Followed(Moments):
+class LiveIndex(SessionCache):
     """The same promises, except that a change may be seen some seconds later."""
 
     def __init__(self, searcher: Searcher) -> None:
@@ -28,14 +28,14 @@ class Followed(Moments):
         self.took, self._next = 0.0, 0.0  # seconds; of the clock
         self._following = threading.Lock()
 
-    def now(self) -> Moment:
+    def now(self) -> SearchSession:
         """Raises Refused if there is no index that can be read."""
         try:
             return self._before() or self._followed()
         except (OSError, ValueError) as error:
             raise Refused(503, "index", f"The index cannot be read: {error}.") from error
 
-    def _before(self) -> Moment | None:
+    def _before(self) -> SearchSession | None:
         """What answers without waiting: the newest moment, or the one before while that is made."""
         moment = self._moment
         if moment is None:
@@ -52,7 +52,7 @@ class Followed(Moments):
             threading.Thread(target=self._beside, name="wordsight-follow").start()
         return moment
 
-    def _followed(self) -> Moment:
+    def _followed(self) -> SearchSession:
         with self._following:
             return self._of_what_is_there()
 
@@ -67,13 +67,13 @@ class Followed(Moments):
             self._next = time.monotonic() + REST * self.took
             self._following.release()
 
-    def _newest(self) -> Moment:
+    def _newest(self) -> SearchSession:
         """Under the lock: another may have followed meanwhile."""
         if self._moment is not None and self._is_newest(self._moment):
             return self._moment
         _ = self.index.matcher  # loaded once; not what following takes
         began = time.monotonic()
-        moment = Moment(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        moment = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
         if self.index.kind == "images" and len(moment.snapshot):
             moment.calibration.line(1)
             moment.screen.make()

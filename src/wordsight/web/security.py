@@ -41,7 +41,7 @@ HEADERS = {
 
 
 @dataclass(frozen=True)
-class Rules:
+class AccessPolicy:
     """Who may ask. ``token`` None: anybody, but only by the names of this machine."""
 
     token: str | None = None
@@ -51,10 +51,10 @@ class Rules:
     longest_body: float = LONGEST_BODY
 
 
-class Door:
+class SecurityMiddleware:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, rules: Rules, metrics: Metrics) -> None:
+    def __init__(self, app: ASGIApp, rules: AccessPolicy, metrics: Metrics) -> None:
         self.app, self.rules, self.metrics = app, rules, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,32 +8,33 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
-from wordsight.web.security import LOOPBACK, Rules, is_loopback
+from wordsight.errors import InputError
+from wordsight.web.security import LOOPBACK, AccessPolicy, is_loopback
 
 SHORTEST = 16  # characters of a token
 PATIENCE = 10  # seconds that requests under way have when the server ends
 ASKED = "choose one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 
-def rules_of(host: str, token: str | None) -> Rules:
+def access_policy(host: str, token: str | None) -> AccessPolicy:
     """Raises ValueError for an address that others can reach, without a token."""
     if token is not None and len(token) < SHORTEST:
-        raise ValueError(f"the token has {len(token)} characters, and the least is {SHORTEST}; {ASKED}")
+        raise InputError(f"the token has {len(token)} characters, and the least is {SHORTEST}; {ASKED}")
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise ValueError(f"the token holds more than printable ASCII characters; {ASKED}")
+        raise InputError(f"the token holds more than printable ASCII characters; {ASKED}")
     if token is None and not all(is_loopback(address) for address in _addresses(host)):
-        raise ValueError(
+        raise InputError(
             f"others can reach {host}, so that a token is needed: --token or the variable WORDSIGHT_TOKEN; "
             f"{ASKED}; or listen on this machine alone: --host 127.0.0.1"
         )
-    return Rules(token, frozenset({*LOOPBACK, host.lower().strip("[]")}))
+    return AccessPolicy(token, frozenset({*LOOPBACK, host.lower().strip("[]")}))
 
 
 def _addresses(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise ValueError(
+        raise InputError(
             f"there is no address for the host {host} ({error}); e.g. --host 127.0.0.1"
         ) from error
     return [str(address[0]) for *_, address in found]
@@ -50,7 +51,7 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         told = f"cannot listen on {host}, port {port} ({error.strerror})"
-        raise ValueError(f"{told}; choose another with --port, 0 takes any free one") from error
+        raise InputError(f"{told}; choose another with --port, 0 takes any free one") from error
     return listener
 
 

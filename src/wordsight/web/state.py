@@ -6,9 +6,9 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from wordsight.search.searcher import Searcher
-from wordsight.search.searcher_state import Moment
+from wordsight.search.searcher_state import SearchSession
 from wordsight.web.batching import SharedScans
-from wordsight.web.live_index import Followed
+from wordsight.web.live_index import LiveIndex
 from wordsight.web.metrics import Metrics
 from wordsight.web.problems import Refused
 from wordsight.web.worker_pool import Work
@@ -32,7 +32,7 @@ class Library:
     def __post_init__(self) -> None:
         for searcher in self.searchers:
             searcher.scan = self.scans
-            searcher.moments = Followed(searcher)
+            searcher.moments = LiveIndex(searcher)
 
     @property
     def searchers(self) -> list[Searcher]:
@@ -71,7 +71,7 @@ def _absent(kind: str, purpose: str) -> str:
     )
 
 
-def row_of(moment: Moment, id: int) -> int:
+def row_of(moment: SearchSession, id: int) -> int:
     """Raises Refused for an item that is not there (any more)."""
     try:
         return moment.snapshot.row_of(id)

@@ -43,7 +43,7 @@ def annotations(
 def test_all_three_data_sets_read_alike(tmp_path: Path, name: str, picture: str) -> None:
     path = annotations(tmp_path, name=name, picture=picture)
     for given in (path, tmp_path):  # the file, or the folder that holds it
-        pairs = registry.make("data", {"name": "persons", "path": str(given), "split": "train"})
+        pairs = registry.build("data", {"name": "persons", "path": str(given), "split": "train"})
         assert pairs.names == ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
         assert pairs.image_of.tolist() == [0, 0, 1, 1, 1, 2]
         assert pairs.texts[-1] == "a man again"

@@ -89,7 +89,7 @@ def test_both_are_on_the_menu(tmp_path: Path, splits: dict[str, PairSet]) -> Non
     write_records(tmp_path / "records", splits)
     write_webdataset(tmp_path / "webdataset", splits)
     for name in ("records", "webdataset"):
-        pairs = registry.make("data", {"name": name, "path": str(tmp_path / name), "split": "val"})
+        pairs = registry.build("data", {"name": name, "path": str(tmp_path / name), "split": "val"})
         assert len(pairs) == 7
 
 

@@ -19,7 +19,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from wordsight.files.append import StoreInUse, Tail
+from wordsight.files.append import AppendFile, StoreInUse
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
 from wordsight.read.features import store_writer
@@ -288,11 +288,11 @@ def test_other_disk_errors_are_told_as_they_are_and_undone(
     run(pictures[:3], tmp_path / "store")
     before = contents(tmp_path / "store")
 
-    def fails(self: Tail, data: bytes) -> None:
+    def fails(self: AppendFile, data: bytes) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tail, "add", fails)
+        patched.setattr(AppendFile, "add", fails)
         with pytest.raises(OSError, match="Input/output"):
             run(pictures, tmp_path / "store")
     assert contents(tmp_path / "store") == before
@@ -404,16 +404,16 @@ def in_a_process(work: Callable[[], None], kill_after: float | None = None) -> i
 
 def killed_in_write(number: int, work: Callable[[], None]) -> None:
     """Half of that write reaches the disk, then the process is gone."""
-    write, left = Tail.write, [number]
+    write, left = AppendFile.write, [number]
 
-    def tears(self: Tail, at: int, data: bytes) -> None:
+    def tears(self: AppendFile, at: int, data: bytes) -> None:
         left[0] -= 1
         if left[0] == 0:
             write(self, at, data[: len(data) // 2])
             os.kill(os.getpid(), signal.SIGKILL)
         write(self, at, data)
 
-    Tail.write = tears  # type: ignore[method-assign]
+    AppendFile.write = tears  # type: ignore[method-assign]
     work()
 
 

@@ -259,7 +259,7 @@ def test_saved_reader_is_whole_and_the_same(tmp_path: Path, family: str) -> None
     assert weights.stat().st_ino == (source / "model.safetensors").stat().st_ino  # a link, no second copy
     shutil.rmtree(source)
     table = {"name": "backbone", **saved, "model": str(tmp_path / "model" / saved["model"])}
-    again = registry.make("reader", table)
+    again = registry.build("reader", table)
     assert again.identity == reader.identity
     assert torch.equal(again(photos()).features, reader(photos()).features)
 

@@ -309,7 +309,7 @@ def test_identity_changes_with_every_setting_and_survives_saving(tmp_path: Path)
         PixelReader(32, short_side=40),
     ]
     assert len({reader.identity for reader in [base, *others]}) == 7
-    again = registry.make("reader", {"name": "pixels", **others[4].save(tmp_path)})
+    again = registry.build("reader", {"name": "pixels", **others[4].save(tmp_path)})
     assert again.identity == others[4].identity
 
 

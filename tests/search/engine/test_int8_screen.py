@@ -8,7 +8,7 @@ import torch
 from support.search_models import KINDS, PICTURES, index, searcher
 
 from wordsight.search.engine import int8_screen as module
-from wordsight.search.engine.brute_force import Asking
+from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.int8_screen import Screen, left_open
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
@@ -36,7 +36,7 @@ def screen(kind: str, memory_mb: float = 256) -> Screen:
 def test_no_score_is_further_off_than_its_error(kind: str, text: str) -> None:
     matcher = searcher(kind).matcher
     with torch.no_grad():
-        asking = Asking(matcher.similarity, matcher.encode_texts([text.replace("^3", "")]))
+        asking = QueryScorer(matcher.similarity, matcher.encode_texts([text.replace("^3", "")]))
         bounds = screen(kind).scores(asking)
         assert bounds is not None
         with index(kind).snapshot() as snapshot:
@@ -78,7 +78,7 @@ def test_what_has_no_bound_is_not_screened(kind: str) -> None:
 def test_the_second_question_makes_it_and_the_budget_must_hold_it() -> None:
     matcher = searcher().matcher
     with torch.no_grad():
-        asking = Asking(matcher.similarity, matcher.encode_texts(["a star"]))
+        asking = QueryScorer(matcher.similarity, matcher.encode_texts(["a star"]))
     with index().snapshot() as snapshot:
         one = Screen(snapshot, matcher.similarity, True, 256)
         assert one.scores(asking) is None

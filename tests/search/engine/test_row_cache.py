@@ -7,8 +7,8 @@ import pytest
 import torch
 from support.search_models import KINDS, PICTURES, index, model, searcher
 
-from wordsight.search.engine.brute_force import Asking, score_rows
-from wordsight.search.engine.row_cache import Held
+from wordsight.search.engine.brute_force import QueryScorer, score_rows
+from wordsight.search.engine.row_cache import RowCache
 from wordsight.search.index import manifest
 from wordsight.search.index.index import Index
 from wordsight.search.index.snapshot import Snapshot
@@ -19,10 +19,10 @@ from wordsight.sets import EmbeddingSet
 MB = 2**20
 
 
-def asking(kind: str, text: str = "a red star beside a circle") -> Asking:
+def asking(kind: str, text: str = "a red star beside a circle") -> QueryScorer:
     matcher = searcher(kind).matcher
     with torch.no_grad():
-        return Asking(matcher.similarity, matcher.encode_texts([text]))
+        return QueryScorer(matcher.similarity, matcher.encode_texts([text]))
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Index:
 @pytest.mark.parametrize("memory_mb", [0.002, 0.01, 256])
 def test_held_rows_score_as_rows_that_are_read(kind: str, memory_mb: float) -> None:
     with index(kind).snapshot() as snapshot:
-        held = Held(snapshot, index(kind).meta.unit, memory_mb)
+        held = RowCache(snapshot, index(kind).meta.unit, memory_mb)
         expected = score_rows(asking(kind), snapshot)
         for _ in range(2):  # the first reads them
             assert score_rows(asking(kind), held) == pytest.approx(expected, abs=2e-6)
@@ -60,7 +60,7 @@ def test_held_rows_score_as_rows_that_are_read(kind: str, memory_mb: float) -> N
 def test_sets_of_any_length_keep_their_places(uneven: Index, memory_mb: float) -> None:
     with uneven.snapshot() as snapshot:
         assert len(set(snapshot.lengths.tolist())) == 4
-        held = Held(snapshot, uneven.meta.unit, memory_mb)
+        held = RowCache(snapshot, uneven.meta.unit, memory_mb)
         expected = score_rows(asking("max-sim"), snapshot)
         for beside in (0, 100):
             seen = [np.arange(len(snapshot))[places] for places, _ in held.ready(beside)]
@@ -75,7 +75,7 @@ def test_at_most_half_the_budget_is_held_and_that_is_read_once(
     with index().snapshot() as snapshot:
         numbers = snapshot.gather([0]).vectors.numel()
         budget = 2 * 10 * numbers * 4 / MB  # half of it are ten pictures
-        held = Held(snapshot, True, budget)
+        held = RowCache(snapshot, True, budget)
         read: list[int] = []
         gather = Snapshot.gather
 
@@ -93,7 +93,7 @@ def test_at_most_half_the_budget_is_held_and_that_is_read_once(
 
 def test_a_part_of_the_rows_scores_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     with index().snapshot() as snapshot:
-        held = Held(snapshot, True, 256)
+        held = RowCache(snapshot, True, 256)
         scores = score_rows(asking("max-sim"), snapshot)
         for rows in (np.arange(2), np.arange(1, PICTURES, 2), np.arange(PICTURES)):
             assert score_rows(asking("max-sim"), held, rows) == pytest.approx(scores[rows], abs=2e-6)

@@ -25,7 +25,7 @@ from support.small_index import BATCH, Contents, draw, make, read
 from support.small_problem import small_matcher, wordsight
 from torch.nn import functional as F
 
-from wordsight.files.append import StoreInUse, Tail
+from wordsight.files.append import AppendFile, StoreInUse
 from wordsight.matcher import Matcher
 from wordsight.search.index import database, manifest, vector_files
 from wordsight.search.index.database import IndexFull
@@ -809,9 +809,9 @@ def test_a_write_that_fails_is_told_and_undone(
 ) -> None:
     """The n-th write to the vectors fails; half of it has reached the disk."""
     index = Index.create(tmp_path / "index", model)
-    left, whole = [number], Tail.write
+    left, whole = [number], AppendFile.write
 
-    def failing(self: Tail, at: int, data: bytes) -> None:
+    def failing(self: AppendFile, at: int, data: bytes) -> None:
         left[0] -= 1
         if left[0] == 0:
             whole(self, at, data[: len(data) // 2])
@@ -819,7 +819,7 @@ def test_a_write_that_fails_is_told_and_undone(
         whole(self, at, data)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Tail, "write", failing)
+        patched.setattr(AppendFile, "write", failing)
         if number <= 9:  # three files, three batches
             with pytest.raises(IndexFull, match=r"no space for the index .* run the same command again"):
                 index.update([pictures], batch_size=BATCH)

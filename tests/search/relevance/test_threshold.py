@@ -26,7 +26,7 @@ from wordsight.search.relevance.null_scores import (
     split,
     strangers,
 )
-from wordsight.search.relevance.threshold import Calibration, level_among, tail_line
+from wordsight.search.relevance.threshold import Calibration, level_among, upper_quantile
 from wordsight.search.searcher import Searcher
 from wordsight.sets import EmbeddingSet
 
@@ -90,11 +90,11 @@ def test_a_word_that_is_nowhere_or_everywhere_is_judged_by_what_others_find() ->
 def test_the_line_of_a_tail_is_seldom_reached_by_normal_scores() -> None:
     draw = np.random.default_rng(0)
     reached = [
-        float(scores.max()) >= tail_line(scores.astype(np.float32), 0.1)
+        float(scores.max()) >= upper_quantile(scores.astype(np.float32), 0.1)
         for scores in draw.normal(0.3, 0.1, (400, 1000))
     ]
     assert np.mean(reached) == pytest.approx(0.1, abs=0.05)
-    assert tail_line(np.array([-np.inf], np.float32)) == -math.inf
+    assert upper_quantile(np.array([-np.inf], np.float32)) == -math.inf
 
 
 def test_levels_among_words_leave_the_given_share_above() -> None:
@@ -254,10 +254,10 @@ def test_the_nearest_rows_are_those_of_the_largest_products() -> None:
 def test_a_shortlist_is_scored_exactly_and_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     from wordsight.search import searcher as module
     from wordsight.search.engine import shortlist
-    from wordsight.search.searcher_state import Moment
+    from wordsight.search.searcher_state import SearchSession
 
     assert SIZES[0] > PICTURES  # so that here every shortlist would hold everything
-    monkeypatch.setattr(Moment, "recall", shortlist.Recall(10, 0.99, 4))
+    monkeypatch.setattr(SearchSession, "recall", shortlist.Recall(10, 0.99, 4))
     asking = Searcher(index())
     exact = {hit.row: hit.score for hit in asking.find_images("a red star", k=PICTURES).hits}
     hits = asking.find_images("a red star", k=2, engine="shortlist")
@@ -268,5 +268,5 @@ def test_a_shortlist_is_scored_exactly_and_says_that_it_is_one(monkeypatch: pyte
     monkeypatch.setattr(module, "PATIENCE", 0.0)
     monkeypatch.setattr(shortlist, "SIZES", (5,))
     assert not Searcher(index()).find_images("a red star", k=2).exact
-    monkeypatch.setattr(Moment, "recall", shortlist.Recall(10, 0.5, 4))
+    monkeypatch.setattr(SearchSession, "recall", shortlist.Recall(10, 0.5, 4))
     assert Searcher(index()).find_images("a red star", k=2).exact  # a shortlist that misses half is not taken

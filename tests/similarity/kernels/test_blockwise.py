@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from wordsight.encode.pool import MaxPool, pooled
-from wordsight.registry import MENU, describe, make
+from wordsight.registry import REGISTRY, build, describe
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import BothWays
 from wordsight.similarity.cosine import Cosine
 from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.dual_encoder import Dual
-from wordsight.similarity.kernels.packed import ByLength
+from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.label_agreement import Semantic
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.order_embedding import Order
@@ -29,7 +29,7 @@ class OfHighest(Similarity):
 
     def __init__(self, similarity: dict | Similarity):
         super().__init__()
-        self.similarity = make("similarity", similarity) if isinstance(similarity, dict) else similarity
+        self.similarity = build("similarity", similarity) if isinstance(similarity, dict) else similarity
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
         return self.similarity(*self.given(images, texts))
@@ -53,7 +53,7 @@ class HighestFirst(OfHighest):
 
 NORMALIZE = ("none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax")
 SIMILARITIES = {
-    **{f"max-sim word {pool}": MaxSim("word", pool) for pool in MENU["pooling"]},
+    **{f"max-sim word {pool}": MaxSim("word", pool) for pool in REGISTRY["pooling"]},
     **{f"max-sim region {pool}": MaxSim("region", pool) for pool in ("mean", "log-sum-exp")},
     **{f"cross word {how}": CrossAttention("word", 0.2, how) for how in NORMALIZE},
     **{
@@ -106,7 +106,7 @@ def with_memory(similarity: Similarity, memory_mb: float) -> Similarity:
 
 
 def make_copy(similarity: Similarity) -> Similarity:
-    made: Similarity = make("similarity", describe(similarity))
+    made: Similarity = build("similarity", describe(similarity))
     made.load_state_dict(similarity.state_dict())
     return made.train(similarity.training)
 
@@ -265,7 +265,7 @@ def test_autocast_keeps_the_pooling_in_float32_and_stays_near(similarity: Simila
     assert all(leaf.grad.isfinite().all() for leaf in leaves)
 
 
-@pytest.mark.parametrize("pooling", MENU["pooling"])
+@pytest.mark.parametrize("pooling", REGISTRY["pooling"])
 def test_hard_alignment_of_words_is_that_of_regions_transposed(pooling: str) -> None:
     images, texts = images_and_texts()
     torch.testing.assert_close(
@@ -296,7 +296,7 @@ def test_an_empty_text_is_an_error_that_names_it() -> None:
     [
         ({"seeker": "caption"}, "seeker = 'caption'; expected one of word, region"),
         ({"memory_mb": 0.0}, "memory_mb = 0"),
-        ({"pooling": "median"}, '"median" is not on the menu'),
+        ({"pooling": "median"}, 'unknown .* "median"'),
         ({"pooling": {"name": "log-sum-exp", "temprature": 1.0}}, 'did you mean "temperature"'),
     ],
 )
@@ -304,14 +304,14 @@ def test_a_wrong_setting_is_an_error_that_says_what_is_right(settings: dict, mes
     jaxtyping.config.update("jaxtyping_disable", True)  # as it is outside of the tests
     try:
         with pytest.raises(ValueError, match=message):
-            make("similarity", {"name": "max-sim", **settings})
+            build("similarity", {"name": "max-sim", **settings})
     finally:
         jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def test_neighbours_are_packed_without_padding() -> None:
     texts = random_set([3, 6, 1, 6, 2])
-    packed = ByLength(texts, "text")
+    packed = PackedTexts(texts, "text")
     assert packed.lengths == [1, 2, 3, 6, 6]
     assert packed.rows(1, 4).shape == (11, 16)
     assert packed.rows(0, 5).isfinite().all()

@@ -7,21 +7,21 @@ import torch
 from test_blockwise import OfHighest
 from torch import Tensor
 
-from wordsight.registry import MENU
+from wordsight.registry import REGISTRY
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.bidirectional import BothWays
 from wordsight.similarity.cosine import Cosine
 from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.kernels.int8 import (
-    best_of_integers,
+    best_of_int8,
     cosine_error,
     quantize_each,
     quantize_together,
     worst_of,
 )
-from wordsight.similarity.kernels.matmul import integer_product, integers_pay, product
-from wordsight.similarity.kernels.packed import ByLength
+from wordsight.similarity.kernels.matmul import int8_is_faster, integer_product, product
+from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.label_agreement import Semantic
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.order_embedding import Order
@@ -84,7 +84,7 @@ def same(ranks: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
 @pytest.mark.parametrize("noise", [0.3, 3.0], ids=["easy", "hard"])
 @pytest.mark.parametrize("precision", ["float32", "int8", "auto"])
 @pytest.mark.parametrize("seeker", ["word", "region"])
-@pytest.mark.parametrize("pooling", MENU["pooling"])
+@pytest.mark.parametrize("pooling", REGISTRY["pooling"])
 def test_ranks_are_exact(pooling: str, seeker: str, precision: str, noise: float) -> None:
     images, texts = collection(noise)
     similarity = MaxSim(seeker, pooling)
@@ -158,14 +158,14 @@ def test_the_bound_of_int8_holds_and_is_not_idle() -> None:
         queries = torch.nn.functional.normalize(torch.randn(12, DIM), dim=-1)
         packed = quantize_together(contexts), quantize_each(queries)
         exact = torch.einsum("cid,qd->ciq", contexts.double(), queries.double()).amax(1)
-        error = (best_of_integers(*packed) - exact).abs()
+        error = (best_of_int8(*packed) - exact).abs()
         bound = cosine_error(packed[0], worst_of(packed[1], [1] * 12))
         assert (error <= bound).all()
         worst = max(worst, float((error / bound).max()))
     assert worst > 0.1
 
 
-@pytest.mark.parametrize("pooling", MENU["pooling"])
+@pytest.mark.parametrize("pooling", REGISTRY["pooling"])
 def test_poolings_do_not_magnify_errors_beyond_their_bound(pooling: str) -> None:
     pool = MaxSim(pooling=pooling).pooling
     values = torch.rand(500, 8, dtype=torch.float64) * 2 - 1
@@ -302,13 +302,13 @@ def test_products_are_right_whatever_kernel_was_chosen(size: tuple[int, int, int
     half = product(rows.bfloat16(), columns.bfloat16())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.double(), exact, atol=0.02 * d**0.5 + 0.05, rtol=0.02)
-    if integers_pay("cpu"):
+    if int8_is_faster("cpu"):
         integers = [torch.randint(-127, 128, (k, d), dtype=torch.int8) for k in (m, n)]
         assert torch.equal(integer_product(*integers).double(), integers[0].double() @ integers[1].double().T)
 
 
 def test_members_are_found_among_all_rows() -> None:
     _, texts = collection(0.5)
-    packed = ByLength(texts, "text")
+    packed = PackedTexts(texts, "text")
     some = torch.tensor([3, 8, 9, 31])
     assert torch.equal(packed.rows(0, len(packed))[packed.places_of(some)], packed.rows_of(some))

@@ -5,6 +5,7 @@ import re
 import shutil
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.system import Given
 from wordsight.importers.weight_map import Rule
@@ -42,7 +43,7 @@ def wordpieces(given: Given) -> dict[str, Any]:
     if given.vocabulary is None:
         return {"name": "wordpieces", "model": STANDARD if given.bert is None else str(given.bert)}
     if given.vocabulary.suffix != ".txt" or not given.vocabulary.is_file():
-        raise ValueError(
+        raise InputError(
             f"this checkpoint reads word pieces: to it belongs the vocab.txt of {STANDARD}, not "
             f"{given.vocabulary}; give that file as --vocabulary, or the folder of {STANDARD} as --bert"
         )
@@ -72,7 +73,7 @@ def _agreeing(asked: dict[str, Any], shapes: dict[str, Any], given: Given) -> di
     """The given configuration, which says more than shapes can, where it does not contradict them."""
     for key, value in shapes.items():
         if key != "num_attention_heads" and asked.get(key, value) != value:
-            raise ValueError(
+            raise InputError(
                 f"{given.bert}/config.json says {key} = {asked[key]}, the checkpoint's BERT has {value}; "
                 "give the folder of the BERT that it was trained from"
             )

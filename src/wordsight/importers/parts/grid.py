@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published, Weight
 from wordsight.importers.parts import cnn
 from wordsight.importers.system import Given, Tables, positive
@@ -79,7 +80,7 @@ def _check(published: Published) -> None:
     """ResNeXt has groups, which transformers' ResNet has not; and the two names must be of one network."""
     outputs, inputs = published.size(f"{CNN}layer1.0.conv2.weight", 4)[:2]
     if inputs != outputs:
-        raise ValueError(
+        raise InputError(
             f"{published.path} looks at grids through a ResNeXt, which transformers does not load; models of "
             "regions, and grids of a ResNet, can be imported"
         )
@@ -87,7 +88,7 @@ def _check(published: Published) -> None:
         for start, ours in ALIASES.items():
             twin = published.weights.get(f"{CNN}{ours}{name.removeprefix(start)}")
             if name.startswith(start) and (twin is None or not torch.equal(weight.tensor, twin.tensor)):
-                raise ValueError(
+                raise InputError(
                     f"{published.path} holds two networks: {weight.source} is not what is under resnet; "
                     "which of them is the model's is not known"
                 )

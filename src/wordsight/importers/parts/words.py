@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.system import Given
 from wordsight.importers.vocabulary_reader import read_vocabulary, vocabulary_of
@@ -43,7 +44,7 @@ def words(published: Published, given: Given) -> tuple[dict[str, Any], Vocabular
     masked = vocabulary.mask_id is not None
     if rows not in (len(vocabulary), len(vocabulary) + 1 - masked):
         both = "" if masked else f" ({len(vocabulary) + 1} with <mask>)"
-        raise ValueError(
+        raise InputError(
             f"the vocabulary {given.vocabulary or 'in the checkpoint'} has {len(vocabulary)} words{both}, "
             f"but the word table of {published.path} has {rows} rows{_file_of(rows)}"
         )
@@ -56,14 +57,14 @@ def _vocabulary(published: Published, given: Given, rows: int) -> Vocabulary:
     kept = vocabulary_of(inside, f"{published.path}: word2idx") if isinstance(inside, Mapping) else None
     if given.vocabulary is None:
         if kept is None:
-            raise ValueError(
+            raise InputError(
                 f"give the vocabulary of {published.path} with --vocabulary: its word table has {rows} rows"
                 f"{_file_of(rows)}"
             )
         return kept
     read = read_vocabulary(given.vocabulary)
     if kept is not None and read.with_mask() != kept.with_mask():
-        raise ValueError(
+        raise InputError(
             f"the vocabulary {given.vocabulary} orders its words otherwise than the one that "
             f"{published.path} was trained with and holds; leave --vocabulary out"
         )

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path, PurePath
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.files.documents import Row, read_rows
 from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
 from wordsight.read.pictures.pixel_reader import open_picture
@@ -47,9 +48,9 @@ def box_objects(path: Path, pairs: PairSet) -> list[list[WordBox]]:
                 size = (1.0, 1.0) if unit == "fractions" else _size(row) or pictures.size(image)
                 known.setdefault((text, word), []).append(_box(numbers, size, unit))
         except ValueError as error:
-            raise ValueError(f"{path} line {row.line}: {error}") from error
+            raise InputError(f"{path} line {row.line}: {error}") from error
     if not known:
-        raise ValueError(
+        raise InputError(
             f"{path} tells of none of the {len(pairs.images)} pictures of {pairs.source or 'these pairs'}, "
             f"which are called such as {pairs.names[0]}; name the pictures as the data does"
         )
@@ -61,11 +62,11 @@ def box_objects(path: Path, pairs: PairSet) -> list[list[WordBox]]:
 
 def _value(row: Row, key: str, *kinds: type) -> Any:
     if key not in row.values:
-        raise ValueError(f"{key} is missing; a line has {', '.join(KEYS[:3])} and {' or '.join(UNITS)}")
+        raise InputError(f"{key} is missing; a line has {', '.join(KEYS[:3])} and {' or '.join(UNITS)}")
     value = row.values[key]
     if not isinstance(value, kinds) or isinstance(value, bool):
         expected = "text or a number" if int in kinds else "text"
-        raise ValueError(f"{key} is {value!r}; expected {expected}")
+        raise InputError(f"{key} is {value!r}; expected {expected}")
     return value
 
 
@@ -73,11 +74,11 @@ def _numbers(row: Row) -> tuple[Sequence[float], str]:
     """The box as it is written, and its unit."""
     strange = [key for key in row.values if key not in KEYS]
     if strange:
-        raise ValueError(f"{strange[0]} is not known; known: {', '.join(KEYS)}")
+        raise InputError(f"{strange[0]} is not known; known: {', '.join(KEYS)}")
     units = [unit for unit in UNITS if unit in row.values]
     if len(units) != 1:
         given = "both" if units else "neither"
-        raise ValueError(f"the box is given in {given} of fractions and pixels; give it in one of them")
+        raise InputError(f"the box is given in {given} of fractions and pixels; give it in one of them")
     return _floats(row.values[units[0]], units[0], "left, top, right, bottom"), units[0]
 
 
@@ -86,21 +87,21 @@ def _size(row: Row) -> Sequence[float] | None:
         return None
     size = _floats(row.values["size"], "size", "width, height")
     if min(size) <= 0:
-        raise ValueError(f"size is {list(size)}; expected a width and a height above 0, in pixels")
+        raise InputError(f"size is {list(size)}; expected a width and a height above 0, in pixels")
     return size
 
 
 def _floats(value: Any, name: str, parts: str) -> Sequence[float]:
     whole = isinstance(value, list) and len(value) == len(parts.split(","))
     if not whole or not all(type(side) in (int, float) and math.isfinite(side) for side in value):
-        raise ValueError(f"{name} is {value!r}; expected the numbers [{parts}]")
+        raise InputError(f"{name} is {value!r}; expected the numbers [{parts}]")
     return [float(side) for side in value]
 
 
 def _box(numbers: Sequence[float], size: Sequence[float], unit: str) -> Box:
     left, top, right, bottom = numbers
     if right <= left or bottom <= top:
-        raise ValueError(
+        raise InputError(
             f"{unit} {list(numbers)} ends before it begins; expected left, top, right, bottom, not width and "
             "height"
         )
@@ -108,7 +109,7 @@ def _box(numbers: Sequence[float], size: Sequence[float], unit: str) -> Box:
     if left < 0 or top < 0 or right > width or bottom > height:
         told = "fractions lie between 0 and 1" if unit == "fractions" else f"it has {width:g} x {height:g}"
         other = "; are these pixels?" if unit == "fractions" and max(numbers) > 2 else ""
-        raise ValueError(f"{unit} {list(numbers)} reaches outside of the picture: {told}{other}")
+        raise InputError(f"{unit} {list(numbers)} reaches outside of the picture: {told}{other}")
     return left / width, top / height, right / width, bottom / height
 
 
@@ -120,19 +121,19 @@ def _word(text: str, told: str | int) -> int:
             place for place, word in enumerate(words) if letters(told) and letters(word) == letters(told)
         ]
         if len(found) > 1:
-            raise ValueError(
+            raise InputError(
                 f'"{told}" stands {len(found)} times in "{text}"; give its number among the words between '
                 "spaces, from 0"
             )
         if not found:
-            raise ValueError(f'"{told}" is no word of "{text}"; its words are {", ".join(words)}')
+            raise InputError(f'"{told}" is no word of "{text}"; its words are {", ".join(words)}')
         return found[0]
     spaced = text.split()
     if not 0 <= told < len(spaced):
-        raise ValueError(f'word is {told}, but "{text}" has {len(spaced)} words; the first is number 0')
+        raise InputError(f'word is {told}, but "{text}" has {len(spaced)} words; the first is number 0')
     within = counterparts(words, spaced)
     if told not in within:
-        raise ValueError(f'word {told} of "{text}" is "{spaced[told]}", which has no letters; count from 0')
+        raise InputError(f'word {told} of "{text}" is "{spaced[told]}", which has no letters; count from 0')
     return within.index(told)
 
 
@@ -147,7 +148,7 @@ class _Pictures:
         rows = self._by_name.get(name) or self._by_last_part.get(name) or []
         if len(rows) > 1:
             names = " and ".join(self.pairs.names[row] for row in rows[:2])
-            raise ValueError(f"picture {name!r} may be {names}; give the whole name")
+            raise InputError(f"picture {name!r} may be {names}; give the whole name")
         return rows[0] if rows else None
 
     def text(self, image: int, told: str | int) -> int:
@@ -155,14 +156,14 @@ class _Pictures:
         own, name = self._texts[image], self.pairs.names[image]
         if isinstance(told, int):
             if not 0 <= told < len(own):
-                raise ValueError(
+                raise InputError(
                     f"sentence is {told}, but {name} has {len(own)} sentences; the first is number 0"
                 )
             return own[told]
         found = [text for text in own if letters(self.pairs.texts[text]) == letters(told)]
         if not found:
             first = self.pairs.texts[own[0]] if own else ""
-            raise ValueError(
+            raise InputError(
                 f'sentence is "{told}", which is none of the {len(own)} of {name}; the first is "{first}"; '
                 "write it as the data does, or give its number"
             )
@@ -173,7 +174,7 @@ class _Pictures:
         if image not in self._sizes:
             images = self.pairs.images
             if not isinstance(images, PictureFiles):
-                raise ValueError(
+                raise InputError(
                     "pixels need the size of the picture, and the data has no picture files; add "
                     '"size": [width, height], or give fractions'
                 )

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_bytes, read_lines
 from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
 from wordsight.read.text.align_words import counterparts, letters, likeness
@@ -70,7 +71,7 @@ def entity_objects(folder: Path, pairs: PairSet) -> list[list[WordBox]]:
             for number, place, alike in _same_sentences(sentences, written):
                 objects[texts[place]] = _word_boxes(sentences[number], written[place], boxes, alike)
     if not told:
-        raise ValueError(
+        raise InputError(
             f"{folder} tells of none of the {len(pairs.images)} pictures of {pairs.source or 'these pairs'}, "
             f"neither by name (such as {_stem(pairs, 0)}) nor by their sentences; is it of the same data?"
         )
@@ -97,7 +98,7 @@ def read_chains(path: Path) -> dict[str, list[Box]]:
             for name in thing.iterfind("name"):
                 chains.setdefault((name.text or "").strip(), []).extend(places)
     except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
-        raise ValueError(
+        raise InputError(
             f"{path}: {error}; expected size with width and height, and objects with name and bndbox (xmin, "
             "ymin, xmax, ymax); unpack annotations.zip of the release again"
         ) from error
@@ -107,10 +108,10 @@ def read_chains(path: Path) -> dict[str, list[Box]]:
 def _box(corners: ElementTree.Element, width: float, height: float, where: str) -> Box:
     sides = [corners.findtext(side) for side in ("xmin", "ymin", "xmax", "ymax")]
     if None in sides:
-        raise ValueError(f"{where} has a bndbox without all of its four sides")
+        raise InputError(f"{where} has a bndbox without all of its four sides")
     left, top, right, bottom = (float(side or "") for side in sides)
     if right < left or bottom < top:
-        raise ValueError(f"{where} ends before it begins: {left:g} {top:g} {right:g} {bottom:g}")
+        raise InputError(f"{where} ends before it begins: {left:g} {top:g} {right:g} {bottom:g}")
     return (
         max(left - 1, 0) / width,
         max(top - 1, 0) / height,
@@ -132,7 +133,7 @@ def _sentence(line: str, where: str) -> EntitySentence:
     words += line[end:].split()
     strange = next((word for word in words if "/EN#" in word), None)
     if strange is not None:
-        raise ValueError(
+        raise InputError(
             f"{where}: the phrase at {strange!r} is not marked as [/EN#chain/type words]; "
             "close the bracket, and give it a chain and a type"
         )
@@ -200,7 +201,7 @@ class _Entities:
     def __post_init__(self) -> None:
         absent = [name for name in (SENTENCES, ANNOTATIONS) if not (self.folder / name).is_dir()]
         if absent:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"{self.folder} has no folder {absent[0]}; Flickr30k Entities has {SENTENCES} and "
                 f"{ANNOTATIONS}: unpack annotations.zip of its release there"
             )

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.pairs import PairSet
 from wordsight.read.annotations.box_jsonl import SUFFIXES, box_objects
 from wordsight.read.annotations.flickr30k_entities import entity_objects
@@ -16,11 +17,11 @@ def with_objects(pairs: PairSet, path: Path) -> PairSet:
     if path.is_dir():
         return replace(pairs, objects=entity_objects(path, pairs))
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there are no known boxes at {path}; give the folder of Flickr30k Entities, or a JSONL file"
         )
     if path.suffix.lower() not in SUFFIXES:
-        raise ValueError(
+        raise InputError(
             f"{path} is not known as a file of boxes; give the folder of Flickr30k Entities, or JSON lines "
             f"({' or '.join(SUFFIXES)})"
         )

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import field, list_field, read_json, read_lines
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.records import (
@@ -57,7 +58,7 @@ def karpathy_items(path: Path, folder: Path) -> list[Captioned]:
 def _images(document: Any, path: Path) -> list[Any]:
     images = list_field(document, "images", "the document", path)
     if not images:
-        raise ValueError(f"{path}: the list images is empty; fetch the file again")
+        raise InputError(f"{path}: the list images is empty; fetch the file again")
     return images
 
 
@@ -116,7 +117,7 @@ def coco_items(path: Path, folder: Path) -> list[Captioned]:
         where = f"images[{n}]"
         key, name = field(image, "id", where, path), str(field(image, "file_name", where, path))
         if key in pictures:
-            raise ValueError(
+            raise InputError(
                 f"{path}: {where} has the id {key} of {pictures[key].where}; give every image its own"
             )
         texts[key], places[key] = [], []
@@ -125,7 +126,7 @@ def coco_items(path: Path, folder: Path) -> list[Captioned]:
         where = f"annotations[{n}]"
         key = field(annotation, "image_id", where, path)
         if key not in pictures:
-            raise ValueError(f"{path}: {where} tells of image_id {key}, which no entry of images has")
+            raise InputError(f"{path}: {where} tells of image_id {key}, which no entry of images has")
         texts[key].append(str(field(annotation, "caption", where, path)).strip())
         places[key].append(where)
     return list(pictures.values())
@@ -154,7 +155,7 @@ def read_table(
     items = table_items(source, picture_folder(source, pictures, split), columns)
     if split is not None and "{split}" not in str(path):
         if items[0].split is None:
-            raise ValueError(
+            raise InputError(
                 f"{source} has no split column, so split {split!r} cannot be chosen; add a column named "
                 "split, "
                 'set split_column, or keep one file per split and write path = "{split}.csv"'
@@ -173,7 +174,7 @@ def read_folder(path: str | Path, split: str | None = None, drop_empty: bool = F
     if split is not None and "{split}" not in str(path):
         inner = [folder / name for name in same_split(split) if (folder / name).is_dir()]
         if not inner:
-            raise ValueError(
+            raise InputError(
                 f"{folder} has no subfolder {split}; make one, or write {{split}} in the path where it "
                 "belongs"
             )
@@ -187,10 +188,10 @@ def folder_items(folder: Path) -> list[Captioned]:
     A first subfolder named as a split is the split of the pictures in it.
     """
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder")
+        raise MissingFileError(f"{folder} is not a folder")
     pictures = sorted(path for path in pictures_below(folder) if path.is_file())
     if not pictures:
-        raise ValueError(f"{folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        raise InputError(f"{folder} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
     return [_folder_item(picture, folder) for picture in pictures]
 
 
@@ -217,12 +218,12 @@ def read_id_mapping(path: str | Path, ids: Sequence[str], pictures: str | Path |
     source = Path(path)
     mapping = read_json(source)
     if not isinstance(mapping, dict):
-        raise ValueError(
+        raise InputError(
             f"{source} holds a JSON {type(mapping).__name__}; expected an object: id -> file name"
         )
     unknown = [name for name in ids if name not in mapping]
     if unknown:
-        raise ValueError(
+        raise InputError(
             f"{source} does not map {len(unknown)} of {len(ids)} ids, the first {unknown[0]!r}; "
             f"its {len(mapping)} keys start with {next(iter(mapping), None)!r}: is it of the same data set?"
         )
@@ -236,7 +237,7 @@ def picture_files(names: Sequence[str], folder: Path, source: Path) -> PictureFi
     paths = [folder / name for name in names]
     absent = [path for path in paths if not path.is_file()]
     if absent:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{source}: pictures that do not exist: {len(absent)} of {len(paths)}, the first {absent[0]}; "
             "set pictures to the folder that holds them"
         )
@@ -245,4 +246,4 @@ def picture_files(names: Sequence[str], folder: Path, source: Path) -> PictureFi
 
 def _needs_placeholder(path: str | Path, split: str | None, why: str) -> None:
     if split is not None and "{split}" not in str(path):
-        raise ValueError(f"{path}: split {split!r} was asked for, but {why}")
+        raise InputError(f"{path}: split {split!r} was asked for, but {why}")

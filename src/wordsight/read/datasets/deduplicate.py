@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Int
 
+from wordsight.errors import InputError
+
 
 @dataclass(frozen=True, eq=False)
 class Fold:
@@ -39,7 +41,7 @@ def lines_per_row(rows: int, lines: int, setting: int | Literal["auto"], files: 
             return count
     expected = " or ".join(map(str, allowed))
     even = f"; if every row has {lines // rows}, set captions_per_image = {lines // rows}"
-    raise ValueError(
+    raise InputError(
         f"{files[0]} has {rows} rows but {files[1]} has {lines} lines; expected {expected} lines per row"
         + (even if setting == "auto" and lines and lines % rows == 0 else "; one of the two may be cut short")
     )

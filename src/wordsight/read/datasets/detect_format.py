@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_json, read_lines
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.caption_files import coco_items, folder_items, karpathy_items
@@ -25,7 +26,7 @@ def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path
         return list(dict.fromkeys(item.picture for item in captioned_items(source, pictures))), []
     paths, closed = find_pictures(source)
     if not paths and not closed:
-        raise ValueError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        raise InputError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
     return paths, closed
 
 
@@ -75,7 +76,7 @@ def _holds_persons(folder: Path) -> bool:
 def captioned_items(source: Path, pictures: Path | None = None) -> list[Captioned]:
     """The pictures that a caption file names, with what it says of them."""
     if not source.exists():
-        raise FileNotFoundError(f"there is no {source}; give a folder of pictures or a caption file")
+        raise MissingFileError(f"there is no {source}; give a folder of pictures or a caption file")
     folder = picture_folder(source, pictures)
     if is_table(source):
         return table_items(source, folder, Columns())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_json
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import Captioned, Missing, of_split, pair_set, picture_folder, placed
@@ -42,7 +43,7 @@ def annotation_file(path: Path) -> Path:
         return path
     found = [path / name for name in FILES if (path / name).is_file()]
     if not found:
-        raise FileNotFoundError(f"{path} holds none of {', '.join(FILES)}; give the path of the JSON itself")
+        raise MissingFileError(f"{path} holds none of {', '.join(FILES)}; give the path of the JSON itself")
     return found[0]
 
 
@@ -62,7 +63,7 @@ def person_items(path: Path, folder: Path) -> list[Captioned]:
     """Every picture of every split, as it stands in the file."""
     document = read_json(path)
     if not isinstance(document, list) or not document:
-        raise ValueError(
+        raise InputError(
             f"{path} holds {_shown(document)}; expected a list of objects with "
             f"{', '.join(FIELDS)} and {' or '.join(PICTURE_FIELDS)}"
         )
@@ -85,10 +86,10 @@ def _item(entry: Any, where: str, folder: Path, path: Path) -> Captioned:
 
 def _needed_picture_field(entry: Any, where: str, path: Path) -> str:
     if not isinstance(entry, dict):
-        raise ValueError(f"{path} {where} is {_shown(entry)}; expected an object with {', '.join(FIELDS)}")
+        raise InputError(f"{path} {where} is {_shown(entry)}; expected an object with {', '.join(FIELDS)}")
     name = _picture_field(entry)
     if name is None:
-        raise ValueError(_lacks(" or ".join(PICTURE_FIELDS), entry, where, path))
+        raise InputError(_lacks(" or ".join(PICTURE_FIELDS), entry, where, path))
     return name
 
 
@@ -99,14 +100,14 @@ def _picture_field(entry: dict[str, Any]) -> str | None:
 def _text(entry: dict[str, Any], name: str, where: str, path: Path) -> str:
     value = _value(entry, name, where, path)
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{path} {where} has {name} = {_shown(value)}; expected a text that is not empty")
+        raise InputError(f"{path} {where} has {name} = {_shown(value)}; expected a text that is not empty")
     return value
 
 
 def _texts(entry: dict[str, Any], where: str, path: Path) -> Sequence[str]:
     value = _value(entry, "captions", where, path)
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise ValueError(f"{path} {where} has captions = {_shown(value)}; expected a list of texts")
+        raise InputError(f"{path} {where} has captions = {_shown(value)}; expected a list of texts")
     return [text.strip() for text in value]
 
 
@@ -114,13 +115,13 @@ def _identity(entry: dict[str, Any], where: str, path: Path) -> int:
     value = _value(entry, "id", where, path)
     number = int(value) if isinstance(value, str) and value.isdecimal() else value
     if not isinstance(number, int) or isinstance(number, bool):
-        raise ValueError(f"{path} {where} has id = {_shown(value)}; expected the number of a person")
+        raise InputError(f"{path} {where} has id = {_shown(value)}; expected the number of a person")
     return number
 
 
 def _value(entry: dict[str, Any], name: str, where: str, path: Path) -> Any:
     if name not in entry:
-        raise ValueError(_lacks(name, entry, where, path))
+        raise InputError(_lacks(name, entry, where, path))
     return entry[name]
 
 

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_lines
 from wordsight.files.npy import open_floats
 from wordsight.pairs import PairSet, Picture, PictureFiles, one_identity_per_image
@@ -67,7 +68,7 @@ class PrecompImages:
         )
         finite = np.isfinite(features).all((1, 2))
         if not finite.all():
-            raise ValueError(
+            raise InputError(
                 f"{self.path} row {wanted[int(np.argmin(finite))]} holds NaN or infinity; "
                 "wordsight data check lists all such rows; make the features again"
             )
@@ -135,7 +136,7 @@ def read_precomp(
 def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:
     """Images told apart by the ids, or where there are none by the features themselves."""
     if not files.features.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{files.features} does not exist; fetch the features or make them, or set pictures to the "
             "folder of raw pictures to use these captions with them"
         )
@@ -150,7 +151,7 @@ def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
         return fold_by_name(names, per_row)
     if name_path == files.file_names and rows % len(names) == 0:
         return fold_evenly(rows, len(names), per_row).named(names)
-    raise ValueError(
+    raise InputError(
         f"{name_path.name} has {len(names)} lines but {files.features.name} has {rows} rows; expected one "
         f"per row; fetch both from one place, or take {name_path.name} away to tell images apart by their "
         "features"
@@ -161,7 +162,7 @@ def fold_pictures(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
     """Images told apart by file name or id alone; no features needed."""
     path = files.file_names if files.file_names.is_file() else files.ids
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{files.folder} has neither {files.ids.name} nor {files.file_names.name}, so nothing says "
             "which picture a caption tells of; add one"
         )
@@ -195,7 +196,7 @@ def _kept(texts: list[str], files: PrecompSplit, drop_empty: bool) -> list[int]:
     kept = [row for row, text in enumerate(texts) if text]
     if len(kept) < len(texts) and not drop_empty:
         first = texts.index("") + 1
-        raise ValueError(
+        raise InputError(
             f"{files.captions}: empty captions: {len(texts) - len(kept)}, the first at line {first}; "
             "fill them in, or set drop_empty = true to leave them out"
         )
@@ -214,7 +215,7 @@ class Precomputed:
         self.identity = f"precomputed-{feature_dim}"
 
     def __call__(self, pictures: Sequence[Picture]) -> Regions | Pixels:
-        raise ValueError(
+        raise InputError(
             f"this model reads precomputed features of {self.feature_dim} numbers per region and cannot "
             f"look at pictures ({len(pictures)} given). Give it Regions of read_precomp; or, for a model "
             "that reads pictures, "

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from wordsight.errors import InputError
 from wordsight.files.npy import open_array, open_floats
 
 SLACK = 0.01  # of the picture: detectors let a box end a little outside
@@ -57,7 +58,7 @@ def open_boxes(folder: Path, split: str, rows: int, regions: int) -> Boxes | Non
         return None
     boxes = open_floats(path, "row region side")
     if boxes.shape != (rows, regions, 4):
-        raise ValueError(
+        raise InputError(
             f"{path.name} has shape {boxes.shape}, but the features have {rows} rows of {regions} regions; "
             f"expected {(rows, regions, 4)}; make both in one run, {LEAVE_OUT}"
         )
@@ -65,7 +66,7 @@ def open_boxes(folder: Path, split: str, rows: int, regions: int) -> Boxes | Non
     if reach <= 1 + SLACK:
         return Boxes(path, None)
     if reach <= 2:
-        raise ValueError(
+        raise InputError(
             f"{path.name}: the largest number is {reach:.3g}, too large for fractions of the picture and too "
             f"small for pixels; write the boxes as one of the two, {LEAVE_OUT}"
         )
@@ -81,11 +82,11 @@ def _reach(boxes: np.ndarray, path: Path) -> float:
     """The largest number; boxes that are no boxes are an error."""
     reach = float(boxes.max())
     if not np.isfinite([reach, float(boxes.min())]).all():
-        raise ValueError(f"{path.name} holds NaN or infinity; make it again, {LEAVE_OUT}")
+        raise InputError(f"{path.name} holds NaN or infinity; make it again, {LEAVE_OUT}")
     backwards = (boxes[..., 2] < boxes[..., 0]) | (boxes[..., 3] < boxes[..., 1])
     if backwards.any():
         row, region = np.argwhere(backwards)[0]
-        raise ValueError(
+        raise InputError(
             f"{path.name} row {row} region {region} is {boxes[row, region].tolist()}: it ends before it "
             "begins; expected left, top, right, bottom, not width and height"
         )
@@ -96,20 +97,20 @@ def _sizes(folder: Path, split: str, boxes: np.ndarray, path: Path) -> np.ndarra
     """Width and height of every picture; refused unless every box lies inside its picture."""
     size_path = _first(folder, split, SIZE_NAMES)
     if size_path is None:
-        raise ValueError(
+        raise InputError(
             f"{path.name} is in pixels (up to {boxes.max():.0f}), but there is no {split}_img_sizes.npy "
             f"with the width and height of every picture to divide by; add it, {LEAVE_OUT}"
         )
     sizes = np.array(open_array(size_path), dtype=np.float32)
     if sizes.shape != (len(boxes), 2) or not (sizes > 0).all():
-        raise ValueError(
+        raise InputError(
             f"{size_path.name} has shape {sizes.shape}; expected ({len(boxes)}, 2): width and height, above 0"
         )
     ends = boxes[..., 2:].max(1)
     if not _inside(ends, sizes).all():
         swapped = _inside(ends, sizes[:, ::-1]).all()
         row = int(np.argmin(_inside(ends, sizes)))
-        raise ValueError(
+        raise InputError(
             f"{path.name} row {row} reaches to {ends[row].tolist()}, outside its picture of "
             f"{sizes[row].tolist()} (width, height) in {size_path.name}"
             + (

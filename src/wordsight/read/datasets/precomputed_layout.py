@@ -7,6 +7,7 @@ Both published layouts are found: SCAN's ``DATA/f30k_precomp/{split}_ims.npy`` a
 from dataclasses import dataclass
 from pathlib import Path
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_lines
 from wordsight.read.datasets.records import same_split, split_order
 
@@ -53,18 +54,18 @@ class PrecompSplit:
 def find_precomp_folder(path: Path) -> Path:
     """The folder itself, its ``precomp``, or the only ``*_precomp`` or ``*/precomp`` below it."""
     if not path.is_dir():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} is not a folder; set path to the folder with {{split}}_caps.txt in it"
         )
     below = [path, path / "precomp", *sorted(path.glob("*_precomp")), *sorted(path.glob("*/precomp"))]
     found = list(dict.fromkeys(folder for folder in below if any(folder.glob(f"*{CAPTIONS}"))))
     if not found:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{path} holds no precomputed folder: no *{CAPTIONS} in it, in precomp/, *_precomp/ or "
             "*/precomp/; set path to the folder with train_ims.npy and train_caps.txt in it"
         )
     if found[0] != path and len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"{path} holds several precomputed folders, "
             f"{', '.join(str(f.relative_to(path)) for f in found)}; set path to one of them"
         )
@@ -82,4 +83,4 @@ def find_split(folder: Path, split: str) -> PrecompSplit:
     for name in same_split(split):
         if name in known:
             return PrecompSplit(folder, name)
-    raise ValueError(f"{folder} has no {split}{CAPTIONS}; its splits are {', '.join(known)}")
+    raise InputError(f"{folder} has no {split}{CAPTIONS}; its splits are {', '.join(known)}")

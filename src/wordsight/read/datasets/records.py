@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.pairs import PairSet, PictureFiles
 
 Missing = Literal["error", "skip", "keep"]
@@ -46,7 +47,7 @@ def placed(path: str | Path, split: str | None) -> Path:
     if "{split}" not in str(path):
         return Path(path)
     if split is None:
-        raise ValueError(f"{path} names {{split}}, but no split was asked for; pass split, or write it out")
+        raise InputError(f"{path} names {{split}}, but no split was asked for; pass split, or write it out")
     candidates = [Path(str(path).replace("{split}", name)) for name in same_split(split)]
     return next((candidate for candidate in candidates if candidate.exists()), candidates[0])
 
@@ -57,7 +58,7 @@ def picture_folder(beside: Path, pictures: str | Path | None, split: str | None 
         return beside.parent / "images" if (beside.parent / "images").is_dir() else beside.parent
     folder = placed(pictures, split)
     if not folder.is_dir():
-        raise FileNotFoundError(f"pictures = {folder} is not a folder; set it to the folder of the pictures")
+        raise MissingFileError(f"pictures = {folder} is not a folder; set it to the folder of the pictures")
     return folder
 
 
@@ -70,7 +71,7 @@ def of_split(
     if not chosen:
         known = Counter(item.split for item in items)
         listed = ", ".join(f"{name} ({count} pictures)" for name, count in known.items())
-        raise ValueError(f'{source} has no pictures of split "{split}"; it has {listed}')
+        raise InputError(f'{source} has no pictures of split "{split}"; it has {listed}')
     return chosen
 
 
@@ -84,7 +85,7 @@ def pair_set(items: Sequence[Captioned], source: Path, missing: Missing, drop_em
     if missing != "keep":
         present = _on_disk(present, source, missing)
     if not present:
-        raise ValueError(f"{source}: no picture with a caption is left of {len(items)}")
+        raise InputError(f"{source}: no picture with a caption is left of {len(items)}")
     image_of = [row for row, item in enumerate(present) for _ in item.texts]
     return PairSet(
         images=PictureFiles([item.picture for item in present]),
@@ -102,13 +103,13 @@ def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -
     said = [(text, place) for item in items for text, place in zip(item.texts, item.places, strict=True)]
     empty = [place for text, place in said if not text.strip()]
     if empty:
-        raise ValueError(
+        raise InputError(
             f"{source}: empty captions: {len(empty)}, the first at {empty[0]}; "
             "fill them in, or set drop_empty = true to leave them out"
         )
     silent = [item for item in items if not item.texts]
     if silent:
-        raise ValueError(
+        raise InputError(
             f"{source}: pictures without a caption: {len(silent)}, the first {silent[0].name} "
             f"({silent[0].where}); write one for each, or set drop_empty = true to leave these pictures out"
         )
@@ -123,7 +124,7 @@ def _without_empty(item: Captioned) -> Captioned:
 def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list[Captioned]:
     absent = [item for item in items if not item.picture.is_file()]
     if absent and missing == "error":
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{source}: pictures that do not exist: {len(absent)} of {len(items)}, "
             f"the first {absent[0].picture} ({absent[0].where}); set pictures to the folder that holds them, "
             'or missing = "skip" to leave them out'

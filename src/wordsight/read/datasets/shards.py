@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from wordsight.files.atomic import whole_file
+from wordsight.errors import InputError, MissingFileError
+from wordsight.files.atomic import atomic_file
 from wordsight.files.fingerprint import stamp_of
 from wordsight.pairs import PairSet, Picture, one_identity_per_image
 from wordsight.read.datasets.records import same_split
@@ -84,11 +85,11 @@ def shard_name(split: str, number: int, total: int, suffix: str = "") -> str:
 def find_shards(folder: Path, split: str, suffix: str = "") -> list[Path]:
     """All shards of a split, in order. Raises FileNotFoundError for absent ones, ValueError for two sets."""
     if not folder.is_dir():
-        raise FileNotFoundError(f"{folder} is not a folder; give the folder that holds the shards")
+        raise MissingFileError(f"{folder} is not a folder; give the folder that holds the shards")
     found = {name: shards for name, shards in _by_split(folder, suffix).items() if name in same_split(split)}
     if not found:
         known = ", ".join(_by_split(folder, suffix)) or "none at all"
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} holds no shards of split {split!r} ({shard_name(split, 0, 1, suffix)} and so on); "
             f"it has {known}"
         )
@@ -116,7 +117,7 @@ def _by_split(folder: Path, suffix: str) -> dict[str, list[tuple[int, int | None
 def _must_be_whole(folder: Path, split: str, shards: Sequence[tuple[int, int | None, Path]]) -> None:
     totals = {total for _, total, _ in shards}
     if len(totals) > 1:
-        raise ValueError(
+        raise InputError(
             f"{folder} holds shards of {split!r} from several conversions (of {sorted(map(str, totals))}); "
             "keep those of one"
         )
@@ -126,7 +127,7 @@ def _must_be_whole(folder: Path, split: str, shards: Sequence[tuple[int, int | N
     if there != expected:
         absent = sorted(expected - there) or sorted(there - expected)
         what = "misses" if expected - there else "has too many: "
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} {what} {len(absent)} of the {len(expected)} shards of {split!r}, the first "
             f"number {absent[0]}; fetch them, or let the conversion come to its end"
         )
@@ -141,7 +142,7 @@ def shard_pairs(
     """
     samples = _indexed(folder / f"index-{split}.json", shards, scan, verified)
     if not samples:
-        raise ValueError(f"{folder} has shards of split {split!r}, but nothing is in them; write them again")
+        raise InputError(f"{folder} has shards of split {split!r}, but nothing is in them; write them again")
     identities = [sample.identity for sample in samples if sample.identity is not None]
     known = len(identities) == len(samples)
     return PairSet(
@@ -161,7 +162,7 @@ def _indexed(index: Path, shards: Sequence[Path], scan: Scan, verified: bool) ->
         return kept
     samples = look_through(shards, scan)
     content = head | {"verified": verified, "samples": [astuple(sample) for sample in samples]}
-    with suppress(OSError), whole_file(index) as file:
+    with suppress(OSError), atomic_file(index) as file:
         file.write(json.dumps(content).encode())
     return samples
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.files.documents import Row, field, header_of, is_token_file, read_rows
 from wordsight.read.datasets.records import Captioned
 
@@ -49,7 +50,7 @@ def table_items(path: Path, folder: Path, columns: Columns) -> list[Captioned]:
     for row in rows:
         name = _cell(row, columns.picture, path)
         if not name:
-            raise ValueError(f"{path} line {row.line}: no picture is named in column {columns.picture}")
+            raise InputError(f"{path} line {row.line}: no picture is named in column {columns.picture}")
         groups.setdefault((name, _cell(row, columns.split, path)), []).append(row)
     return [_item(name, split, group, columns, folder, path) for (name, split), group in groups.items()]
 
@@ -67,7 +68,7 @@ def _item(
     said = [(text, f"line {row.line}") for row in rows for text in _texts(row, columns.caption, path)]
     identities = {_cell(row, columns.identity, path): row.line for row in rows}
     if len(identities) > 1:
-        raise ValueError(
+        raise InputError(
             f"{path}: picture {name} has several identities: "
             + ", ".join(f"{identity} (line {line})" for identity, line in identities.items())
         )
@@ -94,7 +95,7 @@ def _texts(row: Row, column: str | None, path: Path) -> list[str]:
     texts = value if isinstance(value, list) else [value]
     wrong = [text for text in texts if not isinstance(text, str | None)]
     if wrong:
-        raise ValueError(
+        raise InputError(
             f"{path} line {row.line}: {column} is {wrong[0]!r}; expected text or a list of texts"
         )
     return [(text or "").strip() for text in texts]
@@ -113,15 +114,15 @@ def _column(what: str, told: str | None, names: list[str], path: Path, needed: b
     listed = ", ".join(names)
     if told is not None:
         if told not in names:
-            raise ValueError(f"{path} has no column {told!r} ({what}_column); it has {listed}")
+            raise InputError(f"{path} has no column {told!r} ({what}_column); it has {listed}")
         return told
     found = [name for name in names if name.lower() in KNOWN[what]]
     if len(found) > 1:
-        raise ValueError(
+        raise InputError(
             f"{path}: {' and '.join(found)} may each be the {what} column; set {what}_column to one of them"
         )
     if needed and not found:
-        raise ValueError(
+        raise InputError(
             f"{path}: no column looks like the {what} ({', '.join(KNOWN[what][:4])}, ...) among {listed}; "
             f"set {what}_column"
         )

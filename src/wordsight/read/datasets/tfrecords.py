@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
+from wordsight.errors import InputError
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import placed
 from wordsight.read.datasets.shards import Sample, find_shards, shard_pairs
@@ -36,7 +37,7 @@ def read_records(path: str | Path, split: str, verify: bool = True) -> PairSet:
     pairs = shard_pairs(folder, split, shards, looked, picked, verified=verify)
     problem = not_all(folder, split, shards, len(pairs))
     if problem:
-        raise ValueError(f"{folder}: {problem}; fetch or write this split again")
+        raise InputError(f"{folder}: {problem}; fetch or write this split again")
     return pairs
 
 
@@ -84,7 +85,7 @@ def _told(frame: Frame, shard: Path) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        raise ValueError(
+        raise InputError(
             f"{shard}: record {frame.number}, which begins at byte {frame.start:,}, {error}; "
             "expected CMPL's layout, as wordsight data records writes it"
         ) from error
@@ -93,14 +94,14 @@ def _told(frame: Frame, shard: Path) -> Iterator[None]:
 def _only(context: Mapping[str, Sequence[Value]], name: str) -> Value:
     values = context.get(name, ())
     if len(values) != 1:
-        raise ValueError(f"has {len(values) or 'no'} values of {name}, but of {_listed(context)}")
+        raise InputError(f"has {len(values) or 'no'} values of {name}, but of {_listed(context)}")
     return values[0]
 
 
 def _words(example: SequenceExample) -> Sequence[Value]:
     words = example.lists.get(CAPTION, ())
     if not set(words) - {START.encode(), END.encode()}:
-        raise ValueError(f"has no words in {CAPTION}, but {_listed(example.lists)}")
+        raise InputError(f"has no words in {CAPTION}, but {_listed(example.lists)}")
     return words
 
 
@@ -110,7 +111,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _bytes(value: Value, name: str) -> bytes:
     if isinstance(value, int):
-        raise ValueError(f"has a number for {name}; expected bytes")
+        raise InputError(f"has a number for {name}; expected bytes")
     return value
 
 
@@ -118,12 +119,12 @@ def _text(value: Value, name: str) -> str:
     try:
         return _bytes(value, name).decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"has {name} = {value!r:.60}; expected text in UTF-8") from error
+        raise InputError(f"has {name} = {value!r:.60}; expected text in UTF-8") from error
 
 
 def _integer(value: Value, name: str) -> int:
     if not isinstance(value, int):
-        raise ValueError(f"has bytes for {name}; expected a number")
+        raise InputError(f"has bytes for {name}; expected a number")
     return value
 
 

@@ -11,6 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import placed
 from wordsight.read.datasets.shards import Sample, find_shards, shard_pairs
@@ -37,7 +38,7 @@ def scan(shard: Path, number: int) -> Iterator[Sample]:
                 yield _sample(tar, shard, number, place, key, {_suffix(one): one for one in members})
             _must_have_ended(shard, tar.offset)
     except tarfile.TarError as error:
-        raise ValueError(f"{shard} is cut short or damaged ({error}); fetch or write it again") from error
+        raise InputError(f"{shard} is cut short or damaged ({error}); fetch or write it again") from error
 
 
 def pick(shard: Path, sample: Sample) -> bytes:
@@ -74,12 +75,12 @@ def _sample(
     where = f"{shard}: {key} (sample {place})"
     picture = next((suffix for suffix in members if suffix in PICTURE_SUFFIXES), None)
     if picture is None:
-        raise ValueError(f"{where} has no picture, only {', '.join(members)}; expected {key}.jpg beside it")
+        raise InputError(f"{where} has no picture, only {', '.join(members)}; expected {key}.jpg beside it")
     said = _json(tar, members, where)
     start, size = members[picture].offset_data, members[picture].size
     name, identity = said.get("name", key + picture), said.get("identity")
     if not isinstance(name, str) or not isinstance(identity, int | None):
-        raise ValueError(f"{where} has name = {name!r}, identity = {identity!r}; expected text and a number")
+        raise InputError(f"{where} has name = {name!r}, identity = {identity!r}; expected text and a number")
     return Sample(number, place, start, size, name, identity, _texts(tar, members, said, where))
 
 
@@ -89,9 +90,9 @@ def _json(tar: tarfile.TarFile, members: dict[str, tarfile.TarInfo], where: str)
     try:
         said = json.loads(_content(tar, members[".json"]))
     except ValueError as error:
-        raise ValueError(f"{where}: its .json is not valid ({error}); write it again") from error
+        raise InputError(f"{where}: its .json is not valid ({error}); write it again") from error
     if not isinstance(said, dict):
-        raise ValueError(f"{where}: its .json holds {str(said)[:40]!r}; expected an object with captions")
+        raise InputError(f"{where}: its .json holds {str(said)[:40]!r}; expected an object with captions")
     return said
 
 
@@ -104,7 +105,7 @@ def _texts(
     texts: Sequence[Any] = [told] if isinstance(told, str) else told if isinstance(told, list) else []
     kept = [text.strip() for text in texts if isinstance(text, str) and text.strip()]
     if not kept:
-        raise ValueError(
+        raise InputError(
             f"{where} has no caption; expected captions in its .json or lines in its .txt: it has "
             f"{', '.join(members)}"
         )

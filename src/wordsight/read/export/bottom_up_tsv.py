@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from wordsight.files.atomic import whole_file
+from wordsight.errors import InputError, MissingFileError
+from wordsight.files.atomic import atomic_file
 from wordsight.files.documents import read_lines
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.export.precomputed import FeatureType, PrecompWriter
@@ -51,14 +52,14 @@ class Line:
     def decode(self) -> Detection:
         """Raises ValueError for a wrong number of columns, no number, no base64, another length."""
         if len(self.columns) != len(COLUMNS):
-            raise ValueError(
+            raise InputError(
                 f"{self.where} has {len(self.columns)} columns, expected {len(COLUMNS)} "
                 f"({', '.join(COLUMNS)}); if this is the last line, the file is cut short: fetch it again"
             )
         width, height, count = (self._number(column) for column in (1, 2, 3))
         boxes, features = self._array(4, int(count)), self._array(5, int(count))
         if boxes.shape[1] != 4:
-            raise ValueError(f"{self.where}: boxes have {boxes.shape[1]} numbers each, expected 4")
+            raise InputError(f"{self.where}: boxes have {boxes.shape[1]} numbers each, expected 4")
         return Detection((width, height), boxes, features)
 
     def _number(self, column: int) -> float:
@@ -67,7 +68,7 @@ class Line:
         except ValueError:
             value = 0.0
         if not value >= 1:
-            raise ValueError(
+            raise InputError(
                 f"{self.where}: {COLUMNS[column]} is {self.columns[column][:40]!r}, expected a number from "
                 "1 up"
             )
@@ -78,22 +79,22 @@ class Line:
         try:
             content = base64.b64decode(self.columns[column].strip(), validate=True)
         except binascii.Error as error:
-            raise ValueError(f"{self.where}: {name} is not base64 ({error}); fetch the file again") from error
+            raise InputError(f"{self.where}: {name} is not base64 ({error}); fetch the file again") from error
         if not content or len(content) % (4 * rows):
-            raise ValueError(
+            raise InputError(
                 f"{self.where}: {name} holds {len(content)} bytes, which is not float32 for {rows} boxes; "
                 "fetch the file again"
             )
         values = np.frombuffer(content, dtype="<f4").reshape(rows, -1)
         if not np.isfinite(values).all():
-            raise ValueError(f"{self.where}: {name} holds NaN or infinity; extract this image again")
+            raise InputError(f"{self.where}: {name} holds NaN or infinity; extract this image again")
         return values
 
 
 def read_bottom_up(path: Path, start: int = 0, number: int = 0) -> Iterator[Line]:
     """The lines of the TSV from a byte on, ``number`` being the lines before it."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise MissingFileError(f"{path} does not exist")
     with path.open("rb") as file:
         file.seek(start)
         for content in file:
@@ -123,7 +124,7 @@ class Converted:
 
     def save(self, path: Path) -> None:
         packed = base64.b64encode(np.packbits(self.done).tobytes()).decode()
-        with whole_file(path) as file:
+        with atomic_file(path) as file:
             file.write(json.dumps(asdict(self) | {"done": packed, "ids": len(self.done)}).encode())
 
     @classmethod
@@ -190,7 +191,7 @@ class _Conversion:
     def _resume(self, fingerprint: str) -> None:
         state = Converted.load(self.note)
         if state.order != fingerprint:
-            raise ValueError(
+            raise InputError(
                 f"{self.note.parent} was begun with other ids or another number type; delete it to begin "
                 "again"
             )
@@ -237,7 +238,7 @@ class _Conversion:
             state.regions, state.feature_dim = found.features.shape
             self.writer = self._writer((state.regions, state.feature_dim), resume=False)
         if found.features.shape != (state.regions, state.feature_dim):
-            raise ValueError(
+            raise InputError(
                 f"{line.where}: image {line.image_id} has {found.features.shape[0]} boxes of "
                 f"{found.features.shape[1]} numbers, but the first had {state.regions} of "
                 f"{state.feature_dim}; the format needs the same for all: extract with a fixed number of "
@@ -256,7 +257,7 @@ class _Conversion:
         missing = [name for name, number in self.numbers.items() if not self.state.done[number]]
         files = ", ".join(path.name for path in self.paths)
         if missing or self.writer is None:
-            raise ValueError(
+            raise InputError(
                 f"{len(missing)} of {len(self.rows)} images are in none of {files}, "
                 f"the first {missing[0]}; give all shards of the TSV, or the ids file that belongs to it. "
                 f"What was read is kept in {self.note.parent}"

@@ -4,6 +4,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wordsight.errors import InputError
 from wordsight.pairs import ImageSource, Picture
 from wordsight.read.pictures.heic import open_file
 from wordsight.read.pictures.pixel_reader import open_picture, orientation
@@ -16,7 +17,7 @@ def picture_at(images: ImageSource, row: int, source: str) -> Picture:
     """One picture of an image source. Raises ValueError for a source that has features only."""
     found = images.read([row])
     if not isinstance(found, list):
-        raise ValueError(f"{source} has {type(found).__name__.lower()} and no pictures to keep in shards")
+        raise InputError(f"{source} has {type(found).__name__.lower()} and no pictures to keep in shards")
     return found[0]
 
 

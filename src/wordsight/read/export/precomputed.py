@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files.npy import ArrayFile, writing
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 
@@ -40,7 +41,7 @@ class PrecompWriter:
         self.files = PrecompSplit(folder, split)
         self.partial = folder / f"{split}.partial"
         if self.files.features.exists():
-            raise FileExistsError(
+            raise AlreadyExistsError(
                 f"{self.files.features} exists already; delete it, or choose another folder"
             )
         if not resume:
@@ -67,7 +68,7 @@ class PrecompWriter:
             with np.errstate(over="ignore"):
                 stored = np.asarray(value).astype(array.dtype)
             if not np.isfinite(stored).all():
-                raise ValueError(
+                raise InputError(
                     f"{self.files.split}_{name}.npy row {row} would hold NaN, infinity or a number too "
                     f"large for {stored.dtype}; expected finite numbers"
                 )
@@ -78,7 +79,7 @@ class PrecompWriter:
         wanted = [named[name] for name in self._arrays]
         given = [value for value in wanted if value is not None]
         if len(given) < len(wanted):
-            raise ValueError(f"row {row} has no boxes or no picture size, but this split is to have them")
+            raise InputError(f"row {row} has no boxes or no picture size, but this split is to have them")
         return given
 
     def sync(self) -> None:
@@ -156,10 +157,10 @@ def write_precomp(
 def _repeats(captions: Sequence[Sequence[str]], ids: Sequence[str]) -> list[int]:
     """How many rows each image gets."""
     if len(captions) != len(ids) or not ids:
-        raise ValueError(f"{len(captions)} lists of captions for {len(ids)} ids; expected one list per id")
+        raise InputError(f"{len(captions)} lists of captions for {len(ids)} ids; expected one list per id")
     for name, texts in zip(ids, captions, strict=True):
         if not texts or not all(text.strip() for text in texts):
-            raise ValueError(
+            raise InputError(
                 f"image {name} has no caption or an empty one: {list(texts)}; every image needs one"
             )
     counts = [len(texts) for texts in captions]
@@ -180,15 +181,15 @@ def _images(
         named = dict(zip(given, values, strict=True))
         ended = [name for name, value in named.items() if value is _ENDED]
         if ended or count == expected:
-            raise ValueError(
+            raise InputError(
                 f"{' and '.join(ended) or 'the ids'} ended after {count} images, but "
                 f"{' and '.join(name for name in named if name not in ended)} went on"
             )
         if named["features"].ndim != 2:
-            raise ValueError(
+            raise InputError(
                 f"image {count} has features of shape {named['features'].shape}; expected [region feature]"
             )
         yield named["features"], named.get("boxes"), named.get("sizes")
         count += 1
     if count < expected:
-        raise ValueError(f"{' and '.join(given)} ended after {count} images, but there are {expected} ids")
+        raise InputError(f"{' and '.join(given)} ended after {count} images, but there are {expected} ids")

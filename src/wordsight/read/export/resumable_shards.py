@@ -12,13 +12,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
+from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files.append import LOCK, locked
-from wordsight.files.atomic import whole_file
+from wordsight.files.atomic import atomic_file
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import same_split
 from wordsight.read.datasets.shards import shard_name
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
-from wordsight.runtime.prefetch import in_order
+from wordsight.runtime.prefetch import prefetch
 
 PLAN, SKIPPED = "conversion.json", "skipped.json"
 TRAIN = "train"  # the split that is shuffled and sharded; of the others, one shard holds all
@@ -79,7 +80,7 @@ def convert(
                 else:
                     _write(partial, shard, write, bar.update)
         for name, text in texts.items():
-            with whole_file(partial / name) as file:
+            with atomic_file(partial / name) as file:
                 file.write(text.encode())
     finally:
         lock.close()
@@ -105,15 +106,15 @@ def _begin(partial: Path, plan: dict[str, Any]) -> None:
     if (partial / PLAN).exists():
         _must_be(plan, partial)
     else:
-        with whole_file(partial / PLAN) as file:
+        with atomic_file(partial / PLAN) as file:
             file.write(json.dumps(plan, indent=1).encode())
 
 
 def _write(partial: Path, shard: Shard, write: WriteShard, done: Done) -> None:
-    with whole_file(partial / shard.name) as file:
+    with atomic_file(partial / shard.name) as file:
         skipped = write(shard, file, done)
         if len(skipped) == len(shard.items):
-            raise ValueError(
+            raise InputError(
                 f"{shard.name} would be empty: none of its {len(skipped)} pictures can be read, the first "
                 f"{skipped[0].picture} ({skipped[0].reason}); take fewer shards, or leave this split out"
             )
@@ -125,7 +126,7 @@ def _write(partial: Path, shard: Shard, write: WriteShard, done: Done) -> None:
 
 def _must_be(plan: dict[str, Any], folder: Path) -> None:
     if not (folder / PLAN).is_file():
-        raise FileExistsError(f"{folder} exists already and is no conversion of ours; name a new folder")
+        raise AlreadyExistsError(f"{folder} exists already and is no conversion of ours; name a new folder")
     before = json.loads((folder / PLAN).read_text(encoding="utf-8"))
     different = [
         f"{key} = {_brief(before.get(key))} there, {_brief(plan.get(key))} here"
@@ -133,7 +134,7 @@ def _must_be(plan: dict[str, Any], folder: Path) -> None:
         if before.get(key) != plan.get(key)
     ]
     if different:
-        raise FileExistsError(
+        raise AlreadyExistsError(
             f"{folder} was made from other data or with other settings ({', '.join(different)}); "
             "name a new folder, delete that one, or take its settings"
         )
@@ -150,7 +151,7 @@ def _left_out(folder: Path) -> list[Skipped]:
 
 def _add_left_out(partial: Path, shard: Shard, skipped: Sequence[Skipped]) -> None:
     entries = _skipped(partial) | {shard.name: [[one.picture, one.reason] for one in skipped]}
-    with whole_file(partial / SKIPPED) as file:
+    with atomic_file(partial / SKIPPED) as file:
         file.write(json.dumps(entries, indent=1).encode())
 
 
@@ -163,7 +164,7 @@ def _skipped(folder: Path) -> dict[str, list[list[str]]]:
 def cut(split: str, items: int, shards: int, suffix: str = "") -> list[Shard]:
     """The items of a split in shards of nearly equal size."""
     if not 1 <= shards <= items:
-        raise ValueError(f"{shards} shards were asked for, but {split} has {items} items; take 1 to {items}")
+        raise InputError(f"{shards} shards were asked for, but {split} has {items} items; take 1 to {items}")
     edges = [items * n // shards for n in range(shards + 1)]
     return [
         Shard(shard_name(split, n, shards, suffix), split, range(edges[n], edges[n + 1]))
@@ -182,12 +183,12 @@ def readable(
         except UnreadablePicture as error:
             if skip:
                 return Skipped(error.name, error.reason)
-            raise ValueError(
+            raise InputError(
                 f"{error}; mend it, or leave such pictures out with --skip-unreadable; "
                 "the finished shards are kept"
             ) from error
 
-    for made in in_order(attempt, items):
+    for made in prefetch(attempt, items):
         if isinstance(made, Skipped):
             skipped.append(made)
         else:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wordsight.errors import InputError
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.tfrecords import CAPTION, CAPTION_IDS, DATA, END, FILENAME, LABEL, SPLIT, START
 from wordsight.read.export.picture_bytes import picture_at, rgb_jpeg
@@ -63,7 +64,7 @@ def write_records(
     settings = settings or RecordSettings()
     words = {name: _words(pairs, settings.rule) for name, pairs in splits.items()}
     if TRAIN not in words:
-        raise ValueError(
+        raise InputError(
             f"words get their ids from the split {TRAIN!r}, and there is only {', '.join(words)}"
         )
     counts = Counter(word for text in words[TRAIN] for word in text)
@@ -107,7 +108,7 @@ def _words(pairs: PairSet, rule: str) -> list[list[str]]:
     silent = [n for n, found in enumerate(words) if not found]
     if silent:
         picture = pairs.names[int(pairs.image_of[silent[0]])]
-        raise ValueError(
+        raise InputError(
             f"{pairs.source}: {len(silent)} texts have no words by the rule {rule!r}, the first "
             f"{pairs.texts[silent[0]]!r} of picture {picture}; mend them, or leave them out"
         )

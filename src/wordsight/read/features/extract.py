@@ -6,13 +6,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from wordsight.errors import InputError
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
 from wordsight.read.pictures.walk import pictures_below
 from wordsight.runtime.malloc import keep_freed_memory
-from wordsight.runtime.prefetch import in_order
+from wordsight.runtime.prefetch import prefetch
 from wordsight.sets import Regions
 
 
@@ -76,7 +77,7 @@ def extract(
     from tqdm import tqdm  # type: ignore[import-untyped]
 
     if not isinstance(reader, RegionReader):
-        raise ValueError(
+        raise InputError(
             f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
         )
     keep_freed_memory()
@@ -88,7 +89,7 @@ def extract(
     ):
         look = partial(_look, reader, writer)
         batch: list[_Looked] = []
-        for seen, looked in enumerate(in_order(look, files, workers, 2 * batch_size), 1):
+        for seen, looked in enumerate(prefetch(look, files, workers, 2 * batch_size), 1):
             if looked.reason:
                 result.skipped.append((looked.path, looked.reason))
             elif writer.has(looked.content) or any(other.content == looked.content for other in batch):

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.sets import Regions
 
@@ -64,7 +65,7 @@ class FeatureStore:
         """
         if identity != self.identity:
             why = f"identity {self.identity} there, {identity} here"
-            raise ValueError(
+            raise InputError(
                 f"the features in {self.folder} came from another reader than the model's "
                 f"({difference(self.settings, settings) if settings else why}); "
                 "extract them again, into another folder, with the model's reader"
@@ -103,7 +104,7 @@ class FeatureStore:
         rows = self.find(paths)
         missing = [path for path, row in zip(paths, rows, strict=True) if row is None]
         if missing:
-            raise ValueError(
+            raise InputError(
                 f"{len(missing)} of {len(paths)} pictures have no features in {self.folder}, "
                 f"{missing[0]} first; "
                 f"add them: wordsight features extract {Path(missing[0]).parent} --out {self.folder}"
@@ -129,14 +130,14 @@ def read_meta(folder: Path) -> dict[str, Any]:
     try:
         meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} holds no {META}: it is not a feature store; make one: "
             f"wordsight features extract PICTURES --out {folder}"
         ) from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"{folder / META} is damaged ({error}); restore it or extract again") from error
+        raise InputError(f"{folder / META} is damaged ({error}); restore it or extract again") from error
     if meta.get("format") != FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{folder / META} says format {meta.get('format')}; this version reads format {FORMAT}: "
             "extract again, or use the version of wordsight that wrote it"
         )
@@ -153,7 +154,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         try:
             read.append(json.loads(line))
         except ValueError as error:
-            raise ValueError(f"{path} line {number} is damaged; restore it, or extract again") from error
+            raise InputError(f"{path} line {number} is damaged; restore it, or extract again") from error
     return read
 
 
@@ -179,10 +180,10 @@ def mapped(path: Path, rows: int) -> np.ndarray:
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             start = file.tell()
     except ValueError as error:
-        raise ValueError(f"{path} does not begin as a numpy file ({error}); extract again") from error
+        raise InputError(f"{path} does not begin as a numpy file ({error}); extract again") from error
     there = (path.stat().st_size - start) // (dtype.itemsize * shape[1] * shape[2])
     if there < rows:
-        raise ValueError(
+        raise InputError(
             f"{path} holds {there} rows but {PICTURES} lists {rows}; "
             "the folder was copied in part: copy it again"
         )

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from wordsight.files.append import LOCK, Tail, locked
+from wordsight.errors import InputError
+from wordsight.files.append import LOCK, AppendFile, locked
 from wordsight.files.fingerprint import Stamp
 from wordsight.read.features import store
 from wordsight.read.features.store import BOXES, FEATURES, FILES, FORMAT, META, PICTURES
@@ -50,7 +51,7 @@ class StoreWriter:
 
     def __init__(self, folder: Path, identity: str, settings: dict[str, Any], dtype: str = "float16") -> None:
         if dtype not in DTYPES:
-            raise ValueError(f'dtype = "{dtype}" is unknown; known: {", ".join(DTYPES)}')
+            raise InputError(f'dtype = "{dtype}" is unknown; known: {", ".join(DTYPES)}')
         self.folder = folder
         self.meta: dict[str, Any] = {
             "format": FORMAT,
@@ -59,7 +60,7 @@ class StoreWriter:
             "dtype": dtype,
         }
         self._claim = folder / f".{META}"  # there only while a new store's files are being made
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[str, AppendFile] = {}
         self._rows: dict[str, int] = {}  # content -> row
         self._seen: dict[str, tuple[Stamp, str]] = {}
         self._to_remember: list[dict[str, Any]] = []  # lines for files.jsonl, written with the next batch
@@ -99,7 +100,7 @@ class StoreWriter:
         """Remove what a store killed at its very beginning left behind; a stranger's files are an error."""
         there = [name for name in DATA if (self.folder / name).exists()]
         if there and not self._claim.is_file():
-            raise ValueError(
+            raise InputError(
                 f"{self.folder} holds {', '.join(there)} but no {META}: it is not a feature store; "
                 "choose another folder, or move those files away"
             )
@@ -108,7 +109,7 @@ class StoreWriter:
 
     def _continue(self, before: dict[str, Any]) -> None:
         if before["identity"] != self.meta["identity"]:
-            raise ValueError(
+            raise InputError(
                 f"{self.folder} holds features of another reader "
                 f"({store.difference(before['reader'], self.meta['reader'])}); "
                 "choose another folder, or the reader it was begun with"
@@ -121,9 +122,9 @@ class StoreWriter:
             if len(pictures):
                 store.mapped(self.folder / name, len(pictures))  # raises if rows are missing
             end = len(_header(self._shape(name), len(pictures))) + len(pictures) * self._row_bytes(name)
-            self._tails[name] = Tail(self.folder / name, end)
+            self._tails[name] = AppendFile(self.folder / name, end)
         for name in (PICTURES, FILES):
-            self._tails[name] = Tail(self.folder / name, _whole_lines(self.folder / name))
+            self._tails[name] = AppendFile(self.folder / name, _whole_lines(self.folder / name))
         self._count()
 
     def has(self, content: str) -> bool:
@@ -148,7 +149,7 @@ class StoreWriter:
         Raises StoreFull, and ValueError for features that are not finite.
         """
         if regions.boxes is None:
-            raise ValueError("a feature store keeps boxes, and these regions have none")
+            raise InputError("a feature store keeps boxes, and these regions have none")
         features, boxes = self._cast(regions, seen), regions.boxes.cpu().numpy().astype(np.float32)
         lines = [
             {"content": one.content, "name": one.path.name, "size": list(one.size), "regions": count}
@@ -205,7 +206,7 @@ class StoreWriter:
             raise StoreFull(errno.ENOSPC, self._full(left))
         self._claim.write_text(json.dumps(self.meta, indent=2) + "\n", encoding="utf-8")
         for name in DATA:
-            self._tails[name] = Tail(self.folder / name, 0)
+            self._tails[name] = AppendFile(self.folder / name, 0)
         for name in (FEATURES, BOXES):
             self._tails[name].add(_header(self._shape(name), 0))
             self._tails[name].keep()
@@ -228,7 +229,7 @@ class StoreWriter:
     def _check_shape(self, features: np.ndarray) -> None:
         expected = (self.meta["regions"], self.meta["feature_dim"])
         if features.shape[1:] != expected:
-            raise ValueError(
+            raise InputError(
                 f"the reader gave regions x features of {features.shape[1:]}, but {self.folder} holds "
                 f"{expected}; "
                 "a store keeps one number of regions per picture, padded if need be"
@@ -240,7 +241,7 @@ class StoreWriter:
         bad = np.flatnonzero(~np.isfinite(features).all(axis=(1, 2)))
         if len(bad):
             largest = float(regions.features[bad[0]].abs().max())
-            raise ValueError(
+            raise InputError(
                 f"the features of {seen[bad[0]].path} are not finite in {self.meta['dtype']} "
                 f'(largest {largest:.4g}); store them with dtype = "float32" in a new folder; '
                 "if that is nan or inf, the model itself is broken"

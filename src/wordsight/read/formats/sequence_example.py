@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from wordsight.errors import InputError
+
 Value: TypeAlias = bytes | int
 Span: TypeAlias = tuple[int, int]  # where a part of the record begins and ends
 
@@ -121,9 +123,9 @@ def _fields(data: bytes, message: Span) -> Iterator[tuple[int, int, Span]]:
         elif kind in (EIGHT, FOUR):
             size = 8 if kind == EIGHT else 4
         else:
-            raise ValueError(f"has at its byte {begin} a field of type {kind}, which protobuf does not have")
+            raise InputError(f"has at its byte {begin} a field of type {kind}, which protobuf does not have")
         if at + size > end:
-            raise ValueError(f"has at its byte {begin} a field of {size} bytes, but only {end - at} are left")
+            raise InputError(f"has at its byte {begin} a field of {size} bytes, but only {end - at} are left")
         yield number, kind, (at, at + size)
         at += size
 
@@ -137,4 +139,4 @@ def _read_varint(data: bytes, at: int, end: int) -> tuple[int, int]:
         value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
             return value & 0xFFFF_FFFF_FFFF_FFFF, at + place + 1
-    raise ValueError(f"has at its byte {at} a number that does not end")
+    raise InputError(f"has at its byte {at} a number that does not end")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from wordsight.errors import InputError
 from wordsight.read.formats.crc32c import masked_crc32c
 
 LENGTH, CRC = struct.Struct("<Q"), struct.Struct("<I")
@@ -40,7 +41,7 @@ def read_frames(path: Path, verify: bool = True) -> Iterator[Frame]:
     with path.open("rb") as file:
         start, number = 0, 0
         if not file.peek(1):
-            raise ValueError(f"{path} is empty, and holds a record at least when it is whole; {AGAIN}")
+            raise InputError(f"{path} is empty, and holds a record at least when it is whole; {AGAIN}")
         while file.peek(1):
             data = _read(file, path, number, start, verify)
             yield Frame(number, start, data)
@@ -60,19 +61,19 @@ def _read(file: BinaryIO, path: Path, number: int, start: int, verify: bool) -> 
     length, crc = head[: LENGTH.size], head[LENGTH.size :]
     if _differs(length, crc):  # always looked at: a wrong length leads astray
         whole = f"{path} is not a TFRecord file, or damaged at its beginning" if number == 0 else where
-        raise ValueError(f"{whole}: {_mismatch('its length', length, crc)}; {AGAIN}")
+        raise InputError(f"{whole}: {_mismatch('its length', length, crc)}; {AGAIN}")
     (size,) = LENGTH.unpack(length)
     data = _exactly(file, size, where, "the record")
     crc = _exactly(file, CRC.size, where, "its CRC")
     if verify and _differs(data, crc):
-        raise ValueError(f"{where} is damaged: {_mismatch('the record', data, crc)}; {AGAIN}")
+        raise InputError(f"{where} is damaged: {_mismatch('the record', data, crc)}; {AGAIN}")
     return data
 
 
 def _exactly(file: BinaryIO, size: int, where: str, what: str) -> bytes:
     left = os.fstat(file.fileno()).st_size - file.tell()
     if left < size:
-        raise ValueError(f"{where} is cut short: {left:,} bytes are left for {what} of {size:,}; {AGAIN}")
+        raise InputError(f"{where} is cut short: {left:,} bytes are left for {what} of {size:,}; {AGAIN}")
     return file.read(size)
 
 

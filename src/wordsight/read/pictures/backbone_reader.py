@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
@@ -21,7 +22,7 @@ from wordsight.pretrained.models import find_model, load_vision, model_files, pa
 from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.detectors import detect, open_detector
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
-from wordsight.runtime.parallel import side_by_side
+from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -186,7 +187,7 @@ class BackboneReader:
             return self._read(frames)
         step = min(self._at_once, -(-len(frames) // torch.get_num_threads()))
         slices = [frames[start : start + step] for start in range(0, len(frames), step)]
-        return Regions.join(side_by_side(self._read, slices))
+        return Regions.join(run_parallel(self._read, slices))
 
     @cached_property
     def _at_once(self) -> int:
@@ -255,7 +256,7 @@ class BackboneReader:
             return last
         states = output.hidden_states
         if isinstance(layer, str) or not -len(states) <= layer < len(states):
-            raise ValueError(
+            raise InputError(
                 f'layers names {layer!r}; {self.model} has "last" and 0 to {len(states) - 1} (or -1, -2, ...)'
             )
         chosen: Tensor = states[layer]
@@ -282,18 +283,18 @@ def _other(frame: Frame, number: int) -> Frame:
 
 def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, detections: int) -> None:
     if detections < 1:
-        raise ValueError(
+        raise InputError(
             f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
         )
     cells = not isinstance(detail_grid, Sequence) or len(detail_grid) > 0
     if detail is None and cells:
-        raise ValueError(
+        raise InputError(
             f"detail_grid = {detail_grid!r} needs detail, the size in pixels at which it is read"
         )
     if detail is not None and not cells and detector is None:
-        raise ValueError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
+        raise InputError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
 
 
 def _one_of(setting: str, value: str, known: Any) -> None:
     if value not in known:
-        raise ValueError(f'{setting} = "{value}" is unknown; known: {", ".join(known)}')
+        raise InputError(f'{setting} = "{value}" is unknown; known: {", ".join(known)}')

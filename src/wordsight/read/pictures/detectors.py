@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
 from wordsight.files.fingerprint import content_of
 from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
@@ -183,7 +184,7 @@ def _size(path: Path, taken: Sequence[Any], given: Sequence[Any]) -> tuple[int, 
         height, width = taken[2:]
         if list(given[1:2]) == [sum((height // stride) * (width // stride) for stride in STRIDES)]:
             return height, width
-    raise ValueError(
+    raise InputError(
         f"{path} is not a YOLOX as its authors export it: it takes {list(taken)} and gives {list(given)}, "
         "expected [images, 3, height, width] and [images, cells, 5 + kinds]; export it with a fixed size and "
         "without decoding, or take a detector that transformers loads"
@@ -208,4 +209,4 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes, which differ between its versions
         first = (str(error).strip().splitlines() or [""])[0]
-        raise ValueError(f"{path} cannot be read as ONNX ({first}); fetch it again") from error
+        raise InputError(f"{path} cannot be read as ONNX ({first}); fetch it again") from error

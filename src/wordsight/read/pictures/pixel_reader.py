@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from wordsight.errors import InputError
 from wordsight.pairs import Picture
 from wordsight.read.pictures.crops import Box, Cut
 from wordsight.read.pictures.heic import open_file
@@ -71,7 +72,7 @@ class PixelReader:
         short_side: int | None = None,
     ) -> None:
         if resample not in RESAMPLE:
-            raise ValueError(f'resample = "{resample}" is unknown; known: {", ".join(sorted(RESAMPLE))}')
+            raise InputError(f'resample = "{resample}" is unknown; known: {", ".join(sorted(RESAMPLE))}')
         self.size = size
         self.mean = [float(number) for number in mean]
         self.std = [float(number) for number in std]
@@ -80,7 +81,7 @@ class PixelReader:
         self.short_side = short_side
         self.height, self.width = (size, size) if isinstance(size, int) else size
         if short_side is not None and short_side < max(self.height, self.width):
-            raise ValueError(
+            raise InputError(
                 f"short_side = {short_side} is less than the {self.height} x {self.width} pixels to cut out"
             )
 
@@ -187,7 +188,7 @@ def _opened(picture: Picture) -> "Image":
 
     if isinstance(picture, np.ndarray):
         if picture.dtype != np.uint8:
-            raise ValueError(f"its values are {picture.dtype}; expected uint8 from 0 to 255")
+            raise InputError(f"its values are {picture.dtype}; expected uint8 from 0 to 255")
         return Image.fromarray(picture)
     return picture if isinstance(picture, Image.Image) else open_file(picture)
 
@@ -240,7 +241,7 @@ def _eight_bits(image: "Image") -> "Image":
     elif image.mode == "F" and highest <= 1:
         values = values * 255
     elif highest > 65535:
-        raise ValueError(f"mode {image.mode} with values up to {highest:.6g}, which have no known scale")
+        raise InputError(f"mode {image.mode} with values up to {highest:.6g}, which have no known scale")
     return Image.fromarray(values.clip(0, 255).round().astype(np.uint8)).convert("RGB")
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.pretrained.models import find_model
 from wordsight.read.pictures.pixel_reader import RESAMPLE, PixelReader
 
@@ -17,7 +18,7 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
         if (folder / name).is_file():
             settings = json.loads((folder / name).read_text(encoding="utf-8"))
             return dict(settings.get("image_processor", settings))
-    raise FileNotFoundError(
+    raise MissingFileError(
         f"{folder} has no {FILES[0]}, which says the size and the normalization that the model expects; "
         "fetch it from where the model came from and put it beside config.json"
     )
@@ -43,10 +44,10 @@ def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
     ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
     """
     if fit not in ("squash", "published"):
-        raise ValueError(f'fit = "{fit}" is unknown; known: squash, published')
+        raise InputError(f'fit = "{fit}" is unknown; known: squash, published')
     settings = read_preprocessing(folder)
     if settings.get("do_flip_channel_order"):
-        raise ValueError(
+        raise InputError(
             f"{folder} expects blue before red (do_flip_channel_order), which cannot be read yet"
         )
     (height, width), short_side = _sizes(settings)

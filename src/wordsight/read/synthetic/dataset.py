@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 
+from wordsight.errors import InputError
 from wordsight.pairs import PairSet, Picture, WordBox, one_identity_per_image
 from wordsight.read.synthetic.captions import Sentence, write_sentences
 from wordsight.read.synthetic.render import draw
@@ -53,7 +54,7 @@ def read_world(split: str = "train", seed: int = 0, images: int | None = None, s
     """
     split = "val" if split == "dev" else split
     if split not in IMAGES:
-        raise ValueError(
+        raise InputError(
             f'the generated world has no split "{split}"; known: {", ".join(IMAGES)}, dev (= val)'
         )
     world = generate(split, seed, IMAGES[split] if images is None else images)

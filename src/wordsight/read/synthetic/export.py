@@ -8,7 +8,8 @@ from typing import Any
 
 from PIL import Image
 
-from wordsight.files.atomic import whole_folder
+from wordsight.errors import AlreadyExistsError
+from wordsight.files.atomic import atomic_folder
 from wordsight.read.synthetic.captions import Sentence
 from wordsight.read.synthetic.dataset import WorldSplit, generate, picture_name
 from wordsight.read.synthetic.render import draw
@@ -32,7 +33,7 @@ def write_world(
     splits = {"train": images, "val": held_out, "test": held_out}
     home = Path(folder)
     _refuse_full(home)
-    with whole_folder(home) as fresh:
+    with atomic_folder(home) as fresh:
         (fresh / PICTURES).mkdir()
         captions: list[dict[str, Any]] = []
         boxes: dict[str, Any] = {}
@@ -56,7 +57,7 @@ def write_pictures(folder: Path, split: str, seed: int = 0, images: int = 500, s
     """
     _refuse_full(folder)
     world = generate(split, seed, images)
-    with whole_folder(folder) as fresh:
+    with atomic_folder(folder) as fresh:
         for row, scene in enumerate(world.scenes):
             path = fresh / picture_name(split, row)
             Image.fromarray(draw(scene, size)).save(path)
@@ -94,6 +95,6 @@ def _write(path: Path, document: Any) -> None:
 
 def _refuse_full(home: Path) -> None:
     if home.exists() and (not home.is_dir() or any(home.iterdir())):
-        raise FileExistsError(
+        raise AlreadyExistsError(
             f"{home} exists and is not an empty folder; name a new folder, or empty this one"
         )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from wordsight.errors import InputError
 from wordsight.sets import Tokens
 
 
@@ -48,7 +49,7 @@ def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
         if flat[before : before + len(pieces)] == pieces:
             break
     else:
-        raise ValueError(f'"{text}": the tokenizer drops words between words() and finish()')
+        raise InputError(f'"{text}": the tokenizer drops words between words() and finish()')
     starts, position = [], before
     for word in words:
         starts.append(position)

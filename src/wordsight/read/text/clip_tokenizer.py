@@ -7,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from wordsight.files.atomic import whole_folder
+from wordsight.errors import InputError
+from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.dual_encoders import text_facts
 from wordsight.pretrained.models import import_transformers, quiet
 from wordsight.read.text.padding import pad_ids
@@ -56,7 +57,7 @@ class DualTokenizer:
         self.lower = lower
         self.family = family
         if self.longest < 3:
-            raise ValueError(f"longest is {longest}; a text of one piece has up to 3 tokens: start, it, end")
+            raise InputError(f"longest is {longest}; a text of one piece has up to 3 tokens: start, it, end")
         self._tokenizer = _load(folder)
         self._before, self._after = self._marks()
         self._bytes = _bytes_of_letters() if self._ends_words() else None
@@ -99,7 +100,7 @@ class DualTokenizer:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
-        with whole_folder(folder / FOLDER) as fresh:
+        with atomic_folder(folder / FOLDER) as fresh:
             self._tokenizer.save_pretrained(fresh)
         names = ("longest", "truncate", "lower", "family")
         return {"model": FOLDER, **{name: getattr(self, name) for name in names}}
@@ -193,7 +194,7 @@ def _load(folder: Path) -> Any:
                 folder, local_files_only=True, split_special_tokens=True
             )
     except Exception as error:  # damaged files fail in many ways, most of them without naming the file
-        raise ValueError(
+        raise InputError(
             f"the tokenizer files in {folder} cannot be read ({type(error).__name__}: {error}); "
             "fetch them again"
         ) from error

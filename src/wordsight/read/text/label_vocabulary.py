@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.pairs import PairSet
 from wordsight.read.text.vocabulary import read_entries, several, write_entries
 from wordsight.read.text.word_rules import split_words
@@ -33,7 +34,7 @@ class Labels:
         """
         counts = Counter(noun for text in several(texts) for noun in nouns(split_words(text, rule)))
         if not counts:
-            raise ValueError("there are no nouns in the texts to make labels of; are they English?")
+            raise InputError("there are no nouns in the texts to make labels of; are they English?")
         return cls(tuple(sorted(counts, key=lambda noun: (-counts[noun], noun))[:count]))
 
     @classmethod
@@ -41,13 +42,13 @@ class Labels:
         """Read CASC's ``*_vocab_tag.json``: SCAN's vocabulary JSON with ``<unk>`` alone before the labels."""
         path = Path(path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(f"there are no labels {path}; leave the file out to learn them")
+            raise MissingFileError(f"there are no labels {path}; leave the file out to learn them")
         try:
             first, *names = read_entries(path)
         except ValueError as error:
-            raise ValueError(f"{path} does not hold labels: {error}") from error
+            raise InputError(f"{path} does not hold labels: {error}") from error
         if first != UNKNOWN or not names or any(name.startswith("<") for name in names):
-            raise ValueError(
+            raise InputError(
                 f'{path} does not hold labels: those follow "{UNKNOWN}", which has id 0, but it starts with '
                 f"{', '.join([first, *names][:4])}; is it the vocabulary of the words?"
             )
@@ -83,7 +84,7 @@ class Labels:
         seen = labels.any(0)
         if int(seen.sum()) < OF_ANOTHER_CORPUS * len(self.names):
             absent = [name for name, here in zip(self.names, seen.tolist(), strict=True) if not here]
-            raise ValueError(
+            raise InputError(
                 f"{self.source}: only {int(seen.sum())} of {len(self.names)} labels occur in the texts of "
                 f"{pairs.source or 'these pairs'}; {', '.join(absent[:3])} do not. They are of another "
                 "corpus: leave [labels] file out to learn labels from these texts"

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import torch
 
+from wordsight.errors import InputError
 from wordsight.sets import Tokens
 
 
@@ -14,7 +15,7 @@ def pad_ids(ids: Sequence[Sequence[int]], pad_id: int = 0) -> Tokens:
     """
     lengths = [len(text) for text in ids]
     if 0 in lengths:
-        raise ValueError(
+        raise InputError(
             f"text {lengths.index(0)} of the {len(ids)} to pad has no ids; leave empty texts out"
         )
     longest = max(lengths, default=0)

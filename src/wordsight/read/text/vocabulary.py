@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from wordsight.files.atomic import whole_file
+from wordsight.errors import InputError, MissingFileError
+from wordsight.files.atomic import atomic_file
 from wordsight.read.text.word_rules import split_words
 
 SPECIALS = ("<pad>", "<start>", "<end>", "<unk>")  # ids 0 to 3 in every vocabulary of the SCAN family
@@ -24,13 +25,13 @@ class Vocabulary:
 
     def __post_init__(self) -> None:
         if self.entries[:4] != SPECIALS:
-            raise ValueError(
+            raise InputError(
                 f"a vocabulary starts with {', '.join(SPECIALS)}; "
                 f"this one starts with {', '.join(self.entries[:4]) or 'nothing'}"
             )
         twice = [word for word, times in Counter(self.entries).items() if times > 1]
         if twice:
-            raise ValueError(f'"{twice[0]}" is in the vocabulary twice; every word has one id')
+            raise InputError(f'"{twice[0]}" is in the vocabulary twice; every word has one id')
 
     @classmethod
     def learn(cls, texts: Iterable[str], rule: str = "treebank", min_count: int = 4) -> "Vocabulary":
@@ -41,7 +42,7 @@ class Vocabulary:
         counts = count_words(texts, rule)
         frequent = [word for word, times in counts.items() if times >= min_count]
         if not frequent:
-            raise ValueError(_nothing_frequent(counts, min_count))
+            raise InputError(_nothing_frequent(counts, min_count))
         return cls((*SPECIALS, *sorted(frequent, key=lambda word: (-counts[word], word))))
 
     @classmethod
@@ -49,13 +50,13 @@ class Vocabulary:
         """Read SCAN's JSON: ``word2idx``, ``idx2word`` with text keys, ``idx``, which must agree."""
         path = Path(path).expanduser()
         if not path.is_file():
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"there is no vocabulary {path}; learn one, or give the path of SCAN's JSON"
             )
         try:
             return cls(read_entries(path))
         except ValueError as error:
-            raise ValueError(f"{path} is not a vocabulary: {error}") from error
+            raise InputError(f"{path} is not a vocabulary: {error}") from error
 
     def save(self, path: str | Path) -> None:
         """Write SCAN's JSON; the file appears whole or not at all."""
@@ -120,7 +121,7 @@ def write_entries(path: Path, entries: Sequence[str]) -> None:
         "idx2word": {str(place): word for place, word in enumerate(entries)},
         "idx": len(entries),
     }
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         file.write(json.dumps(content, ensure_ascii=False).encode())
 
 
@@ -135,11 +136,11 @@ def _read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
-        raise ValueError(
+        raise InputError(
             "it is not text; a pickled vocabulary has to be written as JSON (word2idx, idx2word, idx) first"
         ) from None
     except json.JSONDecodeError as error:
-        raise ValueError(f"it is not JSON, or cut short ({error}); copy it again") from None
+        raise InputError(f"it is not JSON, or cut short ({error}); copy it again") from None
 
 
 def _entries(content: Any) -> tuple[str, ...]:
@@ -149,15 +150,15 @@ def _entries(content: Any) -> tuple[str, ...]:
         found = (
             ", ".join(map(str, list(content)[:4])) if isinstance(content, dict) else type(content).__name__
         )
-        raise ValueError(f"expected the keys {', '.join(keys)}; found {found or 'none'}")
+        raise InputError(f"expected the keys {', '.join(keys)}; found {found or 'none'}")
     places, names, size = (content[key] for key in keys)
     if not isinstance(places, dict) or not isinstance(names, dict) or not isinstance(size, int):
-        raise ValueError("word2idx and idx2word must be tables and idx a number")
+        raise InputError("word2idx and idx2word must be tables and idx a number")
     if not len(places) == len(names) == size:
-        raise ValueError(f"word2idx has {len(places)} words, idx2word {len(names)}, and idx says {size}")
+        raise InputError(f"word2idx has {len(places)} words, idx2word {len(names)}, and idx says {size}")
     gap = next((place for place in range(size) if str(place) not in names), None)
     if gap is not None:
-        raise ValueError(f"idx2word has no id {gap}; ids run from 0 to {size - 1} without gaps")
+        raise InputError(f"idx2word has no id {gap}; ids run from 0 to {size - 1} without gaps")
     entries = [names[str(place)] for place in range(size)]
     return tuple(_agreeing(entries, places))
 
@@ -165,5 +166,5 @@ def _entries(content: Any) -> tuple[str, ...]:
 def _agreeing(entries: Sequence[Any], places: dict[str, Any]) -> Iterable[str]:
     for place, word in enumerate(entries):
         if not isinstance(word, str) or places.get(word) != place:
-            raise ValueError(f'id {place} is "{word}" in idx2word, but word2idx says {places.get(word)}')
+            raise InputError(f'id {place} is "{word}" in idx2word, but word2idx says {places.get(word)}')
         yield word

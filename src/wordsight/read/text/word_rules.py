@@ -13,6 +13,8 @@ import re
 import string
 from collections.abc import Callable
 
+from wordsight.errors import InputError
+
 # Words that keep their full stop inside a text, since it does not end a sentence.
 ABBREVIATIONS = frozenset(
     """
@@ -67,7 +69,7 @@ _PLAIN = re.compile(r"\w+(?:-\w+)*(?:,? \w+(?:-\w+)*)*(?: ?\.)?")  # 97 % of Fli
 def split_words(text: str, rule: str = "treebank") -> list[str]:
     """The words of a text, in order. Raises ValueError for an unknown rule."""
     if rule not in RULES:
-        raise ValueError(f'word rule "{rule}" is not known; known: {", ".join(sorted(RULES))}')
+        raise InputError(f'word rule "{rule}" is not known; known: {", ".join(sorted(RULES))}')
     return RULES[rule](text if rule in CASED else text.lower())
 
 

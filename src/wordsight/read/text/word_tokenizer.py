@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import END, SPECIALS, START, Vocabulary, several
 from wordsight.read.text.word_rules import split_words as split_words
@@ -42,9 +43,9 @@ class Words:
     ) -> None:
         split_words("", rule)  # an unknown rule is an error now, not at the first text
         if specials not in AROUND:
-            raise ValueError(f'specials "{specials}" is not known; known: {", ".join(sorted(AROUND))}')
+            raise InputError(f'specials "{specials}" is not known; known: {", ".join(sorted(AROUND))}')
         if longest < 3:
-            raise ValueError(f"longest is {longest}; a text with one word has 3 tokens: <start>, it, <end>")
+            raise InputError(f"longest is {longest}; a text with one word has 3 tokens: <start>, it, <end>")
         known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
         self.vocabulary = known.with_mask() if mask else known
         self.rule = rule
@@ -97,9 +98,9 @@ def check_length(text: str, tokens: int, longest: int, truncate: bool, specials:
     """Refuse a text without tokens, and one whose tokens and specials are more than ``longest``."""
     quoted = text if len(text) <= 200 else f"{text[:200]}..."
     if tokens == 0:
-        raise ValueError(f'the text "{quoted}" has no words; give at least one, or leave it out')
+        raise InputError(f'the text "{quoted}" has no words; give at least one, or leave it out')
     if tokens + specials > longest and not truncate:
-        raise ValueError(
+        raise InputError(
             f'the text "{quoted}" has {tokens + specials} tokens with its specials, and the limit is '
             f"{longest}; shorten it, or set truncate = true to cut such texts"
         )

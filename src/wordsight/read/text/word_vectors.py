@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.read.text.vocabulary import MASK, SPECIALS, Vocabulary
 
 
@@ -54,7 +55,7 @@ def load_vectors(
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"there is no file {path}; download GloVe or fastText vectors and give their path"
         )
     wanted = {spelling.encode() for word in vocabulary.entries for spelling in (word, _simplified(word))}
@@ -64,7 +65,7 @@ def load_vectors(
     ]
     known = torch.tensor([row is not None for row in rows])
     if not known.any():
-        raise ValueError(
+        raise InputError(
             f"{path} knows none of the {len(vocabulary)} words; is it of another language or capitalized?"
         )
     table = torch.from_numpy(np.stack([row for row in rows if row is not None]))
@@ -102,18 +103,18 @@ def _read(path: Path, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.nda
         with gzip.open(path) if zipped else path.open("rb") as file:
             return read(file, dim, wanted)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{path} is cut short or damaged ({error}); fetch it again") from error
+        raise InputError(f"{path} is cut short or damaged ({error}); fetch it again") from error
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        raise InputError(f"{path}: {error}") from error
 
 
 def _read_json(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
     try:
         content = json.load(file)
     except ValueError as error:  # no JSON, or no text at all
-        raise ValueError(f"not JSON, or cut short ({error})") from None
+        raise InputError(f"not JSON, or cut short ({error})") from None
     if not isinstance(content, dict) or not content or not isinstance(next(iter(content.values())), list):
-        raise ValueError("expected JSON of the form {word: [numbers]}")
+        raise InputError("expected JSON of the form {word: [numbers]}")
     width = _checked_width(len(next(iter(content.values()))), dim)
     return {
         word.encode(): _vector(numbers, width, f'the vector of "{word}"')
@@ -130,7 +131,7 @@ def _read_text(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dic
         or opening[0].startswith(b"PK")
         or any(b"\0" in line for line in opening)
     ):
-        raise ValueError(
+        raise InputError(
             "not text with a word and its numbers on each line; "
             "unpack a .zip first, and save a binary model as text"
         )
@@ -145,7 +146,7 @@ def _read_text(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dic
         if word in wanted and word not in vectors:
             vectors[word] = _vector(numbers.split(b" "), width, f"line {number}")
     if has_header and number - 1 < int(opening[0].split()[0]):
-        raise ValueError(
+        raise InputError(
             f"{number - 1} words, but its first line says {opening[0].split()[0].decode()}; fetch it again"
         )
     return vectors
@@ -162,7 +163,7 @@ def _word_and_numbers(line: bytes, width: int, number: int) -> tuple[bytes, byte
         word, numbers = line[:cut], line[cut + 1 :]
         surplus = word.rpartition(b" ")[2]
     if fields < width or (fields > width and _is_number(surplus)):
-        raise ValueError(f"line {number} has {fields} numbers; expected {width}, as at the top of the file")
+        raise InputError(f"line {number} has {fields} numbers; expected {width}, as at the top of the file")
     return word, numbers
 
 
@@ -176,7 +177,7 @@ def _is_number(text: bytes) -> bool:
 
 def _checked_width(width: int, dim: int | None) -> int:
     if width < 1 or dim not in (None, width):
-        raise ValueError(
+        raise InputError(
             f"it has {width} numbers per word, but dim = {dim} is asked for; set dim to the file's"
         )
     return width
@@ -186,9 +187,9 @@ def _vector(numbers: Sequence[Any], width: int, where: str) -> np.ndarray:
     try:
         vector = np.array(numbers, dtype=np.float32)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"{where} is not made of numbers ({error})") from None
+        raise InputError(f"{where} is not made of numbers ({error})") from None
     if vector.shape != (width,):
-        raise ValueError(f"{where} has {vector.size} numbers; expected {width}, as at the top of the file")
+        raise InputError(f"{where} has {vector.size} numbers; expected {width}, as at the top of the file")
     if not np.isfinite(vector).all():
-        raise ValueError(f"{where} has a number that is not finite")
+        raise InputError(f"{where} has a number that is not finite")
     return vector

@@ -5,7 +5,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from wordsight.files.atomic import whole_folder
+from wordsight.errors import InputError, MissingFileError
+from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.models import import_transformers
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
@@ -35,7 +36,7 @@ class WordPieces:
         self.longest = longest or min(self._tokenizer.model_max_length, LONGEST)
         self.truncate = truncate
         if self.longest < 3:
-            raise ValueError(f"longest is {longest}; a text of one wordpiece has 3 tokens: [CLS], it, [SEP]")
+            raise InputError(f"longest is {longest}; a text of one wordpiece has 3 tokens: [CLS], it, [SEP]")
 
     @property
     def mask_id(self) -> int | None:
@@ -72,7 +73,7 @@ class WordPieces:
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
-        with whole_folder(folder / FOLDER) as fresh:
+        with atomic_folder(folder / FOLDER) as fresh:
             self._tokenizer.save_pretrained(fresh)
         return {"model": FOLDER, "longest": self.longest, "truncate": self.truncate}
 
@@ -94,7 +95,7 @@ def _load(model: str) -> Any:
         tokenizer = kind.from_pretrained(folder, local_files_only=True)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # damaged files fail in many ways, most of them without naming the file
-        raise ValueError(
+        raise InputError(
             f"the tokenizer files in {folder} cannot be read ({type(error).__name__}: {error}); "
             "fetch them again"
         ) from error
@@ -108,15 +109,13 @@ def find_tokenizer(model: str) -> Path:
     folder = Path(model).expanduser()
     if not folder.is_dir():
         if model.startswith((".", "/", "~")) or model.count("/") > 1:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"there is no folder {folder}; give a folder with {' or '.join(FILES[:2])}"
             )
         folder = _from_hub(model)
     if not any((folder / name).is_file() for name in FILES):
         found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise FileNotFoundError(
-            f"{folder} has no tokenizer: it needs {' or '.join(FILES[:2])}; found {found}"
-        )
+        raise MissingFileError(f"{folder} has no tokenizer: it needs {' or '.join(FILES[:2])}; found {found}")
     return folder
 
 
@@ -143,7 +142,7 @@ def _from_hub(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=wanted))
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'tokenizer "{name}" is neither a folder nor in the local cache, and could not be fetched '
             f"({reason}). "
             f"Where there is a network run: hf download {name} --include 'tokenizer*' 'vocab*' "
@@ -155,7 +154,7 @@ def _specials(tokenizer: Any, model: str) -> tuple[int, int, int]:
     ids = {name: getattr(tokenizer, f"{name}_token_id") for name in ("cls", "sep", "pad")}
     missing = [f"[{name.upper()}]" for name, id in ids.items() if id is None]
     if missing:
-        raise ValueError(
+        raise InputError(
             f"the tokenizer of {model} has no {', '.join(missing)}; wordpieces needs BERT's special tokens"
         )
     return ids["cls"], ids["sep"], ids["pad"]

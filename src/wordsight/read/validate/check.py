@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_json
 from wordsight.read.datasets.caption_files import coco_items, folder_items, karpathy_items
 from wordsight.read.datasets.person_search import (
@@ -43,7 +44,7 @@ def check(
     """
     path = Path(path)
     if not path.exists():
-        raise FileNotFoundError(f"{path} does not exist")
+        raise MissingFileError(f"{path} does not exist")
     kind, look = _recognized(path)
     report = Report(path, kind)
     try:
@@ -64,7 +65,7 @@ def _recognized(path: Path) -> tuple[str, Look]:
         return _recognized_json(path)
     if suffix in TABLES:
         return "table of pictures and captions", _look_table
-    raise ValueError(
+    raise InputError(
         f"{path} is of no known kind; expected a precomputed folder, a folder of shards, or of pictures with "
         f".txt beside them, a caption file (.json, {', '.join(TABLES)})"
     )
@@ -85,12 +86,12 @@ def _recognized_folder(path: Path) -> tuple[str, Look]:
     if any(pictures_below(path)):
         return "folder of pictures with captions beside them", _look_folder
     if any(path.rglob("*_ims.npy")):
-        raise ValueError(
+        raise InputError(
             f"{path} holds features but no captions; put train{CAPTIONS} beside train_ims.npy, "
             "one caption per line, five lines per row"
         )
     files = _caption_files(path)
-    raise ValueError(
+    raise InputError(
         f"{path} holds neither *{CAPTIONS} (a precomputed folder) nor pictures; "
         + (f"if one of {some(files)} is the caption file, give its path" if files else "check the path")
     )
@@ -108,9 +109,9 @@ def _recognized_json(path: Path) -> tuple[str, Look]:
     if "images" in keys:
         return "Karpathy's caption JSON", _look_karpathy
     if "word2idx" in keys:
-        raise ValueError(f"{path} is a vocabulary; check a data set with it: --vocabulary {path}")
+        raise InputError(f"{path} is a vocabulary; check a data set with it: --vocabulary {path}")
     found = some(sorted(keys)) or "nothing"
-    raise ValueError(f"{path} holds {found}; expected images (Karpathy, COCO), or a list of objects")
+    raise InputError(f"{path} holds {found}; expected images (Karpathy, COCO), or a list of objects")
 
 
 def _look_karpathy(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
@@ -131,7 +132,7 @@ def _look_persons(path: Path, pictures: Path | None, report: Report) -> list[Tex
 def _look_table(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
     with path.open("rb") as file:
         if file.readline(2**16).count(b"\t") == 5 and path.suffix == ".tsv":
-            raise ValueError(
+            raise InputError(
                 f"{path} looks like bottom-up-attention features; make a precomputed folder of it with "
                 "wordsight data convert, and check that"
             )
@@ -141,7 +142,7 @@ def _look_table(path: Path, pictures: Path | None, report: Report) -> list[Texts
 def _look_folder(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
     items = folder_items(path)
     if files := [] if any(item.texts for item in items) else _caption_files(path):
-        raise ValueError(
+        raise InputError(
             f"no picture in {path} has a .txt of captions beside it; if one of {some(files)} is the caption "
             "file, give its path"
         )

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.word_alignment import found_by_word
@@ -58,7 +59,7 @@ Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # which rows o
 
 
 @dataclass(frozen=True)
-class Asking:
+class QueryScorer:
     """One query set against the rows of an index; ``side`` says which of the two the rows are."""
 
     similarity: Similarity
@@ -120,7 +121,7 @@ def score_rows(
 def check(scores: Float[np.ndarray, "*row"]) -> None:
     """Raises ValueError."""
     if np.isnan(scores).any():
-        raise ValueError("some scores are not numbers: check the index, wordsight index --verify")
+        raise InputError("some scores are not numbers: check the index, wordsight index --verify")
 
 
 def to_score(

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wordsight.search.engine.brute_force import Asking
+from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.relevance.threshold import background_scores
 from wordsight.sets import EmbeddingSet
 
@@ -15,14 +15,14 @@ from wordsight.sets import EmbeddingSet
 class Blend:
     """(1 - weight) x z(picture) + weight x z(words), where z = (score - mean) / deviation over the index."""
 
-    picture: Asking
-    words: Asking
+    picture: QueryScorer
+    words: QueryScorer
     weight: float
     picture_scale: tuple[float, float]  # mean and deviation
     words_scale: tuple[float, float]
 
     @classmethod
-    def of(cls, picture: Asking, words: Asking, weight: float, sample: EmbeddingSet) -> "Blend":
+    def of(cls, picture: QueryScorer, words: QueryScorer, weight: float, sample: EmbeddingSet) -> "Blend":
         return cls(picture, words, weight, _scale(picture, sample), _scale(words, sample))
 
     def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]:
@@ -38,7 +38,7 @@ class Blend:
         return EmbeddingSet.join([self.picture.query, self.words.query])
 
 
-def _scale(asking: Asking, sample: EmbeddingSet) -> tuple[float, float]:
+def _scale(asking: QueryScorer, sample: EmbeddingSet) -> tuple[float, float]:
     scores = background_scores(asking, sample)
     if len(scores) < 2:
         return (float(scores.mean()) if len(scores) else 0.0), 1.0

@@ -11,20 +11,20 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from wordsight.search.engine.brute_force import BLOCK, Asking, check
+from wordsight.search.engine.brute_force import BLOCK, QueryScorer, check
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.kernels.blockwise import masked_unit
 from wordsight.similarity.kernels.int8 import (
     Quantized,
-    best_of_integers,
+    best_of_int8,
     cosine_error,
     quantize_each,
     quantize_together,
     worst_of,
 )
-from wordsight.similarity.kernels.matmul import integers_pay
-from wordsight.similarity.kernels.packed import ByLength
+from wordsight.similarity.kernels.matmul import int8_is_faster
+from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Pooling
 
@@ -50,7 +50,7 @@ class Screen:
             unit
             and self.pooling is not None
             and WORTH <= self.bytes <= memory_mb * 2**20 / 2
-            and integers_pay("cpu")
+            and int8_is_faster("cpu")
         )
         self._lock = threading.Lock()
         self._asked = self._failed = 0
@@ -63,7 +63,7 @@ class Screen:
                 self._rows = list(self._made())
 
     def settle(
-        self, asking: Asking, best: int, line: float, above: bool
+        self, asking: QueryScorer, best: int, line: float, above: bool
     ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " open"]] | None:
         """Scores of all rows, and those that must be scored; None where that would be most, or too early.
 
@@ -81,7 +81,7 @@ class Screen:
             self.pays, self._rows = False, []
         return None
 
-    def scores(self, asking: Asking) -> Bounds | None:
+    def scores(self, asking: QueryScorer) -> Bounds | None:
         """Of all rows, in order; None if they are not to be had."""
         self._asked += 1
         if self.pays and self._asked > 1:
@@ -89,12 +89,12 @@ class Screen:
         held = self._rows
         if self.pooling is None or not held:
             return None
-        queries = ByLength(asking.query.to("cpu"), "text")
+        queries = PackedTexts(asking.query.to("cpu"), "text")
         words = quantize_each(queries.unit_rows(0, 1).float())
         worst = worst_of(words, queries.lengths)
         scores, errors = [], []
         for rows in held:
-            scores.append(self.pooling(best_of_integers(rows, words)))
+            scores.append(self.pooling(best_of_int8(rows, words)))
             errors.append(self.pooling.error(cosine_error(rows, worst)[:, 0], queries.lengths[0]))
         of_rows = torch.cat(scores).numpy()
         check(of_rows)

@@ -19,7 +19,7 @@ from wordsight.similarity.kernels.blockwise import masked_unit
 TOGETHER = 1 << 22  # numbers of a block that is held
 
 
-class Held:
+class RowCache:
     """The rows of a snapshot; safe to use from several threads.
 
     ``unit``   vectors may be held at length 1, because the model's similarity does not ask for their lengths

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wordsight.errors import InputError
 from wordsight.search.index import database
 from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.vector_files import KINDS, Extent, Packed, Place, Segment
@@ -88,7 +89,7 @@ def _needed(connection: sqlite3.Connection, number: int) -> Iterator[list[_Kept]
 def _whole(writer: Writer, segment: Segment, kept: _Kept) -> Packed:
     packed = segment.content(kept.place)
     if zlib.crc32(packed.bytes_of(0, 0)) != kept.checksum:
-        raise ValueError(
+        raise InputError(
             f"{writer.folder}: vectors in segment {kept.place.segment} are damaged; "
             f"see which: wordsight index --out {writer.folder} --verify"
         )

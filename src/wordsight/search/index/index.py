@@ -40,9 +40,11 @@ class Index:
     Any number of processes may read while one writes; a second writer raises StoreInUse at once.
     """
 
-    def __init__(self, folder: Path, meta: Meta, born: tuple[int, ...] | None = None) -> None:
+    def __init__(self, folder: Path, meta: Meta, index_fingerprint: tuple[int, ...] | None = None) -> None:
         self.folder, self.meta = folder, meta
-        self.born = born or manifest.born(folder)  # what ``manifest.born`` told before ``meta`` was read
+        self.index_fingerprint = index_fingerprint or manifest.index_fingerprint(
+            folder
+        )  # what ``manifest.born`` told before ``meta`` was read
         self.kind = meta.kind
 
     @classmethod
@@ -60,8 +62,10 @@ class Index:
     def open(cls, folder: str | Path) -> "Index":
         """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here."""
         folder = Path(folder)
-        born = manifest.born(folder)  # first: if another takes its place meanwhile, the next look tells
-        return cls(folder, manifest.read_meta(folder), born)
+        index_fingerprint = manifest.index_fingerprint(
+            folder
+        )  # first: if another takes its place meanwhile, the next look tells
+        return cls(folder, manifest.read_meta(folder), index_fingerprint)
 
     @classmethod
     def open_to_write(cls, folder: str | Path) -> "Index":
@@ -74,7 +78,7 @@ class Index:
 
     def check_there(self) -> None:
         """Raises IndexReplaced if this index was deleted, also if another one has taken its place."""
-        if manifest.born(self.folder) != self.born:
+        if manifest.index_fingerprint(self.folder) != self.index_fingerprint:
             raise IndexReplaced(
                 f"{self.folder} was deleted, or made anew, since it was opened; open it again"
             )

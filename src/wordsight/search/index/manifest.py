@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from wordsight import checkpoint
+from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
 from wordsight.files.append import LOCK, locked
 from wordsight.files.atomic import link_or_copy, recover
 from wordsight.files.fingerprint import content_of
@@ -56,32 +57,32 @@ class Meta:
 def read_meta(folder: Path) -> Meta:
     """Raises FileNotFoundError for a folder that is no index, ValueError for one of another format."""
     if not (folder / META).is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f"{folder} holds no {META}: it is not an index; make one: "
             f"wordsight index FOLDER --model MODEL --out {folder}"
         )
     told = checkpoint.read_json(folder / META)
     version = told.get("format") if isinstance(told, dict) else None
     if not isinstance(version, int):
-        raise ValueError(
+        raise InputError(
             f"{folder / META} does not describe an index (no format in it); restore a copy of it"
         )
     if version > FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
         )
     if version < FORMAT:
-        raise ValueError(
+        raise InputError(
             f"{folder} has format {version}; run wordsight index --out {folder} once: "
             f"it brings it to {FORMAT}"
         )
     try:
         return Meta(**told)
     except TypeError as error:
-        raise ValueError(f"{folder / META} is damaged ({error}); restore a copy of it") from error
+        raise InputError(f"{folder / META} is damaged ({error}); restore a copy of it") from error
 
 
-def born(folder: Path) -> tuple[int, ...] | None:
+def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
     """What tells an index from another that is put in its place; None where there is none.
 
     When ``index.json`` was written, and which file the facts are: as long as somebody has that file open, no
@@ -100,7 +101,7 @@ def migrate(folder: Path) -> None:
     while isinstance(told, dict) and told.get("format", FORMAT) < FORMAT:
         version = told["format"]
         if version not in MIGRATIONS:
-            raise ValueError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
+            raise InputError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
         MIGRATIONS[version](folder)
         told = checkpoint.read_json(folder / META) | {"format": version + 1}
         checkpoint.write_json(folder / META, told)
@@ -134,18 +135,18 @@ def create(folder: Path, model: Path, kind: str, precision: str) -> Meta:
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ValueError(f'{what} = "{value}" is unknown; known: {", ".join(known)}')
+        raise InputError(f'{what} = "{value}" is unknown; known: {", ".join(known)}')
 
 
 def _refuse_strangers(folder: Path) -> None:
     """All that may be there is what a creation left that did not come to its end: first of all its lock."""
     if (folder / META).is_file():
-        raise FileExistsError(f"{folder} is an index already; open it, or choose another folder")
+        raise AlreadyExistsError(f"{folder} is an index already; open it, or choose another folder")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
     strange = [name for name in there if not (LOCK in there and _is_ours(name))]
     if strange:
         others = f" and {len(strange) - 1} others" if strange[1:] else ""
-        raise FileExistsError(
+        raise AlreadyExistsError(
             f"{folder} holds {strange[0]}{others}, and is no index; "
             "choose a folder that is empty or not there yet"
         )
@@ -201,7 +202,7 @@ def check_model(folder: Path, meta: Meta, model: Path) -> None:
     if identity(model) == meta.model:
         return
     before, now = (_settings(place) for place in (folder / MODEL, model))
-    raise ValueError(
+    raise InputError(
         f"{folder} was made by another model than {model} ({difference(before, now)}); "
         "vectors of two models cannot be compared: choose another folder, or leave --model out to go on "
         "with the one it was made by"
@@ -216,7 +217,7 @@ def _settings(model: Path) -> dict[str, Any]:
 def _measured(matcher: Matcher, kind: str) -> tuple[int, bool]:
     """Size of an embedding, and whether scores stay the same if the vectors of this kind have length 1."""
     if kind == "images" and not hasattr(matcher.reader, "prepare"):
-        raise ValueError(
+        raise InputError(
             f"this model's reader, {type(matcher.reader).__name__}, cannot look at pictures, only at stored "
             'features; an index needs a model with [reader] name = "backbone" or "pixels"'
         )

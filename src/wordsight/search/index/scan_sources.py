@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError, MissingFileError
 from wordsight.read.datasets.detect_format import caption_texts, captioned_items
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES, is_hidden, is_picture
 from wordsight.search.index import database
@@ -74,19 +75,19 @@ def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], 
     whose = "pictures" if kind == "images" else "texts"
     for source in sources:
         if not os.path.lexists(source) and not gone_ok:
-            raise FileNotFoundError(
+            raise MissingFileError(
                 f"there is no {source}; give {what}, or pass --drop-all if its {whose} are to leave the index"
             )
         if kind == "texts" and os.path.isdir(source):
-            raise ValueError(f"{source} is a folder; give its files of texts one by one, each with --texts")
+            raise InputError(f"{source} is a folder; give its files of texts one by one, each with --texts")
         if kind == "images" and os.path.isfile(source) and not _is_picture(os.fsencode(source)):
-            raise ValueError(
+            raise InputError(
                 f"{source} is no picture ({', '.join(PICTURE_SUFFIXES)}); a caption file goes to --captions, "
                 "a list of texts to --texts"
             )
     for file in captions:
         if not os.path.lexists(file):
-            raise FileNotFoundError(f"there is no {file}; --captions takes a caption file")
+            raise MissingFileError(f"there is no {file}; --captions takes a caption file")
 
 
 def scan_pictures(
@@ -276,7 +277,7 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
         (root, *database.below(root)),
     )
     if count:
-        raise ValueError(
+        raise InputError(
             f"{source} holds no pictures now, but {count} of it are in the index: is its disk mounted? "
             "If they are to leave the index, pass --drop-all"
         )

@@ -14,7 +14,7 @@ from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.malloc import keep_freed_memory
-from wordsight.runtime.prefetch import in_order
+from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.scan_sources import Entry, Progress, Scan
 from wordsight.search.index.vector_files import is_finite, pack
@@ -39,7 +39,7 @@ class Report:
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
+class Candidate:
     """An entry that a thread has looked at: of known content (nothing made), to be encoded, or unreadable."""
 
     entry: Entry
@@ -64,16 +64,16 @@ class Update:
             writer.folder
         )  # what the threads ask, beside the writer's transactions
         self._turn = threading.Lock()
-        self._new: dict[str, Looked] = {}  # by content, to be encoded together
-        self._waiting: list[Looked] = []  # files of those contents
-        self._known: list[Looked] = []  # files of contents that are stored
+        self._new: dict[str, Candidate] = {}  # by content, to be encoded together
+        self._waiting: list[Candidate] = []  # files of those contents
+        self._known: list[Candidate] = []  # files of contents that are stored
 
     def run(self) -> Report:
         keep_freed_memory()
         try:
             entries = scan_sources.todo(self.writer.facts)
             for done, looked in enumerate(
-                in_order(self._look, entries, self.workers, 2 * self.batch_size), 1
+                prefetch(self._look, entries, self.workers, 2 * self.batch_size), 1
             ):
                 self._take(looked)
                 self.progress(self._noun, done, self.found.todo)
@@ -88,7 +88,7 @@ class Update:
     def _noun(self) -> str:
         return "texts" if self.is_texts else "pictures"
 
-    def _look(self, entry: Entry) -> Looked:
+    def _look(self, entry: Entry) -> Candidate:
         """All that may run in another thread."""
         if entry.text is not None:
             return self._look_at_text(entry, entry.text)
@@ -97,28 +97,30 @@ class Update:
             before, content = stamp_of(Path(path)), content_of(Path(path))
             frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
             if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
-                return Looked(entry, reason="it changed while it was read; run the same command again")
-            return Looked(entry, content, scan_sources.sidecar(path) if entry.beside_changed else "", frame)
+                return Candidate(entry, reason="it changed while it was read; run the same command again")
+            return Candidate(
+                entry, content, scan_sources.sidecar(path) if entry.beside_changed else "", frame
+            )
         except UnreadablePicture as error:
-            return Looked(entry, reason=error.reason, is_unreadable=True)
+            return Candidate(entry, reason=error.reason, is_unreadable=True)
         except OSError as error:
-            return Looked(entry, reason=(error.strerror or str(error)).lower())
+            return Candidate(entry, reason=(error.strerror or str(error)).lower())
 
-    def _look_at_text(self, entry: Entry, text: str) -> Looked:
+    def _look_at_text(self, entry: Entry, text: str) -> Candidate:
         if self._has(entry.part):
-            return Looked(entry, entry.part)
+            return Candidate(entry, entry.part)
         try:
             self.matcher.tokenizer([text])
         except ValueError as error:  # too long for this model, or empty in its eyes
-            return Looked(entry, reason=str(error), is_unreadable=True)
-        return Looked(entry, entry.part, made=text)
+            return Candidate(entry, reason=str(error), is_unreadable=True)
+        return Candidate(entry, entry.part, made=text)
 
     def _has(self, content: str) -> bool:
         query = "SELECT 1 FROM contents WHERE content = ?"
         with self._turn:
             return database.value(self._asking, query, (content,)) is not None
 
-    def _take(self, looked: Looked) -> None:
+    def _take(self, looked: Candidate) -> None:
         """Sort what was looked at; a batch is written when it is full.
 
         Files of known contents are written when there are many, but they do not cut the batch in the making:
@@ -138,7 +140,7 @@ class Update:
         elif len(self._known) == KNOWN_AT_ONCE:
             self._write_known()
 
-    def _skip(self, looked: Looked) -> None:
+    def _skip(self, looked: Candidate) -> None:
         entry = looked.entry
         name = os.fsdecode(entry.path) + ("" if entry.text is None else f': "{entry.text[:40]}"')
         self.report.skipped.append((name, looked.reason))
@@ -171,10 +173,10 @@ class Update:
         self._known = []
         for looked in (one for one in waiting if one.content in bad):
             reason = "the model gives numbers for it that are not finite"
-            self._skip(Looked(looked.entry, reason=reason, is_unreadable=True))
+            self._skip(Candidate(looked.entry, reason=reason, is_unreadable=True))
 
     @torch.no_grad()
-    def _encoded(self, new: Sequence[Looked]) -> tuple[EmbeddingSet | None, list[bool]]:
+    def _encoded(self, new: Sequence[Candidate]) -> tuple[EmbeddingSet | None, list[bool]]:
         """Their vectors, and of which they can be stored."""
         if not new:
             return None, []
@@ -188,7 +190,7 @@ class Update:
             embeddings = self.matcher.encode_images(read)
         return embeddings, is_finite(embeddings, self.writer.meta.unit)
 
-    def _store(self, embeddings: EmbeddingSet, new: Sequence[Looked]) -> None:
+    def _store(self, embeddings: EmbeddingSet, new: Sequence[Candidate]) -> None:
         packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
         places, checksums = self.writer.append(packed), packed.checksums()
         sizes = [looked.made.size if isinstance(looked.made, Frame) else (0, 0) for looked in new]
@@ -200,7 +202,7 @@ class Update:
             ],
         )
 
-    def _put(self, looked: Looked) -> None:
+    def _put(self, looked: Candidate) -> None:
         """The item of an entry whose content is stored: changed in place, moved there, or new."""
         entry, ask = looked.entry, self.writer.facts
         key = database.value(ask, "SELECT key FROM contents WHERE content = ?", (looked.content,))

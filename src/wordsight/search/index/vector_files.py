@@ -24,7 +24,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordsight.files.append import Tail
+from wordsight.errors import InputError
+from wordsight.files.append import AppendFile
 from wordsight.sets import EmbeddingSet
 
 PRECISIONS = ("float16", "int8")
@@ -150,7 +151,7 @@ class SegmentWriter:
     def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
         self.folder, self.layout = folder, layout
         self.kept = self.extent = extent
-        self._tails: dict[str, Tail] = {}
+        self._tails: dict[str, AppendFile] = {}
         try:
             for kind in layout.kinds(extent.boxes):
                 self._tails[kind] = self._tail(kind)
@@ -158,13 +159,13 @@ class SegmentWriter:
             self.close()
             raise
 
-    def _tail(self, kind: str) -> Tail:
+    def _tail(self, kind: str) -> AppendFile:
         path = file_of(self.folder, kind, self.extent.number)
         end = self.extent.rows(kind) * self.layout.row_bytes(kind)
         there = path.stat().st_size if path.is_file() else 0
         if there < end:
-            raise ValueError(_short(path, there, end))
-        return Tail(path, end)
+            raise InputError(_short(path, there, end))
+        return AppendFile(path, end)
 
     @property
     def full(self) -> bool:
@@ -242,7 +243,7 @@ def _mapped(path: Path, layout: Layout, kind: str, rows: int) -> np.ndarray:
         return np.zeros((0, width), dtype)
     there, needed = path.stat().st_size, rows * layout.row_bytes(kind)
     if there < needed:
-        raise ValueError(_short(path, there, needed))
+        raise InputError(_short(path, there, needed))
     # "c": writable in memory only, which torch asks for; nobody writes
     return np.memmap(path, dtype=dtype, mode="c", shape=(rows, width))
 

@@ -28,7 +28,7 @@ from wordsight.similarity.word_alignment import shares_by_word
 
 
 @dataclass(frozen=True)
-class AskedWord:
+class EncodedWord:
     """One word of a text, as it was written."""
 
     text: str
@@ -41,14 +41,14 @@ class AskedWord:
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class EncodedQuery:
     """A text, ready to be compared."""
 
     sentence: str
     set: EmbeddingSet  # of one text
-    words: tuple[AskedWord, ...]
+    words: tuple[EncodedWord, ...]
     whole: bool  # the text is one vector: its only "word" is the sentence
-    excluded: tuple["Asked", ...] = ()
+    excluded: tuple["EncodedQuery", ...] = ()
 
     @property
     def is_known(self) -> bool:
@@ -67,34 +67,34 @@ class Asked:
         return torch.stack([of_items[:, :, list(word.items)].mean(2) for word in self.words], 2)
 
 
-def ask(matcher: Matcher, query: Query) -> Asked:
+def ask(matcher: Matcher, query: Query) -> EncodedQuery:
     """Raises ValueError for a sentence that the tokenizer refuses, QueryError for an operator on nothing."""
-    plain = ask_plainly(matcher, query.sentence)
-    excluded = tuple(ask_plainly(matcher, text) for text in query.excluded)
+    plain = encode_plain_text(matcher, query.sentence)
+    excluded = tuple(encode_plain_text(matcher, text) for text in query.excluded)
     if plain.whole:
         return _of_one_vector(plain, query, excluded)
     words = list(plain.words)
     for term in query.terms:
         _mark(words, term)
-    return Asked(plain.sentence, _repeated(plain.set, words), tuple(words), False, excluded)
+    return EncodedQuery(plain.sentence, _repeated(plain.set, words), tuple(words), False, excluded)
 
 
-def ask_plainly(matcher: Matcher, text: str) -> Asked:
+def encode_plain_text(matcher: Matcher, text: str) -> EncodedQuery:
     """A text without operators."""
     encoded = matcher.encode_texts([text]).detach()
     if encoded.vectors.shape[1] == 1:
         known = _any_known(words_of(matcher.tokenizer, text))
-        return Asked(text, encoded, (AskedWord(text, (0,), 0, len(text), known),), True)
-    return Asked(text, encoded, tuple(words_of(matcher.tokenizer, text)), False)
+        return EncodedQuery(text, encoded, (EncodedWord(text, (0,), 0, len(text), known),), True)
+    return EncodedQuery(text, encoded, tuple(words_of(matcher.tokenizer, text)), False)
 
 
-def _any_known(words: Sequence[AskedWord]) -> bool:
+def _any_known(words: Sequence[EncodedWord]) -> bool:
     """Of those that name something, where there are any; an emoji alone is not known either."""
     naming = [word.known for word in words if names_something(word.text)]
     return any(naming or [word.known for word in words])
 
 
-def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:
+def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
     """The words of a text as the tokenizer splits them: wordpieces joined, letters as in the text."""
     words, labels = tokenizer.words(text), tokenizer.labels(text)
     folded, places = _folded(text)
@@ -109,13 +109,13 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[AskedWord]:
         if sought and at >= 0:
             cursor = at + len(sought)
             start, stop = places[at], places[cursor - 1] + 1
-            asked.append(AskedWord(text[start:stop], tuple(items), start, stop, known))
+            asked.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
         else:  # written in another way than it is read, as treebank's quotes are
-            asked.append(AskedWord(label, tuple(items), -1, -1, known))
+            asked.append(EncodedWord(label, tuple(items), -1, -1, known))
     return asked
 
 
-def _mark(words: list[AskedWord], term: Term) -> None:
+def _mark(words: list[EncodedWord], term: Term) -> None:
     """The operator of a term, on each of its words."""
     meant = [n for n, word in enumerate(words) if word.start < term.stop and word.stop > term.start]
     if not meant:
@@ -124,7 +124,7 @@ def _mark(words: list[AskedWord], term: Term) -> None:
         words[n] = replace(words[n], required=term.required, weight=term.weight)
 
 
-def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
+def _repeated(text: EmbeddingSet, words: Sequence[EncodedWord]) -> EmbeddingSet:
     again = [item for word in words for item in word.items * (word.weight - 1)]
     if not again:
         return text
@@ -132,7 +132,7 @@ def _repeated(text: EmbeddingSet, words: Sequence[AskedWord]) -> EmbeddingSet:
     return EmbeddingSet(text.vectors[:, order], text.mask[:, order])
 
 
-def _of_one_vector(plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> Asked:
+def _of_one_vector(plain: EncodedQuery, query: Query, excluded: tuple[EncodedQuery, ...]) -> EncodedQuery:
     """Where a sentence is one vector no word has a weight or a strength of its own."""
     if query.terms:
         raise QueryError(
@@ -140,7 +140,7 @@ def _of_one_vector(plain: Asked, query: Query, excluded: tuple[Asked, ...]) -> A
             "weighed; leave + and ^ out (- works: it is compared on its own)",
             query.terms[0].position,
         )
-    return Asked(plain.sentence, plain.set, plain.words, True, excluded)
+    return EncodedQuery(plain.sentence, plain.set, plain.words, True, excluded)
 
 
 def _folded(text: str) -> tuple[str, list[int]]:

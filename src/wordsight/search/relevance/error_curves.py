@@ -10,9 +10,9 @@ import torch
 from jaxtyping import Bool, Float
 
 from wordsight.matcher import Matcher
-from wordsight.search.engine.brute_force import Asking, blocks
+from wordsight.search.engine.brute_force import QueryScorer, blocks
 from wordsight.search.index.snapshot import Snapshot
-from wordsight.search.query.encoded import ask_plainly
+from wordsight.search.query.encoded import encode_plain_text
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.null_scores import AT_ONCE
 from wordsight.search.relevance.threshold import Calibration
@@ -97,19 +97,19 @@ def word_curve(
     should be found in every picture that answers it, and all of them together in no other.
     """
     everything = snapshot.gather(np.arange(len(snapshot)))
-    asked = [ask_plainly(matcher, question.text) for question in questions]
+    asked = [encode_plain_text(matcher, question.text) for question in questions]
     found = []
     with torch.no_grad():
         for one in asked:
             judged = [n for n, word in enumerate(one.words) if one.whole or names_something(word.text)]
-            asking = Asking(matcher.similarity, one.set)
+            asking = QueryScorer(matcher.similarity, one.set)
             found.append((one.found(asking.found(everything)).cpu(), judged))
     points = []
     for setting in settings:
         at = replace(calibration, word_false_accept=setting)
         accepted, rejected = [], []
         for question, one, (strengths, judged) in zip(questions, asked, found, strict=True):
-            levels = torch.tensor(at.levels(one, Asking(matcher.similarity, one.set)))
+            levels = torch.tensor(at.levels(one, QueryScorer(matcher.similarity, one.set)))
             there = torch.zeros(len(snapshot), dtype=torch.bool)
             there[list(question.answers)] = True
             all_found = (strengths >= levels)[:, judged].all(1)

@@ -25,8 +25,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wordsight.search.engine.brute_force import Asking
-from wordsight.search.query.encoded import Asked
+from wordsight.errors import InputError
+from wordsight.search.engine.brute_force import QueryScorer
+from wordsight.search.query.encoded import EncodedQuery
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.null_scores import QUARTERS, TWO_GROUPS, Background, TextAgainstAll, split
 from wordsight.sets import EmbeddingSet
@@ -50,7 +51,7 @@ class Calibration:
     def __post_init__(self) -> None:
         for name in ("false_accept", "word_false_accept"):
             if not 0 < getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}; expected a share between 0 and 1")
+                raise InputError(f"{name} = {getattr(self, name)}; expected a share between 0 and 1")
 
     def line(self, words: int) -> float:
         """The score at which relevance ends, for a text of so many words."""
@@ -69,12 +70,12 @@ class Calibration:
         lengths = np.array([max(1, text.words) for text in texts], float)
         return bests, lengths, np.array([text.weight for text in texts])
 
-    def levels(self, asked: Asked, asking: Asking) -> list[float]:
+    def levels(self, asked: EncodedQuery, asking: QueryScorer) -> list[float]:
         """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
         found = asked.found(asking.found(self.sample)).cpu()
         return [self._level(asked, n, found[:, n]) for n in range(len(asked.words))]
 
-    def _level(self, asked: Asked, n: int, found: Float[Tensor, " picture"]) -> float:
+    def _level(self, asked: EncodedQuery, n: int, found: Float[Tensor, " picture"]) -> float:
         word = asked.words[n]
         if not asked.whole and not names_something(word.text):
             return -math.inf
@@ -98,7 +99,7 @@ def level_among(found: Float[Tensor, " value"], false_accept: float = WORD_FALSE
     return float(found.mean() + tail * found.std(correction=0))
 
 
-def tail_line(scores: Float[np.ndarray, " row"], false_accept: float = FALSE_ACCEPT) -> float:
+def upper_quantile(scores: Float[np.ndarray, " row"], false_accept: float = FALSE_ACCEPT) -> float:
     """Where no bank of queries is known: what the best of so many normal scores stays below.
 
     The mean and the deviation are those of the scores themselves.
@@ -137,7 +138,7 @@ def from_json(told: dict[str, Any]) -> Background:
     return Background(texts=texts, **told)
 
 
-def background_scores(asking: Asking, sample: EmbeddingSet) -> Float[Tensor, " picture"]:
+def background_scores(asking: QueryScorer, sample: EmbeddingSet) -> Float[Tensor, " picture"]:
     """What a query scores in general."""
     with torch.no_grad():
         return asking.scores(sample).float().cpu()

@@ -7,11 +7,12 @@ import torch
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 
-from wordsight.registry import make
+from wordsight.errors import InputError
+from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, Seeker, Similarity
 from wordsight.similarity.kernels.matmul import product
-from wordsight.similarity.kernels.packed import ByLength, runs, stacked, unit
+from wordsight.similarity.kernels.packed import PackedTexts, runs, stacked, unit
 from wordsight.similarity.pooling import Pooling
 
 CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
@@ -33,7 +34,7 @@ class Chunk(NamedTuple):
     last: int
 
 
-class SeekingSimilarity(Similarity):
+class AttentionSimilarity(Similarity):
     """Every query (a word, or a region) looks for itself in the context; pooling adds up what it finds.
 
     ``memory_mb`` bounds what a forward pass without gradients needs beside its input and its scores, and what
@@ -45,9 +46,9 @@ class SeekingSimilarity(Similarity):
     def __init__(self, seeker: Seeker, pooling: str | dict[str, Any] | Pooling, memory_mb: float):
         super().__init__()
         if seeker not in ("word", "region"):
-            raise ValueError(f'seeker = "{seeker}"; expected "word" or "region"')
+            raise InputError(f'seeker = "{seeker}"; expected "word" or "region"')
         if not memory_mb > 0:
-            raise ValueError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
+            raise InputError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
         self.seeker: Seeker = seeker
         self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
         self.memory_mb = memory_mb
@@ -104,9 +105,9 @@ class SeekingSimilarity(Similarity):
             found[contexts.order[start:stop, None], real] = of_block
         return found
 
-    def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[ByLength, ByLength]:
+    def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[PackedTexts, PackedTexts]:
         """Who is looked at, and who looks."""
-        by_length = ByLength(images, "image"), ByLength(texts, "text")
+        by_length = PackedTexts(images, "image"), PackedTexts(texts, "text")
         return by_length if self.seeker == "word" else by_length[::-1]
 
     def attend(
@@ -131,7 +132,7 @@ class SeekingSimilarity(Similarity):
         """The same, and where each query looks."""
         raise NotImplementedError
 
-    def kept_dtype(self, contexts: ByLength) -> torch.dtype | None:  # noqa: ARG002
+    def kept_dtype(self, contexts: PackedTexts) -> torch.dtype | None:  # noqa: ARG002
         """Of what ``find_keeping`` keeps for the backward pass; None if that is nothing."""
         return None
 
@@ -147,8 +148,8 @@ class SeekingSimilarity(Similarity):
 
     def gradients(
         self,
-        contexts: ByLength,
-        queries: ByLength,
+        contexts: PackedTexts,
+        queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
         kept: Integer[Tensor, "context row"] | None,
     ) -> tuple[Tensor, Tensor]:
@@ -159,20 +160,20 @@ class SeekingSimilarity(Similarity):
         """How far a float32 ``find`` may be from the exact value, for unit vectors of so many numbers."""
         raise NotImplementedError
 
-    def chunks(self, queries: ByLength, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
+    def chunks(self, queries: PackedTexts, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
         """All queries, some at a time; ``dtype`` is that of the products."""
         for first, last in queries.pieces(self.rows_at_once(queries)):
             yield Chunk(queries.unit_rows(first, last).to(dtype), first, last)
 
-    def rows_at_once(self, side: ByLength) -> int:
+    def rows_at_once(self, side: PackedTexts) -> int:
         """As many as a third of the budget holds."""
         bytes_per_row = side.items.dim * max(4, side.items.vectors.element_size())
         return max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))
 
-    def stack(self, contexts: ByLength, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
+    def stack(self, contexts: PackedTexts, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
         return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))
 
-    def scores_of(self, stack: Stack, chunk: Chunk, queries: ByLength) -> Float[Tensor, "context query"]:
+    def scores_of(self, stack: Stack, chunk: Chunk, queries: PackedTexts) -> Float[Tensor, "context query"]:
         most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
         scores = []
         for start, stop in queries.pieces(max(1, most), chunk.first, chunk.last):
@@ -191,19 +192,19 @@ class SeekingSimilarity(Similarity):
         """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
         return max(1, int((2 * self.cosines_at_once(device)) ** 0.5))
 
-    def _rows_for(self, contexts: ByLength, queries: int) -> int:
+    def _rows_for(self, contexts: PackedTexts, queries: int) -> int:
         """Of a block that so many queries look at: where they are few, what a block costs anyway counts."""
         many = self.cosines_at_once(contexts.device) // max(1, queries)
         if not isinstance(contexts.items, UnitSet):  # the rows are copied
             many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
         return max(many, self.context_rows(contexts.device))
 
-    def _needs_gradient(self, contexts: ByLength, queries: ByLength) -> bool:
+    def _needs_gradient(self, contexts: PackedTexts, queries: PackedTexts) -> bool:
         tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
         return any(tensor.requires_grad for tensor in tensors)
 
     @torch.no_grad()
-    def _scores(self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None) -> Tensor:
+    def _scores(self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None) -> Tensor:
         kind = torch.promote_types(contexts.items.vectors.dtype, torch.float32)
         scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
         for chunk in self.chunks(queries, dtype):
@@ -214,7 +215,7 @@ class SeekingSimilarity(Similarity):
         return scores
 
     def _scores_with_gradient(
-        self, contexts: ByLength, queries: ByLength, dtype: torch.dtype | None
+        self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None
     ) -> Tensor:
         found: Tensor = _Found.apply(  # type: ignore[no-untyped-call]
             contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
@@ -231,9 +232,9 @@ class _Found(torch.autograd.Function):
         ctx: Any,
         context_vectors: Float[Tensor, "context context_item dim"],
         query_vectors: Float[Tensor, "query query_item dim"],
-        similarity: SeekingSimilarity,
-        contexts: ByLength,
-        queries: ByLength,
+        similarity: AttentionSimilarity,
+        contexts: PackedTexts,
+        queries: PackedTexts,
         dtype: torch.dtype | None,
     ) -> Float[Tensor, "context query_row"]:
         looking = queries.unit_rows(0, len(queries))
@@ -266,7 +267,7 @@ class _Found(torch.autograd.Function):
         return *totals, None, None, None, None
 
 
-def query_blocks(queries: ByLength, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
+def query_blocks(queries: PackedTexts, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
     """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
     for start, stop in queries.pieces(max(1, most)):
         yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
@@ -303,5 +304,5 @@ def _product_dtype(device: torch.device) -> torch.dtype | None:
 
 
 def _pooling(given: str | dict[str, Any]) -> Pooling:
-    made: Pooling = make("pooling", {"name": given} if isinstance(given, str) else given)
+    made: Pooling = build("pooling", {"name": given} if isinstance(given, str) else given)
     return made

@@ -44,7 +44,7 @@ def _quantize(vectors: Tensor, largest: Tensor) -> Quantized:
     return Quantized(values, scale.squeeze(-1), lost, length)
 
 
-def best_of_integers(contexts: Quantized, queries: Quantized) -> Float[Tensor, "context row"]:
+def best_of_int8(contexts: Quantized, queries: Quantized) -> Float[Tensor, "context row"]:
     """How well each query is found in each context, to within its ``cosine_error``."""
     products = integer_product(contexts.values.flatten(0, 1), queries.values)
     best = products.view(*contexts.values.shape[:2], len(queries.values)).amax(1)

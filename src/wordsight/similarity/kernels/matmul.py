@@ -68,7 +68,7 @@ def _cpu_product() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 @cache
-def integers_pay(device_type: str) -> bool:
+def int8_is_faster(device_type: str) -> bool:
     """Whether int8 products work here and beat float32 ones clearly; on a GPU that has not been measured."""
     if device_type != "cpu":
         return False

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, UnitSet
 
 EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
@@ -43,14 +44,14 @@ def _before_unit(
     )
 
 
-class ByLength:
+class PackedTexts:
     """The members of a set, shortest first. ``kind`` (image, text) is for messages."""
 
     def __init__(self, items: EmbeddingSet, kind: str):
         lengths = items.lengths
         if len(items) and int(lengths.min()) == 0:
             empty = int(lengths.argmin())
-            raise ValueError(f"{kind} {empty} of {len(items)} is empty: its mask is False everywhere")
+            raise InputError(f"{kind} {empty} of {len(items)} is empty: its mask is False everywhere")
         self.items, self.kind = items, kind
         self.is_even = len(items) > 0 and int(lengths.min()) == items.mask.shape[1]  # nothing pads
         self.order = (

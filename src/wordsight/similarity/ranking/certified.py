@@ -8,11 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.blockwise import Chunk, SeekingSimilarity, Stack, pooled
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Chunk, Stack, pooled
 from wordsight.similarity.kernels.int8 import (
     Quantized,
     Worst,
-    best_of_integers,
+    best_of_int8,
     cosine_error,
     quantize_each,
     quantize_together,
@@ -54,7 +54,7 @@ class Ranking:
 
     def __init__(
         self,
-        similarity: SeekingSimilarity,
+        similarity: AttentionSimilarity,
         images: EmbeddingSet,
         texts: EmbeddingSet,
         best: BestMatches,
@@ -140,7 +140,7 @@ class Ranking:
         first, found = self.queries.starts[chunk.first], []
         for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last):
             rows = slice(self.queries.starts[start] - first, self.queries.starts[stop] - first)
-            found.append(best_of_integers(contexts, Quantized(*(values[rows] for values in integers))))
+            found.append(best_of_int8(contexts, Quantized(*(values[rows] for values in integers))))
         lengths = self.queries.lengths[chunk.first : chunk.last]
         return pooled(self.similarity.pooling, torch.cat(found, 1), lengths)
 

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wordsight.errors import InputError
+
 Ties: TypeAlias = Literal["pessimistic", "reference"]
 
 
@@ -35,7 +37,7 @@ def ranks_from_blocks(
     Raises ValueError for scores that are not finite (names the first) and for items that nothing belongs to.
     """
     if iter(blocks) is blocks:
-        raise ValueError("blocks are read twice; give a list or an object like MatrixBlocks, not a generator")
+        raise InputError("blocks are read twice; give a list or an object like MatrixBlocks, not a generator")
     best = BestMatches(image_identities, text_identities)
     for block in blocks:
         best.see(block)
@@ -106,7 +108,7 @@ class RankCounter:
 
     def __init__(self, best: BestMatches, ties: Ties = "pessimistic"):
         if ties not in ("pessimistic", "reference"):
-            raise ValueError(f'ties = "{ties}"; expected "pessimistic" or "reference"')
+            raise InputError(f'ties = "{ties}"; expected "pessimistic" or "reference"')
         self.best, self.ties = best, ties
         self.image_ranks = torch.zeros_like(best.image_places)
         self.text_ranks = torch.zeros_like(best.text_places)
@@ -135,7 +137,7 @@ def finite(block: ScoreBlock) -> Tensor:
     scores = block.scores.cpu().double()
     if not bool(scores.isfinite().all()):
         row, column = (~scores.isfinite()).nonzero()[0].tolist()
-        raise ValueError(
+        raise InputError(
             f"the score of image {int(block.images[row])} with text {int(block.texts[column])} is "
             f"{float(scores[row, column])}; ranks need finite scores: "
             "look for NaN or overflow in the embeddings"
@@ -146,7 +148,7 @@ def finite(block: ScoreBlock) -> Tensor:
 def _must_belong(ours: Int[Tensor, " n"], theirs: Int[Tensor, " m"], kind: str, other: str) -> None:
     alone = (~torch.isin(ours, theirs)).nonzero().flatten().tolist()
     if alone:
-        raise ValueError(
+        raise InputError(
             f"{kind} {alone[0]} (identity {int(ours[alone[0]])}) has no {other} that belongs to it, "
             f"nor have {len(alone) - 1} more; leave them out before ranking"
         )

@@ -8,10 +8,11 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
-from wordsight.similarity.kernels.blockwise import SeekingSimilarity
-from wordsight.similarity.kernels.matmul import integers_pay
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
+from wordsight.similarity.kernels.matmul import int8_is_faster
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.ranking.certified import Progress, Ranking
 from wordsight.similarity.ranking.count import BestMatches, Ties
@@ -46,25 +47,25 @@ def rank_matches(
     Raises ValueError for embeddings that are not finite and for items that nothing belongs to.
     """
     if precision not in ("float32", "int8", "auto"):
-        raise ValueError(f'precision = "{precision}"; expected "float32", "int8" or "auto"')
+        raise InputError(f'precision = "{precision}"; expected "float32", "int8" or "auto"')
     best = BestMatches(image_identities.cpu(), text_identities.cpu())
     with torch.no_grad(), _true_float32(), torch.autocast(images.device.type, enabled=False):
         for kind, items in (("image", images), ("text", texts)):
             _must_be_finite(items, kind)
         integers = _integers(similarity, precision, images.device)
-        if not isinstance(similarity, SeekingSimilarity):
+        if not isinstance(similarity, AttentionSimilarity):
             return rank_any(similarity, images, texts, best, ties, progress)
         return Ranking(similarity, images, texts, best, ties, integers, precision == "auto", progress).run()
 
 
 def _integers(similarity: Similarity, precision: Precision, device: torch.device) -> bool:
     if precision == "int8" and not isinstance(similarity, MaxSim):
-        raise ValueError(
+        raise InputError(
             f'precision = "int8" certifies the ranks of MaxSim only, not of {type(similarity).__name__}; '
             'use "auto" or "float32"'
         )
     hard = isinstance(similarity, MaxSim)
-    return precision == "int8" or (precision == "auto" and hard and integers_pay(device.type))
+    return precision == "int8" or (precision == "auto" and hard and int8_is_faster(device.type))
 
 
 def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
@@ -73,7 +74,7 @@ def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
         if not bool(some.vectors.sum().isfinite()):  # quick; padding may hold anything
             bad = ~(some.vectors.isfinite().all(-1) | ~some.mask).all(1)
             if bool(bad.any()):
-                raise ValueError(
+                raise InputError(
                     f"the embedding of {kind} {start + int(bad.nonzero()[0])} is not finite; "
                     "its scores have no rank: look for an overflow or a division by zero in the encoder"
                 )

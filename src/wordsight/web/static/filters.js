@@ -1,7 +1,7 @@
 // Which pictures are searched, and in which order: fields and chips <-> the address -> what the server is asked.
 
-import * as server from "./ask.js";
-import { date, element, size } from "./element.js";
+import * as server from "./api.js";
+import { date, element, size } from "./dom.js";
 
 const FURTHEST = 1e11;  // seconds: what the server takes
 const DAY = /^\d{4}-\d\d-\d\d$/;

@@ -1,7 +1,7 @@
 // An answer -> pictures in a grid, each with its words as chips; the line where relevance ends.
 
-import { show } from "./ask.js";
-import { element } from "./element.js";
+import { show } from "./api.js";
+import { element } from "./dom.js";
 import { folded } from "./query.js";
 
 // Okabe and Ito: told apart by every kind of sight

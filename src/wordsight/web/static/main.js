@@ -1,14 +1,14 @@
 // What is typed, dropped or clicked -> questions; answers -> the page. The address holds the question.
 
-import * as server from "./ask.js";
-import { element } from "./element.js";
+import * as server from "./api.js";
+import { element } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Hits, forgetHues, hue, lightRegion } from "./hits.js";
-import * as keys from "./keys.js";
-import { Liked } from "./picture.js";
-import { invitation, served, verdict } from "./told.js";
+import * as keys from "./keyboard.js";
+import { Liked } from "./picture_query.js";
+import { invitation, served, verdict } from "./messages.js";
 import { Viewer } from "./viewer.js";
-import { showWords } from "./words.js";
+import { showWords } from "./query_words.js";
 
 const PAUSE = 160;  // milliseconds after the last key
 const UNFINISHED = 500;  // more of them, until a query that cannot be read is taken for finished

@@ -1,6 +1,6 @@
 // An answer -> the sentences about it: how many match, what evidence there is, what to do where there is nothing.
 
-import { deed, element } from "./element.js";
+import { deed, element } from "./dom.js";
 
 const NOTE = {
   hint: " Frames are hints: this model compares pictures as a whole.",

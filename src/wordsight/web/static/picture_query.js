@@ -1,7 +1,7 @@
 // A picture that is dropped, pasted, chosen or clicked -> what is searched by.
 
-import * as server from "./ask.js";
-import { size } from "./element.js";
+import * as server from "./api.js";
+import { size } from "./dom.js";
 
 const HEIC = /\.(heic|heif|hif)$/i;  // most browsers do not know that these are pictures
 const byId = (id) => document.getElementById(id);

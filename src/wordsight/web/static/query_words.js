@@ -1,6 +1,6 @@
 // The words of what is typed -> buttons: each may be there, must, or must not.
 
-import { element } from "./element.js";
+import { element } from "./dom.js";
 import { MAY, MUST, cycled, folded, parts } from "./query.js";
 
 const SAID = { "": "may be there", "+": "must be there", "-": "must not be there" };

@@ -1,7 +1,7 @@
 // One hit, large: where each word looks, what evidence that is, and where to go from there.
 
-import * as server from "./ask.js";
-import { date, element, size } from "./element.js";
+import * as server from "./api.js";
+import { date, element, size } from "./dom.js";
 import { chip, hue, lightRegion } from "./hits.js";
 
 export class Viewer {
