@@ -5,6 +5,7 @@
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +30,9 @@ def test_an_old_model_gives_its_old_scores(name: str) -> None:
     torch.testing.assert_close(scores, torch.tensor(SCORES[name]), atol=1e-5, rtol=1e-5)
 
 
-def test_an_old_index_gives_its_old_hits_to_an_old_command_line() -> None:
-    command = [sys.executable, "-m", "wordsight", "search", str(BEFORE / "pictures.index"), "a red dog"]
+def test_an_old_index_gives_its_old_hits_to_an_old_command_line(tmp_path: Path) -> None:
+    index = shutil.copytree(BEFORE / "pictures.index", tmp_path / "pictures.index")
+    command = [sys.executable, "-m", "wordsight", "search", str(index), "a red dog"]
     done = subprocess.run([*command, "--json", "--false-accept", "0.3"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     hits = [json.loads(line) for line in done.stdout.splitlines()]
