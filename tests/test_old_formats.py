@@ -1,7 +1,7 @@
 """Models, indexes, configurations and command lines of version 0.1.0 keep working.
 
-``tests/data/before`` was written by that version: untrained matchers of 8 x 8 pixels, an index of three pictures
-(in a folder /photos that need not exist), and what its search printed.
+``tests/data/before`` was written by that version: untrained matchers of 8 x 8 pixels, an index of three
+pictures (in a folder /photos that need not exist), and what its search printed.
 """
 
 import json
