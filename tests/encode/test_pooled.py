@@ -10,6 +10,7 @@ import torch
 from conftest import fill, sine
 from torch import nn
 
+from wordsight import registry
 from wordsight.encode.bert import BertEncoder
 from wordsight.encode.cnn import GridCNN
 from wordsight.encode.recurrent import RecurrentEncoder
