@@ -38,6 +38,7 @@ from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 from wordsight.search.searcher_state import SearchSession
 from wordsight.sets import EmbeddingSet
+from wordsight.web import pictures as web_pictures
 from wordsight.web import server as web_server
 from wordsight.web.app import create_app
 from wordsight.web.batching import SharedScans, score_together
@@ -645,7 +646,7 @@ def test_with_a_token_everything_but_the_page_asks_for_it() -> None:
                 "Bearer é",
             ):
                 is_problem(one.get(path, headers={"authorization": wrong.encode()}), 401, "token")
-        for path in ("/", "/page.js", "/healthz", "/openapi.json"):
+        for path in ("/", "/main.js", "/healthz", "/openapi.json"):
             assert one.get(path).status_code == 200
         right = {"authorization": f"Bearer {TOKEN}", "host": "photos.example.org"}
         assert one.get("/v1/about", headers=right).status_code == 200
