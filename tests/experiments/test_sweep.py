@@ -18,7 +18,7 @@ from wordsight.experiments.grid import read_grid
 from wordsight.experiments.run_cell import MEASURED
 from wordsight.experiments.sweep import compare
 from wordsight.experiments.table import Row, _difference, read_rows, to_markdown
-from wordsight.files.append import LOCK, locked
+from wordsight.files.lock import LOCK, locked
 from wordsight.files.toml import changed
 
 GRID = """

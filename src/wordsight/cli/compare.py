@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.shared_options import NoLock
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: wordsight compare systems-flickr8k --out runs/systems --jobs 2")(compare)
@@ -28,6 +30,7 @@ def compare(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads per run.")] = 1,
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Train and measure every system with every loss and seed: R@K, tested differences, time, memory.
 

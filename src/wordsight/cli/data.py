@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wordsight.cli import data_records, labels
+from wordsight.cli.shared_options import NoLock
 from wordsight.runtime.malloc import share_freed_memory
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -66,6 +67,7 @@ def extract(
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
     share_freed_memory()

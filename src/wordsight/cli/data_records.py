@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.shared_options import NoLock
+
 if TYPE_CHECKING:
     from wordsight.pairs import PairSet
     from wordsight.read.export.resumable_shards import Skipped
@@ -47,6 +49,7 @@ def records(
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
     ] = False,
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
     splits, own_rule = _splits(source, pictures)

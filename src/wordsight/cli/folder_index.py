@@ -54,7 +54,7 @@ def cached_index_folder(pictures: Path) -> Path:
 
 
 def _of_folder(pictures: Path, model: str | None) -> "Index":
-    from wordsight.files.append import StoreInUse
+    from wordsight.files.lock import StoreInUse
     from wordsight.runs import matcher_folder
     from wordsight.search.index.index import Index
     from wordsight.search.index.manifest import META, identity

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.shared_options import NoLock
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
@@ -69,6 +70,7 @@ def index(
     ] = False,
     stats: Annotated[bool, typer.Option("--stats", help="Print the numbers of the index.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Make or update an index: new, changed, renamed and deleted pictures; safe to stop at any moment.
 

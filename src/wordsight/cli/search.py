@@ -13,6 +13,7 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.folder_index import index_at
+from wordsight.cli.shared_options import NoLock
 from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def search(
     null: Null = False,
     open_best: Open = False,
     memory_mb: Memory = 256,
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Pictures that a sentence tells of, the best first, and which of its words each one shows.
 
@@ -130,6 +132,7 @@ def similar(
     null: Null = False,
     open_best: Open = False,
     memory_mb: Memory = 256,
+    no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
     searcher = _searcher(index_at(index, model), memory_mb, false_accept)

@@ -25,8 +25,8 @@ from wordsight.evaluation import pointing_accuracy
 from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.pointing import can_point
 from wordsight.experiments.grid import Cell
-from wordsight.files.append import locked
 from wordsight.files.atomic import atomic_file
+from wordsight.files.lock import locked
 from wordsight.learn.resume import BEST
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet

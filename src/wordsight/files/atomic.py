@@ -3,6 +3,7 @@
 import errno
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 
 
 @contextmanager
@@ -80,10 +82,27 @@ def _aside(folder: Path) -> Path:
     return folder.parent / f".{folder.name}.previous"
 
 
+def sync_folder(folder: Path) -> None:
+    """Flush the names of new files to the disk; Windows, and some network disks, cannot and need not."""
+    if sys.platform == "win32":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(handle)
+
+
 def _to_disk(folder: Path) -> None:
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open(
+                "r+b" if sys.platform == "win32" else "rb"
+            ) as file:  # which flushes open writers only
+                os.fsync(file.fileno())
+    sync_folder(folder)

@@ -19,7 +19,8 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from wordsight.files.append import AppendFile, StoreInUse
+from wordsight.files.append import AppendFile
+from wordsight.files.lock import StoreInUse
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
 from wordsight.read.features import store_writer

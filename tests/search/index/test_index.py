@@ -25,7 +25,8 @@ from support.small_index import BATCH, Contents, draw, make, read
 from support.small_problem import small_matcher, wordsight
 from torch.nn import functional as F
 
-from wordsight.files.append import AppendFile, StoreInUse
+from wordsight.files.append import AppendFile
+from wordsight.files.lock import StoreInUse
 from wordsight.matcher import Matcher
 from wordsight.search.index import database, manifest, vector_files
 from wordsight.search.index.database import IndexFull

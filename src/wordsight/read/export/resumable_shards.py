@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.files.append import LOCK, locked
 from wordsight.files.atomic import atomic_file
+from wordsight.files.lock import LOCK, locked
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import same_split
 from wordsight.read.datasets.shards import shard_name

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from wordsight.errors import InputError
-from wordsight.files.append import LOCK, AppendFile, locked
+from wordsight.files.append import AppendFile
 from wordsight.files.fingerprint import Stamp
+from wordsight.files.lock import LOCK, locked
 from wordsight.read.features import store
 from wordsight.read.features.store import BOXES, FEATURES, FILES, FORMAT, META, PICTURES
 from wordsight.sets import Regions

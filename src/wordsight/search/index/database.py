@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from wordsight.files.append import StoreInUse
+from wordsight.files.lock import StoreInUse, has_locks
 
 FACTS = "facts.sqlite"
+UNLOCKED = "model/config.json"  # a file of every index that nobody locks: SQLite's own must not be probed
 FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+SEPARATOR = os.fsencode(os.sep)
 SYNCHRONOUS = "FULL"  # a commit is on the disk, whatever happens to the power
 PATIENCE = 30.0  # seconds that a connection waits for the commit of another
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
@@ -116,26 +117,39 @@ class Filters:
 
 def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
     """One connection; every statement is its own transaction until BEGIN."""
-    path = folder / FACTS
-    told = quote(os.fsencode(path.absolute()))
     mode = "rw" if write else "ro"
     if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
         mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
-    connection = sqlite3.connect(
-        f"file:{told}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        timeout=PATIENCE,
-        check_same_thread=False,
-    )
+    connection = _opened(folder, mode)
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     return connection
 
 
+def can_share(folder: Path) -> bool:
+    """Whether several connections see each other's commits, which takes a file system with locks."""
+    return has_locks(folder / UNLOCKED)
+
+
+def _opened(folder: Path, mode: str) -> sqlite3.Connection:
+    """Where the file system has no locks, SQLite does without, and without shared memory."""
+    shared = can_share(folder) or "immutable" in mode
+    connection = sqlite3.connect(
+        f"{(folder / FACTS).absolute().as_uri()}?mode={mode}{'' if shared else '&vfs=unix-none'}",
+        uri=True,
+        isolation_level=None,
+        timeout=PATIENCE,
+        check_same_thread=False,
+    )
+    if not shared:
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    return connection
+
+
 def create(folder: Path) -> None:
-    connection = sqlite3.connect(folder / FACTS, isolation_level=None)
+    """Make the tables of an empty index."""
+    connection = _opened(folder, "rwc")
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(f"BEGIN; {SCHEMA} COMMIT;")
@@ -210,5 +224,5 @@ def shown(path: bytes) -> str:
 
 def below(folder: str | bytes) -> tuple[bytes, bytes]:
     """The paths below a folder are those from the first, and before the second."""
-    stem = os.fsencode(folder).rstrip(b"/")
-    return stem + b"/", stem + b"0"  # "0" comes after "/"
+    stem, separator = os.fsencode(folder).rstrip(SEPARATOR), SEPARATOR
+    return stem + separator, stem + bytes([separator[0] + 1])

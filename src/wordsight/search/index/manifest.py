@@ -21,12 +21,12 @@ import torch
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
-from wordsight.files.append import LOCK, locked
-from wordsight.files.atomic import link_or_copy, recover
+from wordsight.files.atomic import link_or_copy, recover, sync_folder
 from wordsight.files.fingerprint import content_of
+from wordsight.files.lock import LOCK, CannotLock, locked
 from wordsight.matcher import Matcher
 from wordsight.read.features.store import difference
-from wordsight.search.index import database, vector_files
+from wordsight.search.index import database
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 
@@ -119,7 +119,17 @@ def create(folder: Path, model: Path, kind: str, precision: str) -> Meta:
     _one_of("kind", kind, KINDS)
     _one_of("precision", precision, PRECISIONS)
     _refuse_strangers(folder)
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _created(folder, model, kind, precision)
+    except CannotLock:
+        if is_new:
+            shutil.rmtree(folder)
+        raise
+
+
+def _created(folder: Path, model: Path, kind: str, precision: str) -> Meta:
     with writing(folder), database.in_words(folder):
         _refuse_strangers(folder)
         _clear(folder)
@@ -127,7 +137,7 @@ def create(folder: Path, model: Path, kind: str, precision: str) -> Meta:
         matcher = Matcher.from_pretrained(folder / MODEL)
         dim, unit = _measured(matcher, kind)
         database.create(folder)
-        vector_files.sync_folder(folder)
+        sync_folder(folder)
         meta = Meta(FORMAT, kind, precision, dim, unit, identity(folder / MODEL))
         checkpoint.write_json(folder / META, asdict(meta))
         return meta

@@ -269,10 +269,10 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _in_folder(folder: str) -> tuple[str, list[Any]]:
-    name = os.fsencode(folder.replace("\0", ""))
-    if name.startswith((b"/", b"~")):
-        return "(i.path >= ? AND i.path < ?)", list(database.below(os.path.abspath(os.path.expanduser(name))))
-    return "instr(i.path, ?) > 0", [b"/" + name.strip(b"/") + b"/"]
+    name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
+    if os.path.isabs(name):
+        return "(i.path >= ? AND i.path < ?)", list(database.below(os.path.abspath(name)))
+    return "instr(i.path, ?) > 0", [os.fsencode(os.sep + name.strip(os.sep) + os.sep)]
 
 
 def _all_words(text: str) -> str:

@@ -60,9 +60,8 @@ class Update:
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
         self.is_texts = writer.meta.kind == "texts"
         self.report = Report(unchanged=found.found - found.todo, skipped=[*found.closed, *found.skipped])
-        self._asking = database.connect(
-            writer.folder
-        )  # what the threads ask, beside the writer's transactions
+        shared = database.can_share(writer.folder)  # else only the writer's own connection sees its commits
+        self._reader = database.connect(writer.folder) if shared else writer.facts  # of the threads
         self._turn = threading.Lock()
         self._new: dict[str, Candidate] = {}  # by content, to be encoded together
         self._waiting: list[Candidate] = []  # files of those contents
@@ -81,7 +80,8 @@ class Update:
             self._delete()
             self._caption()
         finally:
-            self._asking.close()
+            if self._reader is not self.writer.facts:
+                self._reader.close()
         return self.report
 
     @property
@@ -118,7 +118,7 @@ class Update:
     def _has(self, content: str) -> bool:
         query = "SELECT 1 FROM contents WHERE content = ?"
         with self._turn:
-            return database.value(self._asking, query, (content,)) is not None
+            return database.value(self._reader, query, (content,)) is not None
 
     def _take(self, looked: Candidate) -> None:
         """Sort what was looked at; a batch is written when it is full.

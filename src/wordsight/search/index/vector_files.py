@@ -11,7 +11,6 @@ How many rows count is said by the index's facts, never by the files' lengths: w
 from a process that died, and the next writer cuts it off.
 """
 
-import os
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -253,12 +252,3 @@ def _short(path: Path, there: int, needed: int) -> str:
         f"{path} has {there} bytes but {needed} of them count; the index was copied in part, or is damaged: "
         "copy it again, or move it away and index again"
     )
-
-
-def sync_folder(folder: Path) -> None:
-    """The names of new files to the disk."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

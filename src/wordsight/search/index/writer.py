@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wordsight.files.atomic import sync_folder
 from wordsight.search.index import database
 from wordsight.search.index.manifest import Meta
-from wordsight.search.index.vector_files import Extent, Packed, Place, SegmentWriter, numbered, sync_folder
+from wordsight.search.index.vector_files import Extent, Packed, Place, SegmentWriter, numbered
 
 
 class Writer:
