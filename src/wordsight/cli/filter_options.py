@@ -16,7 +16,7 @@ def filters_of(
 ) -> "Filters":
     from wordsight.search.index.index import Filters
 
-    if folder is not None and folder.replace("\\", "/").split("/")[0] in (".", ".."):
+    if folder is not None and folder.replace(os.sep, "/").split("/")[0] in (".", ".."):
         folder = os.path.abspath(folder)
     return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
 
