@@ -153,7 +153,7 @@ def main() -> None:
         with server(folder) as (port, process):
             client(port, asked, 20, time.monotonic() + 120, seed=99)  # what is kept is made
             for clients in options.clients:
-                heads = ["clients", "requests", "a second", "p50 ms", "p95", "p99", "longest", "errors"]
+                heads = ["clients", "requests", "a second", "p50 ms", "p95", "p99", "max_length", "errors"]
                 print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
                 load(port, process, asked, clients, options)
 

@@ -134,16 +134,16 @@ def test_a_missing_hub_model_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_part_of_ones_own_needs_no_registering(matcher: Matcher) -> None:
-    tables = TABLES | {"similarity": {"name": "wordsight.similarity.max_sim:MaxSim", "seeker": "region"}}
+    tables = TABLES | {"similarity": {"name": "wordsight.similarity.max_sim:MaxSim", "direction": "region"}}
     own = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
-    assert own.similarity.seeker == "region"
+    assert own.similarity.direction == "region"
 
 
 def test_the_similarity_is_made_for_the_vectors_after_the_joint_layer(
     matcher: Matcher, pictures: list[np.ndarray]
 ) -> None:
-    joint = {kind: TABLES[kind] | {"joint": 6} for kind in ("image_encoder", "text_encoder")}
-    tables = TABLES | joint | {"similarity": {"name": "semantic", "labels": 4}}
+    projection = {kind: TABLES[kind] | {"projection": 6} for kind in ("image_encoder", "text_encoder")}
+    tables = TABLES | projection | {"similarity": {"name": "label-agreement", "labels": 4}}
     made = Matcher.build(tables, vocabulary=matcher.tokenizer.vocabulary)
     assert (made.text_encoder.dim, made.similarity.dim) == (16, 6)
     assert made.score(pictures, TEXTS).isfinite().all()

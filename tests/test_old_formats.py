@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from wordsight import aliases
 from wordsight.config import Config
 from wordsight.matcher import Matcher
 
@@ -40,7 +41,39 @@ def test_an_old_index_gives_its_old_hits_to_an_old_command_line(tmp_path: Path) 
     assert [hit["score"] for hit in hits] == pytest.approx([hit["score"] for hit in HITS], abs=1e-4)
 
 
-def test_an_old_configuration_means_what_it_meant() -> None:
-    config = Config.load(BEFORE / "config.toml").complete()
-    assert config.tables["reader"]["model"] == "mobilenet"
-    assert config.tables["similarity"]["labels"] == 20
+def test_an_old_option_works_with_a_warning() -> None:
+    command = [sys.executable, "-m", "wordsight", "vocab", "build", "captions.txt", "--rule", "cmpl"]
+    done = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--rule is now --word-splitter" in done.stderr
+
+
+def test_an_old_configuration_means_the_same_under_names_of_today() -> None:
+    with pytest.warns(FutureWarning) as warned:
+        tables = Config.load(BEFORE / "config.toml").complete().tables
+    told = "\n".join(str(warning.message) for warning in warned)
+    assert '[data] name = "persons" is now "person-search"' in told
+    assert "[similarity.similarity.words] seeker is now direction" in told
+    assert "[labels] rule is now word_splitter" in told
+    assert tables["data"]["name"] == "person-search"
+    assert tables["reader"]["high_res_size"] == 448
+    assert tables["reader"]["signed_sqrt"] is True
+    assert (tables["tokenizer"]["word_splitter"], tables["tokenizer"]["max_length"]) == ("treebank", 40)
+    assert tables["labels"]["word_splitter"] == "treebank"
+    assert tables["image_encoder"]["projection"] == 128
+    inner = tables["similarity"]["similarity"]
+    assert (tables["similarity"]["name"], inner["name"]) == ("label-agreement", "bidirectional")
+    assert (inner["words"]["direction"], inner["regions"]["direction"]) == ("word", "region")
+
+
+def test_old_names_of_a_foreign_part_are_its_own() -> None:
+    table = {"name": "my_lab:Focal", "rule": "theirs", "inner": {"joint": 3}}
+    assert aliases.current(table) == table
+    assert not aliases.renamed_in({"loss": table})
+
+
+def test_stored_features_keep_their_identity_under_the_names_of_today() -> None:
+    today = {"grid": [1, 2], "signed_sqrt": True, "high_res_size": 448, "high_res_grid": [4]}
+    before = {"grid": [1, 2], "root": True, "detail": 448, "detail_grid": [4]}
+    assert aliases.previous_settings(today) == before
+    assert aliases.current(before) == today

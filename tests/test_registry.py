@@ -97,8 +97,8 @@ def test_an_address_that_leads_nowhere_is_said() -> None:
 @pytest.mark.parametrize("pooling", registry.REGISTRY["pooling"])
 @pytest.mark.parametrize("similarity", ["max-sim", "cross-attention"])
 def test_a_part_describes_itself_by_the_table_that_builds_it(similarity: str, pooling: str) -> None:
-    table = {"name": similarity, "seeker": "region", "pooling": {"name": pooling}}
+    table = {"name": similarity, "direction": "region", "pooling": {"name": pooling}}
     described = registry.describe(registry.build("similarity", table))
     assert described == registry.describe(registry.build("similarity", described))
-    assert described["seeker"] == "region"
+    assert described["direction"] == "region"
     assert described["pooling"] == registry.complete("pooling", {"name": pooling})

@@ -1,5 +1,6 @@
 """A TOML file -> data, matcher, loss, settings of a run; an unknown key is an error that lists the known."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -7,8 +8,8 @@ from typing import Any, Literal
 
 import torch
 
-from wordsight import registry
-from wordsight.encode.joint import out_dim
+from wordsight import aliases, registry
+from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.protocols import find_protocol
 from wordsight.files.atomic import atomic_file
@@ -55,7 +56,7 @@ class SemanticLabels:
     count: int = 500  # of the most frequent nouns
     validation: bool = False  # count the nouns of the validation texts too, as the published labels do
     file: str | None = None  # CASC's *_vocab_tag.json, instead of labels learned from the texts
-    rule: str = "treebank"  # how texts are split into words, see the tokenizer "words"
+    word_splitter: str = "treebank"  # how texts are split into words, see the tokenizer "words"
     concatenate_without_space: bool = False  # lose words where texts meet, as the published code does
     largest_weight: float = 1000.0  # of a label that few images have, in the loss "consistency"
 
@@ -98,7 +99,10 @@ class Config:
         path = Path(path)
         if not path.is_file():
             raise MissingFileError(f"there is no configuration {path}; ready ones are in configs/")
-        return cls(read_tables(path, changes), str(path))
+        tables = read_tables(path, changes)
+        for renamed in aliases.renamed_in(tables):
+            warnings.warn(f"{path}: {renamed}; the old name will stop working", FutureWarning, stacklevel=2)
+        return cls(aliases.current(tables), str(path))
 
     def save(self, path: Path) -> None:
         with atomic_file(path) as file:
@@ -200,10 +204,12 @@ class Config:
 
         settings: SemanticLabels = self._plain("labels")
         if settings.file is None:
-            labels = Labels.learn(self._texts(train, settings.validation), settings.count, settings.rule)
+            labels = Labels.learn(
+                self._texts(train, settings.validation), settings.count, settings.word_splitter
+            )
         else:
             labels = Labels.load(settings.file)
-        of_images = labels.of_images(train, settings.rule, settings.concatenate_without_space)
+        of_images = labels.of_images(train, settings.word_splitter, settings.concatenate_without_space)
         return replace(train, labels=of_images, label_names=labels.names)
 
     def _texts(self, train: PairSet, validation: bool) -> Sequence[str]:
@@ -225,8 +231,8 @@ class Config:
 
         settings: LearnedVocabulary = self._plain("vocabulary")
         texts = self._texts(train, settings.validation)
-        rule = registry.complete("tokenizer", self._table("tokenizer"))["rule"]
-        return Vocabulary.learn(texts, rule=rule, min_count=settings.min_count)
+        word_splitter = registry.complete("tokenizer", self._table("tokenizer"))["word_splitter"]
+        return Vocabulary.learn(texts, word_splitter=word_splitter, min_count=settings.min_count)
 
     def _check_features(self, matcher: Matcher) -> None:
         if self.splits.features and hasattr(matcher.reader, "settings"):

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from wordsight import checkpoint, registry
-from wordsight.encode.joint import out_dim
+from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import atomic
 from wordsight.pairs import EncodedPairs, PairBatch, Picture

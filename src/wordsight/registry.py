@@ -13,6 +13,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
 
+from wordsight import aliases
 from wordsight.errors import InputError
 
 REGISTRY: dict[str, dict[str, str]] = {
@@ -22,7 +23,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "coco-captions": "wordsight.read.datasets.caption_files:read_coco_captions",
         "table": "wordsight.read.datasets.caption_files:read_table",
         "folder": "wordsight.read.datasets.caption_files:read_folder",
-        "persons": "wordsight.read.datasets.person_search:read_persons",
+        "person-search": "wordsight.read.datasets.person_search:read_persons",
         "records": "wordsight.read.datasets.tfrecords:read_records",
         "webdataset": "wordsight.read.datasets.webdataset:read_webdataset",
         "world": "wordsight.read.synthetic.dataset:read_world",
@@ -58,8 +59,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     "similarity": {
         "max-sim": "wordsight.similarity.max_sim:MaxSim",
         "cross-attention": "wordsight.similarity.cross_attention:CrossAttention",
-        "both-ways": "wordsight.similarity.bidirectional:BothWays",
-        "semantic": "wordsight.similarity.label_agreement:Semantic",
+        "bidirectional": "wordsight.similarity.bidirectional:BothWays",
+        "label-agreement": "wordsight.similarity.label_agreement:Semantic",
         "cosine": "wordsight.similarity.cosine:Cosine",
         "order": "wordsight.similarity.order_embedding:Order",
         "dual": "wordsight.similarity.dual_encoder:Dual",
@@ -82,6 +83,7 @@ REGISTRY: dict[str, dict[str, str]] = {
 
 def find(kind: str, name: str) -> Any:
     """The class (or reading function) behind a name; an unknown one is an error that lists the known."""
+    name = aliases.current_part(kind, name)
     address = name if ":" in name else REGISTRY[kind].get(name)
     if address is None:
         raise InputError(
@@ -103,6 +105,7 @@ def build(kind: str, table: Mapping[str, Any], **given: Any) -> Any:
 def instantiate(part: Callable[..., Any], where: str, settings: Mapping[str, Any], **given: Any) -> Any:
     """Call ``part`` with its settings; one that is unknown, of another type or missing is an error."""
     known = _settings_of(part)
+    settings = aliases.current_settings(settings, known)
     _must_be_known(part, where, settings)
     offered = {key: value for key, value in given.items() if key in known and key not in settings}
     missing = [
@@ -132,9 +135,9 @@ def _must_be_known(part: Callable[..., Any], where: str, settings: Mapping[str, 
 _LIMITS: dict[str, tuple[float, float, str]] = {  # least, most; a name means the same in every part
     **dict.fromkeys(
         (
-            "captions_per_image", "count", "detail", "detail_grid", "detections", "dim", "feature_dim",
-            "grid", "heads", "hidden", "images", "joint", "labels", "layers", "longest", "position_dim",
-            "short_side", "size", "vocabulary_size", "width", "word_dim",
+            "captions_per_image", "count", "detections", "dim", "feature_dim", "grid", "heads", "hidden",
+            "high_res_grid", "high_res_size", "images", "labels", "layers", "max_length", "position_dim",
+            "projection", "short_side", "size", "vocabulary_size", "width", "word_dim",
         ),
         (1, math.inf, "at least 1"),
     ),
@@ -207,8 +210,10 @@ def _in_words(kind: Any) -> str:
 def complete(kind: str, table: Mapping[str, Any]) -> dict[str, Any]:
     """The table with the default of every setting that it leaves out."""
     name, settings = _named(kind, table)
-    _must_be_known(find(kind, name), f"[{kind}]", settings)
-    return {"name": name} | _defaults(find(kind, name)) | settings
+    part = find(kind, name)
+    settings = aliases.current_settings(settings, _settings_of(part))
+    _must_be_known(part, f"[{kind}]", settings)
+    return {"name": aliases.current_part(kind, name)} | _defaults(part) | settings
 
 
 def _named(kind: str, table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

@@ -18,7 +18,7 @@ NAMES = ["dog", "cat", "bird"]
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return saved(tmp_path / "model", {"name": "semantic", "labels": NAMES})
+    return saved(tmp_path / "model", {"name": "label-agreement", "labels": NAMES})
 
 
 def saved(folder: Path, similarity: dict[str, object]) -> Path:
@@ -77,7 +77,7 @@ def test_labels_as_text(model: Path) -> None:
 
 
 def test_an_imported_model_gets_the_names_of_its_labels(tmp_path: Path) -> None:
-    model = saved(tmp_path / "model", {"name": "semantic", "labels": 3})
+    model = saved(tmp_path / "model", {"name": "label-agreement", "labels": 3})
     assert "label 2" in told("labels", model, "a dog")
     Labels(tuple(NAMES)).save(tmp_path / "vocab_tag.json")
     assert "bird" in told("labels", model, "a dog", "--names", tmp_path / "vocab_tag.json")

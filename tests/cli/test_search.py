@@ -101,7 +101,7 @@ def test_filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--min-size", "big"], "is no size; write 200kB"),
         (["--engine", "magic"], "known: auto, exact, shortlist"),
         (["--sort", "name"], "known: score, date"),
-        (["--false-accept", "3"], "between 0 and 1"),
+        (["--false-positive-rate", "3"], "between 0 and 1"),
         (["--explain", "why.txt"], "written as .png, .jpg or .html"),
     ],
 )

@@ -75,7 +75,7 @@ def _without(encoder: nn.Module, given: Any) -> EmbeddingSet:
 
 @pytest.mark.parametrize("pool", REGISTRY["pool"])
 def test_one_vector_does_not_depend_on_padding_nor_on_the_batch(build: Build, pool: str) -> None:
-    encoder = build(pool=pool, joint=JOINT).eval()
+    encoder = build(pool=pool, projection=JOINT).eval()
     given = batch(encoder)
     together = encoder(given).vectors
     for row in range(3):
@@ -87,14 +87,14 @@ def test_one_vector_does_not_depend_on_padding_nor_on_the_batch(build: Build, po
 
 @pytest.mark.parametrize("pool", REGISTRY["pool"])
 def test_every_weight_learns(build: Build, pool: str) -> None:
-    encoder = build(pool=pool, joint=JOINT)
+    encoder = build(pool=pool, projection=JOINT)
     encoder(batch(encoder)).vectors.square().mul(torch.rand(JOINT)).sum().backward()
     assert [name for name, weight in encoder.named_parameters() if weight.grad is None] == []
     assert all(weight.grad.isfinite().all() for weight in encoder.parameters())
 
 
 def test_the_joint_layer_comes_after_the_pool(build: Build) -> None:
-    encoder = build(pool="max", joint=JOINT).eval()
+    encoder = build(pool="max", projection=JOINT).eval()
     given = batch(encoder)
     layer, encoder.joint_layer = encoder.joint_layer, None
     one = encoder(given).vectors[:, 0]
@@ -105,7 +105,7 @@ def test_the_joint_layer_comes_after_the_pool(build: Build) -> None:
 
 def test_pool_and_joint_are_read_back_as_the_table_that_builds_them(build: Build) -> None:
     kinds = {name: kind for kind in ("image_encoder", "text_encoder") for name in REGISTRY[kind]}
-    encoder = build(pool={"name": "gpo", "hidden": 7}, joint={"dim": JOINT, "eps": 0.001}).eval()
+    encoder = build(pool={"name": "gpo", "hidden": 7}, projection={"dim": JOINT, "eps": 0.001}).eval()
     table = json.loads(json.dumps(describe(encoder)))
     again = registry.build(kinds[table["name"]], table).eval()
     again.load_state_dict(encoder.state_dict())
@@ -114,7 +114,7 @@ def test_pool_and_joint_are_read_back_as_the_table_that_builds_them(build: Build
 
 
 def test_without_a_pool_nothing_is_added(build: Build) -> None:
-    assert not any(name.startswith(("pool", "joint")) for name in build().state_dict())
+    assert not any(name.startswith(("pool", "projection")) for name in build().state_dict())
 
 
 def test_golden_numbers_of_vse_infinitys_region_encoder() -> None:

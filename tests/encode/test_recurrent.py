@@ -5,7 +5,7 @@ import torch
 from conftest import fill
 from torch import Tensor
 
-from wordsight.encode.joint import out_dim
+from wordsight.encode.projection import out_dim
 from wordsight.encode.recurrent import RecurrentEncoder
 from wordsight.sets import Tokens
 
@@ -128,11 +128,11 @@ def test_forget_gates_start_open() -> None:
 
 
 def test_the_joint_layer_comes_last() -> None:
-    reader = encoder(pool="max", joint={"dim": 3, "eps": 0.001}).eval()
+    reader = encoder(pool="max", projection={"dim": 3, "eps": 0.001}).eval()
     pooled = encoder(pool="max").eval()
-    pooled.load_state_dict({k: v for k, v in reader.state_dict().items() if "joint" not in k})
-    joint = reader.joint_layer(pooled(tokens(IDS)).vectors[:, 0])
-    torch.testing.assert_close(reader(tokens(IDS)).vectors[:, 0], joint)
+    pooled.load_state_dict({k: v for k, v in reader.state_dict().items() if "projection" not in k})
+    projection = reader.joint_layer(pooled(tokens(IDS)).vectors[:, 0])
+    torch.testing.assert_close(reader(tokens(IDS)).vectors[:, 0], projection)
     assert (reader.dim, out_dim(reader), out_dim(pooled)) == (8, 3, 8)
 
 
@@ -162,7 +162,7 @@ def test_ignores_padding_and_batch_mates(settings: dict[str, object]) -> None:
         assert not together.vectors[row, length:].any()
 
 
-@pytest.mark.parametrize("settings", [CMPL, {"pool": "mean", "joint": 5}], ids=str)
+@pytest.mark.parametrize("settings", [CMPL, {"pool": "mean", "projection": 5}], ids=str)
 def test_a_pooled_text_ignores_padding_and_batch_mates(settings: dict[str, object]) -> None:
     reader = encoder(**settings).eval()
     together = reader(tokens(IDS))

@@ -69,7 +69,7 @@ def test_a_coarser_grid_averages_cells(published: Callable[[str], str]) -> None:
 
 def test_one_vector_in_the_joint_space(published: Callable[[str], str]) -> None:
     """CMPL: the mean of the last map, then the joint layer."""
-    encoder = BackboneEncoder(published("resnet"), 16, head=False, pool="mean", joint=5).eval()
+    encoder = BackboneEncoder(published("resnet"), 16, head=False, pool="mean", projection=5).eval()
     out, seen = encoder(pictures()), BackboneEncoder(published("resnet"), 16, head=False).eval()
     torch.manual_seed(0)
     assert out.vectors.shape == (2, 1, 5)
@@ -232,7 +232,7 @@ def test_a_real_network_learns_from_real_photos(data: Path) -> None:
     reader = model_pixels(folder, size=96)
     assert (reader.mean, reader.std) == ([0.5] * 3, [0.5] * 3)
     seen = reader(sorted((data / "flickr8k" / "images").glob("*.jpg"))[:8])
-    encoder = BackboneEncoder(folder, 1280, head=False, pool="mean", joint=16)
+    encoder = BackboneEncoder(folder, 1280, head=False, pool="mean", projection=16)
     states = vision(Path(folder))(pixel_values=seen.values).last_hidden_state
     encoder.eval()
     torch.testing.assert_close(

@@ -442,11 +442,11 @@ def pointing_matcher(similarity: nn.Module) -> Matcher:
     return matcher
 
 
-@pytest.mark.parametrize("seeker", ["word", "region"])
-def test_pointing_counts_words_on_their_objects_next_to_chance(seeker: str) -> None:
+@pytest.mark.parametrize("direction", ["word", "region"])
+def test_pointing_counts_words_on_their_objects_next_to_chance(direction: str) -> None:
     pairs = pointing_pairs()
     pairs.images.regions.features[:] = torch.eye(4)  # type: ignore[attr-defined]
-    pointing = pointing_accuracy(pointing_matcher(MaxSim(seeker, "mean")), pairs)  # type: ignore[arg-type]
+    pointing = pointing_accuracy(pointing_matcher(MaxSim(direction, "mean")), pairs)  # type: ignore[arg-type]
     assert pointing.words == 3
     assert pointing.share == pytest.approx(2 / 3)
     assert pointing.chance == pytest.approx((1 / 4 + 2 / 4 + 2 / 4) / 3)

@@ -260,12 +260,14 @@ def test_objects_are_asked_of_one_model(arguments: tuple[str, ...]) -> None:
     assert "where the words of one MODEL point" in " ".join(told.stderr.split())
 
 
-@pytest.mark.parametrize("rule", ["treebank", "karpathy", "cmpl"])
-def test_a_word_is_found_however_the_model_cuts_texts(rule: str) -> None:
+@pytest.mark.parametrize("word_splitter", ["treebank", "karpathy", "cmpl"])
+def test_a_word_is_found_however_the_model_cuts_texts(word_splitter: str) -> None:
     matcher = random_matcher()
     pairs = random_pairs(images=1)
     text = "Blue, the red's green"
-    matcher.tokenizer = Words(Vocabulary.learn([text], min_count=1, rule=rule), rule=rule)
+    matcher.tokenizer = Words(
+        Vocabulary.learn([text], min_count=1, word_splitter=word_splitter), word_splitter=word_splitter
+    )
     matcher.text_encoder = random_matcher().text_encoder
     words = split_words(text)
     objects = [[WordBox(words.index(word), (0.0, 0.0, 1.0, 1.0)) for word in ("blue", "red", "green")]]

@@ -28,7 +28,7 @@ split = "test"
 
 [systems."hard, words look"]
 [systems."both ways"]
-similarity = {{ name = "both-ways", words = "max-sim", regions = "max-sim" }}
+similarity = {{ name = "bidirectional", words = "max-sim", regions = "max-sim" }}
 [systems."broken"]
 similarity = {{ name = "max-sim", pooling = "nothing-like-it" }}
 """
@@ -54,10 +54,10 @@ def grid(tmp_path: Path) -> Path:
 
 
 def test_a_part_with_another_name_keeps_no_setting_of_the_old_one() -> None:
-    tables = {"similarity": {"name": "max-sim", "seeker": "region"}, "training": {"epochs": 3, "seed": 1}}
+    tables = {"similarity": {"name": "max-sim", "direction": "region"}, "training": {"epochs": 3, "seed": 1}}
     other = changed(tables, {"similarity": {"name": "cosine"}, "training": {"seed": 2}})
     assert other == {"similarity": {"name": "cosine"}, "training": {"epochs": 3, "seed": 2}}
-    assert changed(tables, {"similarity": {"seeker": "word"}})["similarity"]["name"] == "max-sim"
+    assert changed(tables, {"similarity": {"direction": "word"}})["similarity"]["name"] == "max-sim"
 
 
 def test_cells_come_seed_by_seed_and_losses_multiply(grid: Path) -> None:

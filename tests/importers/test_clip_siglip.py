@@ -219,14 +219,14 @@ def test_a_long_text_is_cut_as_the_published_one_and_refused_when_asked(family: 
     text = "the red dog runs on a bench " * 5
     tokenizer = DualTokenizer(published(family))
     longest = 24 if family == "clip" else 16
-    assert tokenizer.longest == longest
+    assert tokenizer.max_length == longest
     assert len(tokenizer([text]).ids[0]) == longest
     theirs = transformers.AutoTokenizer.from_pretrained(published(family))(
         text, truncation=True, max_length=longest
     )["input_ids"]
     ours = tokenizer([text]).ids[0].tolist()
     assert ours == theirs if family == "clip" else [*ours[1:], ours[0]] == theirs
-    with pytest.raises(ValueError, match=f"the limit is {longest}; shorten it"):
+    with pytest.raises(ValueError, match=f"the limit is {max_length}; shorten it"):
         DualTokenizer(published(family), truncate=False)([text])
     with pytest.raises(ValueError, match='the text " " has no words'):
         tokenizer([" "])

@@ -81,15 +81,15 @@ def test_scores_are_the_published_ones(tmp_path: Path, changes: dict[str, Any]) 
 def test_the_configuration_of_the_run_fits_and_names_the_labels(tmp_path: Path) -> None:
     states = [linear_state(IN, DIM, "fc."), text_state(), head_state()]
     path = write_checkpoint(tmp_path / "model_best.pth.tar", states, CASC)
-    regions = {"name": "cross-attention", "temperature": 0.25, "seeker": "region"}
+    regions = {"name": "cross-attention", "temperature": 0.25, "direction": "region"}
     regions["pooling"] = {"name": "log-sum-exp", "temperature": 0.2}
     both = {
-        "name": "both-ways",
+        "name": "bidirectional",
         "words": {"name": "cross-attention", "temperature": 0.1111},
         "regions": regions,
     }
     names = [f"thing {n}" for n in range(LABELS)]
-    tables = {"similarity": {"name": "semantic", "labels": names, "mix": 0.8, "similarity": both}}
+    tables = {"similarity": {"name": "label-agreement", "labels": names, "mix": 0.8, "similarity": both}}
     vocabulary = write_vocabulary(tmp_path / "v.json")
     report = import_checkpoint(path, "casc", tmp_path / "out", vocabulary, tables=tables)
     assert report.matcher.similarity.label_names == tuple(names)

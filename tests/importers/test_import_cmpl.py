@@ -92,9 +92,9 @@ def text(ids: list[int], state: State, version: str) -> Tensor:
 
 def network(image: State, version: str, channels: int) -> State:
     start = {"last": "image_model.", "first": "mobilenet_v1."}[version]
-    joint = {"conv_images.weight": random(JOINT, channels, 1, 1), "conv_images.bias": random(JOINT)}
-    joint |= {"conv_text.weight": random(JOINT, 2 * UNITS, 1, 1), "conv_text.bias": random(JOINT)}
-    state = {f"{start}{name}": tensor for name, tensor in image.items()} | text_state(version) | joint
+    projection = {"conv_images.weight": random(JOINT, channels, 1, 1), "conv_images.bias": random(JOINT)}
+    projection |= {"conv_text.weight": random(JOINT, 2 * UNITS, 1, 1), "conv_text.bias": random(JOINT)}
+    state = {f"{start}{name}": tensor for name, tensor in image.items()} | text_state(version) | projection
     return {f"module.{name}": tensor for name, tensor in state.items()}
 
 
@@ -116,10 +116,11 @@ def picture_batch(count: int = 2) -> tuple[list[np.ndarray], Tensor]:
 
 def check(tmp_path: Path, state: State, version: str, images: Tensor, pictures: list[np.ndarray]) -> None:
     plain = {name.removeprefix("module."): tensor.double() for name, tensor in state.items()}
-    joint = {side: plain[f"conv_{side}.weight"].flatten(1) for side in ("images", "text")}
-    vectors = images @ joint["images"].T + plain["conv_images.bias"]
+    projection = {side: plain[f"conv_{side}.weight"].flatten(1) for side in ("images", "text")}
+    vectors = images @ projection["images"].T + plain["conv_images.bias"]
     texts = (
-        torch.stack([text(ids, plain, version) for ids in IDS]) @ joint["text"].T + plain["conv_text.bias"]
+        torch.stack([text(ids, plain, version) for ids in IDS]) @ projection["text"].T
+        + plain["conv_text.bias"]
     )
     expected = F.normalize(vectors, dim=1) @ F.normalize(texts, dim=1).T
     matcher = Matcher.from_pretrained(tmp_path / "out")

@@ -128,7 +128,7 @@ def test_no_options_need_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"holds no options, so its similarity is not known; give --config"):
         imported(tmp_path, states, None)
     similarity = {
-        "name": "cross-attention", "seeker": "region", "temperature": 0.25, "pooling": "mean",
+        "name": "cross-attention", "direction": "region", "temperature": 0.25, "pooling": "mean",
     }  # fmt: skip
     matcher = imported(tmp_path, states, None, tables={"similarity": similarity})
     image, text = doubled(states)
@@ -138,7 +138,7 @@ def test_no_options_need_a_configuration(tmp_path: Path) -> None:
 
 def test_a_configuration_of_another_run_is_refused(tmp_path: Path) -> None:
     states = [linear_state(IN, DIM, "fc."), text_state()]
-    for table in ({"seeker": "region"}, {"pooling": "mean"}):
+    for table in ({"direction": "region"}, {"pooling": "mean"}):
         with pytest.raises(ValueError, match=r"--config says similarity\.\w+ = .*, but .* has"):
             imported(tmp_path, states, OPTIONS, tables={"similarity": {"name": "cross-attention", **table}})
     same = {"name": "cross-attention", "pooling": {"name": "log-sum-exp", "temperature": 1 / 6}}

@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 INNER = {
-    "both": 'name = "both-ways"',
+    "both": 'name = "bidirectional"',
     "words": 'name = "cross-attention"\nseeker = "word"',
     "regions": 'name = "cross-attention"\nseeker = "region"\ntemperature = 0.25',
 }
@@ -74,7 +74,7 @@ def config(folder: Path, inner: str = INNER["both"], *changes: str) -> Config:
         name = "recurrent"
         word_dim = 16
         [similarity]
-        name = "semantic"
+        name = "label-agreement"
         [similarity.similarity]
         INNER
         [loss]

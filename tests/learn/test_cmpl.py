@@ -37,12 +37,12 @@ def resnet(tmp_path_factory: pytest.TempPathFactory) -> str:
 def small(recipe: str, resnet: str, loss: dict[str, Any] | None = None, **training: Any) -> Config:
     """A published recipe with a small network and vectors, on 40 pictures of the generated world."""
     tables = {name: dict(table) for name, table in load_config(recipe).tables.items()}
-    joint = {"dim": 32, "eps": tables["image_encoder"]["joint"]["eps"]}
+    projection = {"dim": 32, "eps": tables["image_encoder"]["projection"]["eps"]}
     tables["data"] = {"name": "world", "images": 40, "validation": "train", "test": "train"}
     tables["reader"] = {"name": "model-pixels", "model": resnet}
     tables["vocabulary"] = {"min_count": 1}
-    tables["image_encoder"] |= {"model": resnet, "dim": 32, "joint": joint}
-    tables["text_encoder"] |= {"word_dim": 32, "dim": 64, "joint": joint, "dropout": 0.1}
+    tables["image_encoder"] |= {"model": resnet, "dim": 32, "projection": projection}
+    tables["text_encoder"] |= {"word_dim": 32, "dim": 64, "projection": projection, "dropout": 0.1}
     tables["loss"] |= loss or {}
     tables["training"] |= {"batch_size": 20, "device": "cpu", "workers": 0, "seed": 1} | training
     return Config(tables)

@@ -82,7 +82,7 @@ def test_a_loss_describes_itself_with_the_loss_inside() -> None:
     ("change", "weights", "message"),
     [
         ({"labels": None}, 1.0, r"these pairs have none; add a \[labels\] table"),
-        ({"label_logits": None}, 1.0, 'name = "semantic"'),
+        ({"label_logits": None}, 1.0, 'name = "label-agreement"'),
         ({"labels": torch.zeros(2, 3)}, 1.0, "predicts 4 labels, the data has 3"),
         ({}, [1.0, 2.0], "there are 2 positive_weights"),
     ],

@@ -298,10 +298,10 @@ def coloured(tmp_path: Path) -> PairSet:
     )
 
 
-@pytest.mark.parametrize("seeker", ["word", "region"])
-def test_examples_tell_where_each_word_looks_and_what_is_missing(coloured: PairSet, seeker: Any) -> None:
+@pytest.mark.parametrize("direction", ["word", "region"])
+def test_examples_tell_where_each_word_looks_and_what_is_missing(coloured: PairSet, direction: Any) -> None:
     matcher = Matcher(
-        read_quarters, SpacedWords(one_piece, size=8), Quarters(), Names(), MaxSim(seeker, "mean")
+        read_quarters, SpacedWords(one_piece, size=8), Quarters(), Names(), MaxSim(direction, "mean")
     ).eval()
     first, second, third = make_examples(matcher, coloured, [0, 1, 2])
     assert [word.label for word in first.words] == ["red", "and", "green"]
@@ -311,7 +311,7 @@ def test_examples_tell_where_each_word_looks_and_what_is_missing(coloured: PairS
     assert first.words[2].box == (0.5, 0, 1, 0.5)
     assert (first.rank, first.pictures, first.name) == (1, 5, "0.png")
     assert second.words[0].box == (0.5, 0, 1, 0.5)
-    if seeker == "word":
+    if direction == "word":
         assert third.words[0].box is None  # nothing red in the white picture
         assert third.rank == 5
 

@@ -47,7 +47,7 @@ def test_shares_are_those_of_the_alignment(kind: str) -> None:
     if kind in ("cosine", "order"):
         assert shares.tolist() == [[1.0]]
         assert found == pytest.approx(aligned.found[0].tolist())
-    elif aligned.seeker == "word":
+    elif aligned.direction == "word":
         assert torch.allclose(shares, aligned.shares[0].T[1:4])  # without <start> and <end>
         assert torch.allclose(shares.sum(1), torch.ones(3))
         assert found == pytest.approx(aligned.found[0, 1:4].tolist())
@@ -73,8 +73,8 @@ def test_evidence_is_named_for_what_it_is() -> None:
     assert searcher("max-sim").explain("a star", 1).kind == "cell"
     assert "16 cells of a grid" in searcher("max-sim").explain("a star", 1).sentence
     assert "looks for itself among the words" in searcher("max-sim regions").explain("a star", 1).sentence
-    assert "regions look among words too" in searcher("both-ways").explain("a star", 1).sentence
-    assert "agreement on labels" in searcher("semantic").explain("a star", 1).sentence
+    assert "regions look among words too" in searcher("bidirectional").explain("a star", 1).sentence
+    assert "agreement on labels" in searcher("label-agreement").explain("a star", 1).sentence
     for kind in ("cosine", "order"):
         whole = searcher(kind).explain("a star", 1)
         assert whole.kind == "whole"

@@ -168,7 +168,7 @@ def test_a_word_that_the_model_never_learnt_is_never_found() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_question_of_which_the_model_knows_no_word_is_matched_by_nothing(kind: str) -> None:
-    asking = Searcher(index(kind), false_accept=0.999)
+    asking = Searcher(index(kind), false_positive_rate=0.999)
     for text in ("a giraffe", "the giraffe of a zebra", "\N{GIRAFFE FACE}"):
         assert asking.find_images(text).nothing_matches
         assert not asking.find_images(text).hits[0].words[-1].known

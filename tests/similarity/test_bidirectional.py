@@ -11,7 +11,7 @@ from wordsight.similarity.bidirectional import BothWays
 from wordsight.similarity.cross_attention import CrossAttention
 
 CASC = {
-    "name": "both-ways",
+    "name": "bidirectional",
     "words": {"name": "cross-attention", "temperature": 1 / 9, "pooling": "mean"},
     "regions": {
         "name": "cross-attention",
@@ -61,7 +61,7 @@ def test_hard_alignment_both_ways_is_the_slow_loop() -> None:
 def test_each_direction_explains_its_own_share_of_the_score() -> None:
     similarity = BothWays(weight=0.3)
     words, regions = similarity.align(images()[:2], texts())
-    assert (words.seeker, regions.seeker) == ("word", "region")
+    assert (words.direction, regions.direction) == ("word", "region")
     alone = CrossAttention("word").align(images()[:2], texts())[0]
     torch.testing.assert_close(words.score, 0.3 * alone.score)
     assert torch.equal(words.shares, alone.shares)
@@ -71,7 +71,7 @@ def test_each_direction_explains_its_own_share_of_the_score() -> None:
 
 def test_it_describes_itself_by_the_tables_that_build_it() -> None:
     described = describe(build("similarity", CASC))
-    assert described["regions"]["seeker"] == "region"
+    assert described["regions"]["direction"] == "region"
     assert described["regions"]["pooling"] == {"name": "log-sum-exp", "temperature": 0.2, "scaled": True}
     assert described == describe(build("similarity", described))
 
@@ -80,11 +80,11 @@ def test_it_describes_itself_by_the_tables_that_build_it() -> None:
     ("settings", "message"),
     [
         ({"weight": 1.5}, "weight = 1.5"),
-        ({"regions": {"name": "max-sim", "seeker": "word"}}, 'seeker = "region" for its regions'),
-        ({"words": {"name": "both-ways", "seeker": "word"}}, "seeker is not a setting of BothWays"),
+        ({"regions": {"name": "max-sim", "direction": "word"}}, 'direction = "region" for its regions'),
+        ({"words": {"name": "bidirectional", "direction": "word"}}, "seeker is not a setting of BothWays"),
         ({"words": "cosinus"}, 'unknown .* "cosinus"'),
     ],
 )
 def test_what_is_no_direction_is_an_error(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build("similarity", {"name": "both-ways", **settings})
+        build("similarity", {"name": "bidirectional", **settings})

@@ -63,12 +63,12 @@ def test_cosines(image: int, text: int) -> None:
     near(cosines_of(regions[[image]], words[text])[0], COSINES[image, text])
 
 
-@pytest.mark.parametrize(("seeker", "expected"), [("word", OF_WORDS), ("region", OF_REGIONS)])
-def test_what_each_word_and_each_region_finds(seeker: str, expected: list[list[list[float]]]) -> None:
+@pytest.mark.parametrize(("direction", "expected"), [("word", OF_WORDS), ("region", OF_REGIONS)])
+def test_what_each_word_and_each_region_finds(direction: str, expected: list[list[list[float]]]) -> None:
     for image, by_text in enumerate(expected):
         for text, found in enumerate(by_text):
             pair = golden_images()[[image]], golden_texts()[[text]]
-            (alignment,) = MaxSim(seeker).align(*pair)
+            (alignment,) = MaxSim(direction).align(*pair)
             near(alignment.found[0, : len(found)], found)
             assert (alignment.found[0, len(found) :] == 0).all()
 

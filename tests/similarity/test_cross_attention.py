@@ -30,8 +30,8 @@ SCAN = {
 }
 
 
-@pytest.mark.parametrize(("normalize", "seeker"), SCAN)
-def test_golden_numbers_of_scan(normalize: str, seeker: str) -> None:
-    similarity = CrossAttention(seeker, 1 / 9 if seeker == "word" else 1 / 4, normalize, "mean")
+@pytest.mark.parametrize(("normalize", "direction"), SCAN)
+def test_golden_numbers_of_scan(normalize: str, direction: str) -> None:
+    similarity = CrossAttention(direction, 1 / 9 if direction == "word" else 1 / 4, normalize, "mean")
     scores = similarity(golden_images(), golden_texts())
-    torch.testing.assert_close(scores, torch.tensor(SCAN[normalize, seeker]).double(), atol=1e-6, rtol=0)
+    torch.testing.assert_close(scores, torch.tensor(SCAN[normalize, direction]).double(), atol=1e-6, rtol=0)

@@ -15,8 +15,8 @@ from wordsight.similarity.label_agreement import Semantic
 
 INNER = {
     "both": CASC,
-    "words": {"name": "cross-attention", "seeker": "word"},
-    "regions": {"name": "cross-attention", "seeker": "region", "temperature": 0.25},
+    "words": {"name": "cross-attention", "direction": "word"},
+    "regions": {"name": "cross-attention", "direction": "region", "temperature": 0.25},
     "hard": "max-sim",
 }
 
@@ -54,13 +54,13 @@ def slow_agreement(similarity: Semantic, image: EmbeddingSet, text: EmbeddingSet
     seen = {"word": image.vectors[0][image.mask[0]], "region": text.vectors[0][text.mask[0]]}
     seen = {side: vectors / vectors.norm(dim=1, keepdim=True) for side, vectors in seen.items()}
     for alignment in similarity.similarity.align(image, text):
-        query = text if alignment.seeker == "word" else image
-        context = seen[alignment.seeker]
+        query = text if alignment.direction == "word" else image
+        context = seen[alignment.direction]
         blends = [
             sum(share * vector for share, vector in zip(alignment.shares[0, :, q], context, strict=False))
             for q in query.mask[0].nonzero().flatten().tolist()
         ]
-        seen[alignment.seeker] = torch.stack(blends)
+        seen[alignment.direction] = torch.stack(blends)
     both = [similarity.head(side.mean(0)).sigmoid() for side in seen.values()]
     return torch.nn.functional.cosine_similarity(*both, dim=0).detach()
 
@@ -79,8 +79,8 @@ def test_training_scores_are_those_of_the_alignment_alone(inner: object) -> None
     similarity = casc(inner).train()
     alone = similarity.similarity
     assert torch.equal(similarity(images(), texts()), alone(images(), texts()))
-    assert [part.seeker for part in similarity.align(images()[:2], texts())] == [
-        part.seeker for part in alone.align(images()[:2], texts())
+    assert [part.direction for part in similarity.align(images()[:2], texts())] == [
+        part.direction for part in alone.align(images()[:2], texts())
     ]
 
 
@@ -102,7 +102,7 @@ def test_the_gradient_of_the_labels_reaches_both_sides_and_the_network(inner: ob
 def test_the_labels_agree_in_parts_that_add_up() -> None:
     similarity = casc()
     *_, labels = similarity.align(images()[:2], texts())
-    assert labels.seeker == "label"
+    assert labels.direction == "label"
     assert labels.found.shape == (2, 4)
     only_labels = casc()
     only_labels.mix = 0.0
@@ -150,7 +150,7 @@ def test_measuring_never_holds_the_probabilities_of_all_pairs() -> None:
 
 
 def test_labels_keep_their_names() -> None:
-    similarity = build("similarity", {"name": "semantic", "labels": ["dog", "cat"]}, dim=6)
+    similarity = build("similarity", {"name": "label-agreement", "labels": ["dog", "cat"]}, dim=6)
     assert similarity.label_names == ("dog", "cat")
     again = build("similarity", describe(similarity))
     assert describe(again) == describe(similarity)
@@ -162,11 +162,11 @@ def test_labels_keep_their_names() -> None:
     [
         ({"mix": 1.5}, "mix = 1.5"),
         (
-            {"similarity": {"name": "semantic", "dim": 6, "labels": 4}},
+            {"similarity": {"name": "label-agreement", "dim": 6, "labels": 4}},
             "in which somebody looks, not Semantic",
         ),
     ],
 )
 def test_a_wrong_setting_is_an_error_that_says_what_is_right(settings: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        build("similarity", {"name": "semantic", "dim": 6, "labels": 4, **settings})
+        build("similarity", {"name": "label-agreement", "dim": 6, "labels": 4, **settings})

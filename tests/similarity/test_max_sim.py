@@ -20,7 +20,7 @@ UNSCALED = {"name": "log-sum-exp", "scaled": False}
 
 
 @pytest.mark.parametrize(
-    ("seeker", "pooling", "expected"),
+    ("direction", "pooling", "expected"),
     [
         ("word", "max", [[0.979258, 0.979258], [0.974212, 0.950212], [0.950212, 0.950212]]),
         ("word", "mean", [[0.960113, 0.369719], [0.950113, 0.911659], [0.606297, 0.701852]]),
@@ -31,6 +31,8 @@ UNSCALED = {"name": "log-sum-exp", "scaled": False}
         ("region", UNSCALED, [[10.726072, 9.902922], [10.322453, 9.983502], [9.502120, 9.509059]]),
     ],
 )
-def test_golden_numbers(seeker: str, pooling: str | dict[str, object], expected: list[list[float]]) -> None:
-    scores = MaxSim(seeker, pooling)(golden_images(), golden_texts())
+def test_golden_numbers(
+    direction: str, pooling: str | dict[str, object], expected: list[list[float]]
+) -> None:
+    scores = MaxSim(direction, pooling)(golden_images(), golden_texts())
     torch.testing.assert_close(scores, torch.tensor(expected).double(), atol=1e-6, rtol=0)

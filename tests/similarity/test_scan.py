@@ -39,10 +39,10 @@ def test_recipes_give_the_golden_numbers(recipe: str) -> None:
     torch.testing.assert_close(similarity(images(), texts()), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("seeker", "pooling"), OTHER_POOLINGS)
-def test_golden_numbers_of_the_other_poolings(seeker: str, pooling: str) -> None:
-    similarity = CrossAttention(seeker, 1 / 9 if seeker == "word" else 1 / 4, pooling=pooling)
-    expected = torch.tensor(OTHER_POOLINGS[seeker, pooling]).double()
+@pytest.mark.parametrize(("direction", "pooling"), OTHER_POOLINGS)
+def test_golden_numbers_of_the_other_poolings(direction: str, pooling: str) -> None:
+    similarity = CrossAttention(direction, 1 / 9 if direction == "word" else 1 / 4, pooling=pooling)
+    expected = torch.tensor(OTHER_POOLINGS[direction, pooling]).double()
     torch.testing.assert_close(similarity(images(), texts()), expected, atol=2e-6, rtol=0)
 
 

@@ -73,13 +73,13 @@ LOSSES: dict[str, dict[str, Any]] = {
 ONE_VECTOR = ("cosine", "order")  # of sets of one
 WHOLES = ("cosine", "order", "dual")  # without pooling
 HARD = ("max-sim, words", "max-sim, regions")
-SOFT = ("cross-attention, words", "cross-attention, regions", "both-ways", "semantic")
+SOFT = ("cross-attention, words", "cross-attention, regions", "bidirectional", "label-agreement")
 FACTORS: dict[str, Sequence[str]] = {
     "image": list(IMAGES),
     "text": list(TEXTS),
     "image pool": [NONE, *(pool for pool in REGISTRY["pool"] if pool != "last")],  # regions have no last one
     "text pool": [NONE, *REGISTRY["pool"]],
-    "joint": ["joint", NONE],
+    "projection": ["projection", NONE],
     "similarity": [*HARD, *SOFT, *WHOLES],
     "pooling": [NONE, *REGISTRY["pooling"]],
     "normalize": ["not asked", *get_args(Normalize)],
@@ -95,7 +95,7 @@ def fits(row: Row) -> bool:
         return False
     if similarity == "dual" and not all(_begins_with_the_whole(row, side) for side in ("image", "text")):
         return False
-    if similarity and row.get("loss") == "consistency" and similarity != "semantic":
+    if similarity and row.get("loss") == "consistency" and similarity != "label-agreement":
         return False
     if similarity and "pooling" in row and (row["pooling"] == NONE) != (similarity in WHOLES):
         return False
@@ -118,10 +118,10 @@ def tables(row: Row, world: Path) -> dict[str, Any]:
         else {"name": "table", "path": str(world / "captions.csv")},
         "reader": _reader(row["image"], models),
         "vocabulary": {"min_count": 1},
-        **({"labels": {"count": len(THINGS + GROUNDS)}} if row["similarity"] == "semantic" else {}),
+        **({"labels": {"count": len(THINGS + GROUNDS)}} if row["similarity"] == "label-agreement" else {}),
         "tokenizer": _tokenizer(row["text"], models),
-        "image_encoder": _encoder(image, row["image pool"], row["joint"], models),
-        "text_encoder": _encoder(text, row["text pool"], row["joint"], models),
+        "image_encoder": _encoder(image, row["image pool"], row["projection"], models),
+        "text_encoder": _encoder(text, row["text pool"], row["projection"], models),
         "similarity": _similarity(row["similarity"], row["pooling"], row["normalize"]),
         "loss": LOSSES[row["loss"]],
     }
@@ -146,25 +146,29 @@ def _tokenizer(text: str, models: Mapping[str, str]) -> dict[str, Any]:
     return {"name": "dual" if text == "dual" else "wordpieces", "model": models[USES[text]]}
 
 
-def _encoder(table: Mapping[str, Any], pool: str, joint: str, models: Mapping[str, str]) -> dict[str, Any]:
+def _encoder(
+    table: Mapping[str, Any], pool: str, projection: str, models: Mapping[str, str]
+) -> dict[str, Any]:
     model = {"model": models[USES[table["name"]]]} if table["name"] in USES else {}
     pooled = {} if pool == NONE else {"pool": pool}
-    return {**table, "dim": DIM, **model, **pooled, **({} if joint == NONE else {"joint": JOINT})}
+    return {**table, "dim": DIM, **model, **pooled, **({} if projection == NONE else {"projection": JOINT})}
 
 
 def _similarity(named: str, pooling: str, normalize: str) -> dict[str, Any]:
-    name, _, seeker = named.partition(", ")
+    name, _, direction = named.partition(", ")
     asked = {} if pooling == NONE else {"pooling": pooling}
     cross = {"normalize": normalize, "temperature": 0.2, **asked}
     if named in HARD:
-        return {"name": name, "seeker": seeker.removesuffix("s"), **asked}
+        return {"name": name, "direction": direction.removesuffix("s"), **asked}
     if name == "cross-attention":
-        return {"name": name, "seeker": seeker.removesuffix("s"), **cross}
+        return {"name": name, "direction": direction.removesuffix("s"), **cross}
     both = {"words": {"name": "max-sim", **asked}, "regions": {"name": "cross-attention", **cross}}
-    if name == "both-ways":
+    if name == "bidirectional":
         return {"name": name, **both}
     return (
-        {"name": name, "similarity": {"name": "both-ways", **both}} if name == "semantic" else {"name": name}
+        {"name": name, "similarity": {"name": "bidirectional", **both}}
+        if name == "label-agreement"
+        else {"name": name}
     )
 
 

@@ -20,11 +20,11 @@ ONE_VECTOR = {"pool": "mean"}
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # similarity, what the encoders add
     "max-sim": ({"name": "max-sim", "pooling": "mean"}, {}),
     "max-sim lse": ({"name": "max-sim", "pooling": "log-sum-exp"}, {}),
-    "max-sim regions": ({"name": "max-sim", "seeker": "region"}, {}),
+    "max-sim regions": ({"name": "max-sim", "direction": "region"}, {}),
     "cross-attention": ({"name": "cross-attention"}, {}),
-    "cross-attention regions": ({"name": "cross-attention", "seeker": "region", "temperature": 0.25}, {}),
-    "both-ways": ({"name": "both-ways", "words": "cross-attention", "regions": "max-sim"}, {}),
-    "semantic": ({"name": "semantic", "labels": 5}, {}),
+    "cross-attention regions": ({"name": "cross-attention", "direction": "region", "temperature": 0.25}, {}),
+    "bidirectional": ({"name": "bidirectional", "words": "cross-attention", "regions": "max-sim"}, {}),
+    "label-agreement": ({"name": "label-agreement", "labels": 5}, {}),
     "cosine": ({"name": "cosine"}, ONE_VECTOR),
     "order": ({"name": "order"}, ONE_VECTOR),
 }

@@ -772,7 +772,7 @@ def test_questions_of_one_moment_share_a_reading_and_change_no_answer() -> None:
     assert (shared.readings, shared.questions) == (1, len(texts))
 
 
-@pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "both-ways", "semantic", "cosine"])
+@pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "bidirectional", "label-agreement", "cosine"])
 def test_scores_together_are_those_of_each_alone(kind: str) -> None:
     matcher = searcher(kind).matcher
     texts = ["a red star", SENTENCE, "a circle"]

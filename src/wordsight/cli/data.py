@@ -49,14 +49,14 @@ def extract(
         str | None, typer.Option(help="Take the [reader] of this configuration instead of --model.")
     ] = None,
     grid: Annotated[str, typer.Option(help="Cells along a side: full, 4, or several as 1,2,4.")] = "full",
-    root: Annotated[bool, typer.Option("--root", help="Signed square root of the features.")] = False,
+    signed_sqrt: Annotated[bool, typer.Option(help="Signed square root of the features.")] = False,
     size: Annotated[
         int | None, typer.Option(min=1, help="Side of the pictures in pixels; else as the model was trained.")
     ] = None,
-    detail: Annotated[
+    high_res_size: Annotated[
         int | None, typer.Option(min=1, help="Side in pixels of a second reading, for finer regions.")
     ] = None,
-    detail_grid: Annotated[str | None, typer.Option(help="The cells of that reading, as --grid.")] = None,
+    high_res_grid: Annotated[str | None, typer.Option(help="The cells of that reading, as --grid.")] = None,
     detector: Annotated[
         str | None,
         typer.Option(help="Also the boxes that it finds: a hub name, a folder, or a YOLOX as .onnx."),
@@ -79,8 +79,14 @@ def extract(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
     paths, closed = picture_paths(source, pictures)
-    finer = () if detail_grid is None else _cells(detail_grid, "--detail-grid")
-    asked = {"grid": _cells(grid), "root": root, "size": size, "detail": detail, "detail_grid": finer}
+    finer = () if high_res_grid is None else _cells(high_res_grid, "--high-res-grid")
+    asked = {
+        "grid": _cells(grid),
+        "signed_sqrt": signed_sqrt,
+        "size": size,
+        "high_res_size": high_res_size,
+        "high_res_grid": finer,
+    }
     asked |= {"detector": detector, "detections": detections}
     reader = _reader(model, config, out, **asked).to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
@@ -174,7 +180,7 @@ def build(
     source: Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per line, or a data set.")],
     out: Annotated[Path, typer.Option(help="The JSON to write, in SCAN's layout.")],
     min_count: Annotated[int, typer.Option(help="Rarer words become <unk>.")] = 4,
-    rule: Annotated[
+    word_splitter: Annotated[
         str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
     ] = "treebank",
 ) -> None:
@@ -182,6 +188,6 @@ def build(
     from wordsight.read.datasets.detect_format import training_texts
     from wordsight.read.text.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.learn(training_texts(source), rule=rule, min_count=min_count)
+    vocabulary = Vocabulary.learn(training_texts(source), word_splitter=word_splitter, min_count=min_count)
     vocabulary.save(out)
     typer.echo(f"{out}: {len(vocabulary)} words")

@@ -35,7 +35,7 @@ def records(
     pictures: Annotated[Path | None, typer.Option(help="The pictures' folder, if it is elsewhere.")] = None,
     seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345,
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False,
-    rule: Annotated[
+    word_splitter: Annotated[
         str | None,
         typer.Option(
             help="How TFRecords cut texts: cmpl, karpathy or treebank; by default as CONFIG does, or cmpl."
@@ -61,7 +61,7 @@ def records(
     else:
         from wordsight.read.export.tfrecords import RecordSettings, write_records
 
-        cut = rule or own_rule or "cmpl"
+        cut = word_splitter or own_rule or "cmpl"
         settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
         skipped = write_records(out, splits, settings, skip_unreadable)
     _show_report(out, splits, skipped)
@@ -76,7 +76,7 @@ def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], s
         return pairs_by_split(Path(source), pictures), None
     config = load_config(source)
     splits = {SHORT.get(which, which): config.captioned(which) for which in SPLITS}
-    return splits, config.tables.get("tokenizer", {}).get("rule")
+    return splits, config.tables.get("tokenizer", {}).get("word_splitter")
 
 
 def _is_config(source: str) -> bool:

@@ -98,9 +98,9 @@ def _search(folder: Path, nowhere: str) -> None:
     for number, (told, (query, share)) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
         _print_status(f"\n{told}")
-        line = [] if share is None else ["--false-accept", share]
+        line = [] if share is None else ["--false-positive-rate", share]
         _show("search", folder / INDEX, query, "-k", HITS, *line, "--explain", why)
-        search(folder / INDEX, query, top=HITS, false_accept=share, explain=why)
+        search(folder / INDEX, query, top=HITS, false_positive_rate=share, explain=why)
 
 
 def _show_next_steps(folder: Path) -> None:

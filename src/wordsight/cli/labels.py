@@ -57,7 +57,7 @@ def predicted(
     if not isinstance(similarity, Semantic):
         raise InputError(
             f"this model's similarity, {type(similarity).__name__}, predicts no labels; "
-            'train one with [similarity] name = "semantic", for instance configs/casc-f30k.toml'
+            'train one with [similarity] name = "label-agreement", for instance configs/casc-f30k.toml'
         )
     known = similarity.label_names if names is None else _names(names, len(similarity.label_names))
     for item in items:
@@ -101,7 +101,7 @@ def learn(
     source: Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per line, or a data set.")],
     out: Annotated[Path, typer.Option(help="The JSON to write, in the layout of CASC's *_vocab_tag.json.")],
     count: Annotated[int, typer.Option(min=1, help="How many of the most frequent nouns.")] = 500,
-    rule: Annotated[
+    word_splitter: Annotated[
         str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
     ] = "treebank",
 ) -> None:
@@ -109,6 +109,6 @@ def learn(
     from wordsight.read.datasets.detect_format import training_texts
     from wordsight.read.text.label_vocabulary import Labels
 
-    learned = Labels.learn(training_texts(source), count, rule)
+    learned = Labels.learn(training_texts(source), count, word_splitter)
     learned.save(out)
     typer.echo(f"{out}: {len(learned.names)} labels, {', '.join(learned.names[:5])}, ...")

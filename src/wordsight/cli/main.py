@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from wordsight import aliases
 from wordsight.cli import compare, data, evaluate, import_model, index, labels, search, serve, train
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -48,7 +49,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     try:
-        app(args=arguments, prog_name="wordsight")
+        app(
+            args=_with_current_options(sys.argv[1:] if arguments is None else arguments),
+            prog_name="wordsight",
+        )
     except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
         if end.code == INTERRUPTED:
             _stop(_INTERRUPTED, INTERRUPTED)
@@ -57,6 +61,18 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
     except (ValueError, OSError, ArithmeticError) as error:
         _stop(_in_words(error), ABSENT if type(error).__name__ == "MissingModel" else FAILED)
+
+
+def _with_current_options(arguments: list[str]) -> list[str]:
+    """The same command line; an option of version 0.1.0 becomes the one of today, and a warning says so."""
+    current = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option in aliases.OPTIONS and "--" not in current:
+            print(f"wordsight: {option} is now {aliases.OPTIONS[option]}", file=sys.stderr)
+            option = aliases.OPTIONS[option]
+        current.append(option + equals + value)
+    return current
 
 
 def _in_words(error: Exception) -> str:

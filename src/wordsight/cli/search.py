@@ -56,9 +56,9 @@ Explain = Annotated[
 ]
 EngineName = Annotated[str, typer.Option("--engine", help="auto, exact, or shortlist.")]
 SortName = Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")]
-FalseAccept = Annotated[
+FalsePositiveRate = Annotated[
     float | None,
-    typer.Option(help="Of queries that nothing answers, the share that may be answered all the same."),
+    typer.Option(help="Accepted false-positive rate for queries with no match."),
 ]
 Memory = Annotated[float, typer.Option("--memory-mb", help="How much of the index is held at once.")]
 
@@ -90,7 +90,7 @@ def search(
     sort: SortName = "score",
     engine: EngineName = "auto",
     strict: Strict = False,
-    false_accept: FalseAccept = None,
+    false_positive_rate: FalsePositiveRate = None,
     explain: Explain = None,
     as_json: Json = False,
     null: Null = False,
@@ -102,7 +102,7 @@ def search(
 
     A line marks where relevance ends. Put -- before a query that begins with a minus.
     """
-    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
+    searcher = _searcher(index_at(index, model), memory_mb, false_positive_rate)
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
@@ -127,7 +127,7 @@ def similar(
     sort: SortName = "score",
     engine: EngineName = "auto",
     strict: Strict = False,
-    false_accept: FalseAccept = None,
+    false_positive_rate: FalsePositiveRate = None,
     as_json: Json = False,
     null: Null = False,
     open_best: Open = False,
@@ -135,7 +135,7 @@ def similar(
     no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
-    searcher = _searcher(index_at(index, model), memory_mb, false_accept)
+    searcher = _searcher(index_at(index, model), memory_mb, false_positive_rate)
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     asked = _picture(picture)
@@ -152,7 +152,7 @@ def captions(
     page: PageNumber = 1,
     text: Text = None,
     strict: Strict = False,
-    false_accept: FalseAccept = None,
+    false_positive_rate: FalsePositiveRate = None,
     as_json: Json = False,
     memory_mb: Memory = 256,
 ) -> None:
@@ -160,7 +160,7 @@ def captions(
     from wordsight.search.index.index import Index
 
     began = time.perf_counter()
-    searcher = _searcher(Index.open(index), memory_mb, false_accept)
+    searcher = _searcher(Index.open(index), memory_mb, false_positive_rate)
     filters = filters_of(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
@@ -198,11 +198,13 @@ def _items_in_words() -> Iterator[None]:
         raise InputError(error.args[0]) from error
 
 
-def _searcher(index: "Index", memory_mb: float, false_accept: float | None) -> "Searcher":
-    from wordsight.search.relevance.threshold import FALSE_ACCEPT
+def _searcher(index: "Index", memory_mb: float, false_positive_rate: float | None) -> "Searcher":
+    from wordsight.search.relevance.threshold import FALSE_POSITIVE_RATE
     from wordsight.search.searcher import Searcher
 
-    return Searcher(index, memory_mb, FALSE_ACCEPT if false_accept is None else false_accept)
+    return Searcher(
+        index, memory_mb, FALSE_POSITIVE_RATE if false_positive_rate is None else false_positive_rate
+    )
 
 
 def _show(
@@ -268,7 +270,7 @@ def _as_text(told: Any) -> str:
         )
         lines.append(f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}")
     if len(told.parts) > 1:
-        lines += [f"  {part.seeker}s add {part.score:.3f}" for part in told.parts]
+        lines += [f"  {part.direction}s add {part.score:.3f}" for part in told.parts]
     return "\n".join(lines)
 
 

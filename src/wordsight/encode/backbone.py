@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.regions import uniform_linear
 from wordsight.encode.rows import unit_length, zeroed
 from wordsight.errors import InputError
@@ -36,7 +36,7 @@ class BackboneEncoder(nn.Module):
     ``drop_cells``     size augmentation of VSE-infinity (0.2): in training every picture draws a number from
                        0 to 1, and if it is above this rate loses each cell with a chance of number x rate
     ``pool``           cells -> one vector per picture: "mean" (CMPL, VSE++), "gpo", ...; None keeps the cells
-    ``joint``          after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``          after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``batch_norm``     "train": as in a network that is trained; "frozen": its published statistics, scales
                        and shifts stay (VSE-infinity)
     ``checkpointing``  spends time to save memory: activations inside the network are computed twice
@@ -56,7 +56,7 @@ class BackboneEncoder(nn.Module):
         dropout: float = 0.0,
         drop_cells: float = 0.0,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
         batch_norm: str = "train",
         checkpointing: bool = False,
         pretrained: bool = True,
@@ -76,7 +76,7 @@ class BackboneEncoder(nn.Module):
         self.head = head
         self.dropout = dropout
         self.drop_cells = drop_cells
-        self.joint = joint
+        self.projection = projection
         self.batch_norm = batch_norm
         self.checkpointing = checkpointing
         self.pretrained = pretrained
@@ -90,7 +90,7 @@ class BackboneEncoder(nn.Module):
             )
         self.linear = uniform_linear(channels, dim) if head else None
         self.pool = make_pool(pool)
-        self.joint_layer = make_joint(joint, dim)
+        self.joint_layer = build_projection(projection, dim)
         if batch_norm == "frozen":
             for norm in self._norms():
                 norm.requires_grad_(False)
@@ -110,7 +110,7 @@ class BackboneEncoder(nn.Module):
         mask = self._kept(vectors)
         items = pooled(EmbeddingSet(zeroed(vectors, mask), mask, boxes), self.pool)
         dropped = nn.functional.dropout(items.vectors, self.dropout, self.training)
-        return joined(EmbeddingSet(dropped, items.mask, items.boxes), self.joint_layer)
+        return projected(EmbeddingSet(dropped, items.mask, items.boxes), self.joint_layer)
 
     def train(self, mode: bool = True) -> "BackboneEncoder":
         """Training mode, except for batch norms that are frozen."""

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import packed, unpacked
 from wordsight.errors import InputError
 from wordsight.pretrained.models import import_transformers
@@ -25,7 +25,7 @@ class BertEncoder(nn.Module):
     ``pretrained``   False builds the architecture of ``model`` without its weights: for a saved matcher,
                      which brings its own
     ``pool``         wordpieces -> one vector per text: "gpo" (VSE-infinity), "mean", ...; None keeps them
-    ``joint``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
 
     The pretrained weights are the parameters under ``bert.``, so that a group of that prefix can have a
     lower learning rate. The special tokens count as words, as they do in CHAN and VSE-infinity.
@@ -38,18 +38,18 @@ class BertEncoder(nn.Module):
         freeze: bool = False,
         pretrained: bool = True,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
     ):
         super().__init__()
         self.model = model
         self.dim = dim
         self.freeze = freeze
         self.pretrained = pretrained
-        self.joint = joint
+        self.projection = projection
         self.bert = _load(model, pretrained).requires_grad_(not freeze)
         self.linear = nn.Linear(self.bert.config.hidden_size, dim)
         self.pool = make_pool(pool)
-        self.joint_layer = make_joint(joint, dim)
+        self.joint_layer = build_projection(projection, dim)
         self.train(self.training)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
@@ -58,7 +58,7 @@ class BertEncoder(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze):
             hidden: Tensor = self.bert(input_ids=texts.ids, attention_mask=texts.mask.long())[0]
         pieces = EmbeddingSet(unpacked(self.linear(packed(hidden, texts.mask)), texts.mask), texts.mask)
-        return joined(pooled(pieces, self.pool), self.joint_layer)
+        return projected(pooled(pieces, self.pool), self.joint_layer)
 
     def train(self, mode: bool = True) -> "BertEncoder":
         """Training mode, except for the frozen part: its dropout would only add noise."""

@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.surroundings import Surroundings
 from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Pixels
@@ -29,7 +29,7 @@ class GridCNN(nn.Module):
     ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
     ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
     ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
-    ``joint``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
 
     Norms are group norms: a picture's vectors do not depend on the pictures beside it.
     """
@@ -46,7 +46,7 @@ class GridCNN(nn.Module):
         heads: int = 4,
         dropout: float = 0.0,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
     ):
         super().__init__()
         if cell < 2 or cell & (cell - 1):
@@ -60,7 +60,7 @@ class GridCNN(nn.Module):
         self.context = context
         self.heads = heads
         self.dropout = dropout
-        self.joint = joint
+        self.projection = projection
         channels = [3, *(width * min(2**level, 4) for level in range(int(math.log2(cell))))]
         sizes = enumerate(pairwise(channels))
         self.halvings = nn.Sequential(*(_halving(*pair, overlap=level < overlaps) for level, pair in sizes))
@@ -70,7 +70,7 @@ class GridCNN(nn.Module):
         self.surroundings = Surroundings(dim) if surroundings else None
         self.layer = attention_layer("none" if surroundings else context, dim, heads, dropout)
         self.pool = make_pool(pool)
-        self.joint_layer = make_joint(joint, dim)
+        self.joint_layer = build_projection(projection, dim)
 
     def forward(self, pixels: Pixels) -> EmbeddingSet:
         """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
@@ -87,7 +87,7 @@ class GridCNN(nn.Module):
             vectors = self.surroundings(vectors.reshape(len(vectors), *grid.shape[2:], -1)).flatten(1, 2)
         if self.layer is not None:
             vectors = self.layer(vectors, mask)
-        return joined(pooled(EmbeddingSet(vectors, mask, boxes), self.pool), self.joint_layer)
+        return projected(pooled(EmbeddingSet(vectors, mask, boxes), self.pool), self.joint_layer)
 
     def _check(self, values: Float[Tensor, "image 3 height width"]) -> None:
         height, width = values.shape[2:]

@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps
@@ -40,7 +40,7 @@ class _DualEncoder(nn.Module):
     ``head``        a linear map to ``dim`` behind the published space; without one ``dim`` is its width
     ``freeze``      the published part gets no gradient; what is behind it still learns
     ``pool``        the set -> one vector: "gpo", "mean", ...; None keeps the set
-    ``joint``       after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``       after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``pretrained``  False builds the architecture without its weights: for a saved matcher, which brings them
     ``revision``    of the hub model
 
@@ -58,7 +58,7 @@ class _DualEncoder(nn.Module):
         head: bool = False,
         freeze: bool = False,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
         pretrained: bool = True,
         revision: str | None = None,
     ):
@@ -70,7 +70,7 @@ class _DualEncoder(nn.Module):
         self.items = items
         self.head = head
         self.freeze = freeze
-        self.joint = joint
+        self.projection = projection
         self.pretrained = pretrained
         self.revision = revision
         folder = find_model(model, revision) if pretrained else Path(model)
@@ -84,7 +84,7 @@ class _DualEncoder(nn.Module):
         self.dim = dim or width
         self.linear = nn.Linear(width, self.dim) if head else None
         self.pool = make_pool(pool)
-        self.joint_layer = make_joint(joint, self.dim)
+        self.joint_layer = build_projection(projection, self.dim)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "_DualEncoder":
@@ -107,7 +107,7 @@ class _DualEncoder(nn.Module):
         """What is learned behind the published vectors, and zeros at padding."""
         vectors = items.vectors if self.linear is None else self.linear(items.vectors)
         masked = EmbeddingSet(zeroed(vectors, items.mask), items.mask, items.boxes)
-        return joined(pooled(masked, self.pool), self.joint_layer)
+        return projected(pooled(masked, self.pool), self.joint_layer)
 
     def _width(self, config: Any) -> int:
         """Numbers in a vector of the published space."""
@@ -193,12 +193,12 @@ class DualTextEncoder(_DualEncoder):
         head: bool = False,
         freeze: bool = False,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
         pretrained: bool = True,
         revision: str | None = None,
         pad_id: int = 1,
     ):
-        super().__init__(model, dim, items, head, freeze, pool, joint, pretrained, revision)
+        super().__init__(model, dim, items, head, freeze, pool, projection, pretrained, revision)
         self.pad_id = pad_id
 
     def forward(self, texts: Tokens) -> EmbeddingSet:

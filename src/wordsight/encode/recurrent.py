@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Tokens
@@ -32,7 +32,7 @@ class RecurrentEncoder(nn.Module):
                         not zeros
     ``forget_bias``     what the forget gates of an LSTM start with (TensorFlow: 1.0); None = torch's random
     ``pool``            words -> one vector per text: "max" (CMPL), "last" (VSE++), ...; None keeps the words
-    ``joint``           after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``           after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``pool_padding``    reproduces CMPL's code, whose pool counts padding as zeros: a text's vector then
                         depends on the longest text beside it, and no maximum of a shorter one is negative
 
@@ -56,7 +56,7 @@ class RecurrentEncoder(nn.Module):
         learned_start: bool = False,
         forget_bias: float | None = None,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
         pool_padding: bool = False,
     ):
         super().__init__()
@@ -74,7 +74,7 @@ class RecurrentEncoder(nn.Module):
         self.output_dropout = output_dropout
         self.learned_start = learned_start
         self.forget_bias = forget_bias
-        self.joint = joint
+        self.projection = projection
         self.pool_padding = pool_padding
         self.words = _word_table(vocabulary_size, word_dim, init)
         self.words.weight.requires_grad_(not freeze_vectors)
@@ -92,7 +92,7 @@ class RecurrentEncoder(nn.Module):
         self.pool = make_pool(pool)
         if pool_padding and self.pool is None:
             raise InputError("pool_padding = true needs a pool: without one the words stay apart")
-        self.joint_layer = make_joint(joint, dim)
+        self.joint_layer = build_projection(projection, dim)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
         """One vector, not normalized, per word, or per text if pooled; those of padding are exactly zero."""
@@ -102,7 +102,7 @@ class RecurrentEncoder(nn.Module):
         words = EmbeddingSet(zeroed(self._merged(states), texts.mask), texts.mask)
         if self.pool_padding:
             words = replace(words, mask=torch.ones_like(words.mask))
-        return joined(pooled(words, self.pool), self.joint_layer)
+        return projected(pooled(words, self.pool), self.joint_layer)
 
     def load_vectors(
         self,

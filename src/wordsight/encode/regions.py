@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from wordsight.encode.attention import attention_layer
-from wordsight.encode.joint import joined, make_joint
 from wordsight.encode.pool import make_pool, pooled
+from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import packed, unit_length, unpacked, zeroed
 from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Regions
@@ -28,7 +28,7 @@ class RegionEncoder(nn.Module):
     ``attend_padding``, ``attend_batch``
                           reproduce what CHAN's published code attends to; see ``Attention``
     ``pool``              regions -> one vector per image: "gpo" (VSE-infinity), "mean", ...; None keeps them
-    ``joint``             after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``             after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``weight_norm``       the linear map is one learned length times a direction (SCAN's ``weight_norm``)
     ``norm_padding``      reproduces VSE-infinity's code, which counts padding as rows of zeros in the batch
                           statistics of the MLP: in training an image then depends on the largest beside it
@@ -50,7 +50,7 @@ class RegionEncoder(nn.Module):
         attend_padding: bool = False,
         attend_batch: bool = False,
         pool: str | Mapping[str, Any] | nn.Module | None = None,
-        joint: int | Mapping[str, Any] | None = None,
+        projection: int | Mapping[str, Any] | None = None,
         norm_padding: bool = False,
         weight_norm: bool = False,
     ):
@@ -68,7 +68,7 @@ class RegionEncoder(nn.Module):
         self.positions = positions
         self.attend_padding = attend_padding
         self.attend_batch = attend_batch
-        self.joint = joint
+        self.projection = projection
         self.norm_padding = norm_padding
         self.weight_norm = weight_norm
         self.linear = uniform_linear(feature_dim, dim)
@@ -79,7 +79,7 @@ class RegionEncoder(nn.Module):
         reference = {"attend_padding": attend_padding, "attend_batch": attend_batch}
         self.layer = attention_layer(attention, dim, heads, dropout, **reference)
         self.pool = make_pool(pool)
-        self.joint_layer = make_joint(joint, dim)
+        self.joint_layer = build_projection(projection, dim)
 
     def forward(self, regions: Regions) -> EmbeddingSet:
         """One vector of ``dim`` numbers, not normalized, per region; boxes and mask are carried through.
@@ -97,7 +97,7 @@ class RegionEncoder(nn.Module):
                 self.layer(self._with_padding(vectors, regions.mask), regions.mask), regions.mask
             )
         items = EmbeddingSet(vectors, regions.mask, regions.boxes)
-        return joined(pooled(items, self.pool), self.joint_layer)
+        return projected(pooled(items, self.pool), self.joint_layer)
 
     def _project(self, features: Float[Tensor, "real feature"], padding: int) -> Float[Tensor, "real dim"]:
         if features.shape[1] != self.feature_dim:

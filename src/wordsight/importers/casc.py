@@ -18,7 +18,8 @@ MIX = 0.8  # a constant of the published code
 def describe(published: Published, given: Given) -> Description:
     hidden, dim = published.size("head.fc1.weight", 2)
     semantic: dict[str, Any] = {
-        "name": "semantic", "dim": dim, "labels": published.size("head.fc2.weight", 2)[0], "hidden": hidden,
+        "name": "label-agreement", "dim": dim, "hidden": hidden,
+        "labels": published.size("head.fc2.weight", 2)[0],
     }  # fmt: skip
     if published.options is not None:
         semantic |= {"mix": MIX, "similarity": _both_ways(published)}
@@ -32,7 +33,7 @@ def _both_ways(published: Published) -> dict[str, Any]:
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", scan.NORMALIZE),
     }
     return {
-        "name": "both-ways",
+        "name": "bidirectional",
         "words": attention
         | {
             "temperature": 1 / positive(published, "lambda_softmax_avg", 9.0),

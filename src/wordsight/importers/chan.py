@@ -27,9 +27,9 @@ POOLINGS = {
     "LSEPooling": "log-sum-exp",
 }
 CODINGS = {
-    "VHACoding": {"name": "max-sim", "seeker": "word"},
-    "THACoding": {"name": "max-sim", "seeker": "region"},
-    "VSACoding": {"name": "cross-attention", "seeker": "region", "normalize": "none"},
+    "VHACoding": {"name": "max-sim", "direction": "word"},
+    "THACoding": {"name": "max-sim", "direction": "region"},
+    "VSACoding": {"name": "cross-attention", "direction": "region", "normalize": "none"},
 }
 
 

@@ -55,15 +55,15 @@ def _parts(told: Published, given: Given) -> Tables:
     rows, word_dim = told.size("text_encoder.words.weight", 2)
     return {
         "reader": {"name": "pixels", "size": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3},
-        "tokenizer": {"name": "words", "rule": "cmpl-cased", "specials": "none", "mask": False},
+        "tokenizer": {"name": "words", "word_splitter": "cmpl-cased", "specials": "none", "mask": False},
         "image_encoder": {
             "name": "backbone", "model": str(given.work / "cnn"), "pretrained": False, "head": False,
-            "dim": width, "pool": "mean", "joint": {"dim": image_joint, "eps": EPS},
+            "dim": width, "pool": "mean", "projection": {"dim": image_joint, "eps": EPS},
         },
         "text_encoder": {
             "name": "recurrent", "cell": "lstm", "vocabulary_size": rows, "word_dim": word_dim, "dim": dim,
             "bidirectional": told.has(f"{READER}weight_ih_l0_reverse"), "merge": "concat", "pool": "max",
-            "joint": {"dim": text_joint, "eps": EPS},
+            "projection": {"dim": text_joint, "eps": EPS},
         },
         "similarity": {"name": "cosine"},
     }  # fmt: skip
@@ -110,11 +110,11 @@ def _of(published: Published, number: int) -> dict[str, Weight]:
 def _side_by_side(parts: list[Weight], name: str) -> Weight:
     """Gate by gate (input, forget, cell, output), the rows of each reader; states do not mix."""
     gates = [part.tensor.chunk(4) for part in parts]
-    joined = [
+    projected = [
         _diagonal(gate) if name.startswith("weight_hh") else torch.cat(gate)
         for gate in zip(*gates, strict=True)
     ]
-    return Weight(" and ".join(part.source for part in parts), torch.cat(joined))
+    return Weight(" and ".join(part.source for part in parts), torch.cat(projected))
 
 
 def _diagonal(blocks: tuple[Tensor, ...]) -> Tensor:

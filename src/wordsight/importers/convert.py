@@ -148,7 +148,7 @@ def _whole(key: str, value: Any) -> Any:
     if key not in NESTED or not isinstance(value, str | Mapping):
         return value
     table = registry.complete(NESTED[key], {"name": value} if isinstance(value, str) else value)
-    return {inner: _whole(inner, item) for inner, item in table.items() if inner != "seeker"}
+    return {inner: _whole(inner, item) for inner, item in table.items() if inner != "direction"}
 
 
 def _same(asked: Any, told: Any) -> bool:

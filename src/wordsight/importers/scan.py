@@ -53,7 +53,7 @@ def similarity(published: Published) -> dict[str, Any]:
     """What the options say of it."""
     return {
         "name": "cross-attention",
-        "seeker": chosen(published, "cross_attn", "t2i", SEEKERS),
+        "direction": chosen(published, "cross_attn", "t2i", SEEKERS),
         "temperature": 1 / positive(published, "lambda_softmax", 9.0),
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", NORMALIZE),
         "pooling": pooling(published, "agg_func", "LogSumExp", 6.0),

@@ -73,7 +73,9 @@ def positive_weights(labels: Float[Tensor, "image label"], largest: float = 1000
 def _absent(pairs: EncodedPairs) -> str:
     if pairs.labels is None:
         return "the loss consistency needs labels, and these pairs have none; add a [labels] table"
-    return 'the loss consistency needs a similarity that predicts labels: [similarity] name = "semantic"'
+    return (
+        'the loss consistency needs a similarity that predicts labels: [similarity] name = "label-agreement"'
+    )
 
 
 def _loss(given: str | Mapping[str, Any]) -> Loss:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import wordsight
-from wordsight import checkpoint, registry
+from wordsight import aliases, checkpoint, registry
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files import atomic
 from wordsight.learn.average import WeightAverage
@@ -182,6 +182,7 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
 def _with_defaults(run: Mapping[str, Any]) -> dict[str, Any]:
     """A run that was begun before a setting was there had its default."""
     training = asdict(Training()) | run["training"]
+    run = aliases.current(run)
     parts = {kind: _complete(kind, table) for kind, table in run["parts"].items()}
     completed = dict(run) | {"training": training, "parts": parts, "loss": _complete("loss", run["loss"])}
     known: dict[str, Any] = json.loads(json.dumps(completed, default=str))

@@ -28,7 +28,7 @@ def explain(
     shares = asked.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
     kind = evidence(asked, picture, alignments)
-    parts = tuple(Part(one.seeker, float(one.score[0])) for one in alignments)
+    parts = tuple(Part(one.direction, float(one.score[0])) for one in alignments)
     return Explanation(
         kind=kind,
         sentence=told(kind, alignments, picture, asked),
@@ -129,7 +129,7 @@ def _is_grid(picture: EmbeddingSet) -> bool:
 
 def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: EncodedQuery) -> str:
     """What evidence this is, in one sentence."""
-    seekers = {one.seeker for one in alignments}
+    attending = {one.direction for one in alignments}
     count = int(picture.lengths[0])
     if kind == "whole":
         both = "sentence and picture each as a whole" if asked.whole else "each word with the whole picture"
@@ -143,7 +143,7 @@ def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet,
             "nearest to it, a hint: this model was never trained to say where a word is."
         )
     name = "cells of a grid" if kind == "cell" else "regions"
-    if "word" in seekers:
+    if "word" in attending:
         sentence = (
             f"Each word looks for itself among {count} {name}; the box is the one that it looks at most"
         )
@@ -153,7 +153,7 @@ def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet,
             "at the word"
         )
     extra = [
-        *(["regions look among words too"] if {"word", "region"} <= seekers else []),
-        *(["the agreement on labels is a part of the score"] if "label" in seekers else []),
+        *(["regions look among words too"] if {"word", "region"} <= attending else []),
+        *(["the agreement on labels is a part of the score"] if "label" in attending else []),
     ]
     return sentence + "".join(f"; {one}" for one in extra) + "."

@@ -76,7 +76,7 @@ class ExplainedWord:
 class Part:
     """What one direction of the similarity adds to the score."""
 
-    seeker: Literal["word", "region", "label"]
+    direction: Literal["word", "region", "label"]
     score: float
 
 

@@ -27,7 +27,12 @@ from wordsight.search.index.index import Filters, Index, Snapshot
 from wordsight.search.pagination import Page, Scored, page_of
 from wordsight.search.query.encoded import EncodedQuery, ask, encode_plain_text
 from wordsight.search.query.parser import parse
-from wordsight.search.relevance.threshold import FALSE_ACCEPT, WORD_FALSE_ACCEPT, Calibration, upper_quantile
+from wordsight.search.relevance.threshold import (
+    FALSE_POSITIVE_RATE,
+    WORD_FALSE_POSITIVE_RATE,
+    Calibration,
+    upper_quantile,
+)
 from wordsight.search.results import Explanation, Hit, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
@@ -44,9 +49,9 @@ class Searcher:
     So it does if the index is deleted and made anew, by whatever model: an answer is of one of them.
 
     ``memory_mb``      bounds what a search holds of the index at once, beside four bytes per item
-    ``false_accept``   of questions that nothing answers, the share that may be answered all the same: it
-                       sets the line of relevance
-    ``word_false_accept``   of pictures without a thing, the share in which its word may count as found
+    ``false_positive_rate``  accepted share of false positives among queries with no match: it sets the
+                       relevance threshold
+    ``word_false_positive_rate``   of pictures without a thing, the share in which its word may count as found
     ``scan``           how all rows are scored: a server lets the questions of one moment share a reading
     """
 
@@ -54,16 +59,19 @@ class Searcher:
         self,
         index: Index,
         memory_mb: float = 256,
-        false_accept: float = FALSE_ACCEPT,
-        word_false_accept: float = WORD_FALSE_ACCEPT,
+        false_positive_rate: float = FALSE_POSITIVE_RATE,
+        word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE,
         scan: Scan = score_rows,
     ) -> None:
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
         self.memory_mb = memory_mb
-        self.false_accept, self.word_false_accept = false_accept, word_false_accept
+        self.false_positive_rate, self.word_false_positive_rate = (
+            false_positive_rate,
+            word_false_positive_rate,
+        )
         self.scan = scan
-        self.moments = SessionCache(index, memory_mb, false_accept, word_false_accept)
+        self.moments = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
@@ -127,7 +135,7 @@ class Searcher:
         asking = QueryScorer(moment.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
         scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
-        scored = Scored(asking, rows, scores, upper_quantile(scores, self.false_accept), True)
+        scored = Scored(asking, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
         hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
         level = moment.text_level(image)
         told = tuple(_with_text_words(moment, hit, image, level) for hit in hits.hits)
@@ -245,7 +253,7 @@ class Searcher:
             row = snapshot.row_of(left_out)
             scores[row if rows is None else rows == row] = -np.inf
         if line is None:
-            line = upper_quantile(scores, self.false_accept)
+            line = upper_quantile(scores, self.false_positive_rate)
         return Scored(asking, rows, scores, line, exact)
 
     def _screened(

@@ -147,8 +147,14 @@ class SearchSession:
 class SessionCache:
     """The newest moment of an index, also of one that is made anew in its folder."""
 
-    def __init__(self, index: Index, memory_mb: float, false_accept: float, word_false_accept: float) -> None:
-        self.index, self.memory_mb, self.shares = index, memory_mb, (false_accept, word_false_accept)
+    def __init__(
+        self, index: Index, memory_mb: float, false_positive_rate: float, word_false_positive_rate: float
+    ) -> None:
+        self.index, self.memory_mb, self.shares = (
+            index,
+            memory_mb,
+            (false_positive_rate, word_false_positive_rate),
+        )
         self._lock = threading.Lock()
         self._moment: SearchSession | None = None
 
@@ -188,7 +194,7 @@ def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
 
     The recall of the shortlist, where the index is so large that one may be taken.
     """
-    shares = (threshold.FALSE_ACCEPT, threshold.WORD_FALSE_ACCEPT)
+    shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
     moment = SearchSession(index, index.snapshot(), memory_mb, shares)
     if index.kind != "images" or not len(moment.snapshot):
         return None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from wordsight.sets import EmbeddingSet
 
-Seeker = Literal["word", "region"]
+AttentionDirection = Literal["word", "region"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,7 +18,7 @@ class Alignment:
     Where a part of the score is agreement on labels, each label is a query that looks at the pair as a whole.
     """
 
-    seeker: Seeker | Literal["label"]  # which side looks
+    direction: AttentionDirection | Literal["label"]  # which side looks
     shares: Float[
         Tensor, "pair context query"
     ]  # where each query looks; sums to 1 over the context, 0 for padding

@@ -11,10 +11,10 @@ from torch import Tensor
 from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.base import Alignment, Seeker, Similarity
+from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 
-Direction: TypeAlias = str | Mapping[str, Any] | AttentionSimilarity
+DirectionTable: TypeAlias = str | Mapping[str, Any] | AttentionSimilarity
 
 
 class BothWays(Similarity):
@@ -27,14 +27,14 @@ class BothWays(Similarity):
 
     def __init__(
         self,
-        words: Direction = "cross-attention",
-        regions: Direction = "cross-attention",
+        words: DirectionTable = "cross-attention",
+        regions: DirectionTable = "cross-attention",
         weight: float = 0.5,
     ):
         super().__init__()
         if not 0 < weight < 1:
             raise InputError(f"weight = {weight}, the share of the words; expected more than 0, less than 1")
-        self.words, self.regions = direction(words, "word"), direction(regions, "region")
+        self.words, self.regions = one_direction(words, "word"), one_direction(regions, "region")
         self.weight = weight
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
@@ -47,26 +47,29 @@ class BothWays(Similarity):
         """The words' and then the regions'; each score is the direction's part of the whole."""
         return [
             replace(one, score=one.score * weight)
-            for looking, weight in directions(self)
+            for looking, weight in both_directions(self)
             for one in looking.align(images, texts)
         ]
 
 
-def direction(given: Direction, seeker: Seeker) -> AttentionSimilarity:
+def one_direction(given: DirectionTable, direction: AttentionDirection) -> AttentionSimilarity:
     """A similarity in which this side looks."""
     if isinstance(given, str | Mapping):
         table = {"name": given} if isinstance(given, str) else given
-        given = build("similarity", {"seeker": seeker, **table})
-    if not isinstance(given, AttentionSimilarity) or given.seeker != seeker:
-        looks = f'seeker = "{given.seeker}"' if isinstance(given, AttentionSimilarity) else "nobody looks"
+        given = build("similarity", {"direction": direction, **table})
+    if not isinstance(given, AttentionSimilarity) or given.direction != direction:
+        looks = (
+            f'direction = "{given.direction}"' if isinstance(given, AttentionSimilarity) else "nobody looks"
+        )
         raise InputError(
-            f'both-ways needs a similarity with seeker = "{seeker}" for its {seeker}s, but in this '
-            f'{type(given).__name__} {looks}; leave the seeker out, and take "cross-attention" or "max-sim"'
+            f'bidirectional needs a similarity with direction = "{direction}" for its {direction}s, but in '
+            f'this {type(given).__name__} {looks}; leave the direction out, and take "cross-attention" '
+            'or "max-sim"'
         )
     return given
 
 
-def directions(similarity: Similarity) -> list[tuple[AttentionSimilarity, float]]:
+def both_directions(similarity: Similarity) -> list[tuple[AttentionSimilarity, float]]:
     """Who looks in a similarity, the words first, each with its weight in the score; empty if nobody does."""
     if isinstance(similarity, BothWays):
         return [(similarity.words, similarity.weight), (similarity.regions, 1 - similarity.weight)]

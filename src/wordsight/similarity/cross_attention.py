@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.errors import InputError
-from wordsight.similarity.base import Seeker
+from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of, query_blocks
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
@@ -22,9 +22,9 @@ class CrossAttention(AttentionSimilarity):
     """share = softmax over the context of (normalized cosine / temperature); found = cos(query, its blend).
 
     ``normalize`` is SCAN's ``raw_feature_norm``, per context element over the queries; ``temperature`` is
-    1 / its ``lambda_softmax``. SCAN t-i: ``seeker="word"``, 1/9, "clipped_l2"; i-t: ``"region"``, 1/4.
-    CHAN's VSA as its code has it: ``seeker="region", normalize="none"`` and alpha as the temperature; its
-    author's later TSA: ``seeker="region"``, "clipped_l2".
+    1 / its ``lambda_softmax``. SCAN t-i: ``direction="word"``, 1/9, "clipped_l2"; i-t: ``"region"``, 1/4.
+    CHAN's VSA as its code has it: ``direction="region", normalize="none"`` and alpha as the temperature; its
+    author's later TSA: ``direction="region"``, "clipped_l2".
 
     No blend is ever made: cos(query, blend) = (share . cosines) / sqrt(share' Gram share), where Gram holds
     the products of the context's items with each other. In training, the backward pass computes the attention
@@ -35,13 +35,13 @@ class CrossAttention(AttentionSimilarity):
 
     def __init__(
         self,
-        seeker: Seeker = "word",
+        direction: AttentionDirection = "word",
         temperature: float = 1 / 9,
         normalize: Normalize = "clipped_l2",
         pooling: str | dict[str, Any] | Pooling = "mean",
         memory_mb: float = 64.0,
     ):
-        super().__init__(seeker, pooling, memory_mb)
+        super().__init__(direction, pooling, memory_mb)
         if not temperature > 0:
             raise InputError(f"temperature = {temperature}; it must be above 0, e.g. 0.111 (SCAN's lambda 9)")
         if normalize not in get_args(Normalize):

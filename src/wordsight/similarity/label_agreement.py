@@ -14,7 +14,7 @@ from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
-from wordsight.similarity.bidirectional import directions
+from wordsight.similarity.bidirectional import both_directions
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, masked_unit, pooled
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, stacked
 from wordsight.similarity.pooling import Mean
@@ -29,7 +29,7 @@ class Semantic(Similarity):
     vectors. The network learns by a loss that reads ``label_logits``; the measured score has no gradient.
 
     ``labels``      their names, or how many there are
-    ``similarity``  one that looks, by its name or table: "cross-attention", "max-sim", or "both-ways" (CASC)
+    ``similarity``  one with attention, by name or table: "cross-attention", "max-sim" or "bidirectional"
     ``hidden``      units inside the network; by default half of ``dim``
     ``memory_mb``   bounds what the agreement of a block of pairs needs, beside what ``similarity`` needs
     """
@@ -38,7 +38,7 @@ class Semantic(Similarity):
         self,
         dim: int,
         labels: int | Sequence[str],
-        similarity: str | Mapping[str, Any] | Similarity = "both-ways",
+        similarity: str | Mapping[str, Any] | Similarity = "bidirectional",
         mix: float = 0.8,
         hidden: int | None = None,
         memory_mb: float = 64.0,
@@ -99,7 +99,7 @@ class Semantic(Similarity):
             return logits.sigmoid()
 
     def _looking(self) -> dict[str, AttentionSimilarity]:
-        return {one.seeker: one for one, _ in directions(self.similarity)}
+        return {one.direction: one for one, _ in both_directions(self.similarity)}
 
     def _mixed(self, images: PackedTexts, texts: PackedTexts) -> Float[Tensor, "image text"]:
         kind = torch.promote_types(images.items.vectors.dtype, torch.float32)
@@ -113,7 +113,7 @@ class Semantic(Similarity):
         self, images: PackedTexts, texts: PackedTexts
     ) -> Iterator[tuple[tuple[int, int], tuple[int, int], "_Some", "_Some"]]:
         """All pairs, so many at once as the memory holds of cosines and of probabilities."""
-        looking = [one for one, _ in directions(self.similarity)]
+        looking = [one for one, _ in both_directions(self.similarity)]
         cosines = min(one.cosines_at_once(images.device) for one in looking)
         rows = min(one.context_rows(images.device) for one in looking)
         numbers = 4 * (
@@ -135,15 +135,15 @@ class Semantic(Similarity):
         """The network's first map is linear, so it is taken once per region and word, not once per pair."""
         hidden = {"word": images.own()[:, None], "region": texts.own()[None]}
         aligned: Tensor | float = 0.0
-        for looking, weight in directions(self.similarity):
-            by_word = looking.seeker == "word"
+        for looking, weight in both_directions(self.similarity):
+            by_word = looking.direction == "word"
             contexts, queries = (images, texts) if by_word else (texts, images)
             shares, found = looking.look(contexts.stack, queries.rows, queries.lengths)
             scores = weight * pooled(looking.pooling, found, queries.lengths)
             mean = pooled(Mean(), shares.flatten(0, 1), queries.lengths).view(*shares.shape[:2], -1)
             seen = torch.bmm(mean.transpose(1, 2), contexts.hidden)
             aligned = aligned + (scores if by_word else scores.T)
-            hidden[looking.seeker] = seen if by_word else seen.transpose(0, 1)
+            hidden[looking.direction] = seen if by_word else seen.transpose(0, 1)
         agreed = _agreement(*(self.head.of_projected(side).sigmoid() for side in hidden.values())).sum(-1)
         return self.mix * aligned + (1 - self.mix) * agreed
 
@@ -186,10 +186,10 @@ class _Some(NamedTuple):
 def _that_looks(given: str | Mapping[str, Any] | Similarity) -> Similarity:
     if isinstance(given, str | Mapping):
         given = build("similarity", {"name": given} if isinstance(given, str) else given)
-    if not isinstance(given, Similarity) or not directions(given):
+    if not isinstance(given, Similarity) or not both_directions(given):
         raise InputError(
             f"semantic needs a similarity in which somebody looks, not {type(given).__name__}; "
-            'take "cross-attention", "max-sim" or "both-ways"'
+            'take "cross-attention", "max-sim" or "bidirectional"'
         )
     return given
 

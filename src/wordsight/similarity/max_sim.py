@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
-from wordsight.similarity.base import Seeker
+from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import ROUNDING, Pooling
@@ -17,18 +17,19 @@ from wordsight.similarity.pooling import ROUNDING, Pooling
 class MaxSim(AttentionSimilarity):
     """found_q = max over the context of the cosine; score = pooling of found over the queries.
 
-    ``seeker="word"`` is CHAN's visual hard assignment (VHA, all its published runs), ``seeker="region"`` the
-    textual one (THA). In training, the place of each maximum is kept (one byte per image and word), so that
-    the backward pass touches one region per word, and only those words whose score has a gradient.
+    ``direction="word"`` is CHAN's visual hard assignment (VHA, all its published runs),
+    ``direction="region"`` the textual one (THA). In training, the place of each maximum is
+    stored (one byte per image and word), so that the backward pass touches one region per word, and only
+    those words whose score has a gradient.
     """
 
     def __init__(
         self,
-        seeker: Seeker = "word",
+        direction: AttentionDirection = "word",
         pooling: str | dict[str, Any] | Pooling = "log-sum-exp",
         memory_mb: float = 64.0,
     ):
-        super().__init__(seeker, pooling, memory_mb)
+        super().__init__(direction, pooling, memory_mb)
 
     def attend(
         self,

@@ -12,7 +12,7 @@ from wordsight.similarity.base import Alignment
 def shares_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair region word"]:
     """Where each word looks; where only regions look, how much of its look each region gives to the word."""
     alignment = _of_words(alignments)
-    return alignment.shares if alignment.seeker == "word" else alignment.shares.transpose(1, 2)
+    return alignment.shares if alignment.direction == "word" else alignment.shares.transpose(1, 2)
 
 
 def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]:
@@ -22,7 +22,7 @@ def found_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair word"]
     it finds itself there. That is 0 for a word that no region looks at.
     """
     alignment = _of_words(alignments)
-    if alignment.seeker == "word":
+    if alignment.direction == "word":
         return alignment.found
     return (alignment.shares * alignment.found[:, None]).amax(2)
 
@@ -36,7 +36,7 @@ def chosen_regions(
     that finds itself there best.
     """
     alignment = _of_words(alignments)
-    if alignment.seeker == "word":
+    if alignment.direction == "word":
         return alignment.shares.masked_fill(~mask[:, :, None], -1).argmax(1)
     top = alignment.shares.amax(2, keepdim=True)
     found = alignment.found[:, None].expand_as(alignment.shares)
@@ -46,5 +46,5 @@ def chosen_regions(
 
 def _of_words(alignments: Sequence[Alignment]) -> Alignment:
     """The one in which words look, or else regions."""
-    by_word = [alignment for alignment in alignments if alignment.seeker == "word"]
+    by_word = [alignment for alignment in alignments if alignment.direction == "word"]
     return by_word[0] if by_word else alignments[0]

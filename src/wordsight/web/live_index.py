@@ -23,7 +23,7 @@ class LiveIndex(SessionCache):
     """The same promises, except that a change may be seen some seconds later."""
 
     def __init__(self, searcher: Searcher) -> None:
-        shares = searcher.false_accept, searcher.word_false_accept
+        shares = searcher.false_positive_rate, searcher.word_false_positive_rate
         super().__init__(searcher.index, searcher.memory_mb, *shares)
         self.took, self._next = 0.0, 0.0  # seconds; of the clock
         self._following = threading.Lock()

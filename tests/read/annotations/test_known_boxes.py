@@ -320,9 +320,9 @@ class TestOwnBoxes:
 TEXT = "The old man's T-shirt, cannot be seen: 'Zoë & Co.' in 3-D!"
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
-def test_every_rule_holds_every_word(rule: str) -> None:
-    words, others = split_words(TEXT), split_words(TEXT, rule)
+@pytest.mark.parametrize("word_splitter", sorted(RULES))
+def test_every_rule_holds_every_word(word_splitter: str) -> None:
+    words, others = split_words(TEXT), split_words(TEXT, word_splitter)
     found = counterparts(words, others)
     for word, place in zip(words, found, strict=True):
         assert (place is None) == (not letters(word)), word

@@ -43,7 +43,7 @@ def annotations(
 def test_all_three_data_sets_read_alike(tmp_path: Path, name: str, picture: str) -> None:
     path = annotations(tmp_path, name=name, picture=picture)
     for given in (path, tmp_path):  # the file, or the folder that holds it
-        pairs = registry.build("data", {"name": "persons", "path": str(given), "split": "train"})
+        pairs = registry.build("data", {"name": "person-search", "path": str(given), "split": "train"})
         assert pairs.names == ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
         assert pairs.image_of.tolist() == [0, 0, 1, 1, 1, 2]
         assert pairs.texts[-1] == "a man again"
@@ -146,7 +146,7 @@ def test_a_check_counts_persons(tmp_path: Path, whole: bool) -> None:
     assert [(facts.split, facts.images, facts.texts) for facts in report.facts] == [
         ("train", 3, 6), ("val", 1, 1), ("test", 1, 2),
     ]  # fmt: skip
-    (note,) = [finding for finding in report.findings if "persons" in finding.what]
+    (note,) = [finding for finding in report.findings if "person-search" in finding.what]
     assert note.what == "persons: 2 in train, 1 in val, 1 in test"
 
 

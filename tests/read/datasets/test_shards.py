@@ -132,7 +132,9 @@ def test_features_are_no_pictures(tmp_path: Path) -> None:
 
 def matcher_for(pairs: PairSet) -> Matcher:
     torch.manual_seed(3)
-    words = Words(Vocabulary.learn(pairs.texts, rule="karpathy", min_count=1), rule="karpathy")
+    words = Words(
+        Vocabulary.learn(pairs.texts, word_splitter="karpathy", min_count=1), word_splitter="karpathy"
+    )
     return Matcher(
         PixelReader(32), words, GridCNN(8, width=4), RecurrentEncoder(len(words), 8, word_dim=6), MaxSim()
     )
@@ -145,7 +147,7 @@ def test_training_from_shards_equals_training_from_the_photographs(
 ) -> None:
     photos = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", "train").subset(range(12))
     if name == "tfrecord":
-        write_records(tmp_path / "out", {"train": photos}, replace(KEPT, rule="karpathy", shards=3))
+        write_records(tmp_path / "out", {"train": photos}, replace(KEPT, word_splitter="karpathy", shards=3))
     else:
         write_webdataset(tmp_path / "out", {"train": photos}, shards=3, seed=None)
     shards = FORMATS[name][1](tmp_path / "out", "train")
@@ -251,7 +253,7 @@ def test_a_full_disk_leaves_no_folder(
     [
         ({"shards": 14}, r"14 shards were asked for, but train has 13 items; take 1 to 13"),
         ({"shards": 0}, r"0 shards were asked for"),
-        ({"rule": "spaces"}, r'word rule "spaces" is not known'),
+        ({"word_splitter": "spaces"}, r'word rule "spaces" is not known'),
     ],
 )
 def test_wrong_settings_are_told_before_anything_is_written(

@@ -133,9 +133,9 @@ def test_shuffled_shards_hold_the_same_pairs(tmp_path: Path, splits: dict[str, P
 
 @settings(max_examples=100, deadline=None)
 @given(st.text(max_size=40), st.sampled_from(["cmpl", "karpathy"]))
-def test_words_joined_by_spaces_are_cut_as_before(text: str, rule: str) -> None:
-    words = split_words(text, rule)
-    assert split_words(" ".join(words), rule) == words
+def test_words_joined_by_spaces_are_cut_as_before(text: str, word_splitter: str) -> None:
+    words = split_words(text, word_splitter)
+    assert split_words(" ".join(words), word_splitter) == words
 
 
 def test_pictures_that_are_no_rgb_jpegs_become_some(tmp_path: Path) -> None:

@@ -366,7 +366,7 @@ def test_find_pictures_goes_into_folders(tmp_path: Path, pictures: list[Path]) -
 
 @pytest.mark.data
 def test_backbone_features_come_back_as_they_were(tmp_path: Path, data: Path) -> None:
-    reader = BackboneReader(str(data / "weights" / "mobilenet_v2_1.0_224"), grid=[1, 2], root=True)
+    reader = BackboneReader(str(data / "weights" / "mobilenet_v2_1.0_224"), grid=[1, 2], signed_sqrt=True)
     photos = sorted((data / "flickr8k" / "images").glob("*.jpg"))[:5]
     assert extract(reader, photos, tmp_path / "store", batch_size=4).done == 5
     store = FeatureStore.open(tmp_path / "store")

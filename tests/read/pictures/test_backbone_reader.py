@@ -211,7 +211,7 @@ def test_cropped_models_tell_boxes_of_the_whole_picture(published: Callable[[str
 def test_settings_change_the_features_as_they_say(published: Callable[[str], Path]) -> None:
     folder = str(published("vit"))
     plain = BackboneReader(folder, grid=2)(photos()).features
-    rooted = BackboneReader(folder, grid=2, root=True)(photos()).features
+    rooted = BackboneReader(folder, grid=2, signed_sqrt=True)(photos()).features
     torch.testing.assert_close(rooted, plain.sign() * plain.abs() ** 0.5)
     unit = BackboneReader(folder, grid=2, unit=True)(photos()).features
     torch.testing.assert_close(unit, F.normalize(plain, dim=-1))
@@ -252,7 +252,7 @@ def test_one_picture_at_a_time_or_many_is_the_same(published: Callable[[str], Pa
 @pytest.mark.parametrize("family", ["resnet", "clip"])
 def test_saved_reader_is_whole_and_the_same(tmp_path: Path, family: str) -> None:
     source = publish(tmp_path / "source", family)
-    reader = BackboneReader(str(source), grid=[1, 2], root=True)
+    reader = BackboneReader(str(source), grid=[1, 2], signed_sqrt=True)
     saved = reader.save(tmp_path / "model")
     assert json.loads(json.dumps(saved)) == saved
     weights = tmp_path / "model" / "reader" / "model.safetensors"
@@ -274,7 +274,7 @@ def test_identity_tells_whatever_changes_the_features(
         for settings in (
             {"grid": 2},
             {"layers": [1]},
-            {"root": True},
+            {"signed_sqrt": True},
             {"unit": True},
             {"size": 40},
             {"precision": "bfloat16"},
@@ -295,8 +295,10 @@ def test_identity_tells_whatever_changes_the_features(
 @pytest.mark.parametrize("family", ["resnet", "clip"])
 def test_a_picture_can_be_read_in_two_sizes(family: str, published: Callable[[str], Path]) -> None:
     folder = str(published(family))
-    both = BackboneReader(folder, grid=[1, 2], root=True, detail=64, detail_grid=[3, 2])
-    small, large = (BackboneReader(folder, g, root=True, size=s) for g, s in (([1, 2], None), ([3, 2], 64)))
+    both = BackboneReader(folder, grid=[1, 2], signed_sqrt=True, high_res_size=64, high_res_grid=[3, 2])
+    small, large = (
+        BackboneReader(folder, g, signed_sqrt=True, size=s) for g, s in (([1, 2], None), ([3, 2], 64))
+    )
     regions = both(photos())
     assert regions.boxes is not None
     for start, end, reader in ((0, 5, small), (5, 18, large)):
@@ -311,12 +313,14 @@ def test_a_picture_can_be_read_in_two_sizes(family: str, published: Callable[[st
 
 def test_a_second_size_must_be_of_use(published: Callable[[str], Path]) -> None:
     folder = str(published("resnet"))
-    with pytest.raises(ValueError, match=r"detail = 64 is read for nothing: give detail_grid or a detector"):
-        BackboneReader(folder, detail=64)
-    with pytest.raises(ValueError, match=r"detail_grid = \[2\] needs detail, the size in pixels"):
-        BackboneReader(folder, detail_grid=[2])
+    with pytest.raises(
+        ValueError, match=r"high_res_size = 64 is read for nothing: give high_res_grid or a detector"
+    ):
+        BackboneReader(folder, high_res_size=64)
+    with pytest.raises(ValueError, match=r"high_res_grid = \[2\] needs high_res_size, the size in pixels"):
+        BackboneReader(folder, high_res_grid=[2])
     with pytest.raises(ValueError, match=r"grid = 9 is out of reach: the model's own grid is 4 x 4"):
-        BackboneReader(str(published("vit")), detail=32, detail_grid=[9])
+        BackboneReader(str(published("vit")), high_res_size=32, high_res_grid=[9])
 
 
 def test_what_is_missing_is_named(tmp_path: Path, published: Callable[[str], Path]) -> None:
@@ -402,7 +406,7 @@ class TestMobileNet:
 
     @pytest.fixture
     def reader(self, data: Path) -> BackboneReader:
-        return BackboneReader(str(data / "weights" / "mobilenet_v2_1.0_224"), grid=4, root=True)
+        return BackboneReader(str(data / "weights" / "mobilenet_v2_1.0_224"), grid=4, signed_sqrt=True)
 
     def test_agrees_with_the_published_features(self, reader: BackboneReader, data: Path) -> None:
         home = data / "flickr8k"

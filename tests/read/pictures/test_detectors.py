@@ -239,7 +239,9 @@ def test_boxes_are_read_in_the_finer_of_two_sizes(tmp_path: Path) -> None:
         str(publish(tmp_path / "eye", "resnet")),
         str(publish_detector(tmp_path / "finder", "rt-detr")),
     )
-    both = BackboneReader(eye, grid=2, detail=64, detail_grid=[], detector=eyes, detections=3)(photos(3))
+    both = BackboneReader(eye, grid=2, high_res_size=64, high_res_grid=[], detector=eyes, detections=3)(
+        photos(3)
+    )
     fine = BackboneReader(eye, grid=1, size=64, detector=eyes, detections=3)(photos(3))
     assert both.boxes is not None
     assert fine.boxes is not None
@@ -401,7 +403,7 @@ class TestYolox:
             shutil.copy(file, tmp_path / "photos")
         out = tmp_path / "store"
         command = ["features", "extract", str(tmp_path / "photos"), "--out", str(out), "--grid", "1,2"]
-        command += ["--model", str(weights / "mobilenet_v2_1.0_224"), "--root", "--size", "448"]
+        command += ["--model", str(weights / "mobilenet_v2_1.0_224"), "--signed-sqrt", "--size", "448"]
         ran = CliRunner().invoke(app, [*command, "--detector", str(weights / NANO), "--detections", "6"])
         assert ran.exit_code == 0, ran.output
         store = FeatureStore.open(out)

@@ -97,8 +97,8 @@ def test_labels_of_flickr8k(data: Path) -> None:
     labels = Labels.learn(pairs.texts)
     assert len(labels.names) == 500
     assert {"dog", "man", "boy", "water", "ball", "beach"} <= set(labels.names[:60])
-    of_images, joined = (labels.of_images(pairs, concatenate_without_space=join) for join in (False, True))
+    of_images, projected = (labels.of_images(pairs, concatenate_without_space=join) for join in (False, True))
     assert 6 < of_images.sum(1).mean() < 10
     assert float((of_images.sum(1) == 0).float().mean()) < 0.01
-    assert (joined <= of_images).all()
-    assert 0.01 < 1 - float(joined.sum() / of_images.sum()) < 0.1
+    assert (projected <= of_images).all()
+    assert 0.01 < 1 - float(projected.sum() / of_images.sum()) < 0.1

@@ -128,13 +128,13 @@ def test_an_unknown_rule_is_an_error_that_lists_the_known() -> None:
     with pytest.raises(ValueError, match='"punkt" is not known; known: cmpl, cmpl-cased, karpathy, treebank'):
         split_words("a man", "punkt")
     with pytest.raises(ValueError, match="punkt"):
-        Words(VOCABULARY, rule="punkt")
+        Words(VOCABULARY, word_splitter="punkt")
 
 
-@pytest.mark.parametrize("rule", sorted(RULES))
-def test_long_odd_texts_end(rule: str) -> None:
+@pytest.mark.parametrize("word_splitter", sorted(RULES))
+def test_long_odd_texts_end(word_splitter: str) -> None:
     for odd in ("a-", "mr. ", ". ", "'", ".' ", "a, ", '"'):
-        assert split_words(odd * 4_000 + "!", rule) is not None
+        assert split_words(odd * 4_000 + "!", word_splitter) is not None
 
 
 def test_tokens_are_ids_between_start_and_end_padded_with_zero() -> None:
@@ -152,7 +152,7 @@ def test_words_and_finish_are_the_two_halves_of_a_call() -> None:
 
 def test_labels_name_every_token_also_unknown_ones() -> None:
     assert " ".join(Words(VOCABULARY).labels("A man rides a zebra.")) == "<start> a man rides a zebra . <end>"
-    assert Words(VOCABULARY, longest=4, truncate=True).labels("A man rides") == [
+    assert Words(VOCABULARY, max_length=4, truncate=True).labels("A man rides") == [
         "<start>",
         "a",
         "man",
@@ -169,11 +169,13 @@ def test_labels_name_every_token_also_unknown_ones() -> None:
     ],
 )
 def test_specials_around_the_words(specials: str, ids: list[int], labels: str) -> None:
-    tokenizer = Words(VOCABULARY, specials=specials, longest=len(ids) if len(ids) > 2 else 3, truncate=True)
+    tokenizer = Words(
+        VOCABULARY, specials=specials, max_length=len(ids) if len(ids) > 2 else 3, truncate=True
+    )
     assert tokenizer(["a man"]).ids.tolist() == [ids]
     assert tokenizer.finish(tokenizer.words("a man")) == ids
     assert " ".join(tokenizer.labels("a man")) == labels
-    assert tokenizer(["a man rides a horse"]).ids.shape == (1, tokenizer.longest)
+    assert tokenizer(["a man rides a horse"]).ids.shape == (1, tokenizer.max_length)
     with pytest.raises(ValueError, match='specials "end" is not known; known: both, none, start'):
         Words(VOCABULARY, specials="end")
 
@@ -186,19 +188,19 @@ def test_a_text_without_words_is_an_error_that_quotes_it(text: str) -> None:
 
 def test_a_text_of_punctuation_has_no_words_by_karpathys_rule() -> None:
     with pytest.raises(ValueError, match=r'the text "!\?" has no words'):
-        Words(VOCABULARY, rule="karpathy")(["!?"])
+        Words(VOCABULARY, word_splitter="karpathy")(["!?"])
 
 
 def test_a_too_long_text_is_an_error_that_quotes_it_and_the_limit() -> None:
     with pytest.raises(
         ValueError, match=r'"a man rides a horse" has 7 tokens .* limit is 6; .*truncate = true'
     ):
-        Words(VOCABULARY, longest=6)(["a man rides a horse"])
-    assert Words(VOCABULARY, longest=7)(["a man rides a horse"]).ids.shape == (1, 7)
+        Words(VOCABULARY, max_length=6)(["a man rides a horse"])
+    assert Words(VOCABULARY, max_length=7)(["a man rides a horse"]).ids.shape == (1, 7)
 
 
 def test_truncation_keeps_the_first_words_and_the_end() -> None:
-    tokenizer = Words(VOCABULARY, longest=4, truncate=True)
+    tokenizer = Words(VOCABULARY, max_length=4, truncate=True)
     assert tokenizer(["a man rides a horse"]).ids.tolist() == [[1, 4, 5, 2]]
 
 
@@ -208,7 +210,7 @@ def test_a_single_text_is_not_taken_for_a_list_of_letters() -> None:
 
 
 def test_a_word_spelt_like_a_special_is_unknown() -> None:
-    assert Words(VOCABULARY, rule="karpathy").words("<end> <mask> man") == [[3], [3], [5]]
+    assert Words(VOCABULARY, word_splitter="karpathy").words("<end> <mask> man") == [[3], [3], [5]]
 
 
 def test_the_mask_is_added_last_unless_it_is_not_wanted() -> None:
@@ -218,7 +220,7 @@ def test_the_mask_is_added_last_unless_it_is_not_wanted() -> None:
 
 
 def test_saved_words_come_back_the_same(tmp_path: Path) -> None:
-    tokenizer = Words(VOCABULARY, rule="cmpl", longest=7, truncate=True, specials="start")
+    tokenizer = Words(VOCABULARY, word_splitter="cmpl", max_length=7, truncate=True, specials="start")
     table = tokenizer.save(tmp_path)
     again = Words(**table | {"vocabulary": tmp_path / table["vocabulary"]})
     assert json.loads(json.dumps(table)) == table

@@ -35,7 +35,7 @@ def test_wordpieces_of_one_word_stay_together(tiny: Path) -> None:
     assert tokenizer.words("A riding man.") == [[5], [7, 8], [6], [10]]
     assert tokenizer.finish([[5], [7, 8]]) == [2, 5, 7, 8, 3]
     assert tokenizer.finish([]) == [2, 3]
-    assert (len(tokenizer), tokenizer.mask_id, tokenizer.longest) == (11, 4, 512)
+    assert (len(tokenizer), tokenizer.mask_id, tokenizer.max_length) == (11, 4, 512)
 
 
 def test_tokens_are_padded_and_masked(tiny: Path) -> None:
@@ -92,9 +92,9 @@ def test_words_are_those_of_berts_basic_tokenizer(real: Path) -> None:
         "!",
     ]
     words = tokenizer.words(text)
-    joined = tokenizer.labels(text)[1:-1]
+    projected = tokenizer.labels(text)[1:-1]
     starts = [0, *torch.tensor([len(word) for word in words]).cumsum(0).tolist()]
-    spelt = ["".join(joined[i:j]).replace("##", "") for i, j in pairwise(starts)]
+    spelt = ["".join(projected[i:j]).replace("##", "") for i, j in pairwise(starts)]
     assert spelt == basic
     assert len(words[1]) > 1
 
@@ -108,8 +108,8 @@ def test_a_too_long_text_is_an_error_and_is_cut_when_asked(real: Path) -> None:
 
     text = "a snowboarder grinding on a rail"
     with pytest.raises(ValueError, match=rf'"{text}" has \d+ tokens .* limit is 6; .*truncate = true'):
-        WordPieces(real, longest=6)([text])
-    cut = WordPieces(real, longest=6, truncate=True)
+        WordPieces(real, max_length=6)([text])
+    cut = WordPieces(real, max_length=6, truncate=True)
     expected = AutoTokenizer.from_pretrained(real)(text, truncation=True, max_length=6)["input_ids"]
     assert cut([text]).ids[0].tolist() == expected == cut.finish(cut.words(text))
     assert len(cut.labels(text)) == 6
@@ -122,12 +122,12 @@ def test_an_empty_text_is_an_error_that_quotes_it(tiny: Path, text: str) -> None
 
 
 def test_a_saved_tokenizer_needs_nothing_else(tiny: Path, tmp_path: Path) -> None:
-    tokenizer = WordPieces(tiny, longest=9, truncate=True)
+    tokenizer = WordPieces(tiny, max_length=9, truncate=True)
     folder = tmp_path / "saved"
     folder.mkdir()
     table = tokenizer.save(folder)
     tokenizer.save(folder)  # again, over the first
-    assert table == {"model": "tokenizer", "longest": 9, "truncate": True}
+    assert table == {"model": "tokenizer", "max_length": 9, "truncate": True}
     assert [path.name for path in folder.iterdir()] == ["tokenizer"]
     (tiny / "vocab.txt").unlink()
     again = WordPieces(**table | {"model": folder / table["model"]})

@@ -150,7 +150,7 @@ def test_skipped_pictures_are_told_by_exit_code_and_name(tmp_path: Path) -> None
 @pytest.mark.data
 def test_labels_of_real_photographs_are_their_imgids(data: Path, tmp_path: Path) -> None:
     photos = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", "val").subset(range(20))
-    write_records(tmp_path / "out", {"train": photos}, RecordSettings(rule="karpathy"))
+    write_records(tmp_path / "out", {"train": photos}, RecordSettings(word_splitter="karpathy"))
     back = read_records(tmp_path / "out", "train")
     assert sorted(back.identities.tolist()) == list(range(6000, 6020))
     assert check(tmp_path / "out").ok

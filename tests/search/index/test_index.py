@@ -324,7 +324,7 @@ def test_texts_that_the_model_cannot_read_are_skipped_with_the_reason(tmp_path: 
     index = Index.create(tmp_path / "index", model, kind="texts")
     report = index.update([tmp_path / "a.txt"])
     assert report.added == 2
-    assert "longest" in report.skipped[1][1] or "256" in report.skipped[1][1]
+    assert "max_length" in report.skipped[1][1] or "256" in report.skipped[1][1]
     assert "20000 characters" in report.skipped[0][1]
     assert index.verify() == []
 

@@ -39,7 +39,7 @@ def calibration(texts: list[TextAgainstAll], pictures: int = 100, **settings: fl
 def test_the_line_is_a_quantile_of_the_best_scores_of_texts_without_an_answer() -> None:
     texts = [TextAgainstAll(5, best / 100, 0.1) for best in range(101)]
     for share in (0.05, 0.2, 0.5):
-        assert calibration(texts, false_accept=share).line(5) == pytest.approx(1 - share, abs=0.011)
+        assert calibration(texts, false_positive_rate=share).line(5) == pytest.approx(1 - share, abs=0.011)
 
 
 def test_texts_of_like_length_count_most() -> None:
@@ -75,7 +75,7 @@ def test_two_groups_are_cut_between_them_and_one_is_left_alone() -> None:
 def test_a_word_that_is_here_and_there_is_judged_by_its_own_background() -> None:
     draw = torch.Generator().manual_seed(0)
     absent, present = 0.1 + 0.05 * torch.randn(300, generator=draw), 0.9 + 0.02 * torch.randn(60)
-    own = calibration([], word_false_accept=0.05).level(torch.cat([absent, present]))
+    own = calibration([], word_false_positive_rate=0.05).level(torch.cat([absent, present]))
     assert own == pytest.approx(0.1 + 1.645 * 0.05, abs=0.01)
     assert float((absent >= own).float().mean()) == pytest.approx(0.05, abs=0.03)
 
@@ -84,7 +84,7 @@ def test_a_word_that_is_nowhere_or_everywhere_is_judged_by_what_others_find() ->
     other = 0.3 + 1.645 * 0.1
     for mean in (0.1, 0.9):
         values = mean + 0.03 * torch.randn(300)
-        assert calibration([], word_false_accept=0.05).level(values) == pytest.approx(other, abs=1e-3)
+        assert calibration([], word_false_positive_rate=0.05).level(values) == pytest.approx(other, abs=1e-3)
 
 
 def test_the_line_of_a_tail_is_seldom_reached_by_normal_scores() -> None:
@@ -105,7 +105,7 @@ def test_levels_among_words_leave_the_given_share_above() -> None:
 @pytest.mark.parametrize("share", [0, 1, -0.1, 7])
 def test_a_share_is_between_0_and_1(share: float) -> None:
     with pytest.raises(ValueError, match="between 0 and 1"):
-        calibration([], false_accept=share)
+        calibration([], false_positive_rate=share)
 
 
 def test_of_the_captions_of_an_index_about_the_given_share_is_accepted_without_its_pictures() -> None:
@@ -142,7 +142,7 @@ def test_the_curve_of_words_counts_pictures_in_which_all_of_them_are_found() -> 
     (point,) = word_curve(
         asking.matcher, snapshot, asking.calibration(), [Question("a red star", [1, 2, 3])], (0.2,)
     )
-    hits = Searcher(index(), word_false_accept=0.2).find_images("a red star", k=PICTURES).hits
+    hits = Searcher(index(), word_false_positive_rate=0.2).find_images("a red star", k=PICTURES).hits
     found = {hit.row for hit in hits if hit.missing == 0}
     assert point.accepted == pytest.approx(len(found - {1, 2, 3}) / (PICTURES - 3))
     assert point.rejected == pytest.approx(len({1, 2, 3} - found) / 3)

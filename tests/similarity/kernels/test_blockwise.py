@@ -71,7 +71,7 @@ SIMILARITIES = {
     "order, lengths count": OfHighest(Order(normalize_images=False, normalize_texts=False)),
 }
 MEASURED = {  # their measured score has no gradient
-    "labels, both ways": Semantic(16, 5, {"name": "both-ways", "weight": 0.4}, mix=0.3).eval(),
+    "labels, both ways": Semantic(16, 5, {"name": "bidirectional", "weight": 0.4}, mix=0.3).eval(),
     "labels, words look": Semantic(16, 5, "max-sim", mix=0.3).eval(),
     "labels, regions look": Semantic(16, 5, CrossAttention("region", 0.2), mix=0.3).eval(),
 }
@@ -216,10 +216,10 @@ def test_explanation_adds_up_to_the_score(similarity: Similarity) -> None:
     if isinstance(similarity, OfHighest):
         images, texts = similarity.given(images, texts)
     for alignment in alignments:
-        if alignment.seeker == "label":
+        if alignment.direction == "label":
             torch.testing.assert_close(alignment.found.sum(1) * 0.7, alignment.score)
             continue
-        context, query = (images, texts) if alignment.seeker == "word" else (texts, images)
+        context, query = (images, texts) if alignment.direction == "word" else (texts, images)
         torch.testing.assert_close(alignment.shares.sum(1), query.mask.double())
         padding = ~context.mask[:, None].expand_as(alignment.shares.mT)
         assert (alignment.shares.mT[padding] == 0).all()
@@ -294,7 +294,7 @@ def test_an_empty_text_is_an_error_that_names_it() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"seeker": "caption"}, "seeker = 'caption'; expected one of word, region"),
+        ({"direction": "caption"}, "direction = 'caption'; expected one of word, region"),
         ({"memory_mb": 0.0}, "memory_mb = 0"),
         ({"pooling": "median"}, 'unknown .* "median"'),
         ({"pooling": {"name": "log-sum-exp", "temprature": 1.0}}, 'did you mean "temperature"'),

@@ -83,11 +83,11 @@ def same(ranks: tuple[Tensor, Tensor], expected: tuple[Tensor, Tensor]) -> bool:
 
 @pytest.mark.parametrize("noise", [0.3, 3.0], ids=["easy", "hard"])
 @pytest.mark.parametrize("precision", ["float32", "int8", "auto"])
-@pytest.mark.parametrize("seeker", ["word", "region"])
+@pytest.mark.parametrize("direction", ["word", "region"])
 @pytest.mark.parametrize("pooling", REGISTRY["pooling"])
-def test_ranks_are_exact(pooling: str, seeker: str, precision: str, noise: float) -> None:
+def test_ranks_are_exact(pooling: str, direction: str, precision: str, noise: float) -> None:
     images, texts = collection(noise)
-    similarity = MaxSim(seeker, pooling)
+    similarity = MaxSim(direction, pooling)
     for ties in ("pessimistic", "reference"):
         ranks = rank_matches(similarity, images, texts, *identities(images, texts), precision, ties)
         assert same(ranks, exact_ranks(similarity, images, texts, ties))

@@ -48,7 +48,11 @@ def words(published: Published, given: Given) -> tuple[dict[str, Any], Vocabular
             f"the vocabulary {given.vocabulary or 'in the checkpoint'} has {len(vocabulary)} words{both}, "
             f"but the word table of {published.path} has {rows} rows{_file_of(rows)}"
         )
-    return {"name": "words", "rule": "treebank", "mask": masked or rows > len(vocabulary)}, vocabulary
+    return {
+        "name": "words",
+        "word_splitter": "treebank",
+        "mask": masked or rows > len(vocabulary),
+    }, vocabulary
 
 
 def _vocabulary(published: Published, given: Given, rows: int) -> Vocabulary:

@@ -42,7 +42,7 @@ class RecordSettings:
 
     shards: int = 1  # of train; every other split is one (CMPL: 32 for Flickr30k and COCO)
     seed: int | None = 12345  # of the order of train; None keeps the order
-    rule: str = "cmpl"  # how texts are cut into words; CMPL's Flickr30k and COCO have "karpathy"
+    word_splitter: str = "cmpl"  # how texts are cut into words; CMPL's Flickr30k and COCO have "karpathy"
     min_count: int = 3  # rarer words of train have no id of their own
     reencode: bool = False  # decode and encode pictures that are RGB JPEGs already, as CMPL does
     quality: int = 95  # of the JPEGs that are encoded
@@ -62,7 +62,7 @@ def write_records(
     folder of other data or settings.
     """
     settings = settings or RecordSettings()
-    words = {name: _words(pairs, settings.rule) for name, pairs in splits.items()}
+    words = {name: _words(pairs, settings.word_splitter) for name, pairs in splits.items()}
     if TRAIN not in words:
         raise InputError(
             f"words get their ids from the split {TRAIN!r}, and there is only {', '.join(words)}"
@@ -102,14 +102,14 @@ def word_ids(counts: Counter[str], min_count: int) -> dict[str, int]:
     return {word: n for n, word in enumerate(sorted(frequent, key=lambda word: (-counts[word], word)))}
 
 
-def _words(pairs: PairSet, rule: str) -> list[list[str]]:
+def _words(pairs: PairSet, word_splitter: str) -> list[list[str]]:
     """The words of every text, between the specials."""
-    words = [split_words(text, rule) for text in pairs.texts]
+    words = [split_words(text, word_splitter) for text in pairs.texts]
     silent = [n for n, found in enumerate(words) if not found]
     if silent:
         picture = pairs.names[int(pairs.image_of[silent[0]])]
         raise InputError(
-            f"{pairs.source}: {len(silent)} texts have no words by the rule {rule!r}, the first "
+            f"{pairs.source}: {len(silent)} texts have no words by the rule {word_splitter!r}, the first "
             f"{pairs.texts[silent[0]]!r} of picture {picture}; mend them, or leave them out"
         )
     return [[START, *found, END] for found in words]

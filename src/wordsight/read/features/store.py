@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight import aliases
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.sets import Regions
@@ -39,7 +40,7 @@ class FeatureStore:
     def __init__(self, folder: Path, meta: dict[str, Any], pictures: list[dict[str, Any]]) -> None:
         self.folder = folder
         self.identity: str = meta["identity"]
-        self.settings: dict[str, Any] = meta["reader"]
+        self.settings: dict[str, Any] = aliases.current(meta["reader"])
         self.feature_dim: int = meta["feature_dim"]
         self.regions: int = meta["regions"]
         self.names = [picture["name"] for picture in pictures]

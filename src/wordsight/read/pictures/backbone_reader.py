@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.aliases import previous_settings
 from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
 from wordsight.pairs import Picture
@@ -50,17 +51,17 @@ class BackboneReader:
                    ``[1, 2, 4]`` gives 21 regions, the first of which is the whole picture
     ``layers``     the maps to read, side by side in the features: ``"last"`` is the model's output, a number
                    one of its hidden states
-    ``root``       signed square root of the features
+    ``signed_sqrt``  signed square root of the features
     ``unit``       features of length 1
     ``fit``        ``"squash"`` sees the whole picture; ``"published"`` only its centre, if the model was
                    trained so
     ``size``       height and width in pixels, in place of the published ones
     ``precision``  ``"float32"``, or ``"bfloat16"`` where the processor has it
     ``revision``   of the hub model
-    ``detail``     height and width in pixels at which the picture is read once more, for finer regions
-    ``detail_grid``  the cells that are read there, after those of ``grid``
-    ``detector``   after all cells come the boxes of what it finds, read at ``detail`` if that is given: a hub
-                   name, a folder, or YOLOX's .onnx
+    ``high_res_size``  height and width in pixels at which the picture is read again, for finer regions
+    ``high_res_grid``  the cells that are read there, after those of ``grid``
+    ``detector``   adds the boxes that it finds, after all cells, read at ``high_res_size`` if that is given:
+                   a hub name, a folder, or YOLOX's .onnx
     ``detections``  at most so many boxes per picture, the surest first
 
     Raises MissingModel if a model is neither here nor to be had from here.
@@ -71,30 +72,30 @@ class BackboneReader:
         model: str,
         grid: feature_maps.Grid | Sequence[feature_maps.Grid] = "full",
         layers: Sequence[int | str] = ("last",),
-        root: bool = False,
+        signed_sqrt: bool = False,
         unit: bool = False,
         fit: str = "squash",
         size: int | None = None,
         precision: str = "float32",
         revision: str | None = None,
-        detail: int | None = None,
-        detail_grid: feature_maps.Grid | Sequence[feature_maps.Grid] = (),
+        high_res_size: int | None = None,
+        high_res_grid: feature_maps.Grid | Sequence[feature_maps.Grid] = (),
         detector: str | None = None,
         detections: int = 10,
     ) -> None:
         _one_of("precision", precision, PRECISIONS)
-        _check_detail(detail, detail_grid, detector, detections)
+        _check_high_res(high_res_size, high_res_grid, detector, detections)
         self.model = str(model)
         self.grid = grid if isinstance(grid, int | str) else list(grid)
         self.layers = list(layers)
-        self.root = root
+        self.signed_sqrt = signed_sqrt
         self.unit = unit
         self.fit = fit
         self.size = size
         self.precision = precision
         self.revision = revision
-        self.detail = detail
-        self.detail_grid = detail_grid if isinstance(detail_grid, int | str) else list(detail_grid)
+        self.high_res_size = high_res_size
+        self.high_res_grid = high_res_grid if isinstance(high_res_grid, int | str) else list(high_res_grid)
         self.detector = None if detector is None else str(detector)
         self.detections = detections
         self._detector = None if self.detector is None else open_detector(self.detector)
@@ -102,7 +103,11 @@ class BackboneReader:
         self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
         self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
-        views = [(size, self.grid)] if detail is None else [(size, self.grid), (detail, self.detail_grid)]
+        views = (
+            [(size, self.grid)]
+            if high_res_size is None
+            else [(size, self.grid), (high_res_size, self.high_res_grid)]
+        )
         self._views = [self._view(*view) for view in views]
 
     def _view(self, size: int | None, grid: feature_maps.Grid | list[feature_maps.Grid]) -> "_View":
@@ -128,9 +133,9 @@ class BackboneReader:
 
     @property
     def settings(self) -> dict[str, Any]:
-        names = ["model", "grid", "layers", "root", "unit", "fit", "size", "precision", "revision"]
-        if self.detail is not None:
-            names += ["detail", "detail_grid"]
+        names = ["model", "grid", "layers", "signed_sqrt", "unit", "fit", "size", "precision", "revision"]
+        if self.high_res_size is not None:
+            names += ["high_res_size", "high_res_grid"]
         if self.detector is not None:
             names += ["detector", "detections"]
         return {name: getattr(self, name) for name in names}
@@ -145,6 +150,7 @@ class BackboneReader:
         architecture = {key: value for key, value in self._config.items() if key not in _NO_EFFECT}
         named = ("model", "revision", "detector")
         settings = {key: value for key, value in self.settings.items() if key not in named}
+        settings = previous_settings(settings)  # features that were stored under the old names stay valid
         told: list[Any] = [architecture, self.pixels.settings, settings]
         if self._detector is not None:
             told += [self._detector.identity, self._detector.pixels.settings]
@@ -227,7 +233,7 @@ class BackboneReader:
         self, layers: list[Float[Tensor, "image region _"]]
     ) -> Float[Tensor, "image region feature"]:
         """What the layers tell of the same regions, as the settings want it."""
-        if self.root:
+        if self.signed_sqrt:
             layers = [feature_maps.signed_root(layer) for layer in layers]
         if self.unit:  # each layer counts the same
             layers = [F.normalize(layer, dim=-1) / len(layers) ** 0.5 for layer in layers]
@@ -246,7 +252,7 @@ class BackboneReader:
     def _options(self) -> dict[str, bool]:
         wanted = {"output_hidden_states": self.layers != ["last"]}
         known = inspect.signature(self.network.forward).parameters
-        if (self.size or self.detail) is not None and "interpolate_pos_encoding" in known:
+        if (self.size or self.high_res_size) is not None and "interpolate_pos_encoding" in known:
             wanted["interpolate_pos_encoding"] = True
         return wanted
 
@@ -281,18 +287,22 @@ def _other(frame: Frame, number: int) -> Frame:
     return frame.others[number - 1] if number else frame
 
 
-def _check_detail(detail: int | None, detail_grid: Any, detector: str | None, detections: int) -> None:
+def _check_high_res(
+    high_res_size: int | None, high_res_grid: Any, detector: str | None, detections: int
+) -> None:
     if detections < 1:
         raise InputError(
             f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
         )
-    cells = not isinstance(detail_grid, Sequence) or len(detail_grid) > 0
-    if detail is None and cells:
+    cells = not isinstance(high_res_grid, Sequence) or len(high_res_grid) > 0
+    if high_res_size is None and cells:
         raise InputError(
-            f"detail_grid = {detail_grid!r} needs detail, the size in pixels at which it is read"
+            f"high_res_grid = {high_res_grid!r} needs high_res_size, the size in pixels at which it is read"
         )
-    if detail is not None and not cells and detector is None:
-        raise InputError(f"detail = {detail} is read for nothing: give detail_grid or a detector")
+    if high_res_size is not None and not cells and detector is None:
+        raise InputError(
+            f"high_res_size = {high_res_size} is read for nothing: give high_res_grid or a detector"
+        )
 
 
 def _one_of(setting: str, value: str, known: Any) -> None:

@@ -12,7 +12,7 @@ from wordsight.sets import Tokens
 class Tokenizer(Protocol):
     """Turns texts into ids, and says which word each id stands for."""
 
-    longest: int  # the most tokens that one text may have, specials included
+    max_length: int  # the most tokens that one text may have, specials included
     mask_id: int | None  # what a masked word becomes in training; None if there is no such token
 
     def __len__(self) -> int:

@@ -28,9 +28,9 @@ class DualTokenizer:
     That is CLIP's start mark, which tells of nothing else; SigLIP has none, so its end mark stands there, and
     the text encoder "dual" moves it to where the model has it.
 
-    ``model``      a hub name, or a folder with the published tokenizer files (and config.json, if ``longest``
-                   or ``family`` is not given)
-    ``longest``    the most tokens that one text may have, the marks included; None: what the model reads
+    ``model``      a hub name, or a folder with the published tokenizer files (and config.json, if
+                   ``max_length`` or ``family`` is not given)
+    ``max_length``  the most tokens that one text may have, the marks included; None: what the model reads
     ``truncate``   cut longer texts, as the published models do, instead of refusing them
     ``lower``      read all letters as small ones, which is how CLIP, SigLIP and SigLIP 2 were trained; the
                    files of SigLIP 2 do not say so
@@ -42,22 +42,24 @@ class DualTokenizer:
     def __init__(
         self,
         model: str | Path,
-        longest: int | None = None,
+        max_length: int | None = None,
         truncate: bool = True,
         lower: bool = True,
         family: str | None = None,
     ) -> None:
         self.model = str(model)
         folder = find_tokenizer(self.model)
-        if longest is None or family is None:
+        if max_length is None or family is None:
             told = text_facts(folder)
-            longest, family = longest or told[1], family or told[0]
-        self.longest = longest
+            max_length, family = max_length or told[1], family or told[0]
+        self.max_length = max_length
         self.truncate = truncate
         self.lower = lower
         self.family = family
-        if self.longest < 3:
-            raise InputError(f"longest is {longest}; a text of one piece has up to 3 tokens: start, it, end")
+        if self.max_length < 3:
+            raise InputError(
+                f"max_length is {max_length}; a text of one piece has up to 3 tokens: start, it, end"
+            )
         self._tokenizer = _load(folder)
         self._before, self._after = self._marks()
         self._bytes = _bytes_of_letters() if self._ends_words() else None
@@ -102,7 +104,7 @@ class DualTokenizer:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
         with atomic_folder(folder / FOLDER) as fresh:
             self._tokenizer.save_pretrained(fresh)
-        names = ("longest", "truncate", "lower", "family")
+        names = ("max_length", "truncate", "lower", "family")
         return {"model": FOLDER, **{name: getattr(self, name) for name in names}}
 
     def _marks(self) -> tuple[list[int], list[int]]:
@@ -118,8 +120,8 @@ class DualTokenizer:
         plain = _plain(text, self.lower)
         ids = self._tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
         ids = ids if plain.strip() else []  # some have a token for nothing but space
-        room = self.longest - len(self._before) - len(self._after)
-        check_length(text, len(ids), self.longest, self.truncate, self.longest - room)
+        room = self.max_length - len(self._before) - len(self._after)
+        check_length(text, len(ids), self.max_length, self.truncate, self.max_length - room)
         pieces = list(zip(ids, self._tokenizer.convert_ids_to_tokens(ids), strict=True))[:room]
         starts = self._starts([piece for _, piece in pieces])
         return [pieces[start:stop] for start, stop in pairwise([*starts, len(pieces)])]

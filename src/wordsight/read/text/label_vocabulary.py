@@ -26,13 +26,13 @@ class Labels:
     source: str = "the labels"  # for messages
 
     @classmethod
-    def learn(cls, texts: Iterable[str], count: int = 500, rule: str = "treebank") -> "Labels":
+    def learn(cls, texts: Iterable[str], count: int = 500, word_splitter: str = "treebank") -> "Labels":
         """The ``count`` most frequent nouns, equally frequent ones by alphabet; fewer if there are fewer.
 
         What is a noun in its sentence, TextBlob's tagger says, which carries its lexicon in its package; the
         published labels come from NLTK's tagger, which downloads one.
         """
-        counts = Counter(noun for text in several(texts) for noun in nouns(split_words(text, rule)))
+        counts = Counter(noun for text in several(texts) for noun in nouns(split_words(text, word_splitter)))
         if not counts:
             raise InputError("there are no nouns in the texts to make labels of; are they English?")
         return cls(tuple(sorted(counts, key=lambda noun: (-counts[noun], noun))[:count]))
@@ -59,7 +59,7 @@ class Labels:
         write_entries(Path(path), (UNKNOWN, *self.names))
 
     def of_images(
-        self, pairs: PairSet, rule: str = "treebank", concatenate_without_space: bool = False
+        self, pairs: PairSet, word_splitter: str = "treebank", concatenate_without_space: bool = False
     ) -> Float[Tensor, "image label"]:
         """1 where any text of the image has the word, whatever it is there; 0 elsewhere.
 
@@ -75,7 +75,7 @@ class Labels:
         labels = torch.zeros(len(texts), len(places))
         for image, own in enumerate(texts):
             together = ["".join(own)] if concatenate_without_space else own
-            words = {word for text in together for word in split_words(text, rule)}
+            words = {word for text in together for word in split_words(text, word_splitter)}
             labels[image, [places[word] for word in words if word in places]] = 1
         self._must_be_of(labels, pairs)
         return labels

@@ -34,12 +34,12 @@ class Vocabulary:
             raise InputError(f'"{twice[0]}" is in the vocabulary twice; every word has one id')
 
     @classmethod
-    def learn(cls, texts: Iterable[str], rule: str = "treebank", min_count: int = 4) -> "Vocabulary":
+    def learn(cls, texts: Iterable[str], word_splitter: str = "treebank", min_count: int = 4) -> "Vocabulary":
         """The words seen ``min_count`` times or more, most frequent first, equally frequent ones by alphabet.
 
         Source: SCAN counts train and dev captions by the "treebank" rule and keeps words from 4 on.
         """
-        counts = count_words(texts, rule)
+        counts = count_words(texts, word_splitter)
         frequent = [word for word, times in counts.items() if times >= min_count]
         if not frequent:
             raise InputError(_nothing_frequent(counts, min_count))
@@ -81,9 +81,9 @@ class Vocabulary:
         """The same words and ``<mask>`` after them (CHAN), unless it is there already."""
         return self if self.mask_id is not None else type(self)((*self.entries, MASK))
 
-    def unknown_rate(self, texts: Iterable[str], rule: str = "treebank") -> float:
+    def unknown_rate(self, texts: Iterable[str], word_splitter: str = "treebank") -> float:
         """The share of word occurrences, in [0, 1], that are not in the vocabulary; 0 without any words."""
-        counts = count_words(texts, rule)
+        counts = count_words(texts, word_splitter)
         return sum(times for word, times in counts.items() if word not in self) / max(counts.total(), 1)
 
     @cached_property
@@ -92,11 +92,11 @@ class Vocabulary:
         return {word: place for place, word in enumerate(self.entries) if word not in hidden}
 
 
-def count_words(texts: Iterable[str], rule: str = "treebank") -> Counter[str]:
+def count_words(texts: Iterable[str], word_splitter: str = "treebank") -> Counter[str]:
     """How often each word occurs; words spelt like a special are left out."""
     counts: Counter[str] = Counter()
     for text in several(texts):
-        counts.update(split_words(text, rule))
+        counts.update(split_words(text, word_splitter))
     for special in (*SPECIALS, MASK):
         counts.pop(special, None)
     return counts

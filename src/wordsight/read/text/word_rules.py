@@ -66,11 +66,11 @@ _OLD_FORMS: tuple[Rule, ...] = (
 _PLAIN = re.compile(r"\w+(?:-\w+)*(?:,? \w+(?:-\w+)*)*(?: ?\.)?")  # 97 % of Flickr30k
 
 
-def split_words(text: str, rule: str = "treebank") -> list[str]:
+def split_words(text: str, word_splitter: str = "treebank") -> list[str]:
     """The words of a text, in order. Raises ValueError for an unknown rule."""
-    if rule not in RULES:
-        raise InputError(f'word rule "{rule}" is not known; known: {", ".join(sorted(RULES))}')
-    return RULES[rule](text if rule in CASED else text.lower())
+    if word_splitter not in RULES:
+        raise InputError(f'word rule "{word_splitter}" is not known; known: {", ".join(sorted(RULES))}')
+    return RULES[word_splitter](text if word_splitter in CASED else text.lower())
 
 
 def split_sentences(text: str) -> list[str]:

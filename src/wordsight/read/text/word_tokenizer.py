@@ -22,9 +22,9 @@ class Words:
     """The word tokenizer of the whole field: ``<start> words <end>``, ``<unk>`` for words not known.
 
     ``vocabulary``   a Vocabulary or the path of its JSON
-    ``rule``         how texts are cut into words: "treebank", "karpathy", "cmpl" or "cmpl-cased"; use the
-                     vocabulary's own
-    ``longest``      the most tokens that one text may have, the specials around it included
+    ``word_splitter``  how texts are cut into words: "treebank", "karpathy", "cmpl" or "cmpl-cased"; use
+                     the vocabulary's own
+    ``max_length``   the most tokens that one text may have, the specials around it included
     ``truncate``     cut longer texts instead of refusing them
     ``mask``         add ``<mask>`` to a vocabulary without it, for augmentation; an encoder made for the
                      vocabulary as it is (SCAN's) wants False
@@ -35,21 +35,23 @@ class Words:
     def __init__(
         self,
         vocabulary: Vocabulary | str | Path,
-        rule: str = "treebank",
-        longest: int = 256,
+        word_splitter: str = "treebank",
+        max_length: int = 256,
         truncate: bool = False,
         mask: bool = True,
         specials: str = "both",
     ) -> None:
-        split_words("", rule)  # an unknown rule is an error now, not at the first text
+        split_words("", word_splitter)  # an unknown rule is an error now, not at the first text
         if specials not in AROUND:
             raise InputError(f'specials "{specials}" is not known; known: {", ".join(sorted(AROUND))}')
-        if longest < 3:
-            raise InputError(f"longest is {longest}; a text with one word has 3 tokens: <start>, it, <end>")
+        if max_length < 3:
+            raise InputError(
+                f"max_length is {max_length}; a text with one word has 3 tokens: <start>, it, <end>"
+            )
         known = vocabulary if isinstance(vocabulary, Vocabulary) else Vocabulary.load(vocabulary)
         self.vocabulary = known.with_mask() if mask else known
-        self.rule = rule
-        self.longest = longest
+        self.word_splitter = word_splitter
+        self.max_length = max_length
         self.truncate = truncate
         self.mask = mask
         self.specials = specials
@@ -84,23 +86,26 @@ class Words:
     def save(self, folder: Path) -> dict[str, Any]:
         """Write vocabulary.json."""
         self.vocabulary.save(folder / FILE)
-        settings = {name: getattr(self, name) for name in ("rule", "longest", "truncate", "mask", "specials")}
+        settings = {
+            name: getattr(self, name)
+            for name in ("word_splitter", "max_length", "truncate", "mask", "specials")
+        }
         return {"vocabulary": FILE, **settings}
 
     def _split(self, text: str) -> list[str]:
-        words = split_words(text, self.rule)
+        words = split_words(text, self.word_splitter)
         around = len(self._before) + len(self._after)
-        check_length(text, len(words), self.longest, self.truncate, around)
-        return words[: self.longest - around]
+        check_length(text, len(words), self.max_length, self.truncate, around)
+        return words[: self.max_length - around]
 
 
-def check_length(text: str, tokens: int, longest: int, truncate: bool, specials: int = 2) -> None:
-    """Refuse a text without tokens, and one whose tokens and specials are more than ``longest``."""
+def check_length(text: str, tokens: int, max_length: int, truncate: bool, specials: int = 2) -> None:
+    """Refuse a text without tokens, and one whose tokens and specials are more than ``max_length``."""
     quoted = text if len(text) <= 200 else f"{text[:200]}..."
     if tokens == 0:
         raise InputError(f'the text "{quoted}" has no words; give at least one, or leave it out')
-    if tokens + specials > longest and not truncate:
+    if tokens + specials > max_length and not truncate:
         raise InputError(
             f'the text "{quoted}" has {tokens + specials} tokens with its specials, and the limit is '
-            f"{longest}; shorten it, or set truncate = true to cut such texts"
+            f"{max_length}; shorten it, or set truncate = true to cut such texts"
         )

@@ -22,21 +22,23 @@ class WordPieces:
     """BERT's tokenizer: ``[CLS] wordpieces [SEP]``, with the wordpieces of one word known to belong together.
 
     ``model``      a hub name, or a folder with tokenizer.json or vocab.txt
-    ``longest``    the most tokens that one text may have, ``[CLS]`` and ``[SEP]`` included; None: the model's
+    ``max_length``  the most tokens of one text, ``[CLS]`` and ``[SEP]`` included; None: the model's
     ``truncate``   cut longer texts instead of refusing them
 
     A "word" is what BERT's basic tokenizer calls one: "riding" of "rid ##ing", "-" in "t-shirt". A text that
     spells a special token is read as the letters it is made of.
     """
 
-    def __init__(self, model: str | Path, longest: int | None = None, truncate: bool = False) -> None:
+    def __init__(self, model: str | Path, max_length: int | None = None, truncate: bool = False) -> None:
         self.model = str(model)
         self._tokenizer = _load(self.model)
         self._start, self._end, self._pad = _specials(self._tokenizer, self.model)
-        self.longest = longest or min(self._tokenizer.model_max_length, LONGEST)
+        self.max_length = max_length or min(self._tokenizer.model_max_length, LONGEST)
         self.truncate = truncate
-        if self.longest < 3:
-            raise InputError(f"longest is {longest}; a text of one wordpiece has 3 tokens: [CLS], it, [SEP]")
+        if self.max_length < 3:
+            raise InputError(
+                f"max_length is {max_length}; a text of one wordpiece has 3 tokens: [CLS], it, [SEP]"
+            )
 
     @property
     def mask_id(self) -> int | None:
@@ -54,7 +56,7 @@ class WordPieces:
     def words(self, text: str) -> list[list[int]]:
         """The wordpieces of each word; raises as calling does."""
         encoding = self._encode(text)
-        pieces = list(zip(encoding.word_ids, encoding.ids, strict=True))[: self.longest - 2]
+        pieces = list(zip(encoding.word_ids, encoding.ids, strict=True))[: self.max_length - 2]
         return [[id for _, id in word] for _, word in groupby(pieces, key=lambda piece: piece[0])]
 
     def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
@@ -69,19 +71,19 @@ class WordPieces:
             for piece, place in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
         start, end = self._tokenizer.convert_ids_to_tokens([self._start, self._end])
-        return [start, *shown[: self.longest - 2], end]
+        return [start, *shown[: self.max_length - 2], end]
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
         with atomic_folder(folder / FOLDER) as fresh:
             self._tokenizer.save_pretrained(fresh)
-        return {"model": FOLDER, "longest": self.longest, "truncate": self.truncate}
+        return {"model": FOLDER, "max_length": self.max_length, "truncate": self.truncate}
 
     def _encode(self, text: str) -> Any:
         backend = self._tokenizer.backend_tokenizer
         backend.encode_special_tokens = True  # a caption may say "[SEP]"; lost when copied, hence set here
         encoding = backend.encode(text, add_special_tokens=False)
-        check_length(text, len(encoding.ids), self.longest, self.truncate)
+        check_length(text, len(encoding.ids), self.max_length, self.truncate)
         return encoding
 
 

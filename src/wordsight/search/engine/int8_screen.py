@@ -44,7 +44,7 @@ class Screen:
         self.snapshot = snapshot
         self.bytes = len(snapshot) * int(snapshot.lengths.max(initial=1)) * snapshot.layout.dim
         self.pooling: Pooling | None = None
-        if isinstance(similarity, MaxSim) and similarity.seeker == "word":
+        if isinstance(similarity, MaxSim) and similarity.direction == "word":
             self.pooling = similarity.pooling
         self.pays = (
             unit

@@ -1,5 +1,5 @@
 """Questions whose answers are known -> how often a search finds an answer where there is none, or none where
-there is one: the curve by which ``calibration.FALSE_ACCEPT`` is chosen.
+there is one: the curve by which ``calibration.FALSE_POSITIVE_RATE`` is chosen.
 """
 
 from collections.abc import Sequence
@@ -55,7 +55,7 @@ def line_curve(
     lengths = [len(matcher.tokenizer.words(question.text)) for question in questions]
     points = []
     for setting in settings:
-        at = replace(calibration, false_accept=setting)
+        at = replace(calibration, false_positive_rate=setting)
         lines = np.array([at.line(words) for words in lengths])
         points.append(CurvePoint(setting, float((without >= lines).mean()), float((best < lines).mean())))
     return points
@@ -106,7 +106,7 @@ def word_curve(
             found.append((one.found(asking.found(everything)).cpu(), judged))
     points = []
     for setting in settings:
-        at = replace(calibration, word_false_accept=setting)
+        at = replace(calibration, word_false_positive_rate=setting)
         accepted, rejected = [], []
         for question, one, (strengths, judged) in zip(questions, asked, found, strict=True):
             levels = torch.tensor(at.levels(one, QueryScorer(matcher.similarity, one.set)))

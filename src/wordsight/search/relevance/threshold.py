@@ -2,15 +2,15 @@
 
 **The line.** Among the pictures of an index even a text that belongs to none of them has a best one. How good
 that is, is known for a bank of texts: captions of indexed pictures (their own picture left out) and made-up
-texts in the model's words. The line for a query is the quantile 1 - ``false_accept`` of these best scores,
-texts of about as many words counting most. So of queries that nothing answers, about a share of
-``false_accept`` is answered all the same; ``absence.line_curve`` tells the real
+texts in the model's words. The line for a query is the quantile 1 - ``false_positive_rate`` of these
+best scores, texts of about as many words counting most. So of queries that nothing answers, about a share of
+``false_positive_rate`` is answered all the same; ``absence.line_curve`` tells the real
 share, and that of good queries which are refused.
 
 **The level of a word.** What the word finds in pictures spread over the index falls into one or two groups.
 Two: it is here and there, and the lower group is its background. One: it is nowhere, or everywhere, and the
 background is what other words find. Level = mean + z deviations of the background, z for a normal tail of
-``word_false_accept``, and never above the cut between the two groups.
+``word_false_positive_rate``, and never above the cut between the two groups.
 """
 
 import math
@@ -32,8 +32,8 @@ from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.null_scores import QUARTERS, TWO_GROUPS, Background, TextAgainstAll, split
 from wordsight.sets import EmbeddingSet
 
-FALSE_ACCEPT = 0.4
-WORD_FALSE_ACCEPT = 0.1
+FALSE_POSITIVE_RATE = 0.4
+WORD_FALSE_POSITIVE_RATE = 0.1
 LIKE = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
 BOTH = 0.02  # the least share of pictures that makes a group
 
@@ -45,11 +45,11 @@ class Calibration:
     background: Background
     sample: EmbeddingSet
     total: int
-    false_accept: float = FALSE_ACCEPT
-    word_false_accept: float = WORD_FALSE_ACCEPT
+    false_positive_rate: float = FALSE_POSITIVE_RATE
+    word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE
 
     def __post_init__(self) -> None:
-        for name in ("false_accept", "word_false_accept"):
+        for name in ("false_positive_rate", "word_false_positive_rate"):
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}; expected a share between 0 and 1")
 
@@ -59,7 +59,7 @@ class Calibration:
         if not len(bests):
             return -math.inf
         likeness = np.exp(-(((np.log(lengths) - math.log(max(1, words))) / LIKE) ** 2) / 2) + 1e-9
-        return _quantile(bests, likeness * weights, 1 - self.false_accept)
+        return _quantile(bests, likeness * weights, 1 - self.false_positive_rate)
 
     @cached_property
     def _bests(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -84,22 +84,26 @@ class Calibration:
     def level(self, found: Float[Tensor, " picture"]) -> float:
         """From what one word finds in the sample."""
         groups = split(found)
-        tail = NormalDist().inv_cdf(1 - self.word_false_accept)
+        tail = NormalDist().inv_cdf(1 - self.word_false_positive_rate)
         if groups.explained >= TWO_GROUPS and groups.share >= BOTH:
             return min(groups.cut, groups.lower_mean + tail * groups.lower_spread)
         return self.background.word_mean + tail * self.background.word_spread
 
 
-def level_among(found: Float[Tensor, " value"], false_accept: float = WORD_FALSE_ACCEPT) -> float:
+def level_among(
+    found: Float[Tensor, " value"], false_positive_rate: float = WORD_FALSE_POSITIVE_RATE
+) -> float:
     """From what many words find in one picture, most of them of texts that do not belong to it."""
     groups = split(found)
-    tail = NormalDist().inv_cdf(1 - false_accept)
+    tail = NormalDist().inv_cdf(1 - false_positive_rate)
     if groups.explained >= TWO_GROUPS:
         return min(groups.cut, groups.lower_mean + tail * groups.lower_spread)
     return float(found.mean() + tail * found.std(correction=0))
 
 
-def upper_quantile(scores: Float[np.ndarray, " row"], false_accept: float = FALSE_ACCEPT) -> float:
+def upper_quantile(
+    scores: Float[np.ndarray, " row"], false_positive_rate: float = FALSE_POSITIVE_RATE
+) -> float:
     """Where no bank of queries is known: what the best of so many normal scores stays below.
 
     The mean and the deviation are those of the scores themselves.
@@ -107,7 +111,7 @@ def upper_quantile(scores: Float[np.ndarray, " row"], false_accept: float = FALS
     alive = scores[np.isfinite(scores)]
     if not len(alive):
         return -math.inf
-    share = (1 - false_accept) ** (1 / len(alive))
+    share = (1 - false_positive_rate) ** (1 / len(alive))
     return float(alive.mean() + NormalDist().inv_cdf(min(share, 1 - 1e-15)) * alive.std())
 
 

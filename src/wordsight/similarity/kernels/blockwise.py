@@ -10,7 +10,7 @@ from torch import Tensor
 from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
-from wordsight.similarity.base import Alignment, Seeker, Similarity
+from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import PackedTexts, runs, stacked, unit
 from wordsight.similarity.pooling import Pooling
@@ -43,13 +43,15 @@ class AttentionSimilarity(Similarity):
 
     copies = 2  # how many tensors of a block's size are alive at once
 
-    def __init__(self, seeker: Seeker, pooling: str | dict[str, Any] | Pooling, memory_mb: float):
+    def __init__(
+        self, direction: AttentionDirection, pooling: str | dict[str, Any] | Pooling, memory_mb: float
+    ):
         super().__init__()
-        if seeker not in ("word", "region"):
-            raise InputError(f'seeker = "{seeker}"; expected "word" or "region"')
+        if direction not in ("word", "region"):
+            raise InputError(f'direction = "{direction}"; expected "word" or "region"')
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
-        self.seeker: Seeker = seeker
+        self.direction: AttentionDirection = direction
         self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
         self.memory_mb = memory_mb
 
@@ -61,13 +63,13 @@ class AttentionSimilarity(Similarity):
                 scores = self._scores_with_gradient(contexts, queries, dtype)
             else:
                 scores = self._scores(contexts, queries, dtype)
-        return scores if self.seeker == "word" else scores.T
+        return scores if self.direction == "word" else scores.T
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         with torch.autocast(images.device.type, enabled=False):
             _, shares, found = self._attended(images, texts)
-            queries = texts if self.seeker == "word" else images
-            return [Alignment(self.seeker, shares, found, self.pooling(found, queries.mask))]
+            queries = texts if self.direction == "word" else images
+            return [Alignment(self.direction, shares, found, self.pooling(found, queries.mask))]
 
     def seen(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "pair dim"]:
         """What the queries of a pair see in the context: its unit vectors, blended for each, averaged.
@@ -76,7 +78,7 @@ class AttentionSimilarity(Similarity):
         """
         with torch.autocast(images.device.type, enabled=False):
             looked_at, shares, _ = self._attended(images, texts)
-            queries = texts if self.seeker == "word" else images
+            queries = texts if self.direction == "word" else images
             return torch.bmm((shares.sum(2) / queries.lengths[:, None])[:, None], looked_at).squeeze(1)
 
     def _attended(
@@ -85,7 +87,7 @@ class AttentionSimilarity(Similarity):
         Float[Tensor, "pair context dim"], Float[Tensor, "pair context query"], Float[Tensor, "pair query"]
     ]:
         """The unit vectors of the contexts, and what ``attend`` says of them, with 0 for padding."""
-        contexts, queries = (images, texts) if self.seeker == "word" else (texts, images)
+        contexts, queries = (images, texts) if self.direction == "word" else (texts, images)
         looked_at, looking = masked_unit(contexts), masked_unit(queries)
         cosines = torch.bmm(looked_at, looking.transpose(1, 2))
         shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
@@ -94,7 +96,7 @@ class AttentionSimilarity(Similarity):
 
     @torch.no_grad()
     def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
-        if self.seeker != "word":
+        if self.direction != "word":
             return None
         contexts, queries = self.sides(images, text)
         kind = torch.promote_types(images.vectors.dtype, torch.float32)
@@ -108,7 +110,7 @@ class AttentionSimilarity(Similarity):
     def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[PackedTexts, PackedTexts]:
         """Who is looked at, and who looks."""
         by_length = PackedTexts(images, "image"), PackedTexts(texts, "text")
-        return by_length if self.seeker == "word" else by_length[::-1]
+        return by_length if self.direction == "word" else by_length[::-1]
 
     def attend(
         self,

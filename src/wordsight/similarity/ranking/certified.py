@@ -65,7 +65,7 @@ class Ranking:
     ):
         self.similarity, self.best, self.ties, self.progress = similarity, best, ties, progress
         self.contexts, self.queries = similarity.sides(images, texts)
-        self.by_word = similarity.seeker == "word"
+        self.by_word = similarity.direction == "word"
         self.integers, self.may_give_up = integers, may_give_up
         identities = best.image_identities, best.text_identities
         sides = (self.contexts, self.queries) if self.by_word else (self.queries, self.contexts)

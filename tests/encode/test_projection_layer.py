@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wordsight.encode.joint import Joint, joined, make_joint
+from wordsight.encode.projection import ProjectionLayer, build_projection, projected
 from wordsight.sets import EmbeddingSet
 
 
@@ -13,7 +13,7 @@ def a_set(items: int = 4) -> EmbeddingSet:
 
 
 def test_is_a_linear_map_then_a_norm_over_the_batch() -> None:
-    layer, rows = Joint(6, 5, eps=0.001), torch.randn(8, 6)
+    layer, rows = ProjectionLayer(6, 5, eps=0.001), torch.randn(8, 6)
     with torch.no_grad():
         layer.norm.weight.uniform_(0.5, 2)
         layer.norm.bias.uniform_(-1, 1)
@@ -30,49 +30,49 @@ def test_is_a_linear_map_then_a_norm_over_the_batch() -> None:
 
 
 def test_momentum_is_one_less_tensorflows_decay() -> None:
-    layer, rows = Joint(6, 5, momentum=1 - 0.997), torch.randn(8, 6)
+    layer, rows = ProjectionLayer(6, 5, momentum=1 - 0.997), torch.randn(8, 6)
     layer(rows)
     torch.testing.assert_close(layer.norm.running_mean, 0.003 * layer.linear(rows).mean(0))
 
 
 def test_padding_counts_in_no_statistics_and_stays_zero() -> None:
-    items, layer = a_set(), Joint(6, 5)
-    together = joined(items, layer)
+    items, layer = a_set(), ProjectionLayer(6, 5)
+    together = projected(items, layer)
     torch.testing.assert_close(together.vectors[items.mask], layer(items.vectors[items.mask]))
     assert not together.vectors[~items.mask].any()
     assert torch.equal(together.mask, items.mask)
 
 
 def test_in_evaluation_a_vector_stands_alone() -> None:
-    items, layer = a_set(), Joint(6, 5)
+    items, layer = a_set(), ProjectionLayer(6, 5)
     layer(torch.randn(20, 6))
     layer.eval()
-    torch.testing.assert_close(joined(items[[0]], layer).vectors, joined(items, layer).vectors[[0]])
+    torch.testing.assert_close(projected(items[[0]], layer).vectors, projected(items, layer).vectors[[0]])
 
 
 def test_the_map_starts_as_tensorflows_scopes_do() -> None:
-    assert Joint(200, 400, std=0.09).linear.weight.std().item() == pytest.approx(
+    assert ProjectionLayer(200, 400, std=0.09).linear.weight.std().item() == pytest.approx(
         0.09 * 0.88, rel=0.02
     )  # tails cut
-    wide = Joint(200, 400).linear.weight
+    wide = ProjectionLayer(200, 400).linear.weight
     assert wide.std().item() == pytest.approx(0.1, rel=0.02)
     assert wide.abs().max() <= 0.2 * 1.3**0.5
 
 
 def test_a_size_or_a_table_or_nothing() -> None:
-    assert make_joint(None, 6) is None
-    small = make_joint(5, 6)
-    table = make_joint({"dim": 5, "eps": 0.001, "momentum": 0.0003, "std": 0.09}, 6)
+    assert build_projection(None, 6) is None
+    small = build_projection(5, 6)
+    table = build_projection({"dim": 5, "eps": 0.001, "momentum": 0.0003, "std": 0.09}, 6)
     assert small is not None
     assert table is not None
     assert (small.linear.weight.shape, small.linear.bias) == ((5, 6), None)
     assert (table.norm.eps, table.norm.momentum) == (0.001, 0.0003)
     items = a_set()
-    assert joined(items, None) is items
+    assert projected(items, None) is items
     with pytest.raises(ValueError, match=r'\[joint\] epsilon is not a setting of Joint \(did you mean "eps"'):
-        make_joint({"dim": 5, "epsilon": 0.1}, 6)
+        build_projection({"dim": 5, "epsilon": 0.1}, 6)
 
 
 def test_a_batch_of_one_cannot_be_normalized() -> None:
     with pytest.raises(ValueError, match="this batch has one vector; train with batches of at least 2"):
-        Joint(6, 5)(torch.randn(1, 6))
+        ProjectionLayer(6, 5)(torch.randn(1, 6))

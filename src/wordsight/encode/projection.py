@@ -14,7 +14,7 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 
 
-class Joint(nn.Module):
+class ProjectionLayer(nn.Module):
     """Linear(width, dim) without bias, then BatchNorm1d(dim): both modalities end in one, each its own.
 
     ``eps``       added to the variance (TensorFlow's MobileNet scope: 0.001, its ResNet scope: 1e-5)
@@ -47,26 +47,32 @@ class Joint(nn.Module):
                 "the joint layer normalizes over the batch, and this batch has one vector; train with "
                 "batches of at least 2 (per process)"
             )
-        joint: Tensor = self.norm(self.linear(rows))
-        return joint
+        projection: Tensor = self.norm(self.linear(rows))
+        return projection
 
 
-def make_joint(joint: int | Mapping[str, Any] | None, width: int) -> Joint | None:
-    """What an encoder's setting ``joint`` asks for: a size, a table {dim, eps, momentum, std}, or nothing."""
-    if joint is None:
+def build_projection(projection: int | Mapping[str, Any] | None, width: int) -> ProjectionLayer | None:
+    """The layer for the setting ``projection``: a size, a table {dim, eps, momentum, std}, or None."""
+    if projection is None:
         return None
-    table = {"dim": joint} if isinstance(joint, int) else joint
-    made: Joint = registry.instantiate(Joint, "[joint]", table, width=width)
+    table = {"dim": projection} if isinstance(projection, int) else projection
+    made: ProjectionLayer = registry.instantiate(ProjectionLayer, "[joint]", table, width=width)
     return made
 
 
 def out_dim(encoder: Any) -> int:
     """How many numbers each vector of this encoder has: its joint layer's if it has one, or its ``dim``."""
-    joint = getattr(encoder, "joint", None)
-    return int(encoder.dim if joint is None else joint if isinstance(joint, int) else joint["dim"])
+    projection = getattr(encoder, "projection", None)
+    return int(
+        encoder.dim
+        if projection is None
+        else projection
+        if isinstance(projection, int)
+        else projection["dim"]
+    )
 
 
-def joined(items: EmbeddingSet, layer: Joint | None) -> EmbeddingSet:
+def projected(items: EmbeddingSet, layer: ProjectionLayer | None) -> EmbeddingSet:
     """The same items in the joint space; padding counts in no batch statistics and stays zero."""
     if layer is None:
         return items
