@@ -222,7 +222,7 @@ class _evaluating:  # noqa: N801
 def _sizes(kind: str, part: Any) -> dict[str, Any]:
     """What a part can tell the parts after it."""
     known = {name: getattr(part, name, None) for name in ("feature_dim", "dim", "pad_id")}
-    if kind == "text_encoder" and getattr(part, "joint", None) is not None:
+    if kind == "text_encoder" and getattr(part, "projection", None) is not None:
         known["dim"] = out_dim(part)  # of the vectors that the similarity is given
     if kind == "tokenizer":
         known["vocabulary_size"] = len(part)

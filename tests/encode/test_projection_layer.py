@@ -69,7 +69,9 @@ def test_a_size_or_a_table_or_nothing() -> None:
     assert (table.norm.eps, table.norm.momentum) == (0.001, 0.0003)
     items = a_set()
     assert projected(items, None) is items
-    with pytest.raises(ValueError, match=r'\[joint\] epsilon is not a setting of Joint \(did you mean "eps"'):
+    with pytest.raises(
+        ValueError, match=r'\[projection\] epsilon is not a setting of ProjectionLayer \(did you mean "eps"'
+    ):
         build_projection({"dim": 5, "epsilon": 0.1}, 6)
 
 

@@ -130,7 +130,7 @@ def test_forget_gates_start_open() -> None:
 def test_the_joint_layer_comes_last() -> None:
     reader = encoder(pool="max", projection={"dim": 3, "eps": 0.001}).eval()
     pooled = encoder(pool="max").eval()
-    pooled.load_state_dict({k: v for k, v in reader.state_dict().items() if "projection" not in k})
+    pooled.load_state_dict({k: v for k, v in reader.state_dict().items() if "joint_layer" not in k})
     projection = reader.joint_layer(pooled(tokens(IDS)).vectors[:, 0])
     torch.testing.assert_close(reader(tokens(IDS)).vectors[:, 0], projection)
     assert (reader.dim, out_dim(reader), out_dim(pooled)) == (8, 3, 8)

@@ -226,7 +226,7 @@ def test_a_long_text_is_cut_as_the_published_one_and_refused_when_asked(family: 
     )["input_ids"]
     ours = tokenizer([text]).ids[0].tolist()
     assert ours == theirs if family == "clip" else [*ours[1:], ours[0]] == theirs
-    with pytest.raises(ValueError, match=f"the limit is {max_length}; shorten it"):
+    with pytest.raises(ValueError, match=f"the limit is {longest}; shorten it"):
         DualTokenizer(published(family), truncate=False)([text])
     with pytest.raises(ValueError, match='the text " " has no words'):
         tokenizer([" "])

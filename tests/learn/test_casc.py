@@ -46,8 +46,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 INNER = {
     "both": 'name = "bidirectional"',
-    "words": 'name = "cross-attention"\nseeker = "word"',
-    "regions": 'name = "cross-attention"\nseeker = "region"\ntemperature = 0.25',
+    "words": 'name = "cross-attention"\ndirection = "word"',
+    "regions": 'name = "cross-attention"\ndirection = "region"\ntemperature = 0.25',
 }
 
 

@@ -81,7 +81,7 @@ def test_it_describes_itself_by_the_tables_that_build_it() -> None:
     [
         ({"weight": 1.5}, "weight = 1.5"),
         ({"regions": {"name": "max-sim", "direction": "word"}}, 'direction = "region" for its regions'),
-        ({"words": {"name": "bidirectional", "direction": "word"}}, "seeker is not a setting of BothWays"),
+        ({"words": {"name": "bidirectional", "direction": "word"}}, "direction is not a setting of BothWays"),
         ({"words": "cosinus"}, 'unknown .* "cosinus"'),
     ],
 )

@@ -56,7 +56,7 @@ def build_projection(projection: int | Mapping[str, Any] | None, width: int) -> 
     if projection is None:
         return None
     table = {"dim": projection} if isinstance(projection, int) else projection
-    made: ProjectionLayer = registry.instantiate(ProjectionLayer, "[joint]", table, width=width)
+    made: ProjectionLayer = registry.instantiate(ProjectionLayer, "[projection]", table, width=width)
     return made
 
 

@@ -188,7 +188,8 @@ class ExplainedWord(Word):
 class Part(BaseModel):
     """What one direction of the similarity adds to the score."""
 
-    seeker: str
+    direction: str = Field(description="Which side attends to the other: word, region or label.")
+    seeker: str = Field(description="The old name of direction.", deprecated=True)
     score: float
 
 

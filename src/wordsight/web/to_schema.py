@@ -78,7 +78,10 @@ def explanation(found: results.Explanation) -> models.Explanation:
         sentence=found.sentence,
         text=database.clean(found.text),
         score=float(found.score),
-        parts=[models.Part(seeker=part.direction, score=float(part.score)) for part in found.parts],
+        parts=[
+            models.Part(direction=part.direction, seeker=part.direction, score=float(part.score))
+            for part in found.parts
+        ],
         regions=[box_of(box) for box in found.regions],
         words=[
             models.ExplainedWord(**_word(one.word), shares=[float(share) for share in one.shares])

@@ -20,7 +20,7 @@ SCREENED = ("max-sim", "max-sim lse")
 @pytest.fixture(autouse=True)
 def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "WORTH", 0)
-    monkeypatch.setattr(module, "integers_pay", lambda device: True)
+    monkeypatch.setattr(module, "int8_is_faster", lambda device: True)
     monkeypatch.setattr(module, "TOO_MANY", 1.0)
 
 
