@@ -111,7 +111,7 @@ def test_pieces_of_a_word_are_one_word() -> None:
 class Spelled:
     """Wordpieces of two letters, lower-cased and without accents, as BERT's are."""
 
-    longest, mask_id = 64, None
+    max_length, mask_id = 64, None
 
     def __init__(self, inner: SpacedWords) -> None:
         self.inner = inner
