@@ -80,7 +80,7 @@ def small_matcher(dropout: float = 0.2, seed: int = 0) -> Matcher:
 class SpacedWords:
     """A tokenizer in few lines: words stand between spaces, and ``pieces_of`` gives the ids of each."""
 
-    longest, mask_id = 64, None
+    max_length, mask_id = 64, None
 
     def __init__(self, pieces_of: Callable[[str], list[int]], size: int = 512) -> None:
         self.pieces_of, self.size = pieces_of, size
