@@ -86,6 +86,18 @@ def test_another_bert_or_a_word_vocabulary_is_named(tmp_path: Path, folder: Path
     assert not (tmp_path / "out").exists()
 
 
+def test_the_standard_bert_that_cannot_be_fetched_is_asked_for_by_its_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    states = [image_state("basic"), text_state(bert(3)), {}, {}]
+    path = write_checkpoint(tmp_path / "model_best.pth", states, BERT_OPTIONS)
+    with pytest.raises(FileNotFoundError, match=r"give it as --bert bert-base-uncased, or its vocab\.txt as"):
+        import_checkpoint(path, "chan", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_bert_that_is_not_there_or_not_wanted_is_said(tmp_path: Path, folder: Path) -> None:
     states = [image_state("basic"), text_state(bert(3)), {}, {}]
     path = write_checkpoint(tmp_path / "bert.pth", states, BERT_OPTIONS)

@@ -1,5 +1,6 @@
 """Checkpoints of CMPL's PyTorch port score here as the port does with one caption at a time."""
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -50,12 +51,13 @@ def mobilenet_state() -> State:
 
 
 def mobilenet(x: Tensor, state: State) -> Tensor:
-    x = norm(F.conv2d(x, state["model.0.0.weight"], stride=2, padding=1), state, "model.0.1.").relu()
+    """Every ReLU ends at 6."""
+    x = norm(F.conv2d(x, state["model.0.0.weight"], stride=2, padding=1), state, "model.0.1.").clamp(0, 6)
     for block, stride in enumerate(STRIDES, 1):
         depthwise = state[f"model.{block}.0.weight"]
         x = F.conv2d(x, depthwise, stride=stride, padding=1, groups=len(depthwise))
-        x = norm(x, state, f"model.{block}.1.").relu()
-        x = norm(F.conv2d(x, state[f"model.{block}.3.weight"]), state, f"model.{block}.4.").relu()
+        x = norm(x, state, f"model.{block}.1.").clamp(0, 6)
+        x = norm(F.conv2d(x, state[f"model.{block}.3.weight"]), state, f"model.{block}.4.").clamp(0, 6)
     return x.mean((2, 3))
 
 
@@ -98,9 +100,10 @@ def network(image: State, version: str, channels: int) -> State:
     return {f"module.{name}": tensor for name, tensor in state.items()}
 
 
-def write(tmp_path: Path, state: State) -> tuple[Path, Path]:
+def write(tmp_path: Path, state: State, average: State | None = None) -> tuple[Path, Path]:
     """The file of the port: no options, an optimizer's state, the classes beside the network."""
     content: dict[str, Any] = {"network": state, "W": torch.nn.Parameter(random(JOINT, 4)), "epoch": 299}
+    content |= {} if average is None else {"network_ema": average}
     content["optimizer"] = {"state": {0: {"step": 3}}, "param_groups": [{"lr": 2e-4, "params": [0]}]}
     torch.save(content, tmp_path / "299.pth.tar")
     (tmp_path / "word_to_index.pkl").write_bytes(pickle.dumps({word: n for n, word in enumerate(RANKED)}))
@@ -127,19 +130,68 @@ def check(tmp_path: Path, state: State, version: str, images: Tensor, pictures: 
     torch.testing.assert_close(matcher.score(pictures, TEXTS).double(), expected, atol=1e-5, rtol=1e-4)
 
 
+def mobilenet_check(tmp_path: Path, image: State, state: State, version: str = "last") -> None:
+    """The imported model scores pictures as this network does."""
+    pictures, values = picture_batch()
+    with torch.no_grad():
+        found = mobilenet(values, {name: tensor.double() for name, tensor in image.items()})
+    check(tmp_path, state, version, found, pictures)
+
+
 @pytest.mark.parametrize("version", ["last", "first"])
 def test_mobilenet_scores_as_published(tmp_path: Path, version: str) -> None:
     image = mobilenet_state()
     state = network(image, version, 1024)
     checkpoint, vocabulary = write(tmp_path, state)
     report = import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary)
-    pictures, values = picture_batch()
-    with torch.no_grad():
-        found = mobilenet(values, {name: tensor.double() for name, tensor in image.items()})
-    check(tmp_path, state, version, found, pictures)
+    mobilenet_check(tmp_path, image, state, version)
     sources = " ".join(line.source for line in report.lines)
     assert all(name in sources for name in state)
     assert [line.source for line in report.lines if line.target is None] == ["W"]
+
+
+@pytest.mark.parametrize("block", [0, 6, 13])
+def test_activations_end_at_6(tmp_path: Path, block: int) -> None:
+    """A block whose batch norms scale by 8 passes that limit; in all of them, rounding would grow too."""
+    image = mobilenet_state()
+    names = [name for name in (f"model.{block}.1.weight", f"model.{block}.4.weight") if name in image]
+    image |= {name: 8 * image[name] for name in names}
+    state = network(image, "last", 1024)
+    checkpoint, vocabulary = write(tmp_path, state)
+    import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary)
+    mobilenet_check(tmp_path, image, state)
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_the_average_of_the_weights_is_imported_unless_the_last_ones_are_wanted(
+    tmp_path: Path, asked: bool | None
+) -> None:
+    """network_ema holds what is trained, and no statistics of batch norms; test.py lays it over network."""
+    last, mean = mobilenet_state(), mobilenet_state()
+    state, averaged = network(last, "last", 1024), network(mean, "last", 1024)
+    trained = {name: tensor for name, tensor in averaged.items() if "running" not in name}
+    checkpoint, vocabulary = write(tmp_path, state, trained)
+    report = import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary, average=asked)
+    told = json.loads((tmp_path / "out" / "import.json").read_text())
+    kept = {name: tensor for name, tensor in last.items() if "running" in name}
+    if asked is False:
+        mobilenet_check(tmp_path, last, state)
+        assert (told["weights_from"], "--ema imports" in " ".join(report.notes)) == ("network", True)
+    else:
+        mobilenet_check(tmp_path, mean | kept, state | trained)
+        assert (told["weights_from"], "--no-ema" in " ".join(report.notes)) == ("network_ema", True)
+
+
+def test_an_average_that_is_not_there_cannot_be_imported(tmp_path: Path) -> None:
+    checkpoint, vocabulary = write(tmp_path, network(resnet_state((1, 1, 1, 1)), "last", 128))
+    with pytest.raises(
+        ValueError, match=r"holds no running average of its weights \(network_ema\); leave --ema"
+    ):
+        import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary, average=True)
+    assert (
+        "weights_from"
+        not in import_checkpoint(checkpoint, "cmpl-pytorch", tmp_path / "out", vocabulary).to_dict()
+    )
 
 
 def test_resnet_scores_as_published(tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def import_(
     bert: Annotated[
         Path | None, typer.Option(help="The folder of the BERT it was trained from: config.json, vocab.txt.")
     ] = None,
+    ema: Annotated[
+        bool | None,
+        typer.Option(
+            "--ema/--no-ema",
+            help="Of cmpl-pytorch: take the running average of the weights, or the last ones; by default "
+            "the average where the file has one.",
+        ),
+    ] = None,
     regions: Annotated[
         str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
     ] = "whole",
@@ -50,7 +58,7 @@ def import_(
     from wordsight.pretrained.dual_encoders import FAMILIES
 
     if system in FAMILIES:
-        if vocabulary or config or changes or bert:
+        if vocabulary or config or changes or bert or ema is not None:
             raise typer.BadParameter(f"a published {system} says all of it; leave the other options out")
         _import_dual(source, system, out, regions)
         return
@@ -63,7 +71,7 @@ def import_(
         tables = load_config(config, changes or ()).tables
     elif changes:
         raise typer.BadParameter("--set changes a configuration; give one with --config")
-    imported = import_checkpoint(source, system, out, vocabulary, bert, tables)
+    imported = import_checkpoint(source, system, out, vocabulary, bert, tables, ema)
     typer.echo(imported.to_text(), err=True)
     typer.echo(out)
 

@@ -17,6 +17,10 @@ STATES = {
     4: ("img", "txt", "sim", "criterion"),  # CHAN
 }
 FACTS = ("epoch", "best_rsum", "Eiters")
+NETWORK, AVERAGE = (
+    "network",
+    "network_ema",
+)  # of the PyTorch port of CMPL: last weights, their running average
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,8 +68,12 @@ class Published:
         return replace(self, weights=weights)
 
 
-def read_published(path: str | Path) -> Published:
-    """Read a checkpoint; raises ValueError for one that none of the published code bases writes."""
+def read_published(path: str | Path, average: bool | None = None) -> Published:
+    """Read a checkpoint; raises ValueError for one that none of the published code bases writes.
+
+    ``average``: whether to take the running average of the weights instead of the last ones. By default it
+    is taken where the file holds one, as the test.py of CMPL's PyTorch port does.
+    """
     path = Path(path).expanduser()
     content = read_torch_file(path)
     holder = content if isinstance(content, Mapping) else {"model": content}
@@ -74,10 +82,14 @@ def read_published(path: str | Path) -> Published:
         for name, weight in _named(state, start):
             _must_be_new(name, weight, weights, path)
             weights[name] = weight
+    facts = {name: holder[name] for name in FACTS if name in holder}
+    averaged = _averaged(holder, average, path)
+    if AVERAGE in holder:
+        facts["weights_from"] = AVERAGE if averaged else NETWORK
+    weights |= averaged
     if isinstance(holder.get("W"), Tensor):  # CMPC's classes, which the port keeps outside of its network
         weights["W"] = Weight("W", holder["W"])
     options = holder.get("opt")
-    facts = {name: holder[name] for name in FACTS if name in holder}
     return Published(path, weights, options if isinstance(options, Mapping) else None, facts)
 
 
@@ -86,14 +98,26 @@ def _states(holder: Mapping[Any, Any], path: Path) -> list[tuple[Mapping[str, An
     states = holder.get("model")
     if isinstance(states, list) and len(states) in STATES and all(map(_is_state, states)):
         return list(zip(states, (f"{name}." for name in STATES[len(states)]), strict=True))
-    if _is_state(holder.get("network")):
-        return [(holder["network"], "")]
+    if _is_state(holder.get(NETWORK)):
+        return [(holder[NETWORK], "")]
     found = ", ".join(map(str, list(holder)[:8])) or "nothing"
     raise InputError(
         f"{path} is none of the published checkpoints: expected a list of 2 to 4 state dicts under model "
         f"(VSE++, SCAN, VSE-infinity, CASC, CHAN) or one under network (the PyTorch port of CMPL); "
         f"found {found}"
     )
+
+
+def _averaged(holder: Mapping[Any, Any], wanted: bool | None, path: Path) -> dict[str, Weight]:
+    """The averaged weights, which replace the last ones; what is not trained has no average."""
+    average = holder.get(AVERAGE)
+    if wanted and not _is_state(average):
+        raise InputError(f"{path} holds no running average of its weights ({AVERAGE}); leave --ema out")
+    if wanted is False or not _is_state(average):
+        return {}
+    return {
+        name: Weight(f"{AVERAGE}: {weight.source}", weight.tensor) for name, weight in _named(average, "")
+    }
 
 
 def _is_state(value: Any) -> bool:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from wordsight.errors import InputError
-from wordsight.importers.checkpoint_reader import Published, Weight
+from wordsight.importers.checkpoint_reader import AVERAGE, NETWORK, Published, Weight
 from wordsight.importers.parts import cnn
 from wordsight.importers.system import Description, Given, System, Tables
 from wordsight.importers.vocabulary_reader import read_word_ranks
@@ -175,8 +175,18 @@ def _notes(told: Published) -> list[str]:
         "depends on the longest one beside it; here it is that of the caption alone (--config with "
         "pool_padding = true for its text encoder brings that back)"
     ]
+    if told.facts.get("weights_from") == AVERAGE:
+        notes.append(
+            "the checkpoint holds the running average of its weights beside the last ones; the average was "
+            "imported, which the port's test.py measures (--no-ema imports the last ones)"
+        )
+    elif told.facts.get("weights_from") == NETWORK:
+        notes.append(
+            "the last weights were imported, and not their running average, which the port's test.py "
+            "measures (--ema imports it)"
+        )
     if told.has("image_encoder.backbone.conv_stem."):
-        notes.append("MobileNet v1 as in PyTorch: even padding, ReLU without a cap, norms that add 1e-5")
+        notes.append("MobileNet v1 as in PyTorch: even padding, and norms that add 1e-5")
     return notes
 
 

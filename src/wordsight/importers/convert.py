@@ -67,10 +67,12 @@ def import_checkpoint(
     vocabulary: str | Path | None = None,
     bert: str | Path | None = None,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
+    average: bool | None = None,
 ) -> Imported:
     """Write the model folder ``out``, import.json in it; nothing is written if anything does not fit.
 
     ``tables``: of a configuration; they may say what the checkpoint does not, and not what it contradicts.
+    ``average``: whether to take the running average of the weights, see ``read_published``.
     """
     out = Path(out)
     if system not in SYSTEMS:
@@ -81,7 +83,7 @@ def import_checkpoint(
         raise AlreadyExistsError(f"{out} is there already and not empty; give a new folder with --out")
     with tempfile.TemporaryDirectory() as work:
         given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
-        imported = adopt(read_published(path), SYSTEMS[system], given, tables or {})
+        imported = adopt(read_published(path, average), SYSTEMS[system], given, tables or {})
         facts = imported.to_dict()
         with atomic_folder(out) as fresh:
             imported.matcher.save_pretrained(fresh, imported.card())

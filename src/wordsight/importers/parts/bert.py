@@ -9,6 +9,8 @@ from wordsight.errors import InputError
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.system import Given
 from wordsight.importers.weight_map import Rule
+from wordsight.pretrained.models import MissingModel
+from wordsight.read.text.wordpiece_tokenizer import find_tokenizer
 
 STANDARD = "bert-base-uncased"  # what the published code loads
 RULES = (
@@ -41,7 +43,7 @@ def bert(published: Published, given: Given) -> dict[str, Any]:
 def wordpieces(given: Given) -> dict[str, Any]:
     """The [tokenizer] table: of a vocab.txt given as --vocabulary, of --bert, or the standard one's."""
     if given.vocabulary is None:
-        return {"name": "wordpieces", "model": STANDARD if given.bert is None else str(given.bert)}
+        return {"name": "wordpieces", "model": _standard() if given.bert is None else str(given.bert)}
     if given.vocabulary.suffix != ".txt" or not given.vocabulary.is_file():
         raise InputError(
             f"this checkpoint reads word pieces: to it belongs the vocab.txt of {STANDARD}, not "
@@ -51,6 +53,20 @@ def wordpieces(given: Given) -> dict[str, Any]:
     folder.mkdir()
     shutil.copy(given.vocabulary, folder / "vocab.txt")
     return {"name": "wordpieces", "model": str(folder)}
+
+
+def _standard() -> str:
+    """Its name, once it is known to be here; the message names the options of an import."""
+    try:
+        find_tokenizer(STANDARD)
+    except FileNotFoundError as error:
+        raise MissingModel(
+            f"the words of this checkpoint are read by {STANDARD}, which is not on this machine and could "
+            f"not be fetched. On a machine with a network run: hf download {STANDARD} vocab.txt config.json "
+            f"--local-dir {STANDARD}; copy that folder here and give it as --bert {STANDARD}, or its "
+            f"vocab.txt as --vocabulary {STANDARD}/vocab.txt"
+        ) from error
+    return STANDARD
 
 
 def _architecture(published: Published) -> dict[str, Any]:

@@ -33,9 +33,9 @@ def mobilenet(published: Published, start: str) -> tuple[dict[str, str], dict[st
             kind = ("convolution", "normalization")[place % 3]
             layer = "conv_stem" if block == 0 else f"layer.{2 * block - 2 + place // 3}"
             names[name] = f"{layer}.{kind}.{part}"
-    # PyTorch code pads both sides alike, does not cap its ReLUs at 6, and its norms add 1e-5.
+    # PyTorch code pads both sides alike, and its norms add 1e-5; its ReLUs end at 6, as TensorFlow's do.
     config = {
-        "model_type": "mobilenet_v1", "tf_padding": False, "hidden_act": "relu", "layer_norm_eps": 1e-5,
+        "model_type": "mobilenet_v1", "tf_padding": False, "hidden_act": "relu6", "layer_norm_eps": 1e-5,
     }  # fmt: skip
     return names, config
 
