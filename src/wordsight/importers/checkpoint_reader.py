@@ -110,7 +110,7 @@ def _states(holder: Mapping[Any, Any], path: Path) -> list[tuple[Mapping[str, An
 
 def _averaged(holder: Mapping[Any, Any], wanted: bool | None, path: Path) -> dict[str, Weight]:
     """The averaged weights, which replace the last ones; what is not trained has no average."""
-    average = holder.get(AVERAGE)
+    average: Any = holder.get(AVERAGE)
     if wanted and not _is_state(average):
         raise InputError(f"{path} holds no running average of its weights ({AVERAGE}); leave --ema out")
     if wanted is False or not _is_state(average):
