@@ -1,16 +1,21 @@
 """A matcher is five parts; saved and opened again, it scores the same."""
 
 import json
+import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
 from huggingface_hub import HfApi, RepoUrl
+from PIL import Image
 
 from wordsight import registry
+from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch
 from wordsight.pretrained.models import MissingModel
@@ -43,6 +48,77 @@ def test_scores_every_picture_with_every_text(matcher: Matcher, pictures: list[n
     assert scores.isfinite().all()
     alone = matcher.score(pictures[1:2], TEXTS[1:2])
     torch.testing.assert_close(alone, scores[1:2, 1:2])
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """Without the tests' check of argument types, as in production."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("one", "named"),
+    [
+        (np.zeros((64, 48, 3), np.uint8), "one ndarray of 64 x 48 x 3"),
+        (np.zeros((64, 48), np.uint8), "one ndarray of 64 x 48"),
+        (torch.zeros(3, 64, 48), "one Tensor of 3 x 64 x 48"),
+        (Image.new("RGB", (48, 64)), "one picture"),
+        ("dog.jpg", r"one picture \(dog.jpg\)"),
+        (Path("dog.jpg"), r"one picture \(dog.jpg\)"),
+        (None, r"None \(NoneType\)"),
+    ],
+)
+def test_one_picture_instead_of_a_list_is_an_error(matcher: Matcher, one: Any, named: str) -> None:
+    """sentence-transformers#1188 and #1309: each row of an array was taken for a picture."""
+    for call in (matcher.score, matcher.align):
+        with pytest.raises(TypeError, match=f"expected a list of pictures, not {named}; give a list"):
+            call(one, TEXTS)
+    with pytest.raises(TypeError, match="give a list"):
+        matcher.encode_images(one)
+
+
+def test_several_pictures_in_one_array_are_a_list(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    assert torch.equal(matcher.score(np.stack(pictures), TEXTS), matcher.score(pictures, TEXTS))
+
+
+def test_no_pictures_and_no_texts_have_no_scores(matcher: Matcher, pictures: list[np.ndarray]) -> None:
+    """sentence-transformers#2759 and #3465."""
+    assert matcher.score(pictures[:1], []).shape == (1, 0)
+    assert matcher.score([], TEXTS).shape == (0, 3)
+    assert matcher.score([], []).shape == (0, 0)
+    assert matcher.encode_texts([]).vectors.shape == (0, 1, 16)
+    assert len(matcher.encode_images([])) == 0
+    assert matcher.align([], [])[0].score.shape == (0,)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("item", [None, float("nan"), 3, b"a dog", ["a", "dog"]])
+def test_an_item_that_is_no_text_is_named_by_its_place(
+    matcher: Matcher, pictures: list[np.ndarray], item: Any
+) -> None:
+    """EasyNMT#34 and pytorch_geometric#5647: an empty cell of a table is nan or None."""
+    named = (
+        rf"texts\[1\] is {re.escape(repr(item))} \({type(item).__name__}\), which is no text; leave it out"
+    )
+    for call in (lambda texts: matcher.score(pictures, texts), matcher.encode_texts, matcher.tokenizer):
+        with pytest.raises(InputError, match=named):
+            call(["a dog", item, "a cat"])
+    with pytest.raises(InputError, match=named):
+        Vocabulary.learn(["a dog", item])
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("item", [None, float("nan"), [1, 2]])
+def test_an_item_that_is_no_picture_is_named_by_its_place(
+    matcher: Matcher, pictures: list[np.ndarray], item: Any
+) -> None:
+    with pytest.raises(InputError, match=r"pictures\[3\] is .*, which is no picture; give the path"):
+        matcher.score([*pictures, item], TEXTS)
 
 
 def test_alignment_adds_up_to_the_score(matcher: Matcher, pictures: list[np.ndarray]) -> None:

@@ -15,6 +15,8 @@ from wordsight.files.atomic import atomic_file
 FORMAT = 1
 CONFIG = "config.json"
 WEIGHTS = "weights.safetensors"
+BEST = "best"  # the saved model in the folder of a training run
+OF_A_RUN = ("run.json", "config.toml")  # what such a folder holds from its first minute on
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -16,6 +16,7 @@ from wordsight.files import atomic
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.pretrained.dual_encoders import dual_tables
 from wordsight.pretrained.models import MissingModel
+from wordsight.read.pictures.picture_list import list_pictures
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 from wordsight.similarity.base import Alignment, Similarity
 
@@ -72,15 +73,23 @@ class Matcher(nn.Module):
         """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
         if isinstance(images, Regions | Pixels):
             return images
-        read: Regions | Pixels = self.reader(images)
+        read: Regions | Pixels = self.reader(list_pictures(images))
         return read
 
     def encode_images(self, images: Regions | Pixels | Sequence[Picture]) -> EmbeddingSet:
+        """One embedding set per picture; no pictures make an empty set."""
+        if not isinstance(images, Regions | Pixels):
+            images = list_pictures(images)
+        if not len(images):
+            return _empty(self.image_encoder, self.device)
         encoded: EmbeddingSet = self.image_encoder(self.read_images(images).to(self.device))
         return encoded
 
     def encode_texts(self, texts: Tokens | Sequence[str]) -> EmbeddingSet:
+        """One embedding set per text; no texts make an empty set."""
         tokens = texts if isinstance(texts, Tokens) else self.tokenizer(texts)
+        if not len(tokens):
+            return _empty(self.text_encoder, self.device)
         encoded: EmbeddingSet = self.text_encoder(tokens.to(self.device))
         return encoded
 
@@ -201,9 +210,25 @@ class Matcher(nn.Module):
 def model_folder(
     name: str | Path, revision: str | None = None, local_files_only: bool = False, token: str | None = None
 ) -> Path:
-    """The folder itself, or where the Hugging Face Hub's model of that name is kept on this machine."""
+    """The folder of a saved model: given, the best one of a run's folder, or a local copy from the Hub."""
     home = Path(name).expanduser()
-    return home if home.is_dir() else _download(str(name), revision, local_files_only, token)
+    if not home.is_dir():
+        return _download(str(name), revision, local_files_only, token)
+    if (home / checkpoint.CONFIG).is_file():
+        return home
+    if (home / checkpoint.BEST).is_dir():
+        return home / checkpoint.BEST
+    if any((home / name).is_file() for name in checkpoint.OF_A_RUN):
+        raise MissingFileError(f"{home} is a run without a best model yet; go on with it: train --resume")
+    return home
+
+
+def _empty(encoder: Any, device: torch.device) -> EmbeddingSet:
+    """No images, or no texts, as the encoder would return them."""
+    return EmbeddingSet(
+        torch.zeros(0, 1, out_dim(encoder), device=device),
+        torch.zeros(0, 1, dtype=torch.bool, device=device),
+    )
 
 
 class _evaluating:  # noqa: N801

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
-from wordsight.errors import InputError, MissingFileError
+from wordsight.errors import InputError
 from wordsight.evaluation import (
     ExtendedRecalls,
     Pointing,
@@ -113,11 +113,6 @@ def open_matcher(model: str) -> Matcher:
 
 def matcher_folder(model: str) -> Path:
     """The folder of a run's best model, of any saved model, or of one made of a published CLIP or SigLIP."""
-    home = Path(model).expanduser()
-    if (home / BEST).is_dir():
-        return home / BEST
-    if (home / CONFIG).is_file():
-        raise MissingFileError(f"{home} is a run without a best model yet; go on with it: train --resume")
     return opened_folder(model)
 
 

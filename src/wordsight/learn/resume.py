@@ -23,6 +23,7 @@ from torch.optim import Optimizer
 
 import wordsight
 from wordsight import aliases, checkpoint, registry
+from wordsight.checkpoint import BEST as BEST
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files import atomic
 from wordsight.learn.average import WeightAverage
@@ -30,7 +31,7 @@ from wordsight.learn.batches import Batches
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 
-RUN, LAST, BEST = "run.json", "last", "best"
+RUN, LAST = "run.json", "last"
 RESUME, PROGRESS = "resume.safetensors", "progress.json"
 _FREE = frozenset(
     {"workers", "prefetch", "log_every", "checkpoint_every", "validate_every", "patience", "device"}

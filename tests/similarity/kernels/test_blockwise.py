@@ -125,6 +125,16 @@ def _one(similarity: Similarity, image: EmbeddingSet, text: EmbeddingSet) -> Ten
 
 
 @every_similarity
+@pytest.mark.parametrize(("count", "others"), [(2, 0), (0, 2), (0, 0)])
+def test_an_empty_side_has_no_scores(similarity: Similarity, count: int, others: int) -> None:
+    """sentence-transformers#2759 and #3465."""
+    images, texts = images_and_texts()
+    images, texts = images[:count], texts[:others]
+    assert similarity(images, texts).shape == (count, others)
+    assert all(one.score.shape == (0,) for one in similarity.align(images[:0], texts[:0]))
+
+
+@every_similarity
 def test_scores_are_those_of_single_pairs(similarity: Similarity) -> None:
     images, texts = images_and_texts()
     torch.testing.assert_close(

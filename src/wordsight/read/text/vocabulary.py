@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -103,10 +103,23 @@ def count_words(texts: Iterable[str], word_splitter: str = "treebank") -> Counte
 
 
 def several(texts: Iterable[str]) -> Iterable[str]:
-    """The texts themselves; a single text, which would be taken for a list of its letters, is an error."""
+    """The texts one by one; a single text, which would be taken for a list of its letters, is an error.
+
+    Raises TypeError for one text instead of a list, InputError with its place for an item that is no text.
+    """
     if isinstance(texts, str):
         raise TypeError(f'expected a list of texts, not one text; give ["{texts[:60]}"]')
-    return texts
+    return _only_texts(texts)
+
+
+def _only_texts(texts: Iterable[str]) -> Iterator[str]:
+    for place, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(
+                f"texts[{place}] is {text!r} ({type(text).__name__}), which is no text; leave it out, or "
+                "give a text in its place"
+            )
+        yield text
 
 
 def read_entries(path: Path) -> tuple[str, ...]:
