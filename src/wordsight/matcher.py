@@ -106,7 +106,7 @@ class Matcher(nn.Module):
         labels: Float[Tensor, "pair label"] | None = None,
         image_of: Int[Tensor, " pair"] | None = None,
     ) -> EncodedPairs:
-        """What a loss looks at; where the pairs have labels, also what the similarity says of them.
+        """Encode and score a batch for a loss; with label logits where the pairs have labels.
 
         An image of several pairs (``image_of``, as in PairBatch) is compared once.
         """
@@ -245,7 +245,7 @@ class _evaluating:  # noqa: N801
 
 
 def _sizes(kind: str, part: Any) -> dict[str, Any]:
-    """What a part can tell the parts after it."""
+    """Sizes of a part that the parts after it need."""
     known = {name: getattr(part, name, None) for name in ("feature_dim", "dim", "pad_id")}
     if kind == "text_encoder" and getattr(part, "projection", None) is not None:
         known["dim"] = out_dim(part)  # of the vectors that the similarity is given
@@ -265,8 +265,8 @@ _FILES = ("vocabulary", "model", "detector")  # settings that may name a file in
 
 def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
     inside = {key: home / table[key] for key in _FILES if isinstance(table.get(key), str)}
-    kept = {key: str(path) for key, path in inside.items() if path.exists() or key == "vocabulary"}
-    return dict(table) | kept  # a model that is not there is a hub name
+    local = {key: str(path) for key, path in inside.items() if path.exists() or key == "vocabulary"}
+    return dict(table) | local  # a model that is not there is a hub name
 
 
 def _download(name: str, revision: str | None, local_files_only: bool, token: str | None) -> Path:
@@ -292,10 +292,10 @@ def _download(name: str, revision: str | None, local_files_only: bool, token: st
 
 def _card(parts: Mapping[str, Mapping[str, Any]], facts: Mapping[str, Any], name: str) -> str:
     named = "\n".join(f"- {kind.replace('_', ' ')}: {table['name']}" for kind, table in parts.items())
-    told = "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
+    lines = "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
     return (
         "---\nlibrary_name: wordsight\npipeline_tag: feature-extraction\ntags: [image-text-matching]\n---\n\n"
-        f"# An image-text matcher\n\n{named}\n\n{told}\n\n"
+        f"# An image-text matcher\n\n{named}\n\n{lines}\n\n"
         f'```python\nfrom wordsight import Matcher\n\nmatcher = Matcher.from_pretrained("{name}")\n'
         'print(matcher.score(["photo.jpg"], ["a dog runs"]))\n```\n'
     )

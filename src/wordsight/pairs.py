@@ -109,11 +109,11 @@ class PairSet:
         return texts
 
     def with_images(self, images: ImageSource) -> "PairSet":
-        """The same pairs with their images from another source: a feature store instead of picture files."""
+        """Replace the source of the images, for example by a feature store."""
         return replace(self, images=images)
 
     def numbered(self) -> "PairSet":
-        """The same pairs with identities 0, 1, 2, ... in their order: the classes of a classifier."""
+        """Number the identities 0, 1, 2, ... in their order: the classes of a classifier."""
         return replace(self, identities=torch.unique(self.identities, return_inverse=True)[1])
 
     def subset(self, rows: Sequence[int]) -> "PairSet":
@@ -150,7 +150,7 @@ class _Subset:
 
     @property
     def feature_dim(self) -> int | None:
-        """Of stored features; None of pictures."""
+        """Size of stored features; None for pictures."""
         size: int | None = getattr(self.source, "feature_dim", None)
         return size
 

@@ -55,10 +55,10 @@ def train(config: Config, folder: Path, resume: bool = False) -> History:
     return fit(matcher, loss, learned, settings, folder, validate, resume)
 
 
-def measure(config: Config, matcher: Matcher, pairs: PairSet, **asked: Any) -> Recalls:
+def measure(config: Config, matcher: Matcher, pairs: PairSet, **settings_given: Any) -> Recalls:
     """R@K as [evaluation] says, except for what is asked otherwise."""
     settings = {field.name: getattr(config.evaluation, field.name) for field in fields(Evaluation)}
-    settings |= {key: value for key, value in asked.items() if value is not None}
+    settings |= {key: value for key, value in settings_given.items() if value is not None}
     return evaluate(matcher, pairs, **settings)
 
 
@@ -79,27 +79,29 @@ def measure_model(
     config: str | None,
     changes: Sequence[str],
     split: Split,
-    asked: Mapping[str, Any],
+    settings_given: Mapping[str, Any],
     intervals: bool = True,
     save_scores: Path | None = None,
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
     data, matcher = open_data(model, config, changes, split), open_matcher(model)
-    recalls = measure(data.config, matcher, data.pairs, **asked, intervals=intervals, save_scores=save_scores)
+    recalls = measure(
+        data.config, matcher, data.pairs, **settings_given, intervals=intervals, save_scores=save_scores
+    )
     pointing = pointing_accuracy(matcher, data.pairs) if can_point(matcher, data.pairs) else None
     return Measured(data.config, matcher, split, data.pairs, recalls, pointing)
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """What a configuration says, and a split of its data."""
+    """A configuration and a split of its data."""
 
     config: Config
     pairs: PairSet
 
 
 def open_data(model: str, config: str | None, changes: Sequence[str], split: Split) -> Data:
-    """Of the configuration given, or of the run's own."""
+    """Open the data of the given configuration, or of the run's own."""
     if config is None and not (Path(model) / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
     chosen = load_config(config or model, changes)
@@ -139,7 +141,7 @@ _FOR_MATRICES = ("protocol", "ties", "average_precision")
 
 def measure_scores(
     sources: Sources,
-    asked: Mapping[str, Any],
+    settings_given: Mapping[str, Any],
     captions_per_image: int = 5,
     intervals: bool = True,
     save_scores: Path | None = None,
@@ -148,7 +150,7 @@ def measure_scores(
     with _scores_of(sources) as (scores, data):
         if save_scores is not None:
             write_matrix(scores, save_scores)
-        given = {key: value for key, value in asked.items() if value is not None}
+        given = {key: value for key, value in settings_given.items() if value is not None}
         known = {} if data is None else vars(data.config.evaluation)
         settings = {key: value for key, value in (known | given).items() if key in _FOR_MATRICES}
         settings["intervals"] = intervals
@@ -161,7 +163,7 @@ def measure_scores(
 def measure_by_annotations(
     sources: Sources, folder: Path, name: str, ties: Ties, zero_diagonal: bool = False
 ) -> ExtendedRecalls:
-    """The same by who is right for whom as annotators say; a single model also within pictures and texts."""
+    """Measure against human relevance annotations; a single model also within pictures and texts."""
     if sources.alone:
         (model,) = sources.models
         pairs = _data_of(sources, model).pairs

@@ -6,7 +6,7 @@ Axis vocabulary, used in every signature of the package:
 ``pair``                row-aligned image-text pairs
 ``region``, ``word``    parts of an image, of a text; ``item`` where it may be either
 ``feature``, ``dim``    sizes before and after encoding
-``context``, ``query``  what is looked at, and who looks
+``context``, ``query``  what is attended to, and what attends
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ Rows = TypeVar("Rows", bound="_Rows")  # not Self, which the run-time check of s
 
 
 class _Rows:
-    """What all sets share: every tensor field has the items as its first axis."""
+    """Base of all sets: every tensor field has the items as its first axis."""
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: value for name, value in vars(self).items() if value is not None}
@@ -79,7 +79,7 @@ def _pad_items(tensor: Tensor, width: int) -> Tensor:
 
 @dataclass(frozen=True, eq=False)
 class Regions(_Rows):
-    """What an image encoder reads when the picture has been cut into regions."""
+    """Input of an image encoder for a picture that is cut into regions."""
 
     features: Float[Tensor, "image region feature"]
     boxes: Float[Tensor, "image region 4"] | None  # left, top, right, bottom; fractions of the picture
@@ -88,14 +88,14 @@ class Regions(_Rows):
 
 @dataclass(frozen=True, eq=False)
 class Pixels(_Rows):
-    """What an image encoder reads when it sees the picture itself."""
+    """Input of an image encoder that reads whole pictures."""
 
     values: Float[Tensor, "image 3 height width"]  # RGB, normalized as the encoder expects
 
 
 @dataclass(frozen=True, eq=False)
 class Tokens(_Rows):
-    """What a text encoder reads."""
+    """Input of a text encoder: token ids and their mask."""
 
     ids: Int[Tensor, "text word"]
     mask: Bool[Tensor, "text word"]  # False where a token only pads the batch
@@ -107,7 +107,7 @@ class Tokens(_Rows):
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingSet(_Rows):
-    """What every encoder returns: n images or n texts, each a set of vectors."""
+    """Output of every encoder: n images or n texts, each a set of vectors."""
 
     vectors: Float[Tensor, "n item dim"]  # not normalized: similarities normalize, and CMPM needs the lengths
     mask: Bool[Tensor, "n item"]

@@ -51,17 +51,17 @@ def test_golden_agreement() -> None:
 
 def slow_agreement(similarity: Semantic, image: EmbeddingSet, text: EmbeddingSet) -> Tensor:
     """One pair at a time: every query's blend, their mean, the network, the cosine of the probabilities."""
-    seen = {"word": image.vectors[0][image.mask[0]], "region": text.vectors[0][text.mask[0]]}
-    seen = {side: vectors / vectors.norm(dim=1, keepdim=True) for side, vectors in seen.items()}
+    means = {"word": image.vectors[0][image.mask[0]], "region": text.vectors[0][text.mask[0]]}
+    means = {side: vectors / vectors.norm(dim=1, keepdim=True) for side, vectors in means.items()}
     for alignment in similarity.similarity.align(image, text):
         query = text if alignment.direction == "word" else image
-        context = seen[alignment.direction]
+        context = means[alignment.direction]
         blends = [
             sum(share * vector for share, vector in zip(alignment.shares[0, :, q], context, strict=False))
             for q in query.mask[0].nonzero().flatten().tolist()
         ]
-        seen[alignment.direction] = torch.stack(blends)
-    both = [similarity.head(side.mean(0)).sigmoid() for side in seen.values()]
+        means[alignment.direction] = torch.stack(blends)
+    both = [similarity.head(side.mean(0)).sigmoid() for side in means.values()]
     return torch.nn.functional.cosine_similarity(*both, dim=0).detach()
 
 

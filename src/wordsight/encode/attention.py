@@ -10,9 +10,9 @@ from wordsight.errors import InputError
 class Attention(nn.Module):
     """Multi-head attention of every item to the real items of its own set.
 
-    ``attend_padding`` lets padding be looked at, and ``attend_batch`` looks along the batch axis (the k-th
-    items of all sets) instead of along the set: what CHAN's published code does in its two attention
-    encoders, here only to compare with it. Either makes a set's output depend on the sets beside it.
+    ``attend_padding`` lets padding be attended to, and ``attend_batch`` attends along the batch axis (the
+    k-th items of all sets) instead of along the set: CHAN's published code does both in its two attention
+    encoders, here they serve comparisons. Either makes a set's output depend on the others of its batch.
     """
 
     def __init__(

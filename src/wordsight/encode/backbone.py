@@ -107,7 +107,7 @@ class BackboneEncoder(nn.Module):
         if self.linear is not None:
             vectors = self.linear(vectors)
         boxes = feature_maps.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)
-        mask = self._kept(vectors)
+        mask = self._remaining(vectors)
         items = pooled(EmbeddingSet(zeroed(vectors, mask), mask, boxes), self.pool)
         dropped = nn.functional.dropout(items.vectors, self.dropout, self.training)
         return projected(EmbeddingSet(dropped, items.mask, items.boxes), self.joint_layer)
@@ -148,7 +148,7 @@ class BackboneEncoder(nn.Module):
         self.backbone.eval()  # the blank picture must not enter the statistics of batch norms
         return int(self._map(torch.zeros(1, 3, height, width)).shape[1])
 
-    def _kept(self, vectors: Float[Tensor, "image cell dim"]) -> Bool[Tensor, "image cell"]:
+    def _remaining(self, vectors: Float[Tensor, "image cell dim"]) -> Bool[Tensor, "image cell"]:
         """All cells, or in training those that size augmentation leaves; never none."""
         shape = vectors.shape[:2]
         if not (self.training and self.drop_cells):
@@ -157,8 +157,8 @@ class BackboneEncoder(nn.Module):
             torch.rand(shape[0], 1, device=vectors.device),
             torch.rand(shape, device=vectors.device),
         )
-        kept = (share <= self.drop_cells) | (draws > self.drop_cells * share)
-        return kept | (draws == draws.max(1, keepdim=True).values)
+        remaining = (share <= self.drop_cells) | (draws > self.drop_cells * share)
+        return remaining | (draws == draws.max(1, keepdim=True).values)
 
     def _norms(self) -> Iterator[_BatchNorm]:
         return (module for module in self.backbone.modules() if isinstance(module, _BatchNorm))

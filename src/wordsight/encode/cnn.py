@@ -31,7 +31,7 @@ class GridCNN(nn.Module):
     ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
     ``projection``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
 
-    Norms are group norms: a picture's vectors do not depend on the pictures beside it.
+    Norms are group norms: a picture's vectors do not depend on the others of its batch.
     """
 
     def __init__(
@@ -110,7 +110,7 @@ def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"
     return torch.cat([centre, centre.square()], -1)
 
 
-# A network whose cells see far is free to answer for a small thing with the cell beside it, and does: on the
+# A network whose cells see far is free to answer for a small thing with a neighbouring cell, and does: on the
 # generated world words pointed one cell off, all in one direction, in one run of three. So cells first see
 # little more than their own box, and from its middle; what lies around it they learn afterwards.
 

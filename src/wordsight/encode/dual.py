@@ -32,7 +32,7 @@ BOTH = "both"
 
 
 class _DualEncoder(nn.Module):
-    """What the two have in common: a published tower, and what may be learned behind it.
+    """A published tower, and the layers that may be learned behind it.
 
     ``model``       hub name ("openai/clip-vit-base-patch32") or local folder
     ``items``       the vectors of a set: "whole" for one of all, "patches" (of a text: "words") for one each,
@@ -104,7 +104,7 @@ class _DualEncoder(nn.Module):
         return torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze)
 
     def _finished(self, items: EmbeddingSet) -> EmbeddingSet:
-        """What is learned behind the published vectors, and zeros at padding."""
+        """Apply the learned layers behind the published vectors; padding becomes zero."""
         vectors = items.vectors if self.linear is None else self.linear(items.vectors)
         masked = EmbeddingSet(zeroed(vectors, items.mask), items.mask, items.boxes)
         return projected(pooled(masked, self.pool), self.joint_layer)

@@ -81,7 +81,7 @@ class GPO(nn.Module):
         return torch.bmm(torch.where(real[:, None], highest_first, 0), weights[..., None]).squeeze(2)
 
     def weights(self, lengths: Int[Tensor, " n"], items: int) -> Float[Tensor, "n {items}"]:
-        """What each place of the order counts in a set of that many items; sums to 1, 0 beyond the set."""
+        """Weight of each sorted place in a set of that many items; sums to 1, 0 beyond the set."""
         # Sets of one size share their weights.
         sizes, row = lengths.clamp(min=1).unique(return_inverse=True)  # type: ignore[no-untyped-call]
         scores = self._scores(sizes, items)
@@ -116,7 +116,7 @@ def place_codes(places: int, dim: int) -> Float[Tensor, "{places} {dim}"]:
 
 
 def make_pool(pool: str | Mapping[str, Any] | nn.Module | None) -> nn.Module | None:
-    """What an encoder's setting ``pool`` asks for: a name, a table with a name and settings, or nothing."""
+    """Build the pool of a setting ``pool``: a name, a table with a name and settings, or None."""
     if pool is None or isinstance(pool, nn.Module):
         return pool
     table = {"name": pool} if isinstance(pool, str) else pool

@@ -23,7 +23,7 @@ class ProjectionLayer(nn.Module):
     ``std``       of the truncated normal that the map starts from (MobileNet scope: 0.09); None = a spread
                   of sqrt(2 / width) after the tails are cut (variance scaling)
 
-    In training every channel is normalized over the batch, so a vector depends on the vectors beside it; in
+    In training every channel is normalized over the batch, so a vector depends on the others of its batch; in
     evaluation it does not.
     """
 
@@ -73,7 +73,7 @@ def out_dim(encoder: Any) -> int:
 
 
 def projected(items: EmbeddingSet, layer: ProjectionLayer | None) -> EmbeddingSet:
-    """The same items in the joint space; padding counts in no batch statistics and stays zero."""
+    """Project items into the joint space; padding counts in no batch statistics and stays zero."""
     if layer is None:
         return items
     rows = layer(packed(items.vectors, items.mask))

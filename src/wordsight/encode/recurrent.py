@@ -34,9 +34,9 @@ class RecurrentEncoder(nn.Module):
     ``pool``            words -> one vector per text: "max" (CMPL), "last" (VSE++), ...; None keeps the words
     ``projection``           after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``pool_padding``    reproduces CMPL's code, whose pool counts padding as zeros: a text's vector then
-                        depends on the longest text beside it, and no maximum of a shorter one is negative
+                        depends on the longest text of its batch, and no maximum of a shorter one is negative
 
-    Every text is read alone: its vectors do not depend on its padding or on the texts beside it.
+    Every text is read alone: its vectors do not depend on its padding or on the others of its batch.
     """
 
     def __init__(

@@ -31,7 +31,7 @@ class RegionEncoder(nn.Module):
     ``projection``             after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``weight_norm``       the linear map is one learned length times a direction (SCAN's ``weight_norm``)
     ``norm_padding``      reproduces VSE-infinity's code, which counts padding as rows of zeros in the batch
-                          statistics of the MLP: in training an image then depends on the largest beside it
+                          statistics of the MLP: in training an image then depends on the largest of its batch
 
     Padding never reaches a real region, and its vectors are exactly zero.
     """
@@ -119,7 +119,7 @@ class RegionEncoder(nn.Module):
     def _with_padding(
         self, vectors: Float[Tensor, "image region dim"], mask: Bool[Tensor, "image region"]
     ) -> Float[Tensor, "image region dim"]:
-        """What attention sees: in CHAN's code a padded region is not zero but the bias of the linear map."""
+        """The input of attention: in CHAN's code a padded region is the bias of the linear map, not zero."""
         return torch.where(mask[..., None], vectors, self.linear.bias) if self.attend_padding else vectors
 
     def _boxes(self, regions: Regions) -> Float[Tensor, "image region 4"]:

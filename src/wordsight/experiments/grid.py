@@ -26,7 +26,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """What a table row is called; all seeds share it."""
+        """Name of the table row; all seeds share it."""
         return f"{self.system}, {self.loss}" if self.loss else self.system
 
     def folder(self, home: Path) -> Path:

@@ -90,7 +90,11 @@ def to_markdown(grid: Grid, rows: Sequence[Row]) -> str:
     head += ["pointing %"] if pointing else []
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
-        fields = [_name(row), *(_told(row, key) for key in RECALLS), f"**{_told(row, 'rsum')}**"]
+        fields = [
+            _name(row),
+            *(_mean_and_spread(row, key) for key in RECALLS),
+            f"**{_mean_and_spread(row, 'rsum')}**",
+        ]
         fields += [f"{row.interval[0]:.1f}-{row.interval[1]:.1f}", _difference(row)]
         fields += [("≥ " if row.resumed else "") + f"{row.mean('minutes'):.1f}"]
         fields += [f"{row.mean('peak_memory_mb'):.0f}", f"{row.mean('pairs_scored_per_second') / 1e6:.2f}"]
@@ -105,7 +109,7 @@ def _name(row: Row) -> str:
     return row.name + missing
 
 
-def _told(row: Row, key: str) -> str:
+def _mean_and_spread(row: Row, key: str) -> str:
     spread = row.spread(key)
     return f"{row.mean(key):.1f}" + ("" if spread is None else f" ± {spread:.1f}")
 
@@ -140,7 +144,7 @@ def to_csv(rows: Sequence[Row]) -> str:
     writer.writerow(["row", "seeds", *(f"{key}{kind}" for key in keys for kind in ("", " sd")), *ends])
     for row in rows:
         against = row.against
-        told = [None] * 4 if against is None else [against.rsum, *against.ends, against.p]
+        difference = [None] * 4 if against is None else [against.rsum, *against.ends, against.p]
         numbers = [number for key in keys for number in (row.mean(key), row.spread(key))]
-        writer.writerow([row.name, len(row.cells), *numbers, *row.interval, *told, row.pointing])
+        writer.writerow([row.name, len(row.cells), *numbers, *row.interval, *difference, row.pointing])
     return text.getvalue()

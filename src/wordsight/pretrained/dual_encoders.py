@@ -94,8 +94,8 @@ def dual_tables(
 
 def family_of(folder: Path, name: str | None = None) -> Family:
     """Raises ValueError, with the families that can be read, for a model of any other."""
-    told = model_type(folder)
-    kind = (told or "").removesuffix("_model").removesuffix("_vision").removesuffix("_text")
+    family = model_type(folder)
+    kind = (family or "").removesuffix("_model").removesuffix("_vision").removesuffix("_text")
     if kind not in FAMILIES:
         hint = (
             "; its pictures have no fixed size, take one that has: google/siglip2-base-patch16-224"
@@ -103,21 +103,21 @@ def family_of(folder: Path, name: str | None = None) -> Family:
             else ""
         )
         raise InputError(
-            f'{name or folder} is of the family "{told}", which cannot be read as a dual encoder; those that '
-            f"can: {SUPPORTED}{hint}"
+            f'{name or folder} is of the family "{family}", which is no dual encoder known here; known: '
+            f"{SUPPORTED}{hint}"
         )
     return FAMILIES[kind]
 
 
 def model_type(folder: Path) -> str | None:
-    """What the config.json of a published model calls its family; None for any other folder."""
+    """Family name in the config.json of a published model; None for any other folder."""
     if not (folder / "config.json").is_file():
         return None
     try:
-        told = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise InputError(f"{folder / 'config.json'} is not JSON ({error}); fetch it again") from error
-    kind = told.get("model_type") if isinstance(told, Mapping) and "parts" not in told else None
+    kind = facts.get("model_type") if isinstance(facts, Mapping) and "parts" not in facts else None
     return kind if isinstance(kind, str) else None
 
 
@@ -133,10 +133,10 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
     if not pretrained:
         return kind(config).float()
     with quiet(transformers):
-        tower, told = kind.from_pretrained(
+        tower, loading = kind.from_pretrained(
             folder, config=config, local_files_only=True, dtype=torch.float32, output_loading_info=True
         )
-    absent = sorted([*told["missing_keys"], *(str(key) for key in told["mismatched_keys"])])
+    absent = sorted([*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])])
     if absent:
         raise InputError(
             f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
@@ -146,7 +146,7 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
 
 
 def _side_config(config: Any, side: Side) -> Any:
-    """That of one tower; the size of the shared space stands in the config of both together."""
+    """Config of one tower; the size of the shared space comes from the config of both."""
     one = getattr(config, f"{side}_config", None)
     if one is None:
         return config
@@ -163,7 +163,7 @@ def text_facts(folder: Path) -> tuple[str, int]:
 
 
 def scale_and_bias(folder: Path) -> tuple[float, float]:
-    """What a cosine is multiplied by, and what is added, to give the model's own logit."""
+    """Scale and bias that turn a cosine into the model's own logit."""
     found = _numbers(folder, ("logit_scale", "logit_bias"))
     wanted = ("logit_scale", *(["logit_bias"] if family_of(folder).has_bias else []))
     missing = [name for name in wanted if name not in found]

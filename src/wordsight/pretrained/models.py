@@ -20,7 +20,7 @@ class MissingModel(FileNotFoundError):  # noqa: N818
 
 
 def import_transformers() -> ModuleType:
-    """transformers, also beside a torchvision of another build, which would fail every model's import."""
+    """transformers, even when an installed torchvision of another build would fail its imports."""
     if "transformers" not in sys.modules and importlib.util.find_spec("torchvision") is not None:
         try:
             importlib.import_module("torchvision")
@@ -106,12 +106,14 @@ def load_vision(folder: Path) -> Any:
     """
     transformers = import_transformers()
     with quiet(transformers):
-        model, told = transformers.AutoModel.from_pretrained(
+        model, loading = transformers.AutoModel.from_pretrained(
             folder, local_files_only=True, dtype="float32", output_loading_info=True
         )
     whole = not hasattr(model, "vision_model")
     # the pooler summarizes what we read in parts; many published files leave it out
-    absent = sorted(key for key in told["missing_keys"] if "pooler" not in key and (whole or "vision" in key))
+    absent = sorted(
+        key for key in loading["missing_keys"] if "pooler" not in key and (whole or "vision" in key)
+    )
     _complete(folder, absent)
     return (model if whole else model.vision_model).eval().requires_grad_(False)
 
@@ -121,7 +123,7 @@ def load_detector(folder: Path) -> Any:
     transformers = import_transformers()
     try:
         with quiet(transformers):
-            model, told = transformers.AutoModelForObjectDetection.from_pretrained(
+            model, loading = transformers.AutoModelForObjectDetection.from_pretrained(
                 folder, local_files_only=True, dtype="float32", output_loading_info=True
             )
     except ValueError as error:
@@ -131,7 +133,7 @@ def load_detector(folder: Path) -> Any:
             f"{folder} is no detector that transformers loads; take RT-DETR, D-FINE, YOLOS or another of its "
             "models for object detection"
         ) from error
-    _complete(folder, sorted(told["missing_keys"]))
+    _complete(folder, sorted(loading["missing_keys"]))
     return model.eval().requires_grad_(False)
 
 

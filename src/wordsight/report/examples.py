@@ -16,7 +16,7 @@ from wordsight.similarity.word_alignment import chosen_regions, found_by_word
 
 COMPARED = 100  # other pictures that say what a word finds where it does not belong
 ALIKE = 1e-5  # cosines closer than this are the same
-WHOLE = (0.0, 0.0, 1.0, 1.0)  # where a picture of one vector is looked at
+WHOLE = (0.0, 0.0, 1.0, 1.0)  # the box of a picture of one vector
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,7 +104,7 @@ def _words(
 
 
 def _labels(matcher: Matcher, text: str, items: int) -> list[tuple[int, str]]:
-    """Which items of the text to show, and as what: its words, or all of it where it is one vector."""
+    """The items of the text to show and their labels: its words, or all of it where it is one vector."""
     if items == 1:
         return [(0, text)]
     labels = matcher.tokenizer.labels(text)

@@ -68,18 +68,18 @@ def _ranked(example: Example) -> str:
 
 
 def _chip(word: WordMatch, place: Place | None) -> str:
-    label, told = escape(word.label), strength(word.found)
+    label, shown = escape(word.label), strength(word.found)
     level = f"--found:{max(0.0, min(1.0, word.found)):.2f}"
     if place is None:
         return (
-            f'<button type="button" class="chip missing" aria-label="{label}: not found, {told}">'
-            f'<s>{label}</s><span class="strength">{told}</span></button>'
+            f'<button type="button" class="chip missing" aria-label="{label}: not found, {shown}">'
+            f'<s>{label}</s><span class="strength">{shown}</span></button>'
         )
     return (
         f'<button type="button" class="chip" data-place="{place.number}" '
         f'style="--hue:{place.colour};{level}" '
-        f'aria-label="{label}: found with {told} in region {place.number}, {_whereabouts(place)}">'
-        f'{label}<sup>{place.number}</sup><span class="strength">{told}</span></button>'
+        f'aria-label="{label}: found with {shown} in region {place.number}, {_whereabouts(place)}">'
+        f'{label}<sup>{place.number}</sup><span class="strength">{shown}</span></button>'
     )
 
 

@@ -1,4 +1,4 @@
-"""What each epoch logged -> a figure with a curve as inline SVG, readable without colour."""
+"""The log of each epoch -> a figure with a curve as inline SVG, readable without colour."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -30,12 +30,12 @@ def line_chart(history: Sequence[Mapping[str, Any]], key: str, title: str, best:
     line = " ".join(f"{x},{y}" for x, y in (place(*point) for point in points))
     top_epoch, top = (max if best == "max" else min)(points, key=lambda point: point[1])
     x, y = place(top_epoch, top)
-    told = f"{points[0][1]:.4g} in epoch {first}, {points[-1][1]:.4g} in epoch {last}"
+    summary = f"{points[0][1]:.4g} in epoch {first}, {points[-1][1]:.4g} in epoch {last}"
     marked = f"best {top:.4g} in epoch {top_epoch}"
     return (
         f"<figure><figcaption>{escape(title)} <span>● {marked}</span></figcaption>"
         f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}: {told}, {marked}">{_axes(ticks, place, first, last)}'
+        f'aria-label="{escape(title)}: {summary}, {marked}">{_axes(ticks, place, first, last)}'
         f'<polyline class="line" points="{line}"/>'
         f'<circle class="best" cx="{x}" cy="{y}" r="4"/></svg></figure>'
     )

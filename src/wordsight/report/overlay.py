@@ -23,7 +23,7 @@ INK, PAPER, QUIET = "#1b1b22", "#ffffff", "#5c5c66"
 
 
 class WordMatch(NamedTuple):
-    """What one word found in the picture."""
+    """The region that one word found in the picture."""
 
     label: str
     found: float  # how well, in [-1, 1]
@@ -53,7 +53,7 @@ def places_of(words: Sequence[WordMatch]) -> list[Place]:
 
 
 def strength(found: float) -> str:
-    """ ".82", "-.10", "1.00": short enough to stand beside a word."""
+    """ ".82", "-.10", "1.00": short enough for a badge."""
     rounded = round(found, 2) + 0.0  # no minus before a zero
     return f"{rounded:.2f}".replace("0.", ".")
 
@@ -148,21 +148,21 @@ def _legend(
     """Lines of "number word strength", no wider than the picture."""
     pieces: list[tuple[Place | None, str]] = []
     for place in places:
-        told = ", ".join(f"{words[n].label} {strength(words[n].found)}" for n in place.words)
-        pieces.append((place, told))
+        line = ", ".join(f"{words[n].label} {strength(words[n].found)}" for n in place.words)
+        pieces.append((place, line))
     missing = [f"{word.label} {strength(word.found)}" for word in words if word.box is None]
     if missing:
         pieces.append((None, "not found: " + ", ".join(missing)))
     gap = _line_height(font) // 2
     lines: list[list[_Entry]] = [[]]
     x = gap
-    for owner, told in pieces:
+    for owner, line in pieces:
         badge = round(font.getlength(str(owner.number))) + gap if owner else 0
-        needed = badge + round(font.getlength(told)) + 2 * gap
+        needed = badge + round(font.getlength(line)) + 2 * gap
         if lines[-1] and x + needed > width:
             lines.append([])
             x = gap
-        lines[-1].append(_Entry(owner, told, x))
+        lines[-1].append(_Entry(owner, line, x))
         x += needed
     return lines
 

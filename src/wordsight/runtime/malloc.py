@@ -20,7 +20,7 @@ def keep_freed_memory() -> bool:
     """Whether it could be asked for: with glibc, unless the environment already says how to allocate."""
     if any(os.environ.get(name) for name in _BY_THE_USER):
         return False
-    return _told((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
+    return _configure((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
 
 
 @cache
@@ -30,10 +30,10 @@ def share_freed_memory() -> bool:
     By default glibc gives each a heap of its own. A server's memory then grows for as long as any thread has
     not yet met its largest question, and what short-lived threads free goes back to the system.
     """
-    return not os.environ.get("MALLOC_ARENA_MAX") and _told((_ARENA_MAX, 1))
+    return not os.environ.get("MALLOC_ARENA_MAX") and _configure((_ARENA_MAX, 1))
 
 
-def _told(*settings: tuple[int, int]) -> bool:
+def _configure(*settings: tuple[int, int]) -> bool:
     try:
         libc = ctypes.CDLL(None)
         libc.gnu_get_libc_version  # noqa: B018  other C libraries take other numbers

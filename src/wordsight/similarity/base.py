@@ -1,4 +1,4 @@
-"""What every similarity promises: scores of all images with all texts, and the reasons for them."""
+"""Base class of similarities: scores of all images with all texts, and their explanation."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -56,5 +56,5 @@ class Similarity(nn.Module):
         images: EmbeddingSet,  # noqa: ARG002
         texts: EmbeddingSet,  # noqa: ARG002
     ) -> Float[Tensor, "pair 2 label"] | None:
-        """What image i (0) and text i (1), each seen by the other, say of the labels, if anything."""
+        """Label logits of image i (0) and text i (1), each attended by the other; None without labels."""
         return None

@@ -70,7 +70,7 @@ def one_direction(given: DirectionTable, direction: AttentionDirection) -> Atten
 
 
 def both_directions(similarity: Similarity) -> list[tuple[AttentionSimilarity, float]]:
-    """Who looks in a similarity, the words first, each with its weight in the score; empty if nobody does."""
+    """The attention directions of a similarity, words first, each with its weight; empty if it has none."""
     if isinstance(similarity, BothWays):
         return [(similarity.words, similarity.weight), (similarity.regions, 1 - similarity.weight)]
     return [(similarity, 1.0)] if isinstance(similarity, AttentionSimilarity) else []

@@ -13,7 +13,7 @@ class Cosine(SingleVectorSimilarity):
 
     ``normalize_images``, ``normalize_texts``   False keeps the length of the vectors: their dot product.
                     VSE0 and VSE++'s ``no_imgnorm`` keep that of the images
-    ``memory_mb``   bounds what a forward pass without gradients needs beside its input and its scores
+    ``memory_mb``   bounds what a forward pass without gradients needs on top of its input and its scores
     """
 
     def __init__(self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: float = 64.0):

@@ -48,7 +48,7 @@ class CrossAttention(AttentionSimilarity):
             raise InputError(f'normalize = "{normalize}"; expected one of {", ".join(get_args(Normalize))}')
         self.temperature, self.normalize = temperature, normalize
 
-    def attend(
+    def attend_pairs(
         self,
         cosines: Float[Tensor, "pair context query"],
         contexts: Float[Tensor, "pair context dim"],
@@ -58,7 +58,7 @@ class CrossAttention(AttentionSimilarity):
         logits = _normalized(cosines[:, :, None], query_mask[:, None, None], self.normalize).squeeze(2)
         return self._blend(cosines, logits, torch.bmm(contexts, contexts.transpose(1, 2)), context_mask)
 
-    def look(
+    def attend(
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
     ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
         cosines = cosines_of(contexts.vectors, queries)
@@ -108,7 +108,7 @@ class CrossAttention(AttentionSimilarity):
         contexts: PackedTexts,
         queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
-        kept: Integer[Tensor, "context row"] | None,  # noqa: ARG002
+        places: Integer[Tensor, "context row"] | None,  # noqa: ARG002
     ) -> tuple[Tensor, Tensor]:
         """The attention is computed again: all of it, or where few scores have a gradient, those pairs'."""
         pairs = _pairs_with_gradient(gradient, queries)
@@ -148,25 +148,25 @@ def _gradient_of_all(
 ) -> tuple[Tensor, Tensor]:
     """Block by block: the cosines again, autograd through what is pointwise in them, two products back."""
     totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
-    looking = queries.unit_rows(0, len(queries))
-    for_queries = torch.zeros_like(looking)
-    most = similarity.cosines_at_once(looking.device) // 3
-    for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+    query_units = queries.unit_rows(0, len(queries))
+    for_queries = torch.zeros_like(query_units)
+    most = similarity.cosines_at_once(query_units.device) // 3
+    for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
         vectors, mask = similarity.stack(contexts, start, stop)
         gram, flat = _gram(vectors), vectors.flatten(0, 1)
         for_gram, for_flat = torch.zeros_like(gram), torch.zeros_like(flat)
         for rows, lengths in query_blocks(queries, most // len(flat)):
-            cosines = cosines_of(vectors, looking[rows]).requires_grad_()
+            cosines = cosines_of(vectors, query_units[rows]).requires_grad_()
             with torch.enable_grad():
                 _, found = similarity.found(cosines, gram.requires_grad_(), mask, lengths)
             back, also = torch.autograd.grad(found, (cosines, gram), gradient[start:stop, rows])
             back = back.flatten(0, 1)
             for_gram += also
             for_queries[rows] += product(back.T.contiguous(), flat.T.contiguous())
-            for_flat += product(back, looking[rows].T.contiguous())
+            for_flat += product(back, query_units[rows].T.contiguous())
         for_flat += torch.bmm(for_gram + for_gram.transpose(1, 2), vectors).flatten(0, 1)
-        where, _ = stack_rows(contexts.lengths[start:stop], looking.device)
-        for_rows = looking.new_zeros(contexts.starts[stop] - contexts.starts[start], looking.shape[1])
+        where, _ = stack_rows(contexts.lengths[start:stop], query_units.device)
+        for_rows = query_units.new_zeros(contexts.starts[stop] - contexts.starts[start], query_units.shape[1])
         contexts.add_gradient(totals[0], start, stop, for_rows.index_add_(0, where.flatten(), for_flat))
     queries.add_gradient(totals[1], 0, len(queries), for_queries)
     return totals
@@ -180,19 +180,19 @@ def _gradient_of_pairs(
     pairs: Int[Tensor, "pair 2"],
 ) -> tuple[Tensor, Tensor]:
     """Only the pairs whose score counts, gathered."""
-    looked_at, looking = (side.unit_rows(0, len(side)) for side in (contexts, queries))
-    for_contexts, for_queries = torch.zeros_like(looked_at), torch.zeros_like(looking)
+    context_units, query_units = (side.unit_rows(0, len(side)) for side in (contexts, queries))
+    for_contexts, for_queries = torch.zeros_like(context_units), torch.zeros_like(query_units)
     widest = contexts.lengths[-1] + queries.lengths[-1]
     at_once = max(1, similarity.rows_at_once(contexts) // (3 * widest))
     for start in range(0, len(pairs), at_once):  # no pair at all where a hinge loss is met everywhere
         some = pairs[start : start + at_once]
         context_rows, context_mask = _rows_of(contexts, some[:, 0])
         query_rows, query_mask = _rows_of(queries, some[:, 1])
-        vectors = looked_at[context_rows].requires_grad_()
-        words = looking[query_rows].requires_grad_()
+        vectors = context_units[context_rows].requires_grad_()
+        words = query_units[query_rows].requires_grad_()
         with torch.enable_grad():
             cosines = torch.bmm(vectors, words.transpose(1, 2))
-            _, found = similarity.attend(cosines, vectors, context_mask, query_mask)
+            _, found = similarity.attend_pairs(cosines, vectors, context_mask, query_mask)
         arriving = gradient[some[:, :1], query_rows].masked_fill(~query_mask, 0)
         for_vectors, for_words = torch.autograd.grad(found, (vectors, words), arriving)
         for_contexts.index_add_(0, context_rows.flatten(), for_vectors.flatten(0, 1))

@@ -17,10 +17,10 @@ class Dual(Similarity):
     ``scale``, ``bias``  what the model learned: CLIP's and SigLIP's exp(logit_scale), SigLIP's logit_bias
     ``words``            how much the words count: 0 the wholes alone, 1 only the mean over words of the
                          cosine with the best patch. No such model was trained for it: try it on your data
-    ``memory_mb``        bounds what a forward pass without gradients needs beside its input and its scores
+    ``memory_mb``        bounds what a forward pass without gradients needs on top of its input and its scores
 
-    The first vector of a set is the whole, what is behind it are patches or words. Where words look is told
-    whatever they count, as a hint.
+    The first vector of a set is the whole, what is behind it are patches or words. The attention of words is
+    given as a hint: no loss trained it.
     """
 
     def __init__(self, scale: float = 1.0, bias: float = 0.0, words: float = 0.0, memory_mb: float = 64.0):

@@ -31,7 +31,7 @@ class Semantic(Similarity):
     ``labels``      their names, or how many there are
     ``similarity``  one with attention, by name or table: "cross-attention", "max-sim" or "bidirectional"
     ``hidden``      units inside the network; by default half of ``dim``
-    ``memory_mb``   bounds what the agreement of a block of pairs needs, beside what ``similarity`` needs
+    ``memory_mb``   bounds what the agreement of a block of pairs needs, in addition to ``similarity``
     """
 
     def __init__(
@@ -88,8 +88,8 @@ class Semantic(Similarity):
         """Image i as seen by text i, and text i as seen by image i; not of unit length."""
         looking = self._looking()
         return (
-            looking["word"].seen(images, texts) if "word" in looking else _own(images),
-            looking["region"].seen(images, texts) if "region" in looking else _own(texts),
+            looking["word"].attended_mean(images, texts) if "word" in looking else _own(images),
+            looking["region"].attended_mean(images, texts) if "region" in looking else _own(texts),
         )
 
     def predict(self, items: EmbeddingSet) -> Float[Tensor, "n label"]:
@@ -138,18 +138,18 @@ class Semantic(Similarity):
         for looking, weight in both_directions(self.similarity):
             by_word = looking.direction == "word"
             contexts, queries = (images, texts) if by_word else (texts, images)
-            shares, found = looking.look(contexts.stack, queries.rows, queries.lengths)
+            shares, found = looking.attend(contexts.stack, queries.rows, queries.lengths)
             scores = weight * pooled(looking.pooling, found, queries.lengths)
             mean = pooled(Mean(), shares.flatten(0, 1), queries.lengths).view(*shares.shape[:2], -1)
-            seen = torch.bmm(mean.transpose(1, 2), contexts.hidden)
+            attended_mean = torch.bmm(mean.transpose(1, 2), contexts.hidden)
             aligned = aligned + (scores if by_word else scores.T)
-            hidden[looking.direction] = seen if by_word else seen.transpose(0, 1)
+            hidden[looking.direction] = attended_mean if by_word else attended_mean.transpose(0, 1)
         agreed = _agreement(*(self.head.of_projected(side).sigmoid() for side in hidden.values())).sum(-1)
         return self.mix * aligned + (1 - self.mix) * agreed
 
 
 class LabelHead(nn.Module):
-    """What an image or a text is about: linear, tanh, linear. In the precision of what comes in."""
+    """Label network: linear, tanh, linear, in the precision of its input."""
 
     def __init__(self, dim: int, hidden: int, labels: int):
         super().__init__()
@@ -160,7 +160,7 @@ class LabelHead(nn.Module):
         return self.of_projected(self.project(vectors))
 
     def project(self, vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n hidden"]:
-        """What may be averaged as well after as before it."""
+        """First map of the network; averaging commutes with it."""
         return F.linear(vectors, self.first.weight.to(vectors.dtype))
 
     def of_projected(self, projected: Float[Tensor, "*n hidden"]) -> Float[Tensor, "*n label"]:
@@ -201,7 +201,7 @@ def _own(items: EmbeddingSet) -> Float[Tensor, "n dim"]:
 def _agreement(
     images: Float[Tensor, "*#n label"], texts: Float[Tensor, "*#n label"]
 ) -> Float[Tensor, "*m label"]:
-    """What each label adds to the cosine of two rows of probabilities."""
+    """Share of each label in the cosine of two rows of probabilities."""
     lengths = [torch.linalg.vector_norm(side, dim=-1, keepdim=True) for side in (images, texts)]
     each: Tensor = images * texts / (lengths[0] * lengths[1]).clamp_min(EPSILON)
     return each

@@ -31,7 +31,7 @@ class MaxSim(AttentionSimilarity):
     ):
         super().__init__(direction, pooling, memory_mb)
 
-    def attend(
+    def attend_pairs(
         self,
         cosines: Float[Tensor, "pair context query"],
         contexts: Float[Tensor, "pair context dim"],  # noqa: ARG002
@@ -41,7 +41,7 @@ class MaxSim(AttentionSimilarity):
         found, place = cosines.masked_fill(~context_mask[..., None], -float("inf")).max(-2)
         return torch.zeros_like(cosines).scatter(-2, place[..., None, :], 1.0), found
 
-    def find(
+    def best_match(
         self,
         contexts: Stack,
         queries: Float[Tensor, "row dim"],
@@ -54,7 +54,7 @@ class MaxSim(AttentionSimilarity):
         """Two roundings of each number of either vector, one per addition in whatever order: a proof."""
         return 1.01 * (dim + 8) * ROUNDING
 
-    def look(
+    def attend(
         self,
         contexts: Stack,
         queries: Float[Tensor, "row dim"],
@@ -65,11 +65,11 @@ class MaxSim(AttentionSimilarity):
         place = _first_place(cosines, best, torch.int32).long()
         return torch.zeros_like(cosines).scatter_(1, place[:, None], 1.0), best
 
-    def kept_dtype(self, contexts: PackedTexts) -> torch.dtype:
-        """Of the places of the best: a byte each."""
+    def place_dtype(self, contexts: PackedTexts) -> torch.dtype:
+        """One byte for each place, as long as a byte can count the regions."""
         return torch.uint8 if contexts.lengths[-1] < 256 else torch.int32
 
-    def find_keeping(
+    def best_match_with_places(
         self,
         contexts: Stack,
         queries: Float[Tensor, "row dim"],
@@ -85,23 +85,23 @@ class MaxSim(AttentionSimilarity):
         contexts: PackedTexts,
         queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
-        kept: Integer[Tensor, "context row"] | None,
+        places: Integer[Tensor, "context row"] | None,
     ) -> tuple[Tensor, Tensor]:
         """Each word's goes to the one region that it picked, and that region's to the word."""
-        assert kept is not None
+        assert places is not None
         totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
-        looking = queries.unit_rows(0, len(queries))
-        for_queries = torch.zeros_like(looking)
+        query_units = queries.unit_rows(0, len(queries))
+        for_queries = torch.zeros_like(query_units)
         entries_per_row = int(gradient.count_nonzero()) / contexts.starts[-1]
-        rows_at_once = self.cosines_at_once(kept.device) / max(1, entries_per_row)
+        rows_at_once = self.cosines_at_once(places.device) / max(1, entries_per_row)
         most = min(int(rows_at_once), self.rows_at_once(contexts) // 2)
         for start, stop in contexts.pieces(max(1, most)):
-            looked_at = contexts.unit_rows(start, stop)
-            query, picked, weight = _entries(contexts, start, stop, kept, gradient)
-            for_queries += _weighted_sums(len(looking), query, picked, weight, looked_at)
+            context_units = contexts.unit_rows(start, stop)
+            query, picked, weight = _entries(contexts, start, stop, places, gradient)
+            for_queries += _weighted_sums(len(query_units), query, picked, weight, context_units)
             by_item = picked.argsort(stable=True)
             for_contexts = _weighted_sums(
-                len(looked_at), picked[by_item], query[by_item], weight[by_item], looking
+                len(context_units), picked[by_item], query[by_item], weight[by_item], query_units
             )
             contexts.add_gradient(totals[0], start, stop, for_contexts)
         queries.add_gradient(totals[1], 0, len(queries), for_queries)

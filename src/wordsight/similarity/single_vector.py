@@ -14,7 +14,7 @@ class SingleVectorSimilarity(Similarity):
     """Compares one vector with one; sets of more are an error, ``pool`` of the encoders makes one of them.
 
     ``normalize_images``, ``normalize_texts``   whether vectors are scaled to length 1 first
-    ``memory_mb``   bounds what a forward pass without gradients needs beside its input and its scores
+    ``memory_mb``   bounds what a forward pass without gradients needs on top of its input and its scores
     """
 
     def __init__(self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: float = 64.0):
@@ -59,7 +59,7 @@ class SingleVectorSimilarity(Similarity):
     def compare_pairs(
         self, images: Float[Tensor, "pair dim"], texts: Float[Tensor, "pair dim"]
     ) -> Float[Tensor, " pair"]:
-        """The same of image i with text i."""
+        """Scores of image i with text i."""
         raise NotImplementedError
 
     @torch.no_grad()

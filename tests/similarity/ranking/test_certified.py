@@ -240,12 +240,16 @@ def test_an_image_without_a_text_is_an_error_that_names_it() -> None:
 
 def test_progress_ends_at_the_end() -> None:
     images, texts = collection(0.5)
-    seen: list[tuple[int, int]] = []
+    blocks_seen: list[tuple[int, int]] = []
     rank_matches(
-        MaxSim(memory_mb=0.1), images, texts, *identities(images, texts), progress=lambda *at: seen.append(at)
+        MaxSim(memory_mb=0.1),
+        images,
+        texts,
+        *identities(images, texts),
+        progress=lambda *at: blocks_seen.append(at),
     )
-    assert len(seen) > 1
-    assert seen[-1] == (len(images) * len(texts),) * 2
+    assert len(blocks_seen) > 1
+    assert blocks_seen[-1] == (len(images) * len(texts),) * 2
 
 
 # Golden numbers: S[i, j] = sin(1.7 i + 0.61 j) + 0.9 where j belongs to i; 12 images of five texts.

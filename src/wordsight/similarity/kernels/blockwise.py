@@ -20,7 +20,7 @@ AT_ONCE = 1 << 20  # numbers of contexts in a block that few queries look at
 
 
 class Stack(NamedTuple):
-    """Some contexts of about one length, ready to be looked at."""
+    """Some contexts of about one length, ready for products with queries."""
 
     vectors: Float[Tensor, "n context dim"]
     mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
@@ -35,10 +35,10 @@ class Chunk(NamedTuple):
 
 
 class AttentionSimilarity(Similarity):
-    """Every query (a word, or a region) looks for itself in the context; pooling adds up what it finds.
+    """Every query (a word, or a region) attends to the context; pooling adds up what each finds.
 
-    ``memory_mb`` bounds what a forward pass without gradients needs beside its input and its scores, and what
-    a block of cosines needs in training; one image with one text is the smallest block.
+    ``memory_mb`` bounds what a forward pass without gradients needs in addition to its input and its
+    scores, and what a block of cosines needs in training; one image with one text is the smallest block.
     """
 
     copies = 2  # how many tensors of a block's size are alive at once
@@ -71,28 +71,28 @@ class AttentionSimilarity(Similarity):
             queries = texts if self.direction == "word" else images
             return [Alignment(self.direction, shares, found, self.pooling(found, queries.mask))]
 
-    def seen(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "pair dim"]:
-        """What the queries of a pair see in the context: its unit vectors, blended for each, averaged.
+    def attended_mean(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "pair dim"]:
+        """The context as its queries attend to it: unit vectors, blended for each query, averaged.
 
         The shares are averaged first, so that no query's own blend is ever made. Differentiable.
         """
         with torch.autocast(images.device.type, enabled=False):
-            looked_at, shares, _ = self._attended(images, texts)
+            context_units, shares, _ = self._attended(images, texts)
             queries = texts if self.direction == "word" else images
-            return torch.bmm((shares.sum(2) / queries.lengths[:, None])[:, None], looked_at).squeeze(1)
+            return torch.bmm((shares.sum(2) / queries.lengths[:, None])[:, None], context_units).squeeze(1)
 
     def _attended(
         self, images: EmbeddingSet, texts: EmbeddingSet
     ) -> tuple[
         Float[Tensor, "pair context dim"], Float[Tensor, "pair context query"], Float[Tensor, "pair query"]
     ]:
-        """The unit vectors of the contexts, and what ``attend`` says of them, with 0 for padding."""
+        """The unit vectors of the contexts, and what ``attend_pairs`` says of them, with 0 for padding."""
         contexts, queries = (images, texts) if self.direction == "word" else (texts, images)
-        looked_at, looking = masked_unit(contexts), masked_unit(queries)
-        cosines = torch.bmm(looked_at, looking.transpose(1, 2))
-        shares, found = self.attend(cosines, looked_at, contexts.mask, queries.mask)
+        context_units, query_units = masked_unit(contexts), masked_unit(queries)
+        cosines = torch.bmm(context_units, query_units.transpose(1, 2))
+        shares, found = self.attend_pairs(cosines, context_units, contexts.mask, queries.mask)
         shares = shares.masked_fill(~queries.mask[:, None], 0)
-        return looked_at, shares, found.masked_fill(~queries.mask, 0)
+        return context_units, shares, found.masked_fill(~queries.mask, 0)
 
     @torch.no_grad()
     def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
@@ -101,51 +101,51 @@ class AttentionSimilarity(Similarity):
         contexts, queries = self.sides(images, text)
         kind = torch.promote_types(images.vectors.dtype, torch.float32)
         found = torch.zeros(len(images), text.mask.shape[1], dtype=kind, device=images.device)
-        real, looking = text.mask[0].nonzero().flatten(), queries.unit_rows(0, 1)
-        for start, stop in contexts.pieces(self._rows_for(contexts, len(looking))):
-            of_block = self.find(self.stack(contexts, start, stop), looking, queries.lengths)
+        real, query_units = text.mask[0].nonzero().flatten(), queries.unit_rows(0, 1)
+        for start, stop in contexts.pieces(self._rows_for(contexts, len(query_units))):
+            of_block = self.best_match(self.stack(contexts, start, stop), query_units, queries.lengths)
             found[contexts.order[start:stop, None], real] = of_block
         return found
 
     def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[PackedTexts, PackedTexts]:
-        """Who is looked at, and who looks."""
+        """The contexts and the queries, packed."""
         by_length = PackedTexts(images, "image"), PackedTexts(texts, "text")
         return by_length if self.direction == "word" else by_length[::-1]
 
-    def attend(
+    def attend_pairs(
         self,
         cosines: Float[Tensor, "pair context query"],
         contexts: Float[Tensor, "pair context dim"],
         context_mask: Bool[Tensor, "pair context"],
         query_mask: Bool[Tensor, "pair query"],
     ) -> tuple[Float[Tensor, "pair context query"], Float[Tensor, "pair query"]]:
-        """Where each query of a pair looks, and how well it is found there."""
+        """Attention of each query of a pair over its context, and how well the query is found."""
         raise NotImplementedError
 
-    def find(
+    def best_match(
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
     ) -> Float[Tensor, "context row"]:
         """How well each query is found in each context, for queries of these lengths one after another."""
-        return self.look(contexts, queries, lengths)[1]
+        return self.attend(contexts, queries, lengths)[1]
 
-    def look(
+    def attend(
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
     ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
-        """The same, and where each query looks."""
+        """Attention of each query over each context, and how well the query is found."""
         raise NotImplementedError
 
-    def kept_dtype(self, contexts: PackedTexts) -> torch.dtype | None:  # noqa: ARG002
-        """Of what ``find_keeping`` keeps for the backward pass; None if that is nothing."""
+    def place_dtype(self, contexts: PackedTexts) -> torch.dtype | None:  # noqa: ARG002
+        """The type of the places that the backward pass needs; None if it needs none."""
         return None
 
-    def find_keeping(
+    def best_match_with_places(
         self,
         contexts: Stack,
         queries: Float[Tensor, "row dim"],
         lengths: Sequence[int],
         dtype: torch.dtype,
     ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]]:
-        """How well each query is found, and what the backward pass will ask for."""
+        """How well each query is found, and where: the backward pass needs the place."""
         raise NotImplementedError
 
     def gradients(
@@ -153,13 +153,13 @@ class AttentionSimilarity(Similarity):
         contexts: PackedTexts,
         queries: PackedTexts,
         gradient: Float[Tensor, "context row"],
-        kept: Integer[Tensor, "context row"] | None,
+        places: Integer[Tensor, "context row"] | None,
     ) -> tuple[Tensor, Tensor]:
         """From the gradient of what was found to those of both sets' vectors."""
         raise NotImplementedError
 
     def found_error(self, dim: int) -> float:
-        """How far a float32 ``find`` may be from the exact value, for unit vectors of so many numbers."""
+        """Largest error of a float32 ``best_match``, for unit vectors of so many numbers."""
         raise NotImplementedError
 
     def chunks(self, queries: PackedTexts, dtype: torch.dtype | None = None) -> Iterator[Chunk]:
@@ -182,7 +182,7 @@ class AttentionSimilarity(Similarity):
             before = queries.starts[chunk.first]
             rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
             lengths = queries.lengths[start:stop]
-            scores.append(pooled(self.pooling, self.find(stack, rows, lengths), lengths))
+            scores.append(pooled(self.pooling, self.best_match(stack, rows, lengths), lengths))
         return torch.cat(scores, 1)
 
     def cosines_at_once(self, device: torch.device) -> int:
@@ -191,11 +191,11 @@ class AttentionSimilarity(Similarity):
         return min(most, CACHED_COSINES) if device.type == "cpu" else most
 
     def context_rows(self, device: torch.device) -> int:
-        """Of a block, about twice as many rows as columns: 36 regions of 30 images, 500 words."""
+        """Context rows of a block, about twice as many as columns: 36 regions of 30 images, 500 words."""
         return max(1, int((2 * self.cosines_at_once(device)) ** 0.5))
 
     def _rows_for(self, contexts: PackedTexts, queries: int) -> int:
-        """Of a block that so many queries look at: where they are few, what a block costs anyway counts."""
+        """Context rows for a block of so many queries; few queries take larger blocks."""
         many = self.cosines_at_once(contexts.device) // max(1, queries)
         if not isinstance(contexts.items, UnitSet):  # the rows are copied
             many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
@@ -239,22 +239,22 @@ class _Found(torch.autograd.Function):
         queries: PackedTexts,
         dtype: torch.dtype | None,
     ) -> Float[Tensor, "context query_row"]:
-        looking = queries.unit_rows(0, len(queries))
-        found = looking.new_empty(len(contexts), len(looking))
-        keep = similarity.kept_dtype(contexts)
-        kept = None if keep is None else torch.empty_like(found, dtype=keep)
-        looking = looking.to(dtype)
-        most = similarity.cosines_at_once(looking.device)
-        for start, stop in contexts.pieces(similarity.context_rows(looking.device)):
+        query_units = queries.unit_rows(0, len(queries))
+        found = query_units.new_empty(len(contexts), len(query_units))
+        keep = similarity.place_dtype(contexts)
+        places = None if keep is None else torch.empty_like(found, dtype=keep)
+        query_units = query_units.to(dtype)
+        most = similarity.cosines_at_once(query_units.device)
+        for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
             stack = similarity.stack(contexts, start, stop, dtype)
             for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
-                if keep is None or kept is None:
-                    found[start:stop, rows] = similarity.find(stack, looking[rows], lengths)
+                if keep is None or places is None:
+                    found[start:stop, rows] = similarity.best_match(stack, query_units[rows], lengths)
                 else:
-                    found[start:stop, rows], kept[start:stop, rows] = similarity.find_keeping(
-                        stack, looking[rows], lengths, keep
+                    found[start:stop, rows], places[start:stop, rows] = similarity.best_match_with_places(
+                        stack, query_units[rows], lengths, keep
                     )
-        ctx.save_for_backward(context_vectors, query_vectors, kept)
+        ctx.save_for_backward(context_vectors, query_vectors, places)
         ctx.sides, ctx.similarity = (contexts, queries), similarity
         return found
 
@@ -263,9 +263,9 @@ class _Found(torch.autograd.Function):
     def backward(
         ctx: Any, gradient: Float[Tensor, "context query_row"]
     ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        *_, kept = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        *_, places = ctx.saved_tensors  # raises if the vectors were changed meanwhile
         with torch.autocast(gradient.device.type, enabled=False):
-            totals = ctx.similarity.gradients(*ctx.sides, gradient, kept)
+            totals = ctx.similarity.gradients(*ctx.sides, gradient, places)
         return *totals, None, None, None, None
 
 

@@ -38,9 +38,9 @@ def _quantize(vectors: Tensor, largest: Tensor) -> Quantized:
     scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
     rounded = (vectors / scale).round_().clamp_(-LARGEST, LARGEST)
     values = rounded.to(torch.int8)
-    kept = rounded.mul_(scale)
-    length = torch.linalg.vector_norm(kept, dim=-1)
-    lost = torch.linalg.vector_norm(kept.sub_(vectors), dim=-1)
+    places = rounded.mul_(scale)
+    length = torch.linalg.vector_norm(places, dim=-1)
+    lost = torch.linalg.vector_norm(places.sub_(vectors), dim=-1)
     return Quantized(values, scale.squeeze(-1), lost, length)
 
 
@@ -52,14 +52,14 @@ def best_of_int8(contexts: Quantized, queries: Quantized) -> Float[Tensor, "cont
 
 
 class Worst(NamedTuple):
-    """Of each query's vectors, the longest loss and the longest vector."""
+    """The longest loss and the longest vector of each query."""
 
     lost: Float[Tensor, " query"]
     length: Float[Tensor, " query"]
 
 
 def worst_of(queries: Quantized, lengths: Sequence[int]) -> Worst:
-    """Of queries of these numbers of vectors, one after another."""
+    """The worst of each query, for queries of these numbers of vectors one after another."""
     return Worst(*(pooled(Max(), some[None], lengths)[0] for some in (queries.lost, queries.length)))
 
 

@@ -16,7 +16,7 @@ AT_ONCE = 1024  # rows that are changed together, so that what it takes stays sm
 
 
 def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
-    """Of length 1, in float32 at least."""
+    """Scale vectors to length 1, in float32 at least."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
     length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
@@ -24,7 +24,7 @@ def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
 
 
 def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
-    """The same in place, without a gradient, with lengths taken in float64: two roundings per number."""
+    """Scale vectors to length 1 in place, without a gradient, by float64 lengths: two roundings each."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
     for some in torch.split(vectors, AT_ONCE):  # a float64 copy of these, not of all
@@ -74,7 +74,7 @@ class PackedTexts:
         return self.rows_of(torch.arange(start, stop, device=self.device))
 
     def unit_rows(self, start: int, stop: int) -> Float[Tensor, "row dim"]:
-        """The same at unit length; autograd does not see it, ``add_gradient`` is its backward.
+        """Rows at unit length; autograd does not see it, ``add_gradient`` is its backward.
 
         Not to be changed: of a UnitSet they are the set's own.
         """

@@ -179,7 +179,7 @@ class Ranking:
         return Open(context + start, query + chunk.first, *(side[context, query] for side in open_))
 
     def _count_again(self, open_: Open, chunk: Chunk) -> Open:
-        """The same for single pairs, in float32."""
+        """Count single pairs again, in float32."""
         if not len(open_.context):
             return open_
         scores = torch.cat([self._scores_of_some(*some, chunk) for some in _by_context(open_)]).double()
@@ -220,14 +220,16 @@ class Ranking:
         parts = []
         for one, members in _by_context(Open(context[order], query[order], nobody, nobody)):
             own = make_unit(self.contexts.rows(one, one + 1).double())
-            looking = make_unit(self.queries.rows_of(members).double())
-            parts.append(self._scores(Stack(own[None], None), looking, members))
+            query_units = make_unit(self.queries.rows_of(members).double())
+            parts.append(self._scores(Stack(own[None], None), query_units, members))
         scores[order] = torch.cat(parts) if parts else scores
         return scores
 
-    def _scores(self, stack: Stack, looking: Tensor, members: Tensor) -> Float[Tensor, " pair"]:
+    def _scores(self, stack: Stack, query_units: Tensor, members: Tensor) -> Float[Tensor, " pair"]:
         lengths = [self.queries.lengths[member] for member in members.tolist()]
-        return pooled(self.similarity.pooling, self.similarity.find(stack, looking, lengths), lengths)[0]
+        return pooled(
+            self.similarity.pooling, self.similarity.best_match(stack, query_units, lengths), lengths
+        )[0]
 
 
 def _by_context(open_: Open) -> Iterator[tuple[int, Int[Tensor, " member"]]]:

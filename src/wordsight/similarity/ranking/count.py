@@ -145,10 +145,10 @@ def finite(block: ScoreBlock) -> Tensor:
     return scores
 
 
-def _must_belong(ours: Int[Tensor, " n"], theirs: Int[Tensor, " m"], kind: str, other: str) -> None:
-    alone = (~torch.isin(ours, theirs)).nonzero().flatten().tolist()
+def _must_belong(first: Int[Tensor, " n"], second: Int[Tensor, " m"], kind: str, other: str) -> None:
+    alone = (~torch.isin(first, second)).nonzero().flatten().tolist()
     if alone:
         raise InputError(
-            f"{kind} {alone[0]} (identity {int(ours[alone[0]])}) has no {other} that belongs to it, "
+            f"{kind} {alone[0]} (identity {int(first[alone[0]])}) has no {other} that belongs to it, "
             f"nor have {len(alone) - 1} more; leave them out before ranking"
         )

@@ -20,7 +20,7 @@ from wordsight.similarity.ranking.float64_recheck import rank_any
 
 Precision: TypeAlias = Literal["float32", "int8", "auto"]
 
-AT_ONCE = 1024  # items that are looked at together
+AT_ONCE = 1024  # items per block
 
 
 def rank_matches(

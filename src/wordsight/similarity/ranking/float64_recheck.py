@@ -70,7 +70,7 @@ def _near(
 
 
 class _Exact:
-    """Scores of chosen pairs in float64, whatever pairs are scored beside them."""
+    """Scores of chosen pairs in float64, independent of which pairs are scored together."""
 
     def __init__(self, similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet):
         self.similarity = copy.deepcopy(similarity).double()
