@@ -119,13 +119,13 @@ def slices(count: int, size: int) -> Any:
 
 def test_listed_answers_are_found_in_any_slice() -> None:
     right = ListedGroundTruth.of([[2, 2], [], [0, 4], [], [1]], 5)
-    assert right.asked.tolist() == [0, 2, 4]
+    assert right.queries.tolist() == [0, 2, 4]
     whole = right.mask(slice(None))
     assert whole.sum(1).tolist() == [1, 0, 2, 0, 1]
     for start in range(6):
         for stop in range(start, 6):
             assert (right.mask(slice(start, stop)) == whole[start:stop]).all()
-    assert (right.of_asked().mask(slice(0, 3)) == whole[[0, 2, 4]]).all()
+    assert (right.of_queries_with_answers().mask(slice(0, 3)) == whole[[0, 2, 4]]).all()
 
 
 def test_what_cannot_be_ranked_is_named() -> None:

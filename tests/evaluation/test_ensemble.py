@@ -55,8 +55,8 @@ def test_standardized_members_count_alike_whatever_their_scale() -> None:
 def test_an_ensemble_is_measured_as_the_matrix_it_stands_for(standardize: bool, folds: int) -> None:
     protocol = Protocol("thirds", "twelve images", 12, 5, folds)
     ensemble = ensemble_scores(matrices(3), [0.5, 0.3, 0.2], standardize)
-    asked: dict[str, Any] = {"protocol": protocol, "split": "", "average_precision": True}
-    assert evaluate_scores(ensemble, **asked) == evaluate_scores(held(ensemble), **asked)
+    queries: dict[str, Any] = {"protocol": protocol, "split": "", "average_precision": True}
+    assert evaluate_scores(ensemble, **queries) == evaluate_scores(held(ensemble), **queries)
 
 
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,10 +197,10 @@ def test_models_files_and_pickles_are_averaged_by_the_command(runs: list[Path], 
 
 
 def test_files_alone_take_who_belongs_together_from_a_configuration(runs: list[Path], tmp_path: Path) -> None:
-    asked = ("--no-intervals", "--json", "--map")
-    model = wordsight("evaluate", runs[0], *asked, "--save-scores", tmp_path / "S.npy")
+    queries = ("--no-intervals", "--json", "--map")
+    model = wordsight("evaluate", runs[0], *queries, "--save-scores", tmp_path / "S.npy")
     told = json.loads(model.stdout)
-    matrix = wordsight("evaluate", "--scores", tmp_path / "S.npy", "--config", runs[0], *asked)
+    matrix = wordsight("evaluate", "--scores", tmp_path / "S.npy", "--config", runs[0], *queries)
     assert matrix.exit_code == 0, matrix.exception
     assert {key: json.loads(matrix.stdout)[key] for key in ("i2t", "t2i")} == {
         key: told[key] for key in ("i2t", "t2i")

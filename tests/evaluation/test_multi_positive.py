@@ -133,7 +133,7 @@ def test_cxc_is_its_definition_in_all_four_ways(annotated: Annotated, zero_diago
     assert {way: found.ways[way].recall for way in expected} == {
         way: pytest.approx(slow_recalls(*problem)) for way, problem in expected.items()
     }
-    assert found.asked == {way: sum(map(bool, right)) for way, (_, right) in expected.items()}
+    assert found.queries == {way: sum(map(bool, right)) for way, (_, right) in expected.items()}
 
 
 def test_an_item_is_never_its_own_answer(annotated: Annotated) -> None:
@@ -151,7 +151,7 @@ def test_eccv_asks_the_annotated_queries_of_the_whole_gallery(annotated: Annotat
     found = evaluate_relevance(matcher, annotated.pairs, relevance)
     with torch.no_grad():
         scores = matcher.similarity(images, texts).double().numpy()
-    assert found.asked == {"i2t": len(annotated.images[::2]), "t2i": len(annotated.texts[::3])}
+    assert found.queries == {"i2t": len(annotated.images[::2]), "t2i": len(annotated.texts[::3])}
     table = annotated.read("eccv_caption_to_image.json")
     r_precision, at_r, first = [], [], []
     for row in range(0, len(annotated.texts), 3):
@@ -215,7 +215,7 @@ def test_the_result_says_what_likeness_was_and_is_json(annotated: Annotated) -> 
     ]  # fmt: skip
     assert len({len(row) for row in rows}) == 1
     told = json.loads(json.dumps(found.to_dict()))
-    assert told["i2i"]["asked"] < 12
+    assert told["i2i"]["queries"] < 12
     assert set(PRECISIONS) < set(told["t2t"])
 
 
@@ -294,10 +294,10 @@ def test_the_command_measures_by_annotations(tmp_path: Path) -> None:
     (folder / "mine_caption_to_image.json").write_text(
         json.dumps({f"t{row}": [n] for row, n in enumerate(own)})
     )
-    asked = ("--relevance", "mine", "--annotations", folder, "--json")
-    told = wordsight("evaluate", run, *asked)
+    queries = ("--relevance", "mine", "--annotations", folder, "--json")
+    told = wordsight("evaluate", run, *queries)
     assert told.exit_code == 0, told.exception
-    both = wordsight("evaluate", run, run, *asked)
+    both = wordsight("evaluate", run, run, *queries)
     assert both.exit_code == 0, both.exception
     plain = json.loads(wordsight("evaluate", run, "--protocol", "all", "--no-intervals", "--json").stdout)
     for result in (told, both):
@@ -305,5 +305,5 @@ def test_the_command_measures_by_annotations(tmp_path: Path) -> None:
         for way in ("i2t", "t2i"):
             assert {key: found[way][key] for key in plain[way]} == plain[way]
     np.save(tmp_path / "S.npy", np.zeros((len(pairs.images), len(own))))
-    refused = wordsight("evaluate", "--scores", tmp_path / "S.npy", *asked)
+    refused = wordsight("evaluate", "--scores", tmp_path / "S.npy", *queries)
     assert "do not say which images and texts they are of; give --config" in str(refused.exception)

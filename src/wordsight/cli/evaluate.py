@@ -157,8 +157,8 @@ def _only_numbers(**options: Path | None) -> None:
 
 def _show_report(found: Any, pointing: Any, as_json: bool) -> None:
     if as_json:
-        told = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
-        typer.echo(json.dumps(told))
+        explain = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
+        typer.echo(json.dumps(explain))
         return
     typer.echo(found.to_text())
     if pointing is not None:

@@ -79,7 +79,7 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if type(error).__name__ == "ProtocolMismatchError":
-        return str(error.told(evaluate.WAYS))  # type: ignore[attr-defined]
+        return str(error.explain(evaluate.WAYS))  # type: ignore[attr-defined]
     return str(error) or type(error).__name__
 
 

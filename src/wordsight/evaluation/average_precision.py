@@ -44,7 +44,7 @@ class MatchRanks:
 
     @property
     def inverse_negative_penalty(self) -> Float64[np.ndarray, " query"]:
-        """Right answers as a share of all that must be looked at to see the last of them (Ye et al. 2021)."""
+        """Right answers as a share of all down to the last of them (Ye et al. 2021)."""
         return np.asarray(self.counts / (self.worst + 1))
 
     @property
@@ -58,7 +58,7 @@ class MatchRanks:
         return self._mean(self._precision * self._within_r)
 
     def reference_average_precision(self, k: int | None = None) -> Float64[np.ndarray, " query"]:
-        """What CMPL's code computes for average precision (and, with ``k``, for AP@k), which is wrong.
+        """Average precision as CMPL's code computes it (with ``k``: AP@k), which is not the standard one.
 
         Its precision at a right answer leaves out this answer itself, except in first place; so with one
         right answer per query it is R@1. Only for comparing with numbers printed by that code.

@@ -12,7 +12,7 @@ from wordsight.evaluation.recall import RESAMPLES, SEED, K
 
 @dataclass(frozen=True, eq=False)
 class Hits:
-    """Which queries found a match among the first 1, 5, 10: 0 or 1, or a mean over seeds."""
+    """Hits of each query among the first 1, 5, 10: 0 or 1, or a mean over seeds."""
 
     images: Float[np.ndarray, "image 3"]
     texts: Float[np.ndarray, "text 3"]
@@ -75,21 +75,21 @@ def difference(one: Hits, other: Hits, resamples: int = RESAMPLES, seed: int = S
 
 
 def _replicas(
-    asked: Hits,
+    queries: Hits,
     images: Float[np.ndarray, "image 3"],
     texts: Float[np.ndarray, "text 3"],
     resamples: int,
     seed: int,
 ) -> Float[np.ndarray, " resample"]:
     """The rsum of each resample; galleries stay whole."""
-    names = np.concatenate([asked.image_identities, asked.text_identities])
+    names = np.concatenate([queries.image_identities, queries.text_identities])
     units, unit_of = np.unique(names, return_inverse=True)
     random = np.random.default_rng(seed)
     drawn = random.multinomial(len(units), np.full(len(units), 1 / len(units)), size=resamples)
     total = np.zeros(resamples)
     for values, unit in ((images, unit_of[: len(images)]), (texts, unit_of[len(images) :])):
-        queries = drawn @ np.bincount(unit, minlength=len(units))
-        total += 100 * (drawn @ np.bincount(unit, values.sum(1), len(units))) / queries
+        drawn_queries = drawn @ np.bincount(unit, minlength=len(units))
+        total += 100 * (drawn @ np.bincount(unit, values.sum(1), len(units))) / drawn_queries
     return total
 
 

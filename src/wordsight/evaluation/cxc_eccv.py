@@ -29,7 +29,7 @@ ALIKE_IMAGES, ALIKE_TEXTS = 2.5, 3.0  # of 5: from here on two images, or two te
 
 @dataclass(frozen=True, eq=False)
 class Relevance:
-    """Which answers are right; a query without any is not asked."""
+    """Ground truth of each way; queries without an answer are left out."""
 
     name: str
     ways: Mapping[str, ListedGroundTruth]  # by "i2t", "t2i", and where annotated "i2i", "t2t"
@@ -111,8 +111,8 @@ def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str
     between = read_json(home / CXC)
     path = home / CXC
     found = {
-        "i2t": _asked_all(field(between, "i2t", "the document", path), images, texts, path),
-        "t2i": _asked_all(field(between, "t2i", "the document", path), texts, images, path),
+        "i2t": _of_all_queries(field(between, "i2t", "the document", path), images, texts, path),
+        "t2i": _of_all_queries(field(between, "t2i", "the document", path), texts, images, path),
     }
     alike = [
         _alike(home / "cxc_i2i.json", images, ALIKE_IMAGES),
@@ -124,10 +124,10 @@ def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str
         "i2i": ListedGroundTruth.of(alike[0], len(images)),
         "t2t": ListedGroundTruth.of(of_texts, len(texts)),
     }
-    return found | {way: right for way, right in within.items() if len(right.asked)}
+    return found | {way: right for way, right in within.items() if len(right.queries)}
 
 
-def _asked_all(table: Any, queries: _Ids, items: _Ids, path: Path) -> ListedGroundTruth:
+def _of_all_queries(table: Any, queries: _Ids, items: _Ids, path: Path) -> ListedGroundTruth:
     """CxC asks every image and every text, so that a missing one means other data."""
     absent = [name for name in queries.names if name not in table]
     if absent:
@@ -166,11 +166,11 @@ def _listed(path: Path, queries: _Ids, items: _Ids) -> ListedGroundTruth:
     if not isinstance(table, dict) or not all(isinstance(entry, list) for entry in table.values()):
         raise InputError(f"{path}: expected an object: {queries.kind} id -> list of {items.kind} ids")
     right = ListedGroundTruth.of([_known(table.get(name, []), items) for name in queries.names], len(items))
-    if not len(right.asked):
-        told, ours = next(iter(table), None), queries.names[0]
+    if not len(right.queries):
+        found_id, known_id = next(iter(table), None), queries.names[0]
         raise InputError(
             f"{path} says nothing of the {len(queries)} {queries.kind}s of {queries.path.name}: its keys "
-            f"start with {told!r}, the ids with {ours!r}; are they of one data set?"
+            f"start with {found_id!r}, the ids with {known_id!r}; are they of one data set?"
         )
     return right
 
@@ -182,10 +182,10 @@ def _known(ids: Sequence[Any], items: _Ids) -> list[int]:
 
 def _must_know_own_images(right: ListedGroundTruth, pairs: PairSet, home: Path, name: str) -> None:
     """Most annotated texts are right for their own image: otherwise the ids are in another order."""
-    asked = right.asked.tolist()
-    own = sum(int(pairs.image_of[text]) in right.answers(text) for text in asked)
-    if 2 * own < len(asked):
+    queries = right.queries.tolist()
+    own = sum(int(pairs.image_of[text]) in right.answers(text) for text in queries)
+    if 2 * own < len(queries):
         raise InputError(
-            f"{home}: by {name} only {own} of {len(asked)} texts are right for their own image, so "
+            f"{home}: by {name} only {own} of {len(queries)} texts are right for their own image, so "
             f"{IMAGE_IDS} and {TEXT_IDS} are not in the order of {pairs.source or 'the pairs'}"
         )

@@ -109,7 +109,7 @@ def _named(scores: Scores) -> str:
 
 
 def _source(opened: Sequence[Scores], shares: Sequence[float], standardize: bool) -> str:
-    """What was averaged, for the headline of a result."""
+    """The members, for the headline of a result."""
     names = " + ".join(f"{share:.3g} {_named(scores)}" for scores, share in zip(opened, shares, strict=True))
     return f"mean of {'standardized ' if standardize else ''}scores: {names}"
 

@@ -110,7 +110,7 @@ def _identities(
     captions: int,
     protocol: Protocol,
 ) -> tuple[Int[np.ndarray, " image"], Int[np.ndarray, " text"]]:
-    """What belongs together, after the shape has been found to fit it."""
+    """Identities of rows and columns, after the shape has been checked."""
     if (images is None) != (texts is None):
         raise InputError("give both image_identities and text_identities, or neither")
     if images is None or texts is None:
@@ -136,8 +136,8 @@ def _shape_problem(shape: tuple[int, ...], captions: int, protocol: Protocol) ->
         return f"{problem}: {TRANSPOSED}", ["transpose"]
     if rows == columns and rows % captions == 0:
         return problem, ["equal rows"]
-    told = f"rows are images, each with {captions} consecutive columns"
-    return f"{problem}: {told}, unless it is said which texts are of which", ["identities"]
+    layout = f"rows are images, each with {captions} consecutive columns"
+    return f"{problem}: {layout}, unless it is said which texts are of which", ["identities"]
 
 
 def _identity_problem(shape: tuple[int, ...], images: int, texts: int) -> tuple[str, list[Way]]:

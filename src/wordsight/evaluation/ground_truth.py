@@ -1,4 +1,4 @@
-"""Who is right for whom -> for some queries, which items: by equal identities, or as annotators list it."""
+"""Ground truth: the matching items of each query, by equal identities or by annotators' lists."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Way: TypeAlias = Literal["i2t", "t2i"]  # picture asks, texts answer; text asks,
 
 
 class Right:
-    """Which items are right for each query."""
+    """The matching items of each query."""
 
     def __len__(self) -> int:
         raise NotImplementedError
@@ -63,13 +63,13 @@ class ListedGroundTruth(Right):
         return [int(number) for number in self.numbers[first : first + int(self.counts[query])]]
 
     @property
-    def asked(self) -> Int[np.ndarray, " asked"]:
+    def queries(self) -> Int[np.ndarray, " asked"]:
         """The queries that something is right for."""
         return np.flatnonzero(self.counts)
 
-    def of_asked(self) -> "ListedGroundTruth":
+    def of_queries_with_answers(self) -> "ListedGroundTruth":
         """Without the queries that nothing is right for."""
-        return ListedGroundTruth(self.numbers, self.counts[self.asked], self.items)
+        return ListedGroundTruth(self.numbers, self.counts[self.queries], self.items)
 
     def mask(self, queries: slice) -> Bool[np.ndarray, "query item"]:
         ends = np.cumsum(self.counts)

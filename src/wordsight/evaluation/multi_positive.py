@@ -33,11 +33,11 @@ NEVER = -2.0  # below every cosine: an item that is not to be found comes after 
 
 @dataclass(frozen=True)
 class ExtendedRecalls:
-    """What was measured by annotations."""
+    """Recalls measured against annotations."""
 
     relevance: str  # their name
     ways: dict[str, Direction]  # by "i2t", "t2i", "i2i", "t2t"
-    asked: dict[str, int]  # how many queries of each way have a right answer; the others are left out
+    queries: dict[str, int]  # how many queries of each way have a right answer; the others are left out
     images: int
     texts: int
     ties: str = "pessimistic"
@@ -53,7 +53,7 @@ class ExtendedRecalls:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, JSON-able."""
-        ways = {way: found.to_dict() | {"asked": self.asked[way]} for way, found in self.ways.items()}
+        ways = {way: found.to_dict() | {"queries": self.queries[way]} for way, found in self.ways.items()}
         counts = {"images": self.images, "texts": self.texts}
         about = {"relevance": self.relevance, "split": self.split} | counts | {"ties": self.ties}
         return about | {"note": self.note} | ways
@@ -61,9 +61,9 @@ class ExtendedRecalls:
     def to_text(self) -> str:
         """A table of fixed width."""
         names = [*(f"R@{k}" for k in K), *PRECISIONS]
-        head = f"{self.relevance:<10}{'':<20}{'asked':>7}" + "".join(f"{name:>8}" for name in names)
+        head = f"{self.relevance:<10}{'':<20}{'queries':>7}" + "".join(f"{name:>8}" for name in names)
         rows = [
-            f"{self.relevance:<10}{WAYS[way]:<20}{self.asked[way]:>7}"
+            f"{self.relevance:<10}{WAYS[way]:<20}{self.queries[way]:>7}"
             + "".join(map("{:8.1f}".format, numbers))
             for way, numbers in ((way, _numbers(found)) for way, found in self.ways.items())
         ]
@@ -149,7 +149,7 @@ def measure_relevance(
         if way in within and way in relevance.ways
     }
     return ExtendedRecalls(
-        relevance.name, ways, {way: len(relevance.ways[way].asked) for way in ways},
+        relevance.name, ways, {way: len(relevance.ways[way].queries) for way in ways},
         *matrix.shape, ties, matrix.source if split is None else split, note,
     )  # fmt: skip
 
@@ -165,11 +165,11 @@ def _must_fit(matrix: Scores, relevance: Relevance) -> None:
 
 def _measure(scores: Scores, way: str, right: ListedGroundTruth, ties: Ties) -> Direction:
     """Only the queries that have an answer are scored."""
-    queries, items = right.asked, np.arange(right.items)
+    queries, items = right.queries, np.arange(right.items)
     if way == "t2i":
-        matches = rank_all(scores.only(items, queries), "t2i", right.of_asked(), ties)
+        matches = rank_all(scores.only(items, queries), "t2i", right.of_queries_with_answers(), ties)
     else:
-        matches = rank_all(scores.only(queries, items), "i2t", right.of_asked(), ties)
+        matches = rank_all(scores.only(queries, items), "i2t", right.of_queries_with_answers(), ties)
     return direction_of(matches.best, matches)
 
 

@@ -43,8 +43,8 @@ class Pointing:
             "words with boxes that are not in their texts": self.unplaced,
             "pictures without known boxes": self.unknown,
         }
-        told = ", ".join(f"{name} ({count})" for name, count in left.items() if count)
-        return f"{found}\nleft out: {told}" if told else found
+        counts = ", ".join(f"{name} ({count})" for name, count in left.items() if count)
+        return f"{found}\nleft out: {counts}" if counts else found
 
 
 def can_point(matcher: Matcher, pairs: PairSet) -> bool:
@@ -65,24 +65,24 @@ def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) ->
             f"{pairs.source or 'these pairs'}: no word's object is known, so pointing cannot be measured; "
             "the generated world knows them (wordsight data world), or give known boxes (evaluate --objects)"
         )
-    asked = [text for text, objects in enumerate(pairs.objects) if objects]
+    texts = [text for text, objects in enumerate(pairs.objects) if objects]
     found: list[Bool[Tensor, "word 2"]] = []
     chances: list[Float[Tensor, " word"]] = []
     with inference(matcher):
-        for start in range(0, len(asked), batch_size):
-            for points, odds in _batch(matcher, pairs, asked[start : start + batch_size]):
+        for start in range(0, len(texts), batch_size):
+            for points, odds in _batch(matcher, pairs, texts[start : start + batch_size]):
                 found.append(points)
                 chances.append(odds)
-    told, words = sum(len(pairs.objects[text]) for text in asked), sum(map(len, found))
+    placed, words = sum(len(pairs.objects[text]) for text in texts), sum(map(len, found))
     if not words:
         raise InputError(
-            f"{pairs.source or 'these pairs'}: none of the {told} words with known boxes is in its text; are "
-            "the boxes told of other sentences?"
+            f"{pairs.source or 'these pairs'}: none of the {placed} words with known boxes is in its text; are "
+            "the boxes for other sentences?"
         )
     share, centre = torch.cat(found).float().mean(0).tolist()
-    seen = len(set(pairs.image_of[asked].tolist()))
+    seen = len(set(pairs.image_of[texts].tolist()))
     chance = float(torch.cat(chances).mean())
-    return Pointing(share, chance, centre, words, told - words, len(pairs.images) - seen)
+    return Pointing(share, chance, centre, words, placed - words, len(pairs.images) - seen)
 
 
 def _batch(

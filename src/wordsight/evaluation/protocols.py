@@ -30,20 +30,20 @@ IN_PYTHON: dict[Way, str] = {
 
 
 class ProtocolMismatchError(ValueError):
-    """What was given is not what the protocol measures: ``problem``, and the ``ways`` out of it."""
+    """The data do not fit the protocol: the ``problem``, and the ``ways`` out of it."""
 
     def __init__(self, problem: str, ways: Sequence[Way], captions: int = 5) -> None:
         self.problem, self.ways, self.captions = problem, tuple(ways), captions
-        super().__init__(self.told(IN_PYTHON))
+        super().__init__(self.explain(IN_PYTHON))
 
-    def told(self, words: Mapping[Way, str]) -> str:
+    def explain(self, words: Mapping[Way, str]) -> str:
         """In the words of who asked, in which {captions} is the number per image."""
         return "; ".join([self.problem, *(words[way].format(captions=self.captions) for way in self.ways)])
 
 
 @dataclass(frozen=True)
 class Protocol:
-    """What a published R@K was measured on; 0 stands for any number."""
+    """The data and folds of a published R@K; 0 stands for any number."""
 
     name: str
     title: str
@@ -106,7 +106,7 @@ class Protocol:
         return [range(start, min(start + size, images)) for start in range(0, images, size)]
 
     def _explained(self, texts_of: Int[Tensor, " image"]) -> tuple[str, list[Way]]:
-        """What else there is to say, and the ways out."""
+        """Further facts, and the ways out."""
         images, captions = len(texts_of), self.captions_per_image
         more = int((texts_of > captions).sum())
         if captions and images == self.images and more and int(texts_of.min()) >= captions:
@@ -114,7 +114,7 @@ class Protocol:
         if images < self.images and self.name.startswith("coco"):
             return (
                 f". The first {images} images alone are another and easier test, and their R@K must not "
-                f"stand beside published numbers: give all {self.images} images"
+                f"be compared with published numbers: give all {self.images} images"
             ), ["all"]
         return "", ["all"]
 
@@ -144,16 +144,16 @@ def find_protocol(name: str | Protocol) -> Protocol:
 
 
 def keep_texts(pairs: PairSet, count: int) -> PairSet:
-    """The same images with only the first ``count`` texts of each, in their order."""
+    """Keep only the first ``count`` texts of each image, in their order."""
     seen = [0] * len(pairs.images)
-    kept = []
+    chosen = []
     for text, image in enumerate(pairs.image_of.tolist()):
         seen[image] += 1
         if seen[image] <= count:
-            kept.append(text)
+            chosen.append(text)
     return replace(
         pairs,
-        texts=[pairs.texts[text] for text in kept],
-        image_of=pairs.image_of[torch.tensor(kept, dtype=torch.long)],
-        objects=None if pairs.objects is None else [pairs.objects[text] for text in kept],
+        texts=[pairs.texts[text] for text in chosen],
+        image_of=pairs.image_of[torch.tensor(chosen, dtype=torch.long)],
+        objects=None if pairs.objects is None else [pairs.objects[text] for text in chosen],
     )

@@ -29,7 +29,7 @@ class FoldRanks:
     text_matches: MatchRanks | None = None
 
     def values(self, way: str) -> dict[str, Shaped[np.ndarray, " query"]]:
-        """What each query contributes to the measures of "i2t" or "t2i", in [0, 1]."""
+        """Contribution of each query to the measures of "i2t" or "t2i", in [0, 1]."""
         best, matches = {
             "i2t": (self.images, self.image_matches),
             "t2i": (self.texts, self.text_matches),
@@ -54,7 +54,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Recalls:
-    """What was measured, and by which protocol."""
+    """R@K, ranks and rsum, and the protocol that they follow."""
 
     protocol: str
     i2t: Direction  # picture asks, texts answer
@@ -224,7 +224,7 @@ def _replicas(
     split = len(fold.images)
     replicas = {}
     for way, unit in (("i2t", unit_of[:split]), ("t2i", unit_of[split:])):
-        asked = drawn @ np.bincount(unit, minlength=len(units))
+        totals = drawn @ np.bincount(unit, minlength=len(units))
         for name, values in fold.values(way).items():
-            replicas[f"{way} {name}"] = 100 * (drawn @ np.bincount(unit, values, len(units))) / asked
+            replicas[f"{way} {name}"] = 100 * (drawn @ np.bincount(unit, values, len(units))) / totals
     return replicas

@@ -15,7 +15,7 @@ from wordsight.files.atomic import atomic_file
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 
-BLOCK = 256  # queries whose scores are looked at together
+BLOCK = 256  # queries per block of scores
 
 
 class NonFiniteScoresError(ValueError):
@@ -62,7 +62,7 @@ class StoredScores(Scores):
 
 @dataclass(frozen=True, eq=False)
 class ComputedScores(Scores):
-    """What a similarity says of embeddings, computed when it is asked for."""
+    """Scores of a similarity, computed block by block when needed."""
 
     similarity: Similarity
     images: EmbeddingSet
