@@ -148,7 +148,7 @@ def test_words_that_the_model_cuts_off_are_counted() -> None:
     matcher = random_matcher()
     pairs = random_pairs()
     vocabulary = matcher.tokenizer.vocabulary  # type: ignore[attr-defined]
-    matcher.tokenizer = Words(vocabulary, longest=3, truncate=True)  # <start>, the first word, <end>
+    matcher.tokenizer = Words(vocabulary, max_length=3, truncate=True)  # <start>, the first word, <end>
     pointing = pointing_accuracy(matcher, pairs)
     assert (pointing.words, pointing.unplaced) == (len(pairs.texts), 2 * len(pairs.texts))
 

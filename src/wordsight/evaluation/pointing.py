@@ -76,8 +76,8 @@ def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) ->
     placed, words = sum(len(pairs.objects[text]) for text in texts), sum(map(len, found))
     if not words:
         raise InputError(
-            f"{pairs.source or 'these pairs'}: none of the {placed} words with known boxes is in its text; are "
-            "the boxes for other sentences?"
+            f"{pairs.source or 'these pairs'}: none of the {placed} words with known boxes is in its text; "
+            "are the boxes for other sentences?"
         )
     share, centre = torch.cat(found).float().mean(0).tolist()
     seen = len(set(pairs.image_of[texts].tolist()))
