@@ -8,10 +8,10 @@ from typing import BinaryIO
 class AppendFile:
     """A file that grows at its end; what has been added is kept or dropped."""
 
-    def __init__(self, path: Path, kept: int) -> None:
+    def __init__(self, path: Path, size: int) -> None:
         self.file: BinaryIO = path.open("r+b" if path.is_file() else "w+b", buffering=0)
-        self.kept = self.end = kept
-        self.file.truncate(kept)
+        self.size = self.end = size
+        self.file.truncate(size)
 
     def add(self, data: bytes) -> None:
         self.write(self.end, data)
@@ -19,12 +19,12 @@ class AppendFile:
         self.end += len(data)
 
     def keep(self) -> None:
-        self.kept = self.end
+        self.size = self.end
 
     def drop(self) -> None:
         """Cut off what was not kept; this needs no space."""
-        self.end = self.kept
-        self.file.truncate(self.kept)
+        self.end = self.size
+        self.file.truncate(self.size)
 
     def write(self, at: int, data: bytes) -> None:
         self.file.seek(at)

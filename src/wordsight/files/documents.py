@@ -70,7 +70,7 @@ def read_json(path: Path) -> Any:
 
 
 def field(value: Any, name: str, where: str, path: Path) -> Any:
-    """What an object of a document holds under a name; its absence is an error that lists what is there."""
+    """The value of an object's field; its absence is an error that lists the fields that are there."""
     if not isinstance(value, dict):
         raise InputError(f"{path}: {where} is {str(value)[:60]!r}; expected an object with {name!r}")
     if name not in value:
@@ -79,7 +79,7 @@ def field(value: Any, name: str, where: str, path: Path) -> Any:
 
 
 def list_field(value: Any, name: str, where: str, path: Path) -> list[Any]:
-    """The same, where a list is expected."""
+    """The value of an object's field that must be a list."""
     found = field(value, name, where, path)
     if not isinstance(found, list):
         raise InputError(f"{path}: {where} has {name!r} = {str(found)[:60]!r}; expected a list")

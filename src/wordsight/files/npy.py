@@ -34,7 +34,7 @@ def open_array(path: Path) -> np.ndarray:
 
 
 def open_floats(path: Path, *layouts: str) -> np.ndarray:
-    """The same for numbers with fractions, in the axes of one of the layouts: ``"row region feature"``."""
+    """Open an array of floats whose axes are one of the layouts: ``"row region feature"``."""
     array = open_array(path)
     if array.dtype.type not in FLOATS:
         raise InputError(

@@ -99,7 +99,7 @@ def test_unreadable_pictures_stop_the_conversion_or_are_listed(
 ) -> None:
     broken = tmp_path / "imgs" / "train2.jpg"
     broken.write_bytes(broken.read_bytes()[:200])
-    with pytest.raises(ValueError, match=r"train2\.jpg cannot be read as a picture: .*; mend it, or leave"):
+    with pytest.raises(ValueError, match=r"train2\.jpg cannot be read as a picture: .*; repair it, or leave"):
         write(tmp_path / "out", splits)
     assert not (tmp_path / "out").exists()
     skipped = write(tmp_path / "out", splits, skip_unreadable=True)

@@ -107,34 +107,34 @@ def _box(numbers: Sequence[float], size: Sequence[float], unit: str) -> Box:
         )
     width, height = size
     if left < 0 or top < 0 or right > width or bottom > height:
-        told = "fractions lie between 0 and 1" if unit == "fractions" else f"it has {width:g} x {height:g}"
+        given = "fractions lie between 0 and 1" if unit == "fractions" else f"it has {width:g} x {height:g}"
         other = "; are these pixels?" if unit == "fractions" and max(numbers) > 2 else ""
-        raise InputError(f"{unit} {list(numbers)} reaches outside of the picture: {told}{other}")
+        raise InputError(f"{unit} {list(numbers)} reaches outside of the picture: {given}{other}")
     return left / width, top / height, right / width, bottom / height
 
 
-def _word(text: str, told: str | int) -> int:
-    """Which word of the text is meant, as WordBox counts."""
+def _word(text: str, given: str | int) -> int:
+    """The place of the meant word in the text, as WordBox counts."""
     words = split_words(text)
-    if isinstance(told, str):
+    if isinstance(given, str):
         found = [
-            place for place, word in enumerate(words) if letters(told) and letters(word) == letters(told)
+            place for place, word in enumerate(words) if letters(given) and letters(word) == letters(given)
         ]
         if len(found) > 1:
             raise InputError(
-                f'"{told}" stands {len(found)} times in "{text}"; give its number among the words between '
+                f'"{given}" stands {len(found)} times in "{text}"; give its number among the words between '
                 "spaces, from 0"
             )
         if not found:
-            raise InputError(f'"{told}" is no word of "{text}"; its words are {", ".join(words)}')
+            raise InputError(f'"{given}" is no word of "{text}"; its words are {", ".join(words)}')
         return found[0]
     spaced = text.split()
-    if not 0 <= told < len(spaced):
-        raise InputError(f'word is {told}, but "{text}" has {len(spaced)} words; the first is number 0')
+    if not 0 <= given < len(spaced):
+        raise InputError(f'word is {given}, but "{text}" has {len(spaced)} words; the first is number 0')
     within = counterparts(words, spaced)
-    if told not in within:
-        raise InputError(f'word {told} of "{text}" is "{spaced[told]}", which has no letters; count from 0')
-    return within.index(told)
+    if given not in within:
+        raise InputError(f'word {given} of "{text}" is "{spaced[given]}", which has no letters; count from 0')
+    return within.index(given)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,20 +151,20 @@ class _Pictures:
             raise InputError(f"picture {name!r} may be {names}; give the whole name")
         return rows[0] if rows else None
 
-    def text(self, image: int, told: str | int) -> int:
+    def text(self, image: int, given: str | int) -> int:
         """The row of the picture's sentence that is meant."""
         own, name = self._texts[image], self.pairs.names[image]
-        if isinstance(told, int):
-            if not 0 <= told < len(own):
+        if isinstance(given, int):
+            if not 0 <= given < len(own):
                 raise InputError(
-                    f"sentence is {told}, but {name} has {len(own)} sentences; the first is number 0"
+                    f"sentence is {given}, but {name} has {len(own)} sentences; the first is number 0"
                 )
-            return own[told]
-        found = [text for text in own if letters(self.pairs.texts[text]) == letters(told)]
+            return own[given]
+        found = [text for text in own if letters(self.pairs.texts[text]) == letters(given)]
         if not found:
             first = self.pairs.texts[own[0]] if own else ""
             raise InputError(
-                f'sentence is "{told}", which is none of the {len(own)} of {name}; the first is "{first}"; '
+                f'sentence is "{given}", which is none of the {len(own)} of {name}; the first is "{first}"; '
                 "write it as the data does, or give its number"
             )
         return found[0]

@@ -37,7 +37,7 @@ ALIKE = 0.8  # of the letters: two sentences that agree less are not one sentenc
 
 @dataclass(frozen=True)
 class Phrase:
-    """What a part of a sentence names."""
+    """A part of a sentence and the thing that it names."""
 
     chain: str
     head: int | None  # position of the word that stands for it; None: it has no words
@@ -61,16 +61,16 @@ def entity_objects(folder: Path, pairs: PairSet) -> list[list[WordBox]]:
     """
     entities = _Entities(folder)
     objects: list[list[WordBox]] = [[] for _ in pairs.texts]
-    told = 0
+    read = 0
     for row, texts in enumerate(pairs.texts_by_image()):
         written = [pairs.texts[text] for text in texts]
         name = entities.find(_stem(pairs, row), written)
         if name is not None:
-            told += 1
+            read += 1
             boxes, sentences = entities.chains(name), entities.sentences(name)
             for number, place, alike in _same_sentences(sentences, written):
                 objects[texts[place]] = _word_boxes(sentences[number], written[place], boxes, alike)
-    if not told:
+    if not read:
         raise InputError(
             f"{folder} tells of none of the {len(pairs.images)} pictures of {pairs.source or 'these pairs'}, "
             f"neither by name (such as {_stem(pairs, 0)}) nor by their sentences; is it of the same data?"
@@ -147,7 +147,7 @@ def _head(words: Sequence[str], before: int) -> int | None:
 
 
 def _same_sentences(sentences: Sequence[EntitySentence], texts: Sequence[str]) -> list[tuple[int, int, bool]]:
-    """Which sentence is which text of the picture, and whether they are alike; the most alike first."""
+    """Pair sentences with the texts of the picture, the most alike first, and whether they are alike."""
     said = [letters("".join(sentence.words)) for sentence in sentences]
     written = [letters(text) for text in texts]
     same = _paired(
@@ -187,7 +187,7 @@ def _word_boxes(
 
 
 def _stem(pairs: PairSet, row: int) -> str:
-    """What the picture's file is called without its ending."""
+    """The name of the picture's file without its suffix."""
     images = pairs.images
     return images.paths[row].stem if isinstance(images, PictureFiles) else Path(pairs.names[row]).stem
 
@@ -232,7 +232,7 @@ class _Entities:
 
     @cached_property
     def _by_text(self) -> dict[str, str | None]:
-        """Which picture a sentence is told of; None where it is told of several."""
+        """The picture of a sentence; None where several have it."""
         found: dict[str, str | None] = {}
         for name in sorted(self.names):
             for text in set(self._written(name)):

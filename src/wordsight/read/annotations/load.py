@@ -10,7 +10,7 @@ from wordsight.read.annotations.flickr30k_entities import entity_objects
 
 
 def with_objects(pairs: PairSet, path: Path) -> PairSet:
-    """The same pairs, their words with boxes as a folder of Flickr30k Entities or a JSONL file tells.
+    """Add the known boxes of words from a folder of Flickr30k Entities or from a JSONL file.
 
     The formats and the errors are those of ``flickr30k_entities`` and ``box_jsonl`` in this folder.
     """

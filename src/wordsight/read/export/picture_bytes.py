@@ -23,7 +23,7 @@ def picture_at(images: ImageSource, row: int, source: str) -> Picture:
 
 def rgb_jpeg(picture: Picture, reencode: bool = False, quality: int = 95) -> bytes:
     """A JPEG in RGB. What is one already, and need not be turned, is kept as it is unless ``reencode``."""
-    content = _held(picture)  # before decoding, which lets go of it
+    content = _original_bytes(picture)  # before decoding, which lets go of it
     rgb = open_picture(picture)
     if content is not None and not reencode and _is_upright_rgb_jpeg(content):
         return content
@@ -32,7 +32,7 @@ def rgb_jpeg(picture: Picture, reencode: bool = False, quality: int = 95) -> byt
 
 def as_it_is(picture: Picture) -> tuple[bytes, str]:
     """The bytes of the picture's file and the suffix of their format; of pixels a PNG, which is exact."""
-    content = _held(picture)  # before decoding, which lets go of it
+    content = _original_bytes(picture)  # before decoding, which lets go of it
     rgb = open_picture(picture)
     if content is None:
         return _saved(rgb, "PNG"), ".png"
@@ -40,12 +40,12 @@ def as_it_is(picture: Picture) -> tuple[bytes, str]:
     return content, {"jpeg": ".jpg", "mpo": ".jpg", "tiff": ".tif"}.get(kind, f".{kind}")
 
 
-def _held(picture: Picture) -> bytes | None:
+def _original_bytes(picture: Picture) -> bytes | None:
     """The bytes that the picture is decoded from, if it is a file or was opened from bytes."""
     if isinstance(picture, str | Path):
         return Path(picture).read_bytes() if Path(picture).is_file() else None
-    held = getattr(picture, "fp", None)
-    return held.getvalue() if isinstance(held, BytesIO) else None
+    source = getattr(picture, "fp", None)
+    return source.getvalue() if isinstance(source, BytesIO) else None
 
 
 def _is_upright_rgb_jpeg(content: bytes) -> bool:

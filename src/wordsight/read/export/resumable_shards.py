@@ -184,7 +184,7 @@ def readable(
             if skip:
                 return Skipped(error.name, error.reason)
             raise InputError(
-                f"{error}; mend it, or leave such pictures out with --skip-unreadable; "
+                f"{error}; repair it, or leave such pictures out with --skip-unreadable; "
                 "the finished shards are kept"
             ) from error
 
@@ -208,7 +208,7 @@ def in_published_order(items: Sequence[Item], seed: int | None) -> list[Item]:
 
 
 def digests(splits: Mapping[str, PairSet]) -> dict[str, dict[str, Any]]:
-    """What tells a data set from another: counts, and a hash of names, texts and identities."""
+    """Identify a data set: counts, and a hash of names, texts and identities."""
     return {name: counted(pairs) | {"digest": _digest(pairs)} for name, pairs in splits.items()}
 
 

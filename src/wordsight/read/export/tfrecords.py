@@ -110,7 +110,7 @@ def _words(pairs: PairSet, word_splitter: str) -> list[list[str]]:
         picture = pairs.names[int(pairs.image_of[silent[0]])]
         raise InputError(
             f"{pairs.source}: {len(silent)} texts have no words by the rule {word_splitter!r}, the first "
-            f"{pairs.texts[silent[0]]!r} of picture {picture}; mend them, or leave them out"
+            f"{pairs.texts[silent[0]]!r} of picture {picture}; correct them, or leave them out"
         )
     return [[START, *found, END] for found in words]
 

@@ -19,7 +19,7 @@ from wordsight.sets import Regions
 
 @runtime_checkable
 class RegionReader(Protocol):
-    """What extraction asks of a reader."""
+    """The reader that an extraction needs."""
 
     identity: str
     feature_dim: int
@@ -41,7 +41,7 @@ def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]
 
 @dataclass
 class Extraction:
-    """What came of it: pictures newly stored, those already there, and the unreadable ones with reasons."""
+    """Result of an extraction: pictures newly stored, those already there, and unreadable ones with reasons."""
 
     done: int = 0
     reused: int = 0
@@ -49,8 +49,8 @@ class Extraction:
 
 
 @dataclass(frozen=True)
-class _Looked:
-    """A file that a thread has looked at: stored before (no frame), decoded, or unreadable (a reason)."""
+class _Candidate:
+    """A file that a thread has read: stored before (no frame), decoded, or unreadable (a reason)."""
 
     path: Path
     stamp: Stamp = (0, 0)
@@ -88,15 +88,15 @@ def extract(
         tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):
         look = partial(_look, reader, writer)
-        batch: list[_Looked] = []
-        for seen, looked in enumerate(prefetch(look, files, workers, 2 * batch_size), 1):
-            if looked.reason:
-                result.skipped.append((looked.path, looked.reason))
-            elif writer.has(looked.content) or any(other.content == looked.content for other in batch):
+        batch: list[_Candidate] = []
+        for seen, candidate in enumerate(prefetch(look, files, workers, 2 * batch_size), 1):
+            if candidate.reason:
+                result.skipped.append((candidate.path, candidate.reason))
+            elif writer.has(candidate.content) or any(other.content == candidate.content for other in batch):
                 result.reused += 1
-                writer.saw(looked.path, looked.stamp, looked.content)
+                writer.saw(candidate.path, candidate.stamp, candidate.content)
             else:
-                batch.append(looked)
+                batch.append(candidate)
             if len(batch) == batch_size:
                 result.done += _store(reader, writer, batch, len(batch) + len(files) - seen)
                 batch = []
@@ -105,24 +105,24 @@ def extract(
     return result
 
 
-def _look(reader: RegionReader, writer: StoreWriter, path: Path) -> _Looked:
+def _look(reader: RegionReader, writer: StoreWriter, path: Path) -> _Candidate:
     try:
         stamp = stamp_of(path)
         content = writer.known(path, stamp) or content_of(path)
         frame = None if writer.has(content) else reader.prepare(path)
     except UnreadablePicture as error:
-        return _Looked(path, reason=error.reason)
+        return _Candidate(path, reason=error.reason)
     except OSError as error:
-        return _Looked(path, reason=(error.strerror or str(error)).lower())
-    return _Looked(path, stamp, content, frame)
+        return _Candidate(path, reason=(error.strerror or str(error)).lower())
+    return _Candidate(path, stamp, content, frame)
 
 
-def _store(reader: RegionReader, writer: StoreWriter, batch: Sequence[_Looked], left: int) -> int:
-    frames = [looked.frame for looked in batch if looked.frame is not None]
+def _store(reader: RegionReader, writer: StoreWriter, batch: Sequence[_Candidate], left: int) -> int:
+    frames = [candidate.frame for candidate in batch if candidate.frame is not None]
     if frames:
         seen = [
-            Seen(looked.path, looked.stamp, looked.content, frame.size)
-            for looked, frame in zip(batch, frames, strict=True)
+            Seen(candidate.path, candidate.stamp, candidate.content, frame.size)
+            for candidate, frame in zip(batch, frames, strict=True)
         ]
         writer.append(reader.read(frames), seen, left)
     return len(frames)

@@ -168,8 +168,8 @@ def read_files(folder: Path) -> dict[str, tuple[Stamp, str]]:
 def difference(before: dict[str, Any], now: dict[str, Any]) -> str:
     """The settings that differ between two readers, or that it must be the weights."""
     names = sorted(set(before) | set(now))
-    told = [f"{name} = {before.get(name)!r} there, {now.get(name)!r} here" for name in names]
-    changed = [line for name, line in zip(names, told, strict=True) if before.get(name) != now.get(name)]
+    lines = [f"{name} = {before.get(name)!r} there, {now.get(name)!r} here" for name in names]
+    changed = [line for name, line in zip(names, lines, strict=True) if before.get(name) != now.get(name)]
     return "; ".join(changed) or "same settings, other weights"
 
 

@@ -180,7 +180,7 @@ class StoreWriter:
 
     @contextmanager
     def _space(self, left: int) -> Iterator[None]:
-        """A full disk inside the block is told as such."""
+        """Report a full disk inside the block as such."""
         try:
             yield
         except OSError as error:

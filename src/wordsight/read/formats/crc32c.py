@@ -35,7 +35,7 @@ def _by_byte(data: bytes | memoryview) -> int:
 
 
 def _by_block(data: UInt8[np.ndarray, " byte"]) -> int:
-    """The same, for at least four bytes; zeros before the data add nothing to a register of zeros."""
+    """CRC of at least four bytes; zeros before the data add nothing to a register of zeros."""
     count = -(-len(data) // BLOCK)
     padded = np.zeros(count * BLOCK, np.uint8)
     padded[-len(data) :] = data

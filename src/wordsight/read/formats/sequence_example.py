@@ -22,7 +22,7 @@ LONGEST = 10  # bytes of a varint of 64 bits
 
 @dataclass(frozen=True)
 class SequenceExample:
-    """What one record says: named values, and named lists of values. Floats are left out: none are needed."""
+    """One record: named values, and named lists of values. Floats are left out: none are needed."""
 
     context: Mapping[str, Sequence[Value]]
     lists: Mapping[str, Sequence[Value]]
@@ -45,7 +45,7 @@ def from_bytes(data: bytes) -> SequenceExample:
 
 
 def context_of(data: bytes) -> dict[str, list[Value]]:
-    """The named values alone: what the lists hold is not looked at."""
+    """The named values alone: the lists are skipped."""
     return {name: _values(data, value) for name, value in _entries(data, (0, len(data)), 1)}
 
 

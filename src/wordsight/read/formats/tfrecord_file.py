@@ -1,6 +1,6 @@
 """Records <-> a TFRecord file: for each its length, a CRC of the length, the record, a CRC of the record.
 
-What is cut short or damaged is told by the number of the record and its byte in the file.
+An error about a cut or damaged file names the number of the record and its byte in the file.
 """
 
 import os
@@ -59,7 +59,7 @@ def _read(file: BinaryIO, path: Path, number: int, start: int, verify: bool) -> 
     where = f"{path}: record {number}, which begins at byte {start:,},"
     head = _exactly(file, HEAD, where, "its length")
     length, crc = head[: LENGTH.size], head[LENGTH.size :]
-    if _differs(length, crc):  # always looked at: a wrong length leads astray
+    if _differs(length, crc):  # always checked: a wrong length leads astray
         whole = f"{path} is not a TFRecord file, or damaged at its beginning" if number == 0 else where
         raise InputError(f"{whole}: {_mismatch('its length', length, crc)}; {AGAIN}")
     (size,) = LENGTH.unpack(length)

@@ -115,7 +115,7 @@ class Sentence:
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to say before it is known how each thing is called: {0} is a thing, <0> a fact, "," a word."""
+    """A sentence before each thing has its name: {0} is a thing, <0> a fact, "," a word."""
 
     template: str
     things: tuple[int, ...]  # of the scene, in the order of the braces
@@ -235,7 +235,7 @@ def _true_fact(
 
 
 def _call(thing: Thing, chance: random.Random) -> tuple[Phrase, list[str]]:
-    """What is said of one thing, and in which words; its noun is the word that starts with "*"."""
+    """The facts and the words for one thing; its noun is the word that starts with "*"."""
     says_shape = chance.random() < 0.93
     says_colour = not says_shape or chance.random() < 0.93
     says_texture = thing.texture != "plain" and chance.random() < 0.7

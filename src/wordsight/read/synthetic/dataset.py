@@ -58,16 +58,16 @@ def read_world(split: str = "train", seed: int = 0, images: int | None = None, s
             f'the generated world has no split "{split}"; known: {", ".join(IMAGES)}, dev (= val)'
         )
     world = generate(split, seed, IMAGES[split] if images is None else images)
-    told = [(row, sentence) for row, five in enumerate(world.sentences) for sentence in five]
+    sentences = [(row, sentence) for row, five in enumerate(world.sentences) for sentence in five]
     return PairSet(
         images=WorldPictures(world.scenes, size),
         names=[picture_name(split, row) for row in range(len(world.scenes))],
-        texts=[sentence.text for _, sentence in told],
-        image_of=torch.tensor([row for row, _ in told], dtype=torch.long),
+        texts=[sentence.text for _, sentence in sentences],
+        image_of=torch.tensor([row for row, _ in sentences], dtype=torch.long),
         identities=one_identity_per_image(len(world.scenes)),
         objects=[
             [WordBox(word, world.scenes[row].things[thing].box) for word, thing in sentence.named]
-            for row, sentence in told
+            for row, sentence in sentences
         ],
         source=f"generated world, seed {seed}, {split}",
     )
@@ -83,12 +83,12 @@ def generate(split: str, seed: int, images: int) -> WorldSplit:
     name = f"{seed}/{split}"
     if split == "train":
         scenes = [draw_scene(f"{name}/{row}") for row in range(images)]
-        told = [write_sentences(scene, _never, f"{scene.backdrop}/sentences") for scene in scenes]
+        sentences = [write_sentences(scene, _never, f"{scene.backdrop}/sentences") for scene in scenes]
     else:
         groups = [near_misses(f"{name}/{group}") for group in range(-(-images // 4))]
         scenes = [scene for group in groups for scene in group][:images]
-        told = _tell_apart(scenes, name)
-    return WorldSplit(scenes, told)
+        sentences = _tell_apart(scenes, name)
+    return WorldSplit(scenes, sentences)
 
 
 def _never(_meaning: Meaning) -> bool:
@@ -105,7 +105,7 @@ def _tell_apart(scenes: list[Scene], name: str) -> list[list[Sentence]]:
 
 
 class _Index:
-    """Which scenes hold a thing of a shape and colour, so that few of them need to be judged."""
+    """The scenes that hold a thing of a shape and colour, so that few of them need to be judged."""
 
     def __init__(self, scenes: Sequence[Scene]) -> None:
         self.scenes = scenes

@@ -1,4 +1,4 @@
-"""The generated world -> a folder: PNG pictures, captions (in Karpathy's layout, or beside them), boxes."""
+"""The generated world -> a folder: PNG pictures, captions (Karpathy's layout or sidecar files), boxes."""
 
 import json
 import os
@@ -51,7 +51,7 @@ def write_world(
 
 
 def write_pictures(folder: Path, split: str, seed: int = 0, images: int = 500, size: int = 64) -> None:
-    """Every picture of a split as a PNG file, its sentences in a text file beside it.
+    """Every picture of a split as a PNG file, its sentences in a sidecar text file.
 
     Raises FileExistsError if the folder has anything in it; a disk that fills up leaves nothing behind.
     """
@@ -61,14 +61,14 @@ def write_pictures(folder: Path, split: str, seed: int = 0, images: int = 500, s
         for row, scene in enumerate(world.scenes):
             path = fresh / picture_name(split, row)
             Image.fromarray(draw(scene, size)).save(path)
-            told = "\n".join(sentence.text for sentence in world.sentences[row])
-            path.with_suffix(".txt").write_text(told, encoding="utf-8")
+            texts = "\n".join(sentence.text for sentence in world.sentences[row])
+            path.with_suffix(".txt").write_text(texts, encoding="utf-8")
 
 
 def _captions(sentences: list[Sentence], name: str, split: str, image: int) -> dict[str, Any]:
     """One entry of Karpathy's "images"."""
     ids = [image * len(sentences) + number for number in range(len(sentences))]
-    told = [
+    texts = [
         {
             "raw": sentence.text,
             "tokens": split_words(sentence.text, "karpathy"),
@@ -77,7 +77,7 @@ def _captions(sentences: list[Sentence], name: str, split: str, image: int) -> d
         }
         for number, sentence in zip(ids, sentences, strict=True)
     ]
-    return {"filename": name, "imgid": image, "split": split, "sentids": ids, "sentences": told}
+    return {"filename": name, "imgid": image, "split": split, "sentids": ids, "sentences": texts}
 
 
 def _boxes(world: WorldSplit, row: int) -> dict[str, Any]:

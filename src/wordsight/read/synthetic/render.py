@@ -102,7 +102,7 @@ def _scaled(colour: Colour, factor: float) -> Colour:
 
 
 def _contrast(colour: Colour) -> Colour:
-    """What stripes and dots are painted with: a much darker tone, or grey on black."""
+    """The colour of stripes and dots: a much darker tone, or grey on black."""
     return (150, 150, 155) if max(colour) < 60 else _scaled(colour, 0.45)
 
 

@@ -43,7 +43,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """What one picture shows."""
+    """The things and the backdrop of one picture."""
 
     things: tuple[Thing, ...]  # no two share both shape and colour
     backdrop: str  # the seed of the background and of what lies about on it
@@ -150,7 +150,7 @@ def _is_possible(scene: Scene) -> bool:
     one, other = things[:2]
     pairs = [(a, b) for i, a in enumerate(things) for b in things[i + 1 :]]
     inside = all(t.radius <= t.x <= 1 - t.radius and t.radius <= t.y <= 1 - t.radius for t in things)
-    told_apart = one.shape != other.shape and one.colour != other.colour
+    distinct = one.shape != other.shape and one.colour != other.colour
     across, down = abs(one.x - other.x), abs(one.y - other.y)
     related = is_clear(across, down) or is_clear(down, across)
-    return inside and told_apart and related and all(_apart(a, b) and _kind(a) != _kind(b) for a, b in pairs)
+    return inside and distinct and related and all(_apart(a, b) and _kind(a) != _kind(b) for a, b in pairs)

@@ -14,7 +14,7 @@ MIDDLE = 0.13  # how far from the centre a thing in the middle may be
 
 @dataclass(frozen=True)
 class Phrase:
-    """What a sentence says of one thing; None where it says nothing."""
+    """The properties that a sentence gives one thing; None where it gives none."""
 
     shape: str | None = None
     colour: str | None = None

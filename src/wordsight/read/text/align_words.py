@@ -21,12 +21,12 @@ def counterparts(words: Sequence[str], others: Sequence[str]) -> list[int | None
     Of "t-shirt" that is the "shirt" of "t", "-", "shirt"; of "man" in "man", "'s" it is "mans". Punctuation
     has no counterpart. Where the letters differ somewhere, the longest equal runs are each other's.
     """
-    ours, theirs = [letters(word) for word in words], [letters(word) for word in others]
-    owners = [number for number, word in enumerate(theirs) for _ in word]
-    places = _places("".join(ours), "".join(theirs))
+    own, other = [letters(word) for word in words], [letters(word) for word in others]
+    owners = [number for number, word in enumerate(other) for _ in word]
+    places = _places("".join(own), "".join(other))
     found: list[int | None] = []
     end = 0
-    for word in ours:
+    for word in own:
         start, end = end, end + len(word)
         first, last = (places.get(start), places.get(end - 1)) if word else (None, None)
         whole = first is not None and last is not None and last - first == len(word) - 1

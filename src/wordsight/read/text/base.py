@@ -1,4 +1,4 @@
-"""What every tokenizer promises: text in, Tokens out, and a word to show for every id."""
+"""Tokenizer protocol: text in, Tokens out, and a label for every token."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +32,7 @@ class Tokenizer(Protocol):
         ...
 
     def labels(self, text: str) -> list[str]:
-        """What to show for each token of ``self([text])``, specials included."""
+        """A label for each token of ``self([text])``, specials included."""
         ...
 
     def save(self, folder: Path) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
 
 
 def spelled_words(tokenizer: Tokenizer, text: str) -> list[tuple[int, str]]:
-    """Of each word: where its first piece stands among the tokens, and what its pieces spell."""
+    """For each word, the place of its first piece among the tokens, and the spelling of its pieces."""
     labels, sizes = tokenizer.labels(text), map(len, tokenizer.words(text))
     starts = word_starts(tokenizer, text)
     return [(start, "".join(labels[start : start + size])) for start, size in zip(starts, sizes, strict=True)]

@@ -50,8 +50,8 @@ class DualTokenizer:
         self.model = str(model)
         folder = find_tokenizer(self.model)
         if max_length is None or family is None:
-            told = text_facts(folder)
-            max_length, family = max_length or told[1], family or told[0]
+            facts = text_facts(folder)
+            max_length, family = max_length or facts[1], family or facts[0]
         self.max_length = max_length
         self.truncate = truncate
         self.lower = lower
@@ -66,7 +66,7 @@ class DualTokenizer:
 
     @property
     def pad_id(self) -> int:
-        """What the model was trained to see behind a text."""
+        """The padding id that the model was trained with."""
         pad = self._tokenizer.pad_token_id
         return int(self._tokenizer.eos_token_id or 0) if pad is None else int(pad)
 
@@ -87,7 +87,7 @@ class DualTokenizer:
         return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
-        """What each token spells; a letter that is cut into pieces stands with the last of them.
+        """The spelling of each token; a letter that is cut into pieces belongs to the last of them.
 
         A word with a letter that the model does not know is shown as it is written, with its first piece.
         """

@@ -78,7 +78,7 @@ class Vocabulary:
         return len(self) - 1 if self.entries[-1] == MASK else None
 
     def with_mask(self) -> "Vocabulary":
-        """The same words and ``<mask>`` after them (CHAN), unless it is there already."""
+        """Append ``<mask>`` to the words (CHAN), unless it is there already."""
         return self if self.mask_id is not None else type(self)((*self.entries, MASK))
 
     def unknown_rate(self, texts: Iterable[str], word_splitter: str = "treebank") -> float:

@@ -22,7 +22,7 @@ from wordsight.read.text.vocabulary import MASK, SPECIALS, Vocabulary
 
 @dataclass(frozen=True, eq=False)
 class VectorReport:
-    """Which words of the vocabulary the file knows."""
+    """The words of the vocabulary that the file knows."""
 
     known: Bool[Tensor, " word"]  # True where the row is the file's
     found: tuple[str, ...]
