@@ -41,7 +41,7 @@ def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]
 
 @dataclass
 class Extraction:
-    """Result of an extraction: pictures newly stored, those already there, and unreadable ones with reasons."""
+    """Result of an extraction: pictures newly stored, those already there, unreadable ones with reasons."""
 
     done: int = 0
     reused: int = 0
