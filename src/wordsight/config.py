@@ -29,7 +29,7 @@ CONFIG = "config.toml"
 
 @dataclass(frozen=True)
 class DataSplits:
-    """What each split is called in the data, and what of it is stored apart: region features, known boxes.
+    """Names of the splits in the data, and files apart from it: region features, known boxes.
 
     ``{split}`` in the path of the boxes is replaced by the split.
     """
@@ -112,7 +112,7 @@ class Config:
         return to_toml(self.tables)
 
     def complete(self) -> "Config":
-        """The same run with every default written out."""
+        """Write out every default of the run."""
         always = _PLAIN.keys() - {"labels"}
         tables = {
             name: self._complete_table(name) for name in TABLES if name in self.tables or name in always

@@ -164,8 +164,8 @@ def _must_make_sense(where: str, key: str, value: Any, default: Any) -> None:
     numbers = [one for one in several if _fits(one, float)]
     least, most, words = _LIMITS.get(key, (-math.inf, math.inf, ""))
     if key in _LIMITS and value != default and not all(least <= number <= most for number in numbers):
-        told = f"; left out it is {default}" if _fits(default, float) else ""
-        raise InputError(f"{where} {key} = {value!r}; expected {words}{told}")
+        default_note = f"; left out it is {default}" if _fits(default, float) else ""
+        raise InputError(f"{where} {key} = {value!r}; expected {words}{default_note}")
 
 
 _WORDS = {

@@ -14,7 +14,7 @@ from wordsight.learn.augmentation import (
     DropWords,
     compact,
     drop_words,
-    kept_regions,
+    remaining_regions,
 )
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import SPECIALS, Vocabulary
@@ -223,7 +223,7 @@ def test_regions_kept_are_those_of_the_slow_loop() -> None:
     draws[1] = torch.tensor(
         [0.1, 0.15, 0.99, 0.3]
     )  # all real ones dropped: the larger is kept, not the padding
-    after = compact(regions, kept_regions(draws, regions.mask, 0.2))
+    after = compact(regions, remaining_regions(draws, regions.mask, 0.2))
     for image in range(3):
         real = [k for k in range(4) if regions.mask[image, k]]
         kept = [k for k in real if draws[image, k] > 0.2] or [max(real, key=lambda k: draws[image, k])]

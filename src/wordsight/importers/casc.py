@@ -27,7 +27,7 @@ def describe(published: Published, given: Given) -> Description:
 
 
 def _both_ways(published: Published) -> dict[str, Any]:
-    """What cross_attn = all computes, the only value that the published code runs with."""
+    """cross_attn = all, the only value that the published code runs with."""
     attention = {
         "name": "cross-attention",
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", scan.NORMALIZE),

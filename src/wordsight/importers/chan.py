@@ -70,18 +70,18 @@ def _pooling(published: Published) -> dict[str, Any]:
 
 
 def _notes(published: Published) -> list[str]:
-    told = []
+    notes = []
     if published.has("img.feedforward.ln_1."):
-        told.append(
+        notes.append(
             "its transformer attends along the batch: a picture's scores depend on the pictures beside it "
             "(attend_batch)"
         )
     if published.has("img.feedforward.ln."):
-        told.append(
+        notes.append(
             "its attention looks at padding too; here it does not, which is the same for pictures of equally "
             "many regions (--config with attend_padding = true brings it back)"
         )
-    return told
+    return notes
 
 
 def recognizes(published: Published) -> bool:

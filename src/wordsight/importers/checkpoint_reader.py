@@ -33,7 +33,7 @@ class Weight:
 
 @dataclass(frozen=True, eq=False)
 class Published:
-    """What a checkpoint holds; its names without the ``module.`` that DataParallel puts into them."""
+    """Content of a checkpoint; its names without the ``module.`` that DataParallel puts into them."""
 
     path: Path
     weights: Mapping[str, Weight]  # "img.fc.weight", "txt.rnn.weight_ih_l0", ...
@@ -61,7 +61,7 @@ class Published:
         return any(name.startswith(start) for name in self.weights)
 
     def option(self, name: str, default: Any) -> Any:
-        """What was asked for, or the published default of versions that did not have the option yet."""
+        """The value of an option, or the published default of versions that did not have the option yet."""
         return (self.options or {}).get(name, default)
 
     def with_weights(self, weights: Mapping[str, Weight]) -> "Published":

@@ -70,11 +70,11 @@ def opened_folder(name: str) -> Path:
     if config is None or not _is_dual(config):
         return model_folder(name)
     folder = find_dual(name)
-    kept = cache_folder() / f"{Path(name).name}-{_stamp(folder)}"
-    if not (kept / checkpoint.CONFIG).is_file():
-        with atomic_folder(kept) as fresh:
+    converted = cache_folder() / f"{Path(name).name}-{_stamp(folder)}"
+    if not (converted / checkpoint.CONFIG).is_file():
+        with atomic_folder(converted) as fresh:
             Matcher.from_published(folder).save_pretrained(fresh, {"imported from": name})
-    return kept
+    return converted
 
 
 def _is_dual(config: Path) -> bool:
@@ -93,10 +93,10 @@ def cache_folder() -> Path:
 
 
 def _stamp(folder: Path) -> str:
-    """Of the files that a matcher is made of: their names, sizes and times."""
+    """Hash of the names, sizes and times of the files that a matcher is made of."""
     files = {path for pattern in ("config.json", *FILES) for path in folder.glob(pattern)}
-    told: list[Any] = [LAYOUT]
+    facts_of_files: list[Any] = [LAYOUT]
     for path in sorted(files | set(weight_files(folder))):
         facts = path.stat()
-        told.append([path.name, facts.st_size, facts.st_mtime_ns])
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=6).hexdigest()
+        facts_of_files.append([path.name, facts.st_size, facts.st_mtime_ns])
+    return hashlib.blake2b(json.dumps(facts_of_files).encode(), digest_size=6).hexdigest()

@@ -29,16 +29,16 @@ RULES = (
 
 
 def describe(published: Published, given: Given) -> Description:
-    """What the port computes otherwise is described by weights that compute the same with our parts."""
+    """Describe a checkpoint of the port by weights of our parts that compute the same."""
     vocabulary, rows = _vocabulary(published, given)
     made = _cnn(published, given) | _reader(published) | _words(published, rows)
     made |= _joint(published, "image", "conv_images.") | _joint(published, "text", "conv_text.")
-    told = published.with_weights(made | _rest(published, made))
-    return Description(told, _parts(told, given), vocabulary, _notes(told))
+    published_parts = published.with_weights(made | _rest(published, made))
+    return Description(published_parts, _parts(published_parts, given), vocabulary, _notes(published_parts))
 
 
 def _rest(published: Published, made: Mapping[str, Weight]) -> dict[str, Weight]:
-    """What was not used for any of them: a weight that is not known here must not be passed over."""
+    """Weights that no rule used: an unknown weight must not be passed over."""
     used = {id(weight) for weight in made.values()}
     taken_apart = {WORDS, "conv_images.weight", "conv_text.weight"}
     taken_apart |= {f"{LSTM}{number}.{name}" for number in (0, 1) for name in GATES}
@@ -49,10 +49,10 @@ def _rest(published: Published, made: Mapping[str, Weight]) -> dict[str, Weight]
     }
 
 
-def _parts(told: Published, given: Given) -> Tables:
-    image_joint, width = told.size("image_encoder.joint_layer.linear.weight", 2)
-    text_joint, dim = told.size("text_encoder.joint_layer.linear.weight", 2)
-    rows, word_dim = told.size("text_encoder.words.weight", 2)
+def _parts(published_parts: Published, given: Given) -> Tables:
+    image_joint, width = published_parts.size("image_encoder.joint_layer.linear.weight", 2)
+    text_joint, dim = published_parts.size("text_encoder.joint_layer.linear.weight", 2)
+    rows, word_dim = published_parts.size("text_encoder.words.weight", 2)
     return {
         "reader": {"name": "pixels", "size": SIDE, "mean": [0.5] * 3, "std": [0.5] * 3},
         "tokenizer": {"name": "words", "word_splitter": "cmpl-cased", "specials": "none", "mask": False},
@@ -62,7 +62,8 @@ def _parts(told: Published, given: Given) -> Tables:
         },
         "text_encoder": {
             "name": "recurrent", "cell": "lstm", "vocabulary_size": rows, "word_dim": word_dim, "dim": dim,
-            "bidirectional": told.has(f"{READER}weight_ih_l0_reverse"), "merge": "concat", "pool": "max",
+            "bidirectional": published_parts.has(f"{READER}weight_ih_l0_reverse"),
+            "merge": "concat", "pool": "max",
             "projection": {"dim": text_joint, "eps": EPS},
         },
         "similarity": {"name": "cosine"},
@@ -74,21 +75,21 @@ def _cnn(published: Published, given: Given) -> dict[str, Weight]:
     read = cnn.mobilenet if cnn.is_mobilenet(published, start) else cnn.resnet
     names, config = read(published, start)
     cnn.write_config(config, given.work)
-    return {f"image_encoder.backbone.{ours}": published.weights[name] for name, ours in names.items()}
+    return {f"image_encoder.backbone.{own}": published.weights[name] for name, own in names.items()}
 
 
 def _joint(published: Published, side: str, start: str) -> dict[str, Weight]:
     """A 1 x 1 convolution with a bias is our joint layer whose batch norm only adds that bias."""
     matrix, bias = published.weight(f"{start}weight", 4), published.weight(f"{start}bias", 1)
-    ours = f"{side}_encoder.joint_layer."
+    own = f"{side}_encoder.joint_layer."
     one, no = torch.ones_like(bias.tensor), torch.zeros_like(bias.tensor)
     made = "(made: the port has no batch norm here)"
     return {
-        f"{ours}linear.weight": Weight(matrix.source, matrix.tensor.flatten(1)),
-        f"{ours}norm.bias": bias,
-        f"{ours}norm.weight": Weight(made, one),
-        f"{ours}norm.running_mean": Weight(made, no),
-        f"{ours}norm.running_var": Weight(made, one - EPS),
+        f"{own}linear.weight": Weight(matrix.source, matrix.tensor.flatten(1)),
+        f"{own}norm.bias": bias,
+        f"{own}norm.weight": Weight(made, one),
+        f"{own}norm.running_mean": Weight(made, no),
+        f"{own}norm.running_var": Weight(made, one - EPS),
     }
 
 
@@ -169,23 +170,23 @@ def recognizes(published: Published) -> bool:
     return published.has("conv_images.") and published.has("bilstm.")
 
 
-def _notes(told: Published) -> list[str]:
+def _notes(published_parts: Published) -> list[str]:
     notes = [
         "the port pads captions and takes maxima over the padding's zeros too: a caption's vector there "
         "depends on the longest one beside it; here it is that of the caption alone (--config with "
         "pool_padding = true for its text encoder brings that back)"
     ]
-    if told.facts.get("weights_from") == AVERAGE:
+    if published_parts.facts.get("weights_from") == AVERAGE:
         notes.append(
             "the checkpoint holds the running average of its weights beside the last ones; the average was "
             "imported, which the port's test.py measures (--no-ema imports the last ones)"
         )
-    elif told.facts.get("weights_from") == NETWORK:
+    elif published_parts.facts.get("weights_from") == NETWORK:
         notes.append(
             "the last weights were imported, and not their running average, which the port's test.py "
             "measures (--ema imports it)"
         )
-    if told.has("image_encoder.backbone.conv_stem."):
+    if published_parts.has("image_encoder.backbone.conv_stem."):
         notes.append("MobileNet v1 as in PyTorch: even padding, and norms that add 1e-5")
     return notes
 

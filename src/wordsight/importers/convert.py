@@ -49,9 +49,9 @@ class Imported:
     def card(self) -> dict[str, Any]:
         """Facts for the model's README."""
         facts = {"imported from": f"{self.published.path.name}, a checkpoint of {self.system}"}
-        told = {"epoch": "epochs", "best_rsum": "best rsum on validation, as its own code measured it"}
+        described = {"epoch": "epochs", "best_rsum": "best rsum on validation, as its own code measured it"}
         return facts | {
-            name: self.published.facts[key] for key, name in told.items() if key in self.published.facts
+            name: self.published.facts[key] for key, name in described.items() if key in self.published.facts
         }
 
     def to_text(self) -> str:
@@ -92,17 +92,21 @@ def import_checkpoint(
 
 
 def adopt(
-    published: Published, system: System, given: Given, asked: Mapping[str, Mapping[str, Any]]
+    published: Published, system: System, given: Given, configured: Mapping[str, Mapping[str, Any]]
 ) -> Imported:
     """The matcher that a checkpoint describes, with its weights, in evaluation mode."""
     _check_system(published, system)
     _check_bert(published, given.bert)
-    told = system.describe(published, given)
-    parts = {kind: together(kind, told.parts[kind], asked.get(kind, {}), published) for kind in PARTS}
-    matcher = Matcher.build(parts, **({} if told.vocabulary is None else {"vocabulary": told.vocabulary}))
-    state, lines = carry_over(told.published, system.rules, matcher.state_dict())
+    described = system.describe(published, given)
+    parts = {
+        kind: together(kind, described.parts[kind], configured.get(kind, {}), published) for kind in PARTS
+    }
+    matcher = Matcher.build(
+        parts, **({} if described.vocabulary is None else {"vocabulary": described.vocabulary})
+    )
+    state, lines = carry_over(described.published, system.rules, matcher.state_dict())
     matcher.load_state_dict(state)
-    return Imported(matcher.eval(), system.name, published, lines, told.notes)
+    return Imported(matcher.eval(), system.name, published, lines, described.notes)
 
 
 def _check_system(published: Published, system: System) -> None:
@@ -126,23 +130,25 @@ def _check_bert(published: Published, bert: Path | None) -> None:
 
 
 def together(
-    kind: str, told: Mapping[str, Any], asked: Mapping[str, Any], published: Published
+    kind: str, described: Mapping[str, Any], configured: Mapping[str, Any], published: Published
 ) -> dict[str, Any]:
-    """What the checkpoint says of a part, and the configuration for the rest of it."""
-    asked = {key: value for key, value in asked.items() if key not in SURROUNDINGS}
-    if not told and not asked:
+    """Join the checkpoint's settings of a part with the configuration's for the rest of it."""
+    configured = {key: value for key, value in configured.items() if key not in SURROUNDINGS}
+    if not described and not configured:
         raise InputError(
             f"{published.path} holds no options, so its {kind} is not known; give --config with the "
             f"[{kind}] of the run it is from"
         )
-    for key, value in told.items():
-        if key in asked and not _same(_whole(key, asked[key]), _whole(key, value)):
+    for key, value in described.items():
+        if key in configured and not _same(_whole(key, configured[key]), _whole(key, value)):
             raise InputError(
-                f"--config says {kind}.{key} = {asked[key]}, but {published.path} has {value}; take that "
+                f"--config says {kind}.{key} = {configured[key]}, but {published.path} has {value}; take that "
                 "line out, or give the configuration of the run it is from"
             )
-    lists = {key: asked[key] for key in told if isinstance(asked.get(key), list)}  # names of labels, say
-    return {**asked, **told, **lists}
+    lists = {
+        key: configured[key] for key in described if isinstance(configured.get(key), list)
+    }  # names of labels, say
+    return {**configured, **described, **lists}
 
 
 def _whole(key: str, value: Any) -> Any:
@@ -153,13 +159,15 @@ def _whole(key: str, value: Any) -> Any:
     return {inner: _whole(inner, item) for inner, item in table.items() if inner != "direction"}
 
 
-def _same(asked: Any, told: Any) -> bool:
+def _same(configured: Any, described: Any) -> bool:
     """Whether they mean the same; TOML has 0.1111 for 1 / 9, and names of labels for how many there are."""
-    if isinstance(asked, Mapping) and isinstance(told, Mapping):
-        return asked.keys() == told.keys() and all(_same(asked[key], told[key]) for key in asked)
-    if isinstance(asked, float) and isinstance(told, float):
-        return math.isclose(asked, told, rel_tol=1e-3)
-    return bool(asked == told) or (isinstance(asked, list) and len(asked) == told)
+    if isinstance(configured, Mapping) and isinstance(described, Mapping):
+        return configured.keys() == described.keys() and all(
+            _same(configured[key], described[key]) for key in configured
+        )
+    if isinstance(configured, float) and isinstance(described, float):
+        return math.isclose(configured, described, rel_tol=1e-3)
+    return bool(configured == described) or (isinstance(configured, list) and len(configured) == described)
 
 
 def _printable(options: Mapping[str, Any] | None) -> dict[str, Any] | None:

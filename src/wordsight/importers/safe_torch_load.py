@@ -18,7 +18,7 @@ MOVED = ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")  # bef
 
 
 def read_torch_file(path: str | Path) -> Any:
-    """What ``torch.save`` wrote: zipped, or not as before PyTorch 1.6; from Python 2 or 3.
+    """Read a file of ``torch.save``: zipped, or not as before PyTorch 1.6; from Python 2 or 3.
 
     Only tensors, containers, numbers, texts, numpy scalars and ``argparse.Namespace`` (as a dict) are read;
     a file that asks for anything else is refused with the name of what it asks for.
@@ -56,24 +56,24 @@ def plain(value: Any) -> Any:
 
 
 def _allowed() -> list[Any]:
-    """What may be asked for beside tensors: the options of a command line, and numpy's numbers."""
+    """Types allowed next to tensors: the options of a command line, and numpy's numbers."""
     scalar = np.float64(0).__reduce__()[0]
     numbers = [type(np.dtype(name)) for name in ("f8", "f4", "i8", "i4", "?")]
     return [argparse.Namespace, np.dtype, *numbers, *((scalar, name) for name in MOVED)]
 
 
-def _why(told: str) -> str:
+def _why(message: str) -> str:
     """PyTorch's own reason, without its advice to read the file with less care."""
-    reason = re.split(r"Weights only load failed|In PyTorch 2\.6", told.splitlines()[0])[0].strip(" .")
+    reason = re.split(r"Weights only load failed|In PyTorch 2\.6", message.splitlines()[0])[0].strip(" .")
     return f" ({reason})" if reason else ""
 
 
-def _refused(path: Path, told: str) -> str:
-    named = re.search(r"GLOBAL ([\w.]+)|class[\w ]*'([\w.]+)'|function <\w+ ([\w.]+)", told)
+def _refused(path: Path, message: str) -> str:
+    named = re.search(r"GLOBAL ([\w.]+)|class[\w ]*'([\w.]+)'|function <\w+ ([\w.]+)", message)
     what = next((name for name in (named.groups() if named else ()) if name), "")
     if any(name.startswith(what) for name in (*KNOWN, *MOVED)):  # no name, or one where the file was cut
         return (
-            f"{path} is not a PyTorch checkpoint, or it is damaged{_why(told)}; copy it again, or give the "
+            f"{path} is not a PyTorch checkpoint, or it is damaged{_why(message)}; copy it again, or give the "
             ".pth or .pth.tar file itself"
         )
     return (

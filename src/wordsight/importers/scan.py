@@ -14,7 +14,7 @@ RULES = (
     Rule(DIRECTION, "image_encoder.linear.parametrizations.weight.original1"),
     *words.RULES,
 )
-SEEKERS = {"t2i": "word", "i2t": "region"}
+DIRECTIONS = {"t2i": "word", "i2t": "region"}
 NORMALIZE = {
     "clipped_l2norm": "clipped_l2",
     "l2norm": "l2",
@@ -32,7 +32,7 @@ def describe(published: Published, given: Given) -> Description:
 
 
 def around(table: dict[str, Any], published: Published, given: Given) -> Description:
-    """What SCAN and CASC share, around the table of a similarity."""
+    """The parts that SCAN and CASC share, around the table of a similarity."""
     refuse_lengths(published)
     by_length = DIRECTION in published.weights  # precomp_enc_type weight_norm
     dim, feature_dim = published.size(DIRECTION if by_length else WHOLE, 2)
@@ -50,10 +50,10 @@ def around(table: dict[str, Any], published: Published, given: Given) -> Descrip
 
 
 def similarity(published: Published) -> dict[str, Any]:
-    """What the options say of it."""
+    """The similarity table from the published options."""
     return {
         "name": "cross-attention",
-        "direction": chosen(published, "cross_attn", "t2i", SEEKERS),
+        "direction": chosen(published, "cross_attn", "t2i", DIRECTIONS),
         "temperature": 1 / positive(published, "lambda_softmax", 9.0),
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", NORMALIZE),
         "pooling": pooling(published, "agg_func", "LogSumExp", 6.0),
@@ -61,7 +61,7 @@ def similarity(published: Published) -> dict[str, Any]:
 
 
 def pooling(published: Published, option: str, default: str, sharpness: float) -> dict[str, Any]:
-    """What an ``agg_func`` is called here; log-sum-exp divides by ``lambda_lse``, as SCAN does."""
+    """Our pooling for an ``agg_func``; log-sum-exp divides by ``lambda_lse``, as SCAN does."""
     table: dict[str, Any] = {"name": chosen(published, option, default, POOLINGS)}
     if table["name"] == "log-sum-exp":
         table |= {"temperature": 1 / positive(published, "lambda_lse", sharpness), "scaled": True}

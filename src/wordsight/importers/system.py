@@ -1,4 +1,4 @@
-"""What every published system says of itself: whose keys these are, our tables, and where weights go."""
+"""A published system: how its keys are recognized, our tables, and where its weights go."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Tables: TypeAlias = dict[str, dict[str, Any]]  # of a matcher's parts, by kind
 
 @dataclass(frozen=True)
 class Given:
-    """What was given beside the checkpoint."""
+    """Files and options given with the checkpoint."""
 
     work: Path  # an empty folder for the time of the import
     vocabulary: Path | None = None
@@ -24,7 +24,7 @@ class Given:
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """What a checkpoint is, in our terms."""
+    """A checkpoint in our terms."""
 
     published: Published  # its weights as the rules of its system know them
     parts: Tables  # a table may be left empty where the checkpoint does not say
@@ -43,7 +43,7 @@ class System:
 
 
 def chosen(published: Published, option: str, default: Any, known: Mapping[Any, Any]) -> Any:
-    """What an option's value is called here; an unknown value is an error that lists the known."""
+    """Our name for an option's value; an unknown value is an error that lists the known."""
     value = published.option(option, default)
     if value not in known:
         raise InputError(
@@ -64,7 +64,7 @@ def positive(published: Published, option: str, default: float | None) -> float:
 
 
 def lengths(published: Published) -> dict[str, Any]:
-    """Which side's vectors are scaled to length 1 before one is compared with one."""
+    """The sides whose vectors are scaled to length 1 before the comparison."""
     return {
         "normalize_images": not published.option("no_imgnorm", False),
         "normalize_texts": not published.option("no_txtnorm", False),

@@ -21,7 +21,7 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's pictur
 
 
 def describe(published: Published, given: Given) -> Description:
-    told = _renamed(published) if published.has(CNN) else published
+    renamed = _renamed(published) if published.has(CNN) else published
     tokenizer, vocabulary = words.words(published, given)
     parts = {
         **(_pixels(published, given) if published.has(CNN) else _precomputed(published)),
@@ -29,7 +29,7 @@ def describe(published: Published, given: Given) -> Description:
         "text_encoder": words.recurrent(published) | {"pool": "last"},
         "similarity": {} if published.options is None else _similarity(published),
     }
-    return Description(told, parts, vocabulary)
+    return Description(renamed, parts, vocabulary)
 
 
 def _precomputed(published: Published) -> Tables:
@@ -42,7 +42,7 @@ def _precomputed(published: Published) -> Tables:
 
 
 def _pixels(published: Published, given: Given) -> Tables:
-    """What the network sees is the mean of its cells (grid = 1), scaled to length 1 before the linear map."""
+    """The network's input is the mean of its cells (grid = 1), scaled to length 1 before the linear map."""
     config = cnn.resnet(published, CNN)[1]
     return {
         "reader": {

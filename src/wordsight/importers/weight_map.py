@@ -23,7 +23,7 @@ class Rule:
 
 @dataclass(frozen=True)
 class Line:
-    """What became of one weight."""
+    """Where one weight went."""
 
     source: str
     target: str | None
@@ -31,8 +31,8 @@ class Line:
     reason: str = ""
 
     def to_dict(self) -> dict[str, Any]:
-        told = {"from": self.source, "to": self.target, "shape": list(self.shape), "reason": self.reason}
-        return {key: value for key, value in told.items() if value not in (None, "")}
+        row = {"from": self.source, "to": self.target, "shape": list(self.shape), "reason": self.reason}
+        return {key: value for key, value in row.items() if value not in (None, "")}
 
     def to_text(self) -> str:
         shape = " x ".join(map(str, self.shape)) or "a number"
@@ -40,33 +40,33 @@ class Line:
 
 
 def carry_over(
-    published: Published, rules: Sequence[Rule], ours: Mapping[str, Tensor]
+    published: Published, rules: Sequence[Rule], own: Mapping[str, Tensor]
 ) -> tuple[dict[str, Tensor], list[Line]]:
     """The weights under our names. What has no home, no source or another shape is an error that names it."""
     state: dict[str, Tensor] = {}
     lines, homeless = [], []
     for name, weight in published.weights.items():
-        target, reason = _home(name, rules, ours)
-        if target not in ours if target is not None else not reason:
+        target, reason = _target(name, rules, own)
+        if target not in own if target is not None else not reason:
             homeless.append(weight.source)
             continue
         if target is not None:
-            state[target] = _as_here(weight.tensor, ours[target])
+            state[target] = _as_here(weight.tensor, own[target])
         lines.append(Line(weight.source, target, tuple(weight.tensor.shape), reason))
     # Versions of PyTorch before 0.4.1 do not count batches, and nothing reads the count.
-    counted = {name: ours[name] for name in ours if name.endswith(COUNTER) and name not in state}
+    counted = {name: own[name] for name in own if name.endswith(COUNTER) and name not in state}
     lines += [Line("(none)", name, (), "not in the file; the count is read by nothing") for name in counted]
-    _check(published, homeless, state | counted, ours)
+    _check(published, homeless, state | counted, own)
     return state | counted, lines
 
 
-def _as_here(tensor: Tensor, ours: Tensor) -> Tensor:
-    """Of our type; a single number was a row of one before PyTorch 0.4."""
-    single = tensor.numel() == ours.numel() == 1
-    return (tensor.reshape(ours.shape) if single else tensor).to(ours.dtype)
+def _as_here(tensor: Tensor, own: Tensor) -> Tensor:
+    """Cast to our type; a single number was a row of one before PyTorch 0.4."""
+    single = tensor.numel() == own.numel() == 1
+    return (tensor.reshape(own.shape) if single else tensor).to(own.dtype)
 
 
-def _home(name: str, rules: Sequence[Rule], ours: Mapping[str, Tensor]) -> tuple[str | None, str]:
+def _target(name: str, rules: Sequence[Rule], own: Mapping[str, Tensor]) -> tuple[str | None, str]:
     """Where a weight goes, or why nowhere; the longest start that fits decides."""
     fitting = [rule for rule in rules if name.startswith(rule.start)]
     if not fitting:
@@ -75,20 +75,20 @@ def _home(name: str, rules: Sequence[Rule], ours: Mapping[str, Tensor]) -> tuple
     if rule.target is None:
         return None, rule.reason
     target = rule.target + name[len(rule.start) :]
-    if name.endswith(COUNTER) and target not in ours:
+    if name.endswith(COUNTER) and target not in own:
         return None, "a count that nothing reads"
     return target, ""
 
 
 def _check(
-    published: Published, homeless: Sequence[str], state: Mapping[str, Tensor], ours: Mapping[str, Tensor]
+    published: Published, homeless: Sequence[str], state: Mapping[str, Tensor], own: Mapping[str, Tensor]
 ) -> None:
     problems = [f"{name} has no home" for name in homeless]
-    problems += [f"our {name} has no source" for name in ours if name not in state]
+    problems += [f"our {name} has no source" for name in own if name not in state]
     problems += [
-        f"{name} is {tuple(state[name].shape)} there and {tuple(ours[name].shape)} here"
+        f"{name} is {tuple(state[name].shape)} there and {tuple(own[name].shape)} here"
         for name in state
-        if state[name].shape != ours[name].shape
+        if state[name].shape != own[name].shape
     ]
     problems += [
         f"{name} has values that are not finite" for name in state if not state[name].isfinite().all()

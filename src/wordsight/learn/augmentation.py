@@ -30,7 +30,7 @@ class DropRegions:
     def __call__(self, regions: Regions, random: Random) -> Regions:
         """The kept regions in their order, moved to the front; padding is zero and no wider than needed."""
         draws = _uniform(random, *regions.mask.shape).to(regions.mask.device)
-        return compact(regions, kept_regions(draws, regions.mask, self.rate))
+        return compact(regions, remaining_regions(draws, regions.mask, self.rate))
 
 
 class DropWords:
@@ -55,8 +55,8 @@ class DropWords:
     def __call__(self, words: WordIds, random: Random) -> list[list[int]]:
         """The words that remain, for ``tokenizer.finish``."""
         draws, count = _uniform(random, len(words)).tolist(), len(self.tokenizer)
-        kept = drop_words(words, draws, lambda: _below(random, count), self.mask_id, self.rate)
-        return kept or [list(words[draws.index(max(draws))])]
+        remaining = drop_words(words, draws, lambda: _below(random, count), self.mask_id, self.rate)
+        return remaining or [list(words[draws.index(max(draws))])]
 
     def ids(self, words: WordIds, random: Random, specials: bool = False) -> list[int]:
         """The finished ids; with ``specials``, ``<start>`` and ``<end>`` take part too (CHAN, BiGRU)."""
@@ -93,7 +93,7 @@ class ChangePictures:
         self.area = area
 
     def cuts(self, pictures: int, random: Random) -> list[Cut] | None:
-        """Which part to read of each of so many pictures; None = all of it."""
+        """The part to read of each of so many pictures; None = all of it."""
         if self.area < 1:
             tries = _uniform(random, pictures, TRIES, 4).tolist()
             return [AreaCut(self.area, draws) for draws in tries]
@@ -114,39 +114,39 @@ def drop_words(
     mask_id: int,
     rate: float = 0.2,
 ) -> list[list[int]]:
-    """What becomes of each word, given its draw from [0, 1); may leave nothing.
+    """Drop, mask or replace each word by its draw from [0, 1); may leave nothing.
 
     Below 0.5 ``rate`` every piece becomes the mask, below 0.6 ``rate`` an id of its own from ``random_id``,
     below ``rate`` the word is deleted (CHAN, VSE-infinity).
     """
-    kept: list[list[int]] = []
+    remaining: list[list[int]] = []
     for word, draw in zip(words, draws, strict=True):
         if draw >= rate:
-            kept.append(list(word))
+            remaining.append(list(word))
         elif draw / rate < 0.5:
-            kept.append([mask_id] * len(word))
+            remaining.append([mask_id] * len(word))
         elif draw / rate < 0.6:
-            kept.append([random_id() for _ in word])
-    return kept
+            remaining.append([random_id() for _ in word])
+    return remaining
 
 
-def kept_regions(
+def remaining_regions(
     draws: Float[Tensor, "image region"], mask: Bool[Tensor, "image region"], rate: float
 ) -> Bool[Tensor, "image region"]:
     """A region is kept if its draw exceeds ``rate``; where none does, the one with the largest draw is."""
-    kept = (draws > rate) & mask
+    remaining = (draws > rate) & mask
     largest = draws.masked_fill(~mask, -1).argmax(1, keepdim=True)
-    rescued = torch.zeros_like(mask).scatter(1, largest, ~kept.any(1, keepdim=True))
-    return kept | (rescued & mask)
+    rescued = torch.zeros_like(mask).scatter(1, largest, ~remaining.any(1, keepdim=True))
+    return remaining | (rescued & mask)
 
 
-def compact(regions: Regions, kept: Bool[Tensor, "image region"]) -> Regions:
+def compact(regions: Regions, remaining: Bool[Tensor, "image region"]) -> Regions:
     """Only the kept regions, in their order, padded with zeros to the largest number kept."""
-    counts = kept.sum(1)
+    counts = remaining.sum(1)
     width = int(counts.max()) if len(counts) else 0
-    front = torch.argsort((~kept).int(), dim=1, stable=True)[:, :width]
-    mask = torch.arange(width, device=kept.device) < counts[:, None]
-    images = torch.arange(len(kept), device=kept.device)[:, None]
+    front = torch.argsort((~remaining).int(), dim=1, stable=True)[:, :width]
+    mask = torch.arange(width, device=remaining.device) < counts[:, None]
+    images = torch.arange(len(remaining), device=remaining.device)[:, None]
 
     def moved(values: Tensor) -> Tensor:
         return values[images, front].masked_fill_(~mask[..., None], 0)

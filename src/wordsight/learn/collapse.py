@@ -78,7 +78,7 @@ def score_spread(scores: Float[Tensor, "image text"]) -> Float[Tensor, ""]:
 
 
 def explain_non_finite(value: str, where: str, pairs: EncodedPairs, names: Sequence[str]) -> str:
-    """What is known about a loss or gradient that is not a number: where it comes from and what to do.
+    """Explain a loss or gradient that is not a number: where it comes from and what to do.
 
     ``names`` are those of the images of the batch, in its order.
     """

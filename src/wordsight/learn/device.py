@@ -38,7 +38,7 @@ def takes_bf16(precision: str, device: torch.device) -> bool:
 
 
 def in_float32(pairs: EncodedPairs) -> EncodedPairs:
-    """What a loss reads, after encoders and scores were computed in bfloat16."""
+    """Cast the input of a loss, after encoders and scores were computed in bfloat16."""
 
     def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
         return replace(embeddings, vectors=embeddings.vectors.float())

@@ -7,11 +7,11 @@ from typing import Any
 
 
 class Interrupt:
-    """Inside the block the first Ctrl-C (or SIGTERM) only sets ``asked``; the second one stops at once."""
+    """In the block the first Ctrl-C (or SIGTERM) only sets ``requested``; the second one stops at once."""
 
     def __init__(self, active: bool = True) -> None:
         self.active = active and threading.current_thread() is threading.main_thread()
-        self.asked = False
+        self.requested = False
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Interrupt":
@@ -26,6 +26,6 @@ class Interrupt:
             signal.signal(number, handler)
 
     def _ask(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.asked:
+        if self.requested:
             raise KeyboardInterrupt
-        self.asked = True
+        self.requested = True

@@ -1,4 +1,4 @@
-"""What happens in a run -> log.jsonl (always), TensorBoard (when installed), a bar or lines on stderr."""
+"""Events of a run -> log.jsonl (always), TensorBoard (when installed), a bar or lines on stderr."""
 
 import json
 import math
@@ -93,7 +93,7 @@ class Speed:
         self.rate, self.last = 0.0, time.monotonic()
 
     def restart(self) -> None:
-        """What happened since the last pairs (a validation, say) is not theirs."""
+        """Forget the time since the last pairs (a validation, say)."""
         self.last = time.monotonic()
 
     def add(self, pairs: int) -> None:

@@ -1,4 +1,4 @@
-"""What every loss promises: encoded pairs in, one number out; it never computes a score."""
+"""Base class of losses: encoded pairs in, one number out; a loss never computes a score."""
 
 from jaxtyping import Float
 from torch import Tensor, nn

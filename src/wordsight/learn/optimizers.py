@@ -44,7 +44,7 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
 
 
 def learning_rate_share(step: int, epoch: int, steps_per_epoch: int, settings: Training) -> float:
-    """What part of the learning rate step ``step`` of the run, in ``epoch``, uses; both count from 0."""
+    """Share of the learning rate in step ``step`` of the run, in ``epoch``; both count from 0."""
     if settings.schedule == "step":
         left = settings.factor ** sum(epoch >= milestone for milestone in settings.milestones)
     elif settings.schedule == "cosine":
@@ -63,7 +63,7 @@ def _warm(step: int, settings: Training) -> float:
 def set_learning_rates(
     optimizer: Optimizer, step: int, epoch: int, steps_per_epoch: int, settings: Training
 ) -> float:
-    """Of every group, for one step; returns that of weights in no group."""
+    """Set the learning rate of every group for one step; return that of weights in no group."""
     rate = settings.learning_rate * learning_rate_share(step, epoch, steps_per_epoch, settings)
     for group in optimizer.param_groups:
         share = group["own"].share(epoch)

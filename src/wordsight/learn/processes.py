@@ -25,7 +25,7 @@ PATIENCE = timedelta(days=1)  # the first process may validate for long while th
 
 @dataclass(frozen=True)
 class Processes:
-    """Which of how many processes this one is."""
+    """The rank of this process among all, and the exchange between them."""
 
     rank: int = 0  # among all, from 0
     world: int = 1
@@ -80,7 +80,7 @@ class Processes:
                     distributed.broadcast(tensor, src=0)
 
     def tell(self, value: Any) -> Any:
-        """What the first process knows, in all of them."""
+        """Broadcast a value of the first process to all."""
         if self.world == 1:
             return value
         box = [value]

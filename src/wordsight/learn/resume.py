@@ -98,9 +98,9 @@ def save(folder: Path, trained: Trained, progress: Progress) -> None:
             checkpoint.save_weights(fresh / RESUME, trained.tensors())
             checkpoint.write_json(fresh / PROGRESS, asdict(progress))
     except (OSError, SafetensorError) as error:
-        kept = f"{last} still holds the one before" if last.is_dir() else "there is none before it"
+        previous = f"{last} still holds the one before" if last.is_dir() else "there is none before it"
         raise OSError(
-            f"the checkpoint of step {progress.step} could not be written to {last} ({error}); {kept}. "
+            f"the checkpoint of step {progress.step} could not be written to {last} ({error}); {previous}. "
             "Make room on the disk, then go on with resume"
         ) from error
 
@@ -119,7 +119,7 @@ def load(folder: Path, trained: Trained) -> Progress | None:
 def describe_run(
     matcher: Matcher, loss: nn.Module, batches: Batches, settings: Training, world: int
 ) -> dict[str, Any]:
-    """What run.json holds: all that the weights at the end depend on."""
+    """Content of run.json: all that the final weights depend on."""
     trained = ("image_encoder", "text_encoder", "similarity")
     facts = {
         "training": asdict(settings),
@@ -155,7 +155,7 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
 
 
 def _clear_unfinished(folder: Path) -> None:
-    """What a process that died here had begun to write."""
+    """Remove what a process that died here had begun to write."""
     for name in (LAST, BEST):
         atomic.recover(folder / name)
     for unfinished in folder.glob(f".{RUN}.*"):
@@ -173,9 +173,11 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
         key for key in old.keys() | new.keys() if old.get(key) != new.get(key) and key not in free
     )
     if different:
-        told = "; ".join(f"{key} was {old.get(key)!r} and is {new.get(key)!r} now" for key in different)
+        differences = "; ".join(
+            f"{key} was {old.get(key)!r} and is {new.get(key)!r} now" for key in different
+        )
         raise InputError(
-            f"{folder} was begun differently: {told}. Resume with what it was begun with, "
+            f"{folder} was begun differently: {differences}. Resume with what it was begun with, "
             "or start in a new folder"
         )
 

@@ -32,7 +32,7 @@ class WeightGroup:
         return made
 
     def share(self, epoch: int) -> float | None:
-        """What part of the learning rate is left in an epoch; None if the schedule is that of all weights."""
+        """Share of the learning rate left in an epoch; None if the schedule is that of all weights."""
         if self.every:
             return self.decay ** (epoch // self.every)
         return self.decay ** sum(epoch >= at for at in self.milestones) if self.milestones else None

@@ -39,7 +39,7 @@ __all__ = ["History", "Training", "fit"]
 
 @dataclass(frozen=True)
 class History:
-    """What a run came to."""
+    """Result of a run."""
 
     epochs: Sequence[Mapping[str, Any]]  # loss and validation of each, as logged
     steps: int
@@ -148,9 +148,9 @@ class _Run:
             for first in range(at.batch, len(rows), self.settings.accumulate):
                 self._step(coming, rows, range(first, min(first + self.settings.accumulate, len(rows))))
                 every = self.settings.checkpoint_every
-                if interrupt.asked or (every and at.step % every == 0):
+                if interrupt.requested or (every and at.step % every == 0):
                     self._save()
-                if interrupt.asked:
+                if interrupt.requested:
                     raise KeyboardInterrupt(f"the state is saved in {self.folder}; go on with resume")
         finally:
             coming.close()

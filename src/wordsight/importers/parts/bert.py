@@ -85,12 +85,12 @@ def _architecture(published: Published) -> dict[str, Any]:
     }
 
 
-def _agreeing(asked: dict[str, Any], shapes: dict[str, Any], given: Given) -> dict[str, Any]:
+def _agreeing(configured: dict[str, Any], shapes: dict[str, Any], given: Given) -> dict[str, Any]:
     """The given configuration, which says more than shapes can, where it does not contradict them."""
     for key, value in shapes.items():
-        if key != "num_attention_heads" and asked.get(key, value) != value:
+        if key != "num_attention_heads" and configured.get(key, value) != value:
             raise InputError(
-                f"{given.bert}/config.json says {key} = {asked[key]}, the checkpoint's BERT has {value}; "
+                f"{given.bert}/config.json says {key} = {configured[key]}, the checkpoint's BERT has {value}; "
                 "give the folder of the BERT that it was trained from"
             )
-    return shapes | asked
+    return shapes | configured

@@ -85,8 +85,8 @@ def _check(published: Published) -> None:
             "regions, and grids of a ResNet, can be imported"
         )
     for name, weight in published.weights.items():
-        for start, ours in ALIASES.items():
-            twin = published.weights.get(f"{CNN}{ours}{name.removeprefix(start)}")
+        for start, own in ALIASES.items():
+            twin = published.weights.get(f"{CNN}{own}{name.removeprefix(start)}")
             if name.startswith(start) and (twin is None or not torch.equal(weight.tensor, twin.tensor)):
                 raise InputError(
                     f"{published.path} holds two networks: {weight.source} is not what is under resnet; "

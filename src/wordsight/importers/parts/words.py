@@ -58,16 +58,18 @@ def words(published: Published, given: Given) -> tuple[dict[str, Any], Vocabular
 def _vocabulary(published: Published, given: Given, rows: int) -> Vocabulary:
     """The file that was given, which may not contradict the words that CHAN keeps among its options."""
     inside = published.option("word2idx", None)
-    kept = vocabulary_of(inside, f"{published.path}: word2idx") if isinstance(inside, Mapping) else None
+    inside_vocabulary = (
+        vocabulary_of(inside, f"{published.path}: word2idx") if isinstance(inside, Mapping) else None
+    )
     if given.vocabulary is None:
-        if kept is None:
+        if inside_vocabulary is None:
             raise InputError(
                 f"give the vocabulary of {published.path} with --vocabulary: its word table has {rows} rows"
                 f"{_file_of(rows)}"
             )
-        return kept
+        return inside_vocabulary
     read = read_vocabulary(given.vocabulary)
-    if kept is not None and read.with_mask() != kept.with_mask():
+    if inside_vocabulary is not None and read.with_mask() != inside_vocabulary.with_mask():
         raise InputError(
             f"the vocabulary {given.vocabulary} orders its words otherwise than the one that "
             f"{published.path} was trained with and holds; leave --vocabulary out"

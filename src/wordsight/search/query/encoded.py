@@ -89,7 +89,7 @@ def encode_plain_text(matcher: Matcher, text: str) -> EncodedQuery:
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:
-    """Of those that name something, where there are any; an emoji alone is not known either."""
+    """Whether any word that names something is known; an emoji alone is not."""
     naming = [word.known for word in words if names_something(word.text)]
     return any(naming or [word.known for word in words])
 
@@ -98,7 +98,7 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
     """The words of a text as the tokenizer splits them: wordpieces joined, letters as in the text."""
     words, labels = tokenizer.words(text), tokenizer.labels(text)
     folded, places = _folded(text)
-    asked, cursor = [], 0
+    found, cursor = [], 0
     vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces spell what they do not know
     for first, pieces in zip(word_starts(tokenizer, text), words, strict=True):
         items = range(first, first + len(pieces))
@@ -109,10 +109,10 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
         if sought and at >= 0:
             cursor = at + len(sought)
             start, stop = places[at], places[cursor - 1] + 1
-            asked.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
+            found.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
         else:  # written in another way than it is read, as treebank's quotes are
-            asked.append(EncodedWord(label, tuple(items), -1, -1, known))
-    return asked
+            found.append(EncodedWord(label, tuple(items), -1, -1, known))
+    return found
 
 
 def _mark(words: list[EncodedWord], term: Term) -> None:

@@ -1,4 +1,4 @@
-"""What a person typed -> a Query: the sentence that is scored, and what its operators ask of single words.
+"""A query text -> a Query: the sentence that is scored, and the operators of single words.
 
 A query is a plain sentence. An operator stands directly before or after a word, or a part in quotes::
 
@@ -23,7 +23,7 @@ PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
 
 
 class QueryError(ValueError):
-    """What is wrong with a query, and where; ``position`` counts characters from 1, None: the whole."""
+    """A problem in a query; ``position`` counts characters from 1, None: the whole."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         self.position = position
@@ -127,7 +127,7 @@ def _goes_on(text: str, place: int) -> bool:
 
 
 def _words(text: str, place: int, sign: str) -> tuple[str, int]:
-    """What an operator belongs to: a part in quotes, or a word."""
+    """The operand of an operator: a part in quotes, or a word."""
     if text[place] == '"':
         return _quoted(text, place)
     bare = _BARE.match(text, place)
