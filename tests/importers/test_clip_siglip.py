@@ -311,7 +311,7 @@ def test_import_names_the_family_that_it_found(published: Get, tmp_path: Path) -
 def test_another_family_is_refused_with_those_that_can_be_read(tmp_path: Path, published: Get) -> None:
     folder = shutil.copytree(published("clip"), tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
-    for kind, words in {"align": "those that can: CLIP", "siglip2": "take one that has"}.items():
+    for kind, words in {"align": "known: CLIP", "siglip2": "take one that has"}.items():
         (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
         for opening in (Matcher.from_published, lambda folder: opened_folder(str(folder))):
             with pytest.raises(ValueError, match=f'"{kind}".*{words}'):

@@ -79,7 +79,7 @@ def test_another_bert_or_a_word_vocabulary_is_named(tmp_path: Path, folder: Path
     states = [image_state("basic"), text_state(bert(3)), {}, {}]
     path = write_checkpoint(tmp_path / "model_best.pth", states, BERT_OPTIONS)
     (folder / "config.json").write_text(json.dumps(CONFIG | {"hidden_size": 24}))
-    with pytest.raises(ValueError, match="says hidden_size = 24, the checkpoint's BERT has 12"):
+    with pytest.raises(ValueError, match="says hidden_size = 24, the checkpoint has 12"):
         import_checkpoint(path, "chan", tmp_path / "out", bert=folder)
     with pytest.raises(ValueError, match=r"belongs the vocab\.txt of bert-base-uncased"):
         import_checkpoint(path, "chan", tmp_path / "out", write_vocabulary(tmp_path / "vocabulary.json"))

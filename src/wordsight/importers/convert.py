@@ -142,8 +142,8 @@ def together(
     for key, value in described.items():
         if key in configured and not _same(_whole(key, configured[key]), _whole(key, value)):
             raise InputError(
-                f"--config says {kind}.{key} = {configured[key]}, but {published.path} has {value}; take that "
-                "line out, or give the configuration of the run it is from"
+                f"--config says {kind}.{key} = {configured[key]}, but {published.path} has {value}; "
+                "take that line out, or give the configuration of the run it is from"
             )
     lists = {
         key: configured[key] for key in described if isinstance(configured.get(key), list)

@@ -73,8 +73,8 @@ def _refused(path: Path, message: str) -> str:
     what = next((name for name in (named.groups() if named else ()) if name), "")
     if any(name.startswith(what) for name in (*KNOWN, *MOVED)):  # no name, or one where the file was cut
         return (
-            f"{path} is not a PyTorch checkpoint, or it is damaged{_why(message)}; copy it again, or give the "
-            ".pth or .pth.tar file itself"
+            f"{path} is not a PyTorch checkpoint, or it is damaged{_why(message)}; copy it again, or "
+            "give the .pth or .pth.tar file itself"
         )
     return (
         f"{path} holds an object of {what}, which is not among what is read from a checkpoint (tensors, "

@@ -90,7 +90,7 @@ def _agreeing(configured: dict[str, Any], shapes: dict[str, Any], given: Given) 
     for key, value in shapes.items():
         if key != "num_attention_heads" and configured.get(key, value) != value:
             raise InputError(
-                f"{given.bert}/config.json says {key} = {configured[key]}, the checkpoint's BERT has {value}; "
+                f"{given.bert}/config.json says {key} = {configured[key]}, the checkpoint has {value}; "
                 "give the folder of the BERT that it was trained from"
             )
     return shapes | configured
