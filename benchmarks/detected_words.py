@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from wordsight.pairs import PictureFiles
-from wordsight.read.datasets.caption_files import read_karpathy
+from wordsight.read.datasets.karpathy import Karpathy
 from wordsight.read.pictures.detectors import distinct, open_detector
 
 NAMES = """
@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--which", choices=("persons", "things", "small"), default="things")
     parser.add_argument("--out", type=Path, required=True)
     asked = parser.parse_args()
-    pairs, detector = read_karpathy(asked.dataset, asked.split), open_detector(asked.detector)
+    pairs, detector = Karpathy(asked.dataset).read(asked.split), open_detector(asked.detector)
     assert isinstance(pairs.images, PictureFiles)
     texts = pairs.texts_by_image()
     lines = 0

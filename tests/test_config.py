@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, message: str) ->
         ("training.epochs=0", "epochs = 0; expected at least 1"),
         ("evaluation.protocl=f30k", r'did you mean "protocol"'),
         ("vocabulary.min=3", "not a setting of LearnedVocabulary"),
-        ("data.imges=3", r'imges is not a setting of read_world \(did you mean "images"\?\)'),
+        ("data.imges=3", r'imges is not a setting of World \(did you mean "images"\?\)'),
         ("training.epochs=many", r"\[training\] epochs = 'many'; expected a whole number"),
         ("training.epochs=2.5", "epochs = 2.5; expected a whole number"),
         ("training.learning_rate=true", "learning_rate = True; expected a number"),

@@ -4,6 +4,9 @@ import importlib
 from typing import Any
 
 _HOME = {
+    "CaptionDataset": "read.datasets.dataset",
+    "Captioned": "read.datasets.records",
+    "Dataset": "read.datasets.dataset",
     "EmbeddingSet": "sets",
     "Matcher": "matcher",
     "PairSet": "pairs",

@@ -18,6 +18,7 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
 from wordsight.pairs import PairSet, PictureFiles
+from wordsight.read.datasets.dataset import Dataset
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision
 
@@ -125,8 +126,7 @@ class Config:
             return {field.name: getattr(self._plain(name), field.name) for field in fields(_PLAIN[name])}
         if name == "data":
             split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
-            whole = registry.complete(name, self._data_table()) | split
-            return {key: value for key, value in whole.items() if key != "split"}
+            return registry.complete(name, self._data_table()) | split
         if name == "text_encoder":  # as when it is built: as wide as the image encoder
             table = {
                 "dim": registry.complete("image_encoder", self._table("image_encoder"))["dim"],
@@ -183,8 +183,8 @@ class Config:
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
-        pairs: PairSet = registry.build("data", {**self._data_table(), "split": getattr(self.splits, which)})
-        return pairs
+        dataset: Dataset = registry.build("data", self._data_table())
+        return dataset.read(getattr(self.splits, which))
 
     def _with_features(self, pairs: PairSet) -> PairSet:
         folder = self.splits.features

@@ -9,6 +9,7 @@ import inspect
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import entry_points
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -17,19 +18,19 @@ from wordsight import aliases
 from wordsight.errors import InputError
 
 REGISTRY: dict[str, dict[str, str]] = {
-    "data": {
-        "precomp": "wordsight.read.datasets.precomputed:read_precomp",
-        "karpathy": "wordsight.read.datasets.caption_files:read_karpathy",
-        "coco-captions": "wordsight.read.datasets.caption_files:read_coco_captions",
-        "table": "wordsight.read.datasets.caption_files:read_table",
-        "folder": "wordsight.read.datasets.caption_files:read_folder",
-        "person-search": "wordsight.read.datasets.person_search:read_persons",
-        "records": "wordsight.read.datasets.tfrecords:read_records",
-        "webdataset": "wordsight.read.datasets.webdataset:read_webdataset",
-        "world": "wordsight.read.synthetic.dataset:read_world",
+    "data": {  # in the order in which a path is recognized
+        "precomp": "wordsight.read.datasets.precomputed:Precomp",
+        "person-search": "wordsight.read.datasets.person_search:PersonSearch",
+        "records": "wordsight.read.datasets.tfrecords:Records",
+        "webdataset": "wordsight.read.datasets.webdataset:WebDataset",
+        "karpathy": "wordsight.read.datasets.karpathy:Karpathy",
+        "coco-captions": "wordsight.read.datasets.coco:Coco",
+        "table": "wordsight.read.datasets.table:Table",
+        "folder": "wordsight.read.datasets.folder:Folder",
+        "world": "wordsight.read.synthetic.dataset:World",
     },
     "reader": {
-        "precomputed": "wordsight.read.datasets.precomputed:Precomputed",
+        "precomputed": "wordsight.read.features.precomputed_reader:Precomputed",
         "pixels": "wordsight.read.pictures.pixel_reader:PixelReader",
         "model-pixels": "wordsight.read.pictures.preprocessor_config:model_pixels",
         "backbone": "wordsight.read.pictures.backbone_reader:BackboneReader",
@@ -81,14 +82,22 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 
 
+GROUPS = {"data": "wordsight.dataset"}  # of entry points: parts that installed packages add
+
+
+def names_of(kind: str) -> dict[str, str]:
+    """The parts of a kind by name: those of installed packages, then our own, which nobody replaces."""
+    group = GROUPS.get(kind)
+    added = {} if group is None else {point.name: point.value for point in entry_points(group=group)}
+    return {name: value for name, value in added.items() if name not in REGISTRY[kind]} | REGISTRY[kind]
+
+
 def find(kind: str, name: str) -> Any:
-    """The class (or reading function) behind a name; an unknown one is an error that lists the known."""
-    name = aliases.current_part(kind, name)
-    address = name if ":" in name else REGISTRY[kind].get(name)
+    """The class behind a name; an unknown one is an error that lists the known."""
+    name, names = aliases.current_part(kind, name), names_of(kind)
+    address = name if ":" in name else names.get(name)
     if address is None:
-        raise InputError(
-            f'unknown {kind} "{name}"{nearest(name, REGISTRY[kind])}; known: {_listed(REGISTRY[kind])}'
-        )
+        raise InputError(f'unknown {kind} "{name}"{nearest(name, names)}; known: {_listed(names)}')
     module, _, attribute = address.partition(":")
     try:
         return getattr(importlib.import_module(module), attribute)
@@ -219,7 +228,7 @@ def complete(kind: str, table: Mapping[str, Any]) -> dict[str, Any]:
 def _named(kind: str, table: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     settings = dict(table)
     if "name" not in settings:
-        raise InputError(f"[{kind}] has no name; known: {_listed(REGISTRY[kind])}")
+        raise InputError(f"[{kind}] has no name; known: {_listed(names_of(kind))}")
     return settings.pop("name"), settings
 
 

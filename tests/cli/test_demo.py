@@ -21,7 +21,7 @@ from support.small_problem import wordsight
 
 from wordsight.cli import serve
 from wordsight.cli.main import app
-from wordsight.read.synthetic.dataset import generate, read_world
+from wordsight.read.synthetic.dataset import World, generate
 from wordsight.read.synthetic.export import write_pictures
 
 PICTURES = 24
@@ -163,7 +163,7 @@ def test_an_interrupted_demo_goes_on_to_the_same_bits(
 
 
 def test_pictures_have_their_sentences_beside_them(tmp_path: Path) -> None:
-    pairs = read_world("test", 3, 8)
+    pairs = World(seed=3, images=8).read("test")
     write_pictures(tmp_path / "pictures", "test", 3, 8)
     for row, name in enumerate(pairs.names):
         with Image.open(tmp_path / "pictures" / name) as picture:

@@ -15,7 +15,7 @@ from wordsight.config import CONFIG, load_config
 from wordsight.evaluation import Pointing, pointing_accuracy
 from wordsight.matcher import Matcher
 from wordsight.pairs import Box, PairSet, WordBox
-from wordsight.read.synthetic.dataset import read_world
+from wordsight.read.synthetic.dataset import World
 from wordsight.read.text.align_words import counterparts
 from wordsight.read.text.base import spelled_words
 from wordsight.read.text.vocabulary import Vocabulary
@@ -122,7 +122,7 @@ def test_any_box_counts_and_words_that_are_not_there_do_not() -> None:
 
 def test_the_generated_world_points_as_it_always_did(tmp_path: Path) -> None:
     matcher = Matcher.from_pretrained(untrained_run(tmp_path) / "best")
-    world = read_world("test", images=8)
+    world = World(images=8).read("test")
     with torch.no_grad():
         hits, chances, centres = point_plainly(matcher, world)
     pointing = pointing_accuracy(matcher, world)

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from wordsight.matcher import Matcher
-from wordsight.read.synthetic.dataset import read_world
+from wordsight.read.synthetic.dataset import World
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
@@ -32,7 +32,7 @@ WORD_KINDS = [kind for kind in KINDS if KINDS[kind][1] is not ONE_VECTOR]
 
 
 def world() -> Any:
-    return read_world("train", 3, PICTURES)
+    return World(seed=3, images=PICTURES).read("train")
 
 
 @cache

@@ -21,7 +21,7 @@ from wordsight.learn.training import History, fit
 from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, one_identity_per_image
-from wordsight.read.datasets.precomputed import Precomputed
+from wordsight.read.features.precomputed_reader import Precomputed
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.read.text.word_tokenizer import Words
 from wordsight.sets import Regions, Tokens

@@ -10,19 +10,20 @@ import torch
 from PIL import Image
 
 from wordsight.pairs import PairSet, PictureFiles
-from wordsight.read.datasets.tfrecords import read_records
-from wordsight.read.datasets.webdataset import read_webdataset
+from wordsight.read.datasets.shards import ShardDataset
+from wordsight.read.datasets.tfrecords import Records
+from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.resumable_shards import Skipped
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.export.webdataset import write_webdataset
 from wordsight.read.pictures.pixel_reader import open_picture
 
 KEPT = RecordSettings(seed=None)  # in the order of the data
-FORMATS: dict[str, tuple[Callable[..., list[Skipped]], Callable[..., PairSet]]] = {
-    "tfrecord": (lambda out, splits, **more: write_records(out, splits, KEPT, **more), read_records),
+FORMATS: dict[str, tuple[Callable[..., list[Skipped]], type[ShardDataset]]] = {
+    "tfrecord": (lambda out, splits, **more: write_records(out, splits, KEPT, **more), Records),
     "webdataset": (
         lambda out, splits, **more: write_webdataset(out, splits, seed=None, **more),
-        read_webdataset,
+        WebDataset,
     ),
 }
 each_format = pytest.mark.parametrize(("write", "read"), FORMATS.values(), ids=list(FORMATS))

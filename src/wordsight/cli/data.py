@@ -78,7 +78,7 @@ def extract(
         raise typer.BadParameter(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
-    paths, closed = picture_paths(source, pictures)
+    paths, closed = picture_paths(source, pictures=pictures)
     finer = () if high_res_grid is None else _cells(high_res_grid, "--high-res-grid")
     asked = {
         "grid": _cells(grid),
@@ -185,9 +185,9 @@ def build(
     ] = "treebank",
 ) -> None:
     """Learn a vocabulary from the training texts of a data set, or from a text file."""
-    from wordsight.read.datasets.detect_format import training_texts
+    from wordsight.read.datasets.detect_format import texts_of
     from wordsight.read.text.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.learn(training_texts(source), word_splitter=word_splitter, min_count=min_count)
+    vocabulary = Vocabulary.learn(texts_of(source, ["train"]), word_splitter=word_splitter, min_count=min_count)
     vocabulary.save(out)
     typer.echo(f"{out}: {len(vocabulary)} words")

@@ -70,10 +70,11 @@ def records(
 def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], str | None]:
     """The pairs by the name of their split; with a configuration, also the rule of its words."""
     from wordsight.config import SPLITS, load_config
-    from wordsight.read.datasets.detect_format import pairs_by_split
+    from wordsight.read.datasets.detect_format import open_dataset
 
     if not _is_config(source):
-        return pairs_by_split(Path(source), pictures), None
+        dataset = open_dataset(source, pictures=pictures)
+        return {split or "train": dataset.read(split) for split in dataset.chosen(None)}, None
     config = load_config(source)
     splits = {SHORT.get(which, which): config.captioned(which) for which in SPLITS}
     return splits, config.tables.get("tokenizer", {}).get("word_splitter")

@@ -106,9 +106,9 @@ def learn(
     ] = "treebank",
 ) -> None:
     """Learn semantic labels, the most frequent nouns, from the training texts of a data set."""
-    from wordsight.read.datasets.detect_format import training_texts
+    from wordsight.read.datasets.detect_format import texts_of
     from wordsight.read.text.label_vocabulary import Labels
 
-    learned = Labels.learn(training_texts(source), count, word_splitter)
+    learned = Labels.learn(texts_of(source, ["train"]), count, word_splitter)
     learned.save(out)
     typer.echo(f"{out}: {len(learned.names)} labels, {', '.join(learned.names[:5])}, ...")

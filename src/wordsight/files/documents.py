@@ -1,28 +1,23 @@
-"""Text, JSON and table files -> lines, objects and rows, with errors that name the file and the line."""
+"""Text and JSON files -> lines and objects, with errors that name the file and the line."""
 
-import csv
+import codecs
 import gzip
-import io
 import json
-import re
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
 
-TOKEN_LINE = re.compile(r"^[^\t#]+#\d+\t")  # Flickr8k.token.txt: picture.jpg#0 <tab> caption, and no header
-DELIMITERS = ("\t", ",", ";", "|")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row of a table, and the line of the file on which it ends."""
-
-    line: int
-    values: dict[str, Any]
+MARKS = (  # what a text may begin with to say how it is encoded; the mark of UTF-32 begins as that of UTF-16
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -39,15 +34,36 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_text(path: Path) -> str:
-    """The text of a UTF-8 file; bytes that are not UTF-8 are an error that names their line."""
-    content = read_bytes(path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+    """The text of a UTF-8 file, or of one in UTF-16 or UTF-32 with a byte order mark, as Excel saves it.
+
+    Raises InputError with the line of the first byte that is no text.
+    """
+    return decoded(read_bytes(path), path)
+
+
+def decoded(content: bytes, path: Path | str) -> str:
+    """``read_text`` of bytes that were read already."""
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in content[:1000]:
         raise InputError(
-            f"{path} line {line}: byte {content[error.start]:#04x} is not UTF-8; save the file as UTF-8"
-        ) from error
+            f"{path} line 1 holds zero bytes: it is no text, or UTF-16 without a byte order mark",
+            "save the file as UTF-8",
+        )
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(_not_text(content, error, path), "save the file as UTF-8") from error
+
+
+def _not_text(content: bytes, error: UnicodeDecodeError, path: Path | str) -> str:
+    line = content.count(b"\n", 0, error.start) + 1
+    if not error.encoding.startswith("utf-8"):
+        return f"{path} line {line} is cut short or damaged ({error.encoding})"
+    start = max(content.rfind(b"\n", 0, error.start) + 1, error.start - 20)
+    words = content[start : error.end + 20].split(b"\n")[0].decode("latin-1").strip()
+    return (
+        f"{path} line {line}: byte {content[error.start]:#04x} is not UTF-8; read as Latin-1 it is {words!r}"
+    )
 
 
 def read_lines(path: Path) -> list[str]:
@@ -62,11 +78,39 @@ def read_json(path: Path) -> Any:
     """The value of a JSON file; what is not JSON is an error that names line and column."""
     try:
         return json.loads(read_text(path))
+    except RecursionError as error:
+        raise InputError(f"{path} is nested too deeply to be a data set") from error
     except json.JSONDecodeError as error:
         raise InputError(
             f"{path} line {error.lineno} column {error.colno}: not valid JSON ({error.msg}); "
             "if the file was downloaded, it may be cut short: fetch it again"
         ) from error
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What a JSON document is made of: enough to tell formats apart."""
+
+    is_list: bool
+    keys: frozenset[str]  # of the object; of a list, those of its first entry
+    entries: int
+
+
+def outline(path: Path) -> Outline | None:
+    """The outline of a ``.json`` or ``.json.gz``, None of other files. Raises InputError for broken JSON."""
+    names = path.name.lower()
+    if not names.endswith((".json", ".json.gz")) or not path.is_file():
+        return None
+    status = path.stat()
+    return _outline(path, status.st_size, status.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _outline(path: Path, size: int, changed: int) -> Outline:  # noqa: ARG001 (a file that changes is read again)
+    document = read_json(path)
+    first = document[0] if isinstance(document, list) and document else document
+    keys = frozenset(map(str, first)) if isinstance(first, dict) else frozenset[str]()
+    return Outline(isinstance(document, list), keys, len(document) if isinstance(document, list) else 1)
 
 
 def field(value: Any, name: str, where: str, path: Path) -> Any:
@@ -84,103 +128,3 @@ def list_field(value: Any, name: str, where: str, path: Path) -> list[Any]:
     if not isinstance(found, list):
         raise InputError(f"{path}: {where} has {name!r} = {str(found)[:60]!r}; expected a list")
     return found
-
-
-def read_rows(path: Path) -> list[Row]:
-    """The rows of JSON lines, a JSON list of objects, a token file, or delimited columns with a header."""
-    suffixes = [suffix for suffix in path.suffixes if suffix != ".gz"]
-    kind = suffixes[-1].lower() if suffixes else ""
-    if kind in (".jsonl", ".ndjson"):
-        rows = list(_json_lines(path))
-    elif kind == ".json":
-        rows = _json_list(path)
-    else:
-        text = read_text(path)
-        rows = list(_token_rows(path, text) if TOKEN_LINE.match(text) else _delimited(path, text, kind))
-    if not rows:
-        raise InputError(f"{path} has a header but no rows")
-    return rows
-
-
-def _json_lines(path: Path) -> Iterator[Row]:
-    for line, text in enumerate(read_lines(path), 1):
-        if text:
-            try:
-                value = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise InputError(
-                    f"{path} line {line} column {error.colno}: not valid JSON ({error.msg}); expected one "
-                    "object per line"
-                ) from error
-            yield Row(line, _object(value, f"{path} line {line}"))
-
-
-def _json_list(path: Path) -> list[Row]:
-    values = read_json(path)
-    if not isinstance(values, list):
-        raise InputError(f"{path} holds a JSON {type(values).__name__}; expected a list of objects")
-    return [Row(n, _object(value, f"{path} entry {n}")) for n, value in enumerate(values, 1)]
-
-
-def _object(value: Any, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise InputError(
-            f"{where}: expected a JSON object with a picture and a caption, got {str(value)[:60]!r}"
-        )
-    return value
-
-
-def is_token_file(path: Path) -> bool:
-    """Whether a file begins as Flickr8k's ``token.txt`` does."""
-    return TOKEN_LINE.match(read_text(path)) is not None
-
-
-def header_of(path: Path) -> list[str]:
-    """The names in the first line of delimited columns."""
-    header = read_text(path).split("\n", 1)[0]
-    return [name.strip() for name in header.split(_delimiter(header))]
-
-
-def _delimiter(header: str) -> str:
-    return max(DELIMITERS, key=header.count)
-
-
-def _token_rows(path: Path, text: str) -> Iterator[Row]:
-    for line, content in enumerate(text.split("\n"), 1):
-        if content.strip():
-            picture, tab, caption = content.partition("\t")
-            if not tab:
-                raise InputError(f"{path} line {line}: no tab between picture#number and caption")
-            yield Row(line, {"image": picture.rpartition("#")[0], "caption": caption.strip()})
-
-
-def _delimited(path: Path, text: str, kind: str) -> Iterator[Row]:
-    header = text.split("\n", 1)[0]
-    delimiter = "\t" if kind == ".tsv" else _delimiter(header)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    try:
-        names = [name.strip() for name in next(reader)]
-        _must_be_distinct(names, path)
-        for values in reader:
-            if not any(value.strip() for value in values):
-                continue
-            if len(values) != len(names):
-                todo = f"put double quotes around a value that contains {delimiter!r}"
-                todo = "fill in the others" if len(values) < len(names) else todo
-                raise InputError(
-                    f"{path} line {reader.line_num}: {len(values)} columns, but the header names "
-                    f"{len(names)} ({', '.join(names)}); {todo}"
-                )
-            yield Row(reader.line_num, dict(zip(names, (value.strip() for value in values), strict=True)))
-    except csv.Error as error:
-        raise InputError(
-            f"{path} line {reader.line_num}: {error}; a quote inside a quoted value is written twice"
-        ) from error
-
-
-def _must_be_distinct(names: list[str], path: Path) -> None:
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise InputError(
-            f"{path}: the header names the column {twice[0]} twice; give each column its own name"
-        )

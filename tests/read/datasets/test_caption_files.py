@@ -8,14 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordsight.read.datasets.caption_files import (
-    read_coco_captions,
-    read_folder,
-    read_id_mapping,
-    read_karpathy,
-    read_table,
-)
-from wordsight.read.datasets.detect_format import caption_texts, picture_paths, training_texts
+from wordsight.read.datasets.coco import Coco
+from wordsight.read.datasets.detect_format import picture_paths, texts_of
+from wordsight.read.datasets.folder import Folder
+from wordsight.read.datasets.id_mapping import read_id_mapping
+from wordsight.read.datasets.karpathy import Karpathy
+from wordsight.read.datasets.table import Table
 from wordsight.read.validate.check import check
 
 
@@ -43,7 +41,7 @@ def karpathy(folder: Path, *images: tuple[str, str, list[str]], **more: str) -> 
 @pytest.mark.data
 @pytest.mark.parametrize(("split", "images"), [("train", 6000), ("dev", 1000), ("test", 1000)])
 def test_real_flickr8k(data: Path, split: str, images: int) -> None:
-    pairs = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", split)
+    pairs = Karpathy(data / "flickr8k" / "dataset_flickr8k.json").read(split)
     assert (len(pairs.images), len(pairs)) == (images, 5 * images)
     assert pairs.image_of.bincount().tolist() == [5] * images
     assert len(set(pairs.identities.tolist())) == images
@@ -56,24 +54,24 @@ def test_real_flickr8k(data: Path, split: str, images: int) -> None:
 def test_restval_joins_train_unless_told_otherwise(tmp_path: Path) -> None:
     path = karpathy(tmp_path, ("a.jpg", "train", ["x"]), ("b.jpg", "restval", ["y"]), ("c.jpg", "val", ["z"]))
     touch(tmp_path / "images", "a.jpg", "b.jpg", "c.jpg")
-    assert read_karpathy(path, "train").names == ["a.jpg", "b.jpg"]
-    assert read_karpathy(path, "train", restval=False).names == ["a.jpg"]
-    assert read_karpathy(path, "restval").names == ["b.jpg"]
-    assert read_karpathy(path, "dev").names == ["c.jpg"]
+    assert Karpathy(path).read("train").names == ["a.jpg", "b.jpg"]
+    assert Karpathy(path, restval=False).read("train").names == ["a.jpg"]
+    assert Karpathy(path).read("restval").names == ["b.jpg"]
+    assert Karpathy(path).read("dev").names == ["c.jpg"]
 
 
 @pytest.mark.parametrize("place", ["val2014/a.jpg", "a.jpg"])
 def test_coco_file_path_with_or_without_its_folder(tmp_path: Path, place: str) -> None:
     path = karpathy(tmp_path, ("a.jpg", "val", ["x"]), filepath="val2014")
     pictures = touch(tmp_path / "photos", place)
-    assert read_karpathy(path, "val", pictures=pictures).images.read([0]) == [pictures / place]
+    assert Karpathy(path, pictures=pictures).read("val").images.read([0]) == [pictures / place]
 
 
 def test_packed_json_with_tokens_only(tmp_path: Path) -> None:
     path = tmp_path / "dataset.json.gz"
     image = {"filename": "a.jpg", "split": "test", "sentences": [{"tokens": ["two", "dogs"]}]}
     path.write_bytes(gzip.compress(json.dumps({"images": [image]}).encode()))
-    assert read_karpathy(path, "test", missing="keep").texts == ["two dogs"]
+    assert Karpathy(path, missing="keep").read("test").texts == ["two dogs"]
 
 
 def test_unknown_split_lists_the_known(tmp_path: Path) -> None:
@@ -81,17 +79,17 @@ def test_unknown_split_lists_the_known(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r'no pictures of split "tset"; it has train \(1 pictures\), test \(1'
     ):
-        read_karpathy(path, "tset")
+        Karpathy(path).read("tset")
 
 
 def test_missing_pictures_are_counted_and_named_or_skipped(tmp_path: Path) -> None:
     path = karpathy(tmp_path, *((f"{n}.jpg", "train", ["x", "y"]) for n in range(4)))
     touch(tmp_path / "images", "1.jpg", "3.jpg")
     with pytest.raises(
-        FileNotFoundError, match=r"do not exist: 2 of 4, .*0\.jpg \(images\[0\]\); set pictures to"
+        FileNotFoundError, match=r"do not exist: 2 of 4, .*0\.jpg \(images\[0\]\); give the folder"
     ):
-        read_karpathy(path, "train")
-    pairs = read_karpathy(path, "train", missing="skip")
+        Karpathy(path).read("train")
+    pairs = Karpathy(path, missing="skip").read("train")
     assert pairs.names == ["1.jpg", "3.jpg"]
     assert pairs.image_of.tolist() == [0, 0, 1, 1]
 
@@ -103,15 +101,15 @@ def test_empty_captions_are_counted_and_placed_or_dropped(tmp_path: Path) -> Non
     with pytest.raises(
         ValueError, match=r"empty captions: 2, the first at images\[0\]\.sentences\[1\]; .*drop"
     ):
-        read_karpathy(path, "train", missing="keep")
-    pairs = read_karpathy(path, "train", missing="keep", drop_empty=True)
+        Karpathy(path, missing="keep").read("train")
+    pairs = Karpathy(path, missing="keep", drop_empty=True).read("train")
     assert (pairs.names, pairs.texts) == (["a.jpg", "c.jpg"], ["x", "z"])
 
 
 def test_pictures_without_captions_are_an_error(tmp_path: Path) -> None:
     path = karpathy(tmp_path, ("a.jpg", "train", ["x"]), ("b.jpg", "train", []))
     with pytest.raises(ValueError, match=r"without a caption: 1, the first b\.jpg \(images\[1\]\)"):
-        read_karpathy(path, "train", missing="keep")
+        Karpathy(path, missing="keep").read("train")
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_broken_json_is_told_by_place(tmp_path: Path, content: bytes, message: s
     path = tmp_path / "dataset.json"
     path.write_bytes(content)
     with pytest.raises(ValueError, match=message):
-        read_karpathy(path, "train")
+        Karpathy(path).read("train")
 
 
 def test_a_cut_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
@@ -144,7 +142,7 @@ def test_a_cut_or_damaged_gz_is_an_error(tmp_path: Path) -> None:
     for broken in (packed[:-9], packed[:10] + b"\xff" * 9 + packed[19:]):
         path.write_bytes(broken)
         with pytest.raises(ValueError, match=r"cannot be unpacked .*fetch it again"):
-            read_karpathy(path, "train")
+            Karpathy(path).read("train")
 
 
 ONE = '{"image": "a.jpg", "caption": ["one", "two"]}'
@@ -173,8 +171,8 @@ OTHER = '{"image": "b.jpg", "caption": "three"}'
 def test_a_table_is_one_for_every_command(tmp_path: Path, name: str, content: str) -> None:
     path = tmp_path / name
     path.write_bytes(gzip.compress(content.encode()) if name.endswith(".gz") else content.encode())
-    assert training_texts(path) == caption_texts(path) == read_table(path, missing="keep").texts
-    assert training_texts(path) == ["one", "two", "three"]
+    assert texts_of(path, ["train"]) == texts_of(path) == Table(path, missing="keep").read().texts
+    assert texts_of(path) == ["one", "two", "three"]
     assert picture_paths(path) == ([tmp_path / "a.jpg", tmp_path / "b.jpg"], [])
     assert check(path).kind == "table of pictures and captions"
 
@@ -182,12 +180,12 @@ def test_a_table_is_one_for_every_command(tmp_path: Path, name: str, content: st
 def test_lines_of_text_are_no_table(tmp_path: Path) -> None:
     path = tmp_path / "captions.txt"
     path.write_text("a text, an image\na caption\n")
-    assert training_texts(path) == caption_texts(path) == ["a text, an image", "a caption"]
+    assert texts_of(path, ["train"]) == texts_of(path) == ["a text, an image", "a caption"]
 
 
 def test_absent_file(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"nowhere\.json does not exist"):
-        read_karpathy(tmp_path / "nowhere.json", "train")
+        Karpathy(tmp_path / "nowhere.json").read("train")
 
 
 # COCO captions
@@ -207,7 +205,7 @@ def coco(folder: Path, name: str = "captions_val2014.json") -> Path:
 
 
 def test_coco_captions_in_the_order_of_the_pictures(tmp_path: Path) -> None:
-    pairs = read_coco_captions(coco(tmp_path), touch(tmp_path / "val2014", "a.jpg", "b.jpg"))
+    pairs = Coco(coco(tmp_path), touch(tmp_path / "val2014", "a.jpg", "b.jpg")).read()
     assert (pairs.names, pairs.texts) == (["a.jpg", "b.jpg"], ["a one", "b one", "b two"])
     assert pairs.image_of.tolist() == [0, 1, 1]
 
@@ -215,13 +213,13 @@ def test_coco_captions_in_the_order_of_the_pictures(tmp_path: Path) -> None:
 def test_one_setting_for_several_splits(tmp_path: Path) -> None:
     coco(tmp_path)
     pictures = touch(tmp_path / "val2014", "a.jpg", "b.jpg").parent / "{split}2014"
-    pairs = read_coco_captions(tmp_path / "captions_{split}2014.json", pictures, split="dev")
+    pairs = Coco(tmp_path / "captions_{split}2014.json", pictures).read("dev")
     assert pairs.images.read([1]) == [tmp_path / "val2014" / "b.jpg"]
 
 
 def test_coco_split_without_placeholder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"split 'train' was asked for, but .*captions_\{split\}2014\.json"):
-        read_coco_captions(coco(tmp_path), split="train")
+    with pytest.raises(ValueError, match=r"split 'train' cannot be chosen; .*captions_\{split\}2014\.json"):
+        Coco(coco(tmp_path)).read("train")
 
 
 def test_coco_images_of_one_id_are_not_taken_for_one(tmp_path: Path) -> None:
@@ -231,7 +229,7 @@ def test_coco_images_of_one_id_are_not_taken_for_one(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"images\[1\] has the id 1 of images\[0\]; give every image its own"
     ):
-        read_coco_captions(path)
+        Coco(path).read()
 
 
 def test_coco_annotation_of_no_image(tmp_path: Path) -> None:
@@ -239,9 +237,10 @@ def test_coco_annotation_of_no_image(tmp_path: Path) -> None:
     images = [{"id": 1, "file_name": "a.jpg"}]
     path.write_text(json.dumps({"images": images, "annotations": [{"image_id": 7, "caption": "x"}]}))
     with pytest.raises(
-        ValueError, match=r"annotations\[0\] tells of image_id 7, which no entry of images has"
+        ValueError,
+        match=r"annotations\[0\] tells of image_id 7, which no entry of images has; their ids begin with 1",
     ):
-        read_coco_captions(path)
+        Coco(path).read()
 
 
 # Tables
@@ -263,7 +262,7 @@ TABLES = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_of_every_kind_hold_the_same(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text(TABLES[name], newline="")
-    pairs = read_table(tmp_path / name, pictures=touch(tmp_path / "photos", "a.jpg", "b.jpg"))
+    pairs = Table(tmp_path / name, pictures=touch(tmp_path / "photos", "a.jpg", "b.jpg")).read()
     assert pairs.names == ["a.jpg", "b.jpg"]
     assert pairs.texts == ["a, dog", "the dog", "a cat"]
     assert pairs.image_of.tolist() == [0, 0, 1]
@@ -275,16 +274,16 @@ def test_split_and_identity_columns(tmp_path: Path) -> None:
     path.write_text(
         "path,caption,split,person_id\na.jpg,x,train,7\nb.jpg,y,train,9\nc.jpg,z,train,7\nd.jpg,w,dev,1\n"
     )
-    train = read_table(path, "train", missing="keep")
+    train = Table(path, missing="keep").read("train")
     assert (train.names, train.identities.tolist()) == (["a.jpg", "b.jpg", "c.jpg"], [7, 9, 7])
-    assert read_table(path, "val", missing="keep").names == ["d.jpg"]
-    assert len(read_table(path, missing="keep")) == 4
+    assert Table(path, missing="keep").read("val").names == ["d.jpg"]
+    assert len(Table(path, missing="keep").read()) == 4
 
 
 def test_columns_by_setting(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("photo,raw,x-ray,report\na,b,c.png,shadow\n")
-    pairs = read_table(path, picture_column="x-ray", caption_column="report", missing="keep")
+    pairs = Table(path, image_column="x-ray", caption_column="report", missing="keep").read()
     assert (pairs.names, pairs.texts) == (["c.png"], ["shadow"])
 
 
@@ -293,14 +292,20 @@ def test_columns_by_setting(tmp_path: Path) -> None:
     [
         ("image,caption\na.jpg,a dog, running\n", r"line 2: 3 columns, .* names 2 .*double quotes"),
         ("image,caption\na.jpg,x\n,y\n", r"line 3: no picture is named in column image"),
-        ("image,path,caption\na,b,c\n", r"image and path may each be the picture column; set picture_column"),
-        ("image,words\na,b\n", r"no column looks like the caption .* among image, words; set caption_column"),
+        (
+            "image,path,caption\na,b,c\n",
+            r"image and path may each be the image column; name one: --image-column NAME, or image_",
+        ),
+        (
+            "image,words\na,b\n",
+            r"no column looks like the caption .* among image, words; name it: --caption-column NAME, or caption_column under",
+        ),
         ("image,caption\n", r"has a header but no rows"),
         (
             "image,caption,identity\na,x,1\na,y,2\n",
             r"picture a has several identities: 1 \(line 2\), 2 \(line 3",
         ),
-        ('image,caption\na.jpg,"x\n', r"line 2: unexpected end of data"),
+        ('image,caption\na.jpg,"x\n', r"line 2: a quote .* is never closed"),
         ("image,caption\na.jpg,\nb.jpg,x\n", r"empty captions: 1, the first at line 2"),
     ],
 )
@@ -308,7 +313,7 @@ def test_broken_tables_are_told_by_line(tmp_path: Path, content: str, message: s
     path = tmp_path / "t.csv"
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_table(path, missing="keep")
+        Table(path, missing="keep").read()
 
 
 @pytest.mark.parametrize(
@@ -317,24 +322,24 @@ def test_broken_tables_are_told_by_line(tmp_path: Path, content: str, message: s
         ('{"image": "a", "caption": "x"}\n{"image": "b", "caption"}', r"line 2 column 25: not valid JSON"),
         ('{"image": "a", "caption": "x"}\n{"image": "b"}', r"line 2 has no 'caption'; it has image"),
         ('["a", "x"]', r"line 1: expected a JSON object"),
-        ('{"image": "a", "caption": 3}', r"line 1: caption is 3; expected text"),
+        ('{"image": "a", "caption": 3}', r"line 1 caption is 3; expected a caption: a text"),
     ],
 )
 def test_broken_json_lines_are_told_by_line(tmp_path: Path, content: str, message: str) -> None:
     path = tmp_path / "t.jsonl"
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
-        read_table(path, missing="keep")
+        Table(path, missing="keep").read()
 
 
 def test_split_without_a_column_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("image,caption\na.jpg,x\n")
-    with pytest.raises(ValueError, match=r'no split column.*path = "\{split\}\.csv"'):
-        read_table(tmp_path / "t.csv", "train", missing="keep")
+    with pytest.raises(ValueError, match=r'has no splits.*--split 80/10/10.*path = "\{split\}\.csv"'):
+        Table(tmp_path / "t.csv", missing="keep").read("train")
     (tmp_path / "train.csv").write_text("image,caption\na.jpg,x\n")
-    assert read_table(tmp_path / "{split}.csv", "train", missing="keep").texts == ["x"]
+    assert Table(tmp_path / "{split}.csv", missing="keep").read("train").texts == ["x"]
     with pytest.raises(ValueError, match=r"names \{split\}, but no split was asked for"):
-        read_table(tmp_path / "{split}.csv", missing="keep")
+        Table(tmp_path / "{split}.csv", missing="keep").read()
 
 
 words = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp", "Zs"]), min_size=1, max_size=8)
@@ -347,7 +352,7 @@ def test_any_text_survives_a_table(tmp_path_factory: pytest.TempPathFactory, tex
     path.write_text(
         "".join(json.dumps({"image": f"{n}.jpg", "caption": text}) + "\n" for n, text in enumerate(texts))
     )
-    assert read_table(path, missing="keep").texts == [text.strip() for text in texts]
+    assert Table(path, missing="keep").read().texts == [text.strip() for text in texts]
 
 
 # A folder with sidecars
@@ -357,11 +362,11 @@ def test_folder_with_sidecars(tmp_path: Path) -> None:
     touch(tmp_path, "b.PNG", "sub/a.jpg", "notes.md", "._b.PNG", ".trash/c.jpg")
     (tmp_path / "b.txt").write_text("a cat\n\n  a tabby cat \n")
     (tmp_path / "sub" / "a.jpg.txt").write_text("a dog")
-    pairs = read_folder(tmp_path)
+    pairs = Folder(tmp_path).read()
     assert (pairs.names, pairs.texts) == (["b.PNG", "sub/a.jpg"], ["a cat", "a tabby cat", "a dog"])
     assert pairs.image_of.tolist() == [0, 0, 1]
-    assert read_folder(tmp_path, "sub").names == ["a.jpg"]
-    assert read_folder(tmp_path / "{split}", "sub").names == ["a.jpg"]
+    assert Folder(tmp_path).read("sub").names == ["a.jpg"]
+    assert Folder(tmp_path / "{split}").read("sub").names == ["a.jpg"]
 
 
 def test_pictures_without_sidecars(tmp_path: Path) -> None:
@@ -369,17 +374,19 @@ def test_pictures_without_sidecars(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a dog")
     (tmp_path / "c.txt").write_text("")
     with pytest.raises(ValueError, match=r"without a caption: 2, the first b\.jpg \(expected in .*b\.txt\)"):
-        read_folder(tmp_path)
-    assert read_folder(tmp_path, drop_empty=True).names == ["a.jpg"]
+        Folder(tmp_path).read()
+    assert Folder(tmp_path, drop_empty=True).read().names == ["a.jpg"]
 
 
 def test_folder_without_pictures_or_split(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no pictures"):
-        read_folder(tmp_path)
-    with pytest.raises(ValueError, match=r"has no subfolder train; make one, or write \{split\}"):
-        read_folder(tmp_path, "train")
+        Folder(tmp_path).read()
+    with pytest.raises(
+        ValueError, match=r"has no subfolder train; make subfolders train, val and test, write"
+    ):
+        Folder(tmp_path).read("train")
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        read_folder(tmp_path / "nowhere")
+        Folder(tmp_path / "nowhere").read()
 
 
 # id_mapping.json
@@ -400,7 +407,7 @@ def test_ids_that_are_not_mapped(tmp_path: Path) -> None:
         ValueError, match=r"does not map 2 of 3 ids, the first '391895'; its 1 keys start with '0'"
     ):
         read_id_mapping(path, ["0", "391895", "522418"])
-    with pytest.raises(FileNotFoundError, match=r"do not exist: 1 of 1, the first .*x\.jpg; set pictures"):
+    with pytest.raises(FileNotFoundError, match=r"do not exist: 1 of 1, the first .*x\.jpg; give the folder"):
         read_id_mapping(path, ["0"])
     path.write_text("[]")
     with pytest.raises(ValueError, match="holds a JSON list; expected an object"):

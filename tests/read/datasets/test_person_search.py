@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from wordsight import registry
-from wordsight.read.datasets.detect_format import picture_paths, training_texts
-from wordsight.read.datasets.person_search import read_persons
+from wordsight.read.datasets.detect_format import picture_paths, texts_of
+from wordsight.read.datasets.person_search import PersonSearch
 from wordsight.read.text.word_rules import split_words
 from wordsight.read.validate.check import check
 
@@ -43,7 +43,7 @@ def annotations(
 def test_all_three_data_sets_read_alike(tmp_path: Path, name: str, picture: str) -> None:
     path = annotations(tmp_path, name=name, picture=picture)
     for given in (path, tmp_path):  # the file, or the folder that holds it
-        pairs = registry.build("data", {"name": "person-search", "path": str(given), "split": "train"})
+        pairs = registry.build("data", {"name": "person-search", "path": str(given)}).read("train")
         assert pairs.names == ["a/1.jpg", "a/2.jpg", "b/3.jpg"]
         assert pairs.image_of.tolist() == [0, 0, 1, 1, 1, 2]
         assert pairs.texts[-1] == "a man again"
@@ -51,7 +51,7 @@ def test_all_three_data_sets_read_alike(tmp_path: Path, name: str, picture: str)
 
 
 def test_relevance_is_the_person_not_the_picture(tmp_path: Path) -> None:
-    pairs = read_persons(annotations(tmp_path), "train")
+    pairs = PersonSearch(annotations(tmp_path)).read("train")
     assert pairs.identities.tolist() == [2, 1, 2]  # the file's own numbers
     belongs = pairs.identities[:, None] == pairs.text_identities
     assert belongs.sum(1).tolist() == [3, 3, 3]
@@ -59,29 +59,29 @@ def test_relevance_is_the_person_not_the_picture(tmp_path: Path) -> None:
 
 def test_counts_from_zero_and_numbers_as_text_are_read(tmp_path: Path) -> None:
     entries = [ENTRIES[0] | {"id": 0}, ENTRIES[1] | {"id": "17"}]
-    assert read_persons(annotations(tmp_path, entries), "train").identities.tolist() == [0, 17]
+    assert PersonSearch(annotations(tmp_path, entries)).read("train").identities.tolist() == [0, 17]
 
 
 def test_pictures_that_are_elsewhere_or_nowhere(tmp_path: Path) -> None:
     path = annotations(tmp_path)
     (tmp_path / "imgs").rename(tmp_path / "photos")
-    with pytest.raises(FileNotFoundError, match=r"do not exist: 3 of 3.*1\.jpg \(entry 0\); set pictures to"):
-        read_persons(path, "train")
-    assert len(read_persons(path, "train", pictures=tmp_path / "photos")) == 6
+    with pytest.raises(FileNotFoundError, match=r"do not exist: 3 of 3.*1\.jpg \(entry 0\); give the folder"):
+        PersonSearch(path).read("train")
+    assert len(PersonSearch(path, pictures=tmp_path / "photos").read("train")) == 6
     (tmp_path / "photos" / "a" / "2.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 3, the first .*2\.jpg \(entry 1\)"):
-        read_persons(path, "train", pictures=tmp_path / "photos")
-    assert len(read_persons(path, "train", pictures=tmp_path / "photos", missing="skip")) == 3
+        PersonSearch(path, pictures=tmp_path / "photos").read("train")
+    assert len(PersonSearch(path, pictures=tmp_path / "photos", missing="skip").read("train")) == 3
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"id": None}, r"entry 1 has id = None; expected the number of a person"),
+        ({"id": None}, r"entry 1 has id = null; expected the number of a person"),
         ({"id": True}, r"entry 1 has id = True"),
         ({"id": "p1"}, r"entry 1 has id = 'p1'"),
         ({"captions": "a woman"}, r"entry 1 has captions = 'a woman'; expected a list of texts"),
-        ({"captions": [3]}, r"entry 1 has captions = list"),
+        ({"captions": [3]}, r"entry 1 captions\[0\] is 3; expected a caption"),
         ({"split": 1}, r"entry 1 has split = 1; expected a text"),
         ({"file_path": ""}, r"entry 1 has file_path = ''; expected a text that is not empty"),
         ({"captions": ["x", " "]}, r"empty captions: 1, the first at entry 1 captions\[1\]; fill them in"),
@@ -92,7 +92,7 @@ def test_wrong_values_are_told_by_entry(tmp_path: Path, change: dict[str, Any], 
     path = annotations(tmp_path)
     path.write_text(json.dumps([ENTRIES[0], ENTRIES[1] | change]))
     with pytest.raises(ValueError, match=message):
-        read_persons(path, "train", missing="keep")
+        PersonSearch(path, missing="keep").read("train")
 
 
 @pytest.mark.parametrize("name", ["split", "captions", "file_path", "id"])
@@ -103,28 +103,31 @@ def test_absent_fields_are_told_by_entry_and_name(tmp_path: Path, name: str) -> 
     with pytest.raises(
         ValueError, match=rf"reid_raw\.json entry 2 has no {told}, only .*; take the data set's own"
     ):
-        read_persons(path, "train")
+        PersonSearch(path).read("train")
 
 
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"images": []}, r"holds dict; expected a list of objects with split, captions, id and file_path or"),
-        ([], r"holds list; expected a list of objects"),
+        (
+            {"images": []},
+            r"holds an object, .*; expected a list of objects with split, captions, id and file_path or",
+        ),
+        ([], r"holds a list, \[\]; expected a list of objects"),
         (["a.jpg"], r"entry 0 is 'a\.jpg'; expected an object"),
     ],
 )
 def test_other_documents_are_refused(tmp_path: Path, document: Any, message: str) -> None:
     (tmp_path / "reid_raw.json").write_text(json.dumps(document))
     with pytest.raises(ValueError, match=message):
-        read_persons(tmp_path, "train")
+        PersonSearch(tmp_path).read("train")
 
 
 def test_a_folder_without_annotations_and_an_unknown_split(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"holds none of reid_raw\.json, .*; give the path"):
-        read_persons(tmp_path, "train")
+        PersonSearch(tmp_path).read("train")
     with pytest.raises(ValueError, match=r'no pictures of split "testall"; it has train \(3 pictures\)'):
-        read_persons(annotations(tmp_path), "testall")
+        PersonSearch(annotations(tmp_path)).read("testall")
 
 
 def test_words_of_person_search_are_cut_as_cmpl_does() -> None:
@@ -170,7 +173,7 @@ def test_other_commands_find_pictures_and_training_texts(tmp_path: Path) -> None
     path = annotations(tmp_path)
     assert [found.name for found in picture_paths(path)[0]] == [f"{n}.jpg" for n in range(1, 6)]
     assert (
-        training_texts(tmp_path)
-        == training_texts(path)
+        texts_of(tmp_path, ["train"])
+        == texts_of(path, ["train"])
         == [text for entry in ENTRIES[:3] for text in entry["captions"]]
     )

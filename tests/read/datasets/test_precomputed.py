@@ -14,9 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from wordsight.pairs import PictureFiles
-from wordsight.read.datasets.precomputed import PrecompImages, Precomputed, read_precomp
+from wordsight.read.datasets.precomputed import Precomp
 from wordsight.read.datasets.precomputed_boxes import open_boxes
+from wordsight.read.datasets.precomputed_images import PrecompImages
 from wordsight.read.export.precomputed import PrecompWriter, write_precomp
+from wordsight.read.features.precomputed_reader import Precomputed
 from wordsight.sets import Regions
 
 
@@ -50,15 +52,15 @@ def read_all(images: PrecompImages) -> Regions:
 def test_both_layouts_by_the_folder_or_one_above(tmp_path: Path, layout: str, above: int) -> None:
     folder = published(tmp_path / layout, "train", features(4))
     path = folder.parent if above else folder
-    assert len(read_precomp(path, "train")) == 20
-    assert len(read_precomp(tmp_path, "train")) == 20
+    assert len(Precomp(path).read("train")) == 20
+    assert len(Precomp(tmp_path).read("train")) == 20
 
 
 @pytest.mark.parametrize("repeated", [False, True])
 @pytest.mark.parametrize("ids", [False, True])
 def test_each_image_once_with_all_its_captions(tmp_path: Path, repeated: bool, ids: bool) -> None:
     images = features(6)
-    pairs = read_precomp(published(tmp_path, "test", images, repeated=repeated, ids=ids), "test")
+    pairs = Precomp(published(tmp_path, "test", images, repeated=repeated, ids=ids)).read("test")
     assert (len(pairs.images), len(pairs)) == (6, 30)
     assert pairs.image_of.tolist() == [image for image in range(6) for _ in range(5)]
     assert pairs.texts[7] == "Caption 2 of image 1 ."
@@ -72,12 +74,12 @@ def test_rows_of_one_id_are_one_image_wherever_they_stand(tmp_path: Path) -> Non
     np.save(tmp_path / "test_ims.npy", images[[0, 1, 0]])
     (tmp_path / "test_caps.txt").write_text("a\nb\nc\n")
     (tmp_path / "test_ids.txt").write_text("9\n7\n9\n")
-    pairs = read_precomp(tmp_path, "test")
+    pairs = Precomp(tmp_path).read("test")
     assert (pairs.names, pairs.image_of.tolist()) == (["9", "7"], [0, 1, 0])
 
 
 def test_one_caption_per_image_stays_so(tmp_path: Path) -> None:
-    pairs = read_precomp(published(tmp_path, "test", features(7), per_image=1, ids=False), "test")
+    pairs = Precomp(published(tmp_path, "test", features(7), per_image=1, ids=False)).read("test")
     assert pairs.image_of.tolist() == list(range(7))
 
 
@@ -86,9 +88,9 @@ def test_other_numbers_of_captions_by_setting(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"test_ims\.npy has 4 rows but test_caps\.txt has 8 lines; expected"
     ) as told:
-        read_precomp(tmp_path, "test")
+        Precomp(tmp_path).read("test")
     assert "if every row has 2, set captions_per_image = 2" in str(told.value)
-    assert read_precomp(tmp_path, "test", captions_per_image=2).image_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+    assert Precomp(tmp_path, captions_per_image=2).read("test").image_of.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
 
 
 def test_rows_and_lines_that_do_not_fit(tmp_path: Path) -> None:
@@ -99,9 +101,9 @@ def test_rows_and_lines_that_do_not_fit(tmp_path: Path) -> None:
         ValueError,
         match=r"train_ims\.npy has 5 rows but train_caps\.txt has 24 lines; expected 1 or 5 lines per row",
     ):
-        read_precomp(tmp_path, "train")
+        Precomp(tmp_path).read("train")
     with pytest.raises(ValueError, match="expected 5 lines per row; one of the two may be cut short"):
-        read_precomp(tmp_path, "train", captions_per_image=5)
+        Precomp(tmp_path, captions_per_image=5).read("train")
 
 
 def test_ids_that_do_not_fit(tmp_path: Path) -> None:
@@ -110,31 +112,31 @@ def test_ids_that_do_not_fit(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"train_ids\.txt has 2 lines but train_ims\.npy has 5 rows; expected one"
     ):
-        read_precomp(tmp_path, "train")
+        Precomp(tmp_path).read("train")
 
 
 def test_the_dev_quirk_is_off_and_can_be_set(tmp_path: Path) -> None:
     published(tmp_path, "dev", features(1014, 1, 2), repeated=True)
     published(tmp_path, "test", features(1014, 1, 2), repeated=True)
-    whole, limited = read_precomp(tmp_path, "val"), read_precomp(tmp_path, "dev", dev_limit_5000=True)
+    whole, limited = Precomp(tmp_path).read("val"), Precomp(tmp_path, dev_limit_5000=True).read("dev")
     assert (len(whole.images), len(whole)) == (1014, 5070)
     assert (len(limited.images), len(limited)) == (1000, 5000)
-    assert len(read_precomp(tmp_path, "test", dev_limit_5000=True)) == 5070
+    assert len(Precomp(tmp_path, dev_limit_5000=True).read("test")) == 5070
 
 
 def test_unknown_paths_and_splits(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="holds no precomputed folder"):
-        read_precomp(tmp_path, "train")
+        Precomp(tmp_path).read("train")
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        read_precomp(tmp_path / "nowhere", "train")
+        Precomp(tmp_path / "nowhere").read("train")
     published(tmp_path / "f30k_precomp", "train", features(2))
     with pytest.raises(ValueError, match=r"has no tset_caps\.txt; its splits are train"):
-        read_precomp(tmp_path, "tset")
+        Precomp(tmp_path).read("tset")
     published(tmp_path / "coco_precomp", "train", features(2))
     with pytest.raises(
         ValueError, match="holds several precomputed folders, coco_precomp, f30k_precomp; set path"
     ):
-        read_precomp(tmp_path, "train")
+        Precomp(tmp_path).read("train")
 
 
 # Captions
@@ -143,7 +145,7 @@ def test_unknown_paths_and_splits(tmp_path: Path) -> None:
 def test_caption_lines_are_kept_as_written(tmp_path: Path) -> None:
     published(tmp_path, "test", features(1))
     (tmp_path / "test_caps.txt").write_bytes("Caf\u00e9\u2028bar\r\n  A Dog .\nx\x0by\nb\nc".encode())
-    assert read_precomp(tmp_path, "test").texts == ["Café\u2028bar", "A Dog .", "x\x0by", "b", "c"]
+    assert Precomp(tmp_path).read("test").texts == ["Café\u2028bar", "A Dog .", "x\x0by", "b", "c"]
 
 
 def test_empty_captions_are_placed_or_dropped(tmp_path: Path) -> None:
@@ -152,8 +154,8 @@ def test_empty_captions_are_placed_or_dropped(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"test_caps\.txt: empty captions: 7, the first at line 3; fill them in, or"
     ):
-        read_precomp(tmp_path, "test")
-    pairs = read_precomp(tmp_path, "test", drop_empty=True)
+        Precomp(tmp_path).read("test")
+    pairs = Precomp(tmp_path, drop_empty=True).read("test")
     assert (pairs.texts, pairs.names, len(pairs.images)) == (["a", "b", "e"], ["100"], 1)
 
 
@@ -161,7 +163,7 @@ def test_captions_that_are_not_utf8(tmp_path: Path) -> None:
     published(tmp_path, "test", features(1))
     (tmp_path / "test_caps.txt").write_bytes(b"a\nb\nc\nd\xe9\ne\n")
     with pytest.raises(ValueError, match=r"test_caps\.txt line 4: byte 0xe9 is not UTF-8"):
-        read_precomp(tmp_path, "test")
+        Precomp(tmp_path).read("test")
 
 
 # Arrays
@@ -170,7 +172,7 @@ def test_captions_that_are_not_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", ">f4"])
 def test_features_become_float32(tmp_path: Path, dtype: str) -> None:
     images = features(3).astype(dtype)
-    pairs = read_precomp(published(tmp_path, "test", images), "test")
+    pairs = Precomp(published(tmp_path, "test", images)).read("test")
     regions = pairs.images.read([2, 0])
     assert regions.features.dtype == torch.float32
     assert np.array_equal(regions.features.numpy(), images[[2, 0]].astype(np.float32))
@@ -180,18 +182,18 @@ def test_features_become_float32(tmp_path: Path, dtype: str) -> None:
 
 def test_one_vector_per_image_is_one_region(tmp_path: Path) -> None:
     images = features(3)[:, 0]
-    pairs = read_precomp(published(tmp_path, "test", images), "test")
+    pairs = Precomp(published(tmp_path, "test", images)).read("test")
     assert pairs.images.read([1]).features.tolist() == [[images[1].tolist()]]
 
 
 def test_columns_first_arrays(tmp_path: Path) -> None:
     images = np.asfortranarray(features(3))
-    pairs = read_precomp(published(tmp_path, "test", images), "test")
+    pairs = Precomp(published(tmp_path, "test", images)).read("test")
     assert torch.equal(read_all(pairs.images).features, torch.from_numpy(features(3)))
 
 
 def test_a_worker_process_opens_the_file_itself(tmp_path: Path) -> None:
-    images = read_precomp(published(tmp_path, "test", features(200, 30, 40)), "test").images
+    images = Precomp(published(tmp_path, "test", features(200, 30, 40))).read("test").images
     before = read_all(images).features
     packed = pickle.dumps(images)
     assert len(packed) < 10_000
@@ -207,7 +209,7 @@ def test_more_features_than_memory(tmp_path: Path) -> None:
         file.truncate(file.tell() + 233_000 * 36 * 2048 * 4)
     (tmp_path / "train_caps.txt").write_text("a\n" * 233_000)
     (tmp_path / "train_ids.txt").write_text("".join(f"{n}\n" for n in range(233_000)))
-    pairs = read_precomp(tmp_path, "train")
+    pairs = Precomp(tmp_path).read("train")
     assert pairs.images.read([0, 232_999]).features.shape == (2, 36, 2048)
 
 
@@ -239,7 +241,7 @@ def broken(folder: Path, content: bytes | np.ndarray) -> Path:
 )
 def test_arrays_that_are_none(tmp_path: Path, content: bytes | np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read_precomp(broken(tmp_path, content), "test")
+        Precomp(broken(tmp_path, content)).read("test")
 
 
 def test_an_array_cut_short_says_how_much(tmp_path: Path) -> None:
@@ -248,7 +250,7 @@ def test_an_array_cut_short_says_how_much(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"cut short: .* \(4, 3, 4\), 320 bytes .* has 319 bytes; fetch it again"
     ):
-        read_precomp(tmp_path, "test")
+        Precomp(tmp_path).read("test")
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -259,7 +261,7 @@ def test_a_damaged_header_is_always_a_value_error(tmp_path: Path, place: int, va
     content[place] = value
     path.write_bytes(bytes(content))
     try:
-        pairs = read_precomp(tmp_path, "test")
+        pairs = Precomp(tmp_path).read("test")
     except ValueError as error:
         assert "test_ims.npy" in str(error)  # noqa: PT017
     else:
@@ -269,7 +271,7 @@ def test_a_damaged_header_is_always_a_value_error(tmp_path: Path, place: int, va
 def test_features_that_are_not_finite_name_their_row(tmp_path: Path) -> None:
     images = features(4)
     images[2, 1, 3] = np.nan
-    pairs = read_precomp(published(tmp_path, "test", images, repeated=True), "test")
+    pairs = Precomp(published(tmp_path, "test", images, repeated=True)).read("test")
     assert pairs.images.read([0, 1, 3]).features.isfinite().all()
     with pytest.raises(ValueError, match=r"test_ims\.npy row 10 holds NaN or infinity; .*data check"):
         pairs.images.read([3, 2])
@@ -280,7 +282,7 @@ def test_absent_features_say_what_else_can_be_done(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"test_ims\.npy does not exist; .*set pictures to the folder"
     ):
-        read_precomp(tmp_path, "test")
+        Precomp(tmp_path).read("test")
 
 
 # Boxes
@@ -302,7 +304,7 @@ def boxed(folder: Path, boxes: np.ndarray, sizes: np.ndarray | None) -> Path:
 
 @pytest.mark.parametrize(("boxes", "sizes"), [(PIXELS, SIZES), (FRACTIONS, None), (FRACTIONS, SIZES)])
 def test_boxes_become_fractions(tmp_path: Path, boxes: np.ndarray, sizes: np.ndarray | None) -> None:
-    images = read_precomp(boxed(tmp_path, boxes, sizes), "test").images
+    images = Precomp(boxed(tmp_path, boxes, sizes)).read("test").images
     for source in (images, pickle.loads(pickle.dumps(images))):
         regions = source.read([1, 0])
         assert torch.allclose(regions.boxes, torch.from_numpy(FRACTIONS[[1, 0]]))
@@ -311,7 +313,7 @@ def test_boxes_become_fractions(tmp_path: Path, boxes: np.ndarray, sizes: np.nda
 def test_boxes_that_end_a_little_outside_are_cut(tmp_path: Path) -> None:
     boxes = PIXELS.copy()
     boxes[0, 0, 2] = 640.5
-    assert read_all(read_precomp(boxed(tmp_path, boxes, SIZES), "test").images).boxes.max() == 1
+    assert read_all(Precomp(boxed(tmp_path, boxes, SIZES)).read("test").images).boxes.max() == 1
 
 
 @pytest.mark.parametrize(
@@ -333,8 +335,8 @@ def test_boxes_that_cannot_be_understood_are_refused_or_left_out(
 ) -> None:
     boxed(tmp_path, boxes, sizes)
     with pytest.raises(ValueError, match=message):
-        read_precomp(tmp_path, "test")
-    assert read_all(read_precomp(tmp_path, "test", boxes=False).images).boxes is None
+        Precomp(tmp_path).read("test")
+    assert read_all(Precomp(tmp_path, boxes=False).read("test").images).boxes is None
 
 
 def test_a_folder_without_boxes_has_none(tmp_path: Path) -> None:
@@ -347,7 +349,7 @@ def test_a_folder_without_boxes_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_real_precomputed_captions_with_raw_pictures(data: Path) -> None:
-    pairs = read_precomp(data / "flickr8k" / "precomp", "val", pictures=data / "flickr8k" / "images")
+    pairs = Precomp(data / "flickr8k" / "precomp", pictures=data / "flickr8k" / "images").read("val")
     assert isinstance(pairs.images, PictureFiles)
     assert (len(pairs.images), len(pairs)) == (1000, 5000)
     assert pairs.names[0] == pairs.images.paths[0].name
@@ -363,7 +365,7 @@ def test_ids_become_pictures_through_the_mapping(tmp_path: Path, mapping: str | 
     path = tmp_path / "f30k" / "id_mapping.json"
     path.write_text('{"100": "a.jpg", "101": "b.jpg"}')
     given = {"id_mapping": path} if mapping else {"pictures": pictures}
-    pairs = read_precomp(tmp_path / "f30k", "test", **given)
+    pairs = Precomp(tmp_path / "f30k", **given).read("test")
     assert pairs.images.read([0, 1]) == [pictures / "a.jpg", pictures / "b.jpg"]
     assert pairs.image_of.tolist() == [0] * 5 + [1] * 5
 
@@ -371,7 +373,7 @@ def test_ids_become_pictures_through_the_mapping(tmp_path: Path, mapping: str | 
 def test_captions_that_name_no_pictures(tmp_path: Path) -> None:
     published(tmp_path, "test", features(2), ids=False)
     with pytest.raises(FileNotFoundError, match=r"neither test_ids\.txt nor test_imagename\.txt"):
-        read_precomp(tmp_path, "test", pictures=tmp_path)
+        Precomp(tmp_path, pictures=tmp_path).read("test")
 
 
 # The reader of a model trained on such features
@@ -412,7 +414,7 @@ def test_what_is_written_is_read_again(
         sizes=((400, 400) for _ in counts) if boxes == "pixels" else None,
         dtype=dtype,
     )
-    pairs = read_precomp(folder, "train")
+    pairs = Precomp(folder).read("train")
     regions = read_all(pairs.images)
     assert [[pairs.texts[t] for t in (pairs.image_of == i).nonzero()] for i in range(len(counts))] == captions
     assert pairs.names == [f"id{n}" for n in range(len(counts))]

@@ -28,13 +28,13 @@ from wordsight.learn.training import fit
 from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.read.datasets.caption_files import read_karpathy
-from wordsight.read.datasets.tfrecords import read_records
-from wordsight.read.datasets.webdataset import read_webdataset
+from wordsight.read.datasets.karpathy import Karpathy
+from wordsight.read.datasets.tfrecords import Records
+from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.export.webdataset import write_webdataset
 from wordsight.read.pictures.pixel_reader import PixelReader
-from wordsight.read.synthetic.dataset import read_world
+from wordsight.read.synthetic.dataset import World
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.read.text.word_rules import split_words
 from wordsight.read.text.word_tokenizer import Words
@@ -53,10 +53,10 @@ def test_pairs_come_back_as_they_were(
     said = [" ".join(split_words(text, "cmpl")) for text in splits["train"].texts]
     plain = {"train": replace(splits["train"], texts=said)}  # words alone: what CMPL's records keep of a text
     write(tmp_path / "out", plain)
-    back = read(tmp_path / "out", "train")
+    back = read(tmp_path / "out").read("train")
     assert same_pairs(back, plain["train"])
     assert same_pixels(back, plain["train"])
-    assert same_pairs(read(tmp_path / "out", "train"), back)  # by the index
+    assert same_pairs(read(tmp_path / "out").read("train"), back)  # by the index
 
 
 @each_format
@@ -69,16 +69,16 @@ def test_one_data_set_is_the_same_bytes(
 
 
 def test_the_generated_world_goes_through_shards(tmp_path: Path) -> None:
-    world = {"train": read_world("train", images=3, size=16)}
+    world = {"train": World(images=3, size=16).read("train")}
     write_webdataset(tmp_path / "out", world, seed=None)
-    assert same_pixels(read_webdataset(tmp_path / "out", "train"), world["train"])  # as PNG, which is exact
+    assert same_pixels(WebDataset(tmp_path / "out").read("train"), world["train"])  # as PNG, which is exact
     write_records(tmp_path / "records", world)
-    assert len(read_records(tmp_path / "records", "train")) == 15
+    assert len(Records(tmp_path / "records").read("train")) == 15
 
 
 def test_shards_become_shards_of_the_other_kind(tmp_path: Path, splits: dict[str, PairSet]) -> None:
     write_records(tmp_path / "one", splits, KEPT)
-    write_webdataset(tmp_path / "two", {"train": read_records(tmp_path / "one", "train")}, seed=None)
+    write_webdataset(tmp_path / "two", {"train": Records(tmp_path / "one").read("train")}, seed=None)
     with tarfile.open(tmp_path / "two" / "train-00000-of-00001.tar") as tar:
         first = tar.extractfile("train-00000000.jpg")
         assert first is not None
@@ -89,7 +89,7 @@ def test_both_are_on_the_menu(tmp_path: Path, splits: dict[str, PairSet]) -> Non
     write_records(tmp_path / "records", splits)
     write_webdataset(tmp_path / "webdataset", splits)
     for name in ("records", "webdataset"):
-        pairs = registry.build("data", {"name": name, "path": str(tmp_path / name), "split": "val"})
+        pairs = registry.build("data", {"name": name, "path": str(tmp_path / name)}).read("val")
         assert len(pairs) == 7
 
 
@@ -104,8 +104,8 @@ def test_unreadable_pictures_stop_the_conversion_or_are_listed(
     assert not (tmp_path / "out").exists()
     skipped = write(tmp_path / "out", splits, skip_unreadable=True)
     assert {Path(one.picture).name for one in skipped} == {"train2.jpg"}
-    assert "train2.jpg" not in read(tmp_path / "out", "train").names
-    assert len(read(tmp_path / "out", "train").images) == 5
+    assert "train2.jpg" not in read(tmp_path / "out").read("train").names
+    assert len(read(tmp_path / "out").read("train").images) == 5
     assert write(tmp_path / "out", splits, skip_unreadable=True) == skipped  # told again, not forgotten
 
 
@@ -145,12 +145,12 @@ def matcher_for(pairs: PairSet) -> Matcher:
 def test_training_from_shards_equals_training_from_the_photographs(
     data: Path, tmp_path: Path, name: str
 ) -> None:
-    photos = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", "train").subset(range(12))
+    photos = Karpathy(data / "flickr8k" / "dataset_flickr8k.json").read("train").subset(range(12))
     if name == "tfrecord":
         write_records(tmp_path / "out", {"train": photos}, replace(KEPT, word_splitter="karpathy", shards=3))
     else:
         write_webdataset(tmp_path / "out", {"train": photos}, shards=3, seed=None)
-    shards = FORMATS[name][1](tmp_path / "out", "train")
+    shards = FORMATS[name][1](tmp_path / "out").read("train")
     assert same_pixels(shards, photos)
     plan = Training(epochs=2, batch_size=10, learning_rate=0.01, device="cpu", schedule="constant", workers=2)
     weights = []
@@ -271,16 +271,16 @@ def test_the_index_is_made_once_and_again_when_a_shard_changes(
     tmp_path: Path, splits: dict[str, PairSet], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_records(tmp_path / "out", splits, KEPT)
-    first = read_records(tmp_path / "out", "train")
+    first = Records(tmp_path / "out").read("train")
     shard, index = tmp_path / "out" / "train-00000-of-00001", tmp_path / "out" / "index-train.json"
     assert not index.name.startswith("train-")  # CMPL opens every file that is called train-*
     monkeypatch.setattr("wordsight.read.datasets.tfrecords.read_frames", None)
-    assert same_pairs(read_records(tmp_path / "out", "train"), first)
+    assert same_pairs(Records(tmp_path / "out").read("train"), first)
     monkeypatch.undo()
     os.utime(shard, ns=(0, 0))
     index_before = json.loads(index.read_text())
-    assert same_pairs(read_records(tmp_path / "out", "train"), first)
+    assert same_pairs(Records(tmp_path / "out").read("train"), first)
     assert json.loads(index.read_text()) != index_before
     index.write_text("{")
-    assert same_pairs(read_records(tmp_path / "out", "train"), first)
+    assert same_pairs(Records(tmp_path / "out").read("train"), first)
     json.loads(index.read_text())

@@ -17,8 +17,8 @@ from support.small_shards import KEPT, content, photo, same_pairs, small_splits
 from test_sequence_example import SequenceExample
 
 from wordsight.pairs import PairSet, PictureFiles
-from wordsight.read.datasets.tfrecords import read_records
-from wordsight.read.datasets.webdataset import read_webdataset
+from wordsight.read.datasets.tfrecords import Records
+from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.resumable_shards import in_published_order
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.formats.tfrecord_file import framed, read_frames
@@ -118,7 +118,7 @@ def test_the_shuffle_of_python_2() -> None:
 
 def test_shuffled_shards_hold_the_same_pairs(tmp_path: Path, splits: dict[str, PairSet]) -> None:
     write_records(tmp_path / "out", splits, RecordSettings(shards=3))
-    back, kept = read_records(tmp_path / "out", "train"), splits["train"]
+    back, kept = Records(tmp_path / "out").read("train"), splits["train"]
 
     def content_of(pairs: PairSet) -> list[tuple[str, str, int]]:
         rows = pairs.image_of.tolist()
@@ -194,7 +194,7 @@ def test_a_record_cut_in_the_middle(shard: Path) -> None:
     shard.write_bytes(shard.read_bytes()[: frames[7].start + 100])
     told = rf"00001: record 7, which begins at byte {frames[7].start:,}, is cut short: .*; fetch or write"
     with pytest.raises(ValueError, match=told):
-        read_records(shard.parent, "train")
+        Records(shard.parent).read("train")
 
 
 def test_a_shard_cut_where_a_record_ends_or_of_which_nothing_is_left(shard: Path) -> None:
@@ -202,59 +202,59 @@ def test_a_shard_cut_where_a_record_ends_or_of_which_nothing_is_left(shard: Path
     whole = shard.read_bytes()
     shard.write_bytes(whole[: frames[7].start])
     with pytest.raises(ValueError, match=r"7 records of train are there, and 13 were written"):
-        read_records(shard.parent, "train")
+        Records(shard.parent).read("train")
     shard.write_bytes(b"")
     with pytest.raises(ValueError, match=r"train-00000-of-00001 is empty"):
-        read_records(shard.parent, "train")
+        Records(shard.parent).read("train")
     shard.write_bytes(whole)
-    assert len(read_records(shard.parent, "train")) == 13
+    assert len(Records(shard.parent).read("train")) == 13
     (shard.parent / "conversion.json").unlink()  # others' shards do not say how many they are
     shard.write_bytes(whole[: frames[7].start])
-    assert len(read_records(shard.parent, "train")) == 7
+    assert len(Records(shard.parent).read("train")) == 7
 
 
 def test_a_bit_that_fell_over_is_found_when_indexing_and_when_reading(shard: Path) -> None:
     whole = bytearray(shard.read_bytes())
     frame = list(read_frames(shard))[2]
     whole[frame.start + 200] ^= 4
-    pairs = read_records(shard.parent, "train")
+    pairs = Records(shard.parent).read("train")
     shard.write_bytes(whole)
     with pytest.raises(
         ValueError, match=rf"record 2, which begins at byte {frame.start:,}, is damaged: the CRC"
     ):
-        read_records(shard.parent, "train")
+        Records(shard.parent).read("train")
     whole[frame.start + 200] ^= 4
     whole[300] ^= 4  # inside the first record, whose picture is the one that is kept of several
     shard.write_bytes(whole)
     with pytest.raises(ValueError, match=r"record 0, .* is damaged"):
         pairs.images.read([0])
-    read_records(shard.parent, "train", verify=False)
+    Records(shard.parent, verify=False).read("train")
     with pytest.raises(ValueError, match=r"record 0, .* is damaged"):
-        read_records(shard.parent, "train")  # an index made without looking does not do
+        Records(shard.parent).read("train")  # an index made without looking does not do
 
 
 def test_absent_and_foreign_shards(tmp_path: Path, splits: dict[str, PairSet]) -> None:
     out = tmp_path / "out"
     write_records(out, splits, replace(KEPT, shards=4))
     with pytest.raises(FileNotFoundError, match=r"no shards of split 'test' .*; it has train, val"):
-        read_records(out, "test")
+        Records(out).read("test")
     with pytest.raises(FileNotFoundError, match=r"nowhere is not a folder"):
-        read_records(tmp_path / "nowhere", "train")
+        Records(tmp_path / "nowhere").read("train")
     with pytest.raises(FileNotFoundError, match=r"no shards of split 'train' \(train-00000-of-00001\.tar"):
-        read_webdataset(out, "train")
+        WebDataset(out).read("train")
     (out / "train-00002-of-00004").rename(tmp_path / "aside")
     told = r"misses 1 of the 4 shards of 'train', the first number 2; fetch them, or let the conversion"
     with pytest.raises(FileNotFoundError, match=told):
-        read_records(out, "train")
+        Records(out).read("train")
     (tmp_path / "aside").rename(out / "train-00002-of-00005")
     with pytest.raises(ValueError, match=r"shards of 'train' from several conversions"):
-        read_records(out, "train")
+        Records(out).read("train")
 
 
 def test_a_suffix_of_the_format_is_no_matter(shard: Path) -> None:
-    pairs = read_records(shard.parent, "train")
+    pairs = Records(shard.parent).read("train")
     shard.rename(shard.with_name(f"{shard.name}.tfrecord"))
-    assert same_pairs(read_records(shard.parent, "train"), pairs)
+    assert same_pairs(Records(shard.parent).read("train"), pairs)
 
 
 def record(**changes: Any) -> bytes:
@@ -283,7 +283,7 @@ def test_records_of_others_are_read(tmp_path: Path) -> None:
     one = record(format=b"jpeg", filename=b"/home/them/a.jpg")
     other = record(caption=[b"no", b"specials"], filename=b"/home/them/a.jpg")
     third = record(label=-1)
-    pairs = read_records(records_in(tmp_path / "r", one, other, third), "train")
+    pairs = Records(records_in(tmp_path / "r", one, other, third)).read("train")
     assert pairs.names == ["/home/them/a.jpg", "a.jpg"]
     assert pairs.texts == ["dog", "no specials", "dog"]
     assert pairs.identities.tolist() == [3, -1]
@@ -311,15 +311,15 @@ def test_missing_and_wrong_features_are_told_by_record(
         rf"00001: record 1, which begins at byte {len(framed(record()))}, {message}.*; expected CMPL's layout"
     )
     with pytest.raises(ValueError, match=place):
-        read_records(folder, "train")
+        Records(folder).read("train")
 
 
 def test_records_that_are_no_examples_and_shards_with_nothing(tmp_path: Path) -> None:
     with pytest.raises(
         ValueError, match=r"record 0, which begins at byte 0, has at its byte 0 a field of type 7"
     ):
-        read_records(records_in(tmp_path / "r", b"\x0f"), "train")
+        Records(records_in(tmp_path / "r", b"\x0f")).read("train")
     with pytest.raises(
         ValueError, match=r"train-00000-of-00001 is empty, .*; fetch or write this file again"
     ):
-        read_records(records_in(tmp_path / "empty"), "train")
+        Records(records_in(tmp_path / "empty")).read("train")

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wordsight.read.datasets.precomputed import read_precomp
+from wordsight.read.datasets.precomputed import Precomp
 from wordsight.read.export.bottom_up_tsv import Converted, convert_bottom_up
 
 REGIONS, SIZE = 3, 5
@@ -68,7 +68,7 @@ def test_features_boxes_and_sizes_in_the_order_of_the_ids(tmp_path: Path) -> Non
     assert (did.regions, did.feature_dim, did.repeated, did.unused) == (REGIONS, SIZE, 1, 1)
     assert np.array_equal(converted(tmp_path), stacked(7, 3, 9))
     (tmp_path / "train_caps.txt").write_text("a\nb\nc\n")
-    regions = read_precomp(tmp_path, "train").images.read([0, 1, 2])
+    regions = Precomp(tmp_path).read("train").images.read([0, 1, 2])
     assert torch.allclose(regions.boxes, torch.tensor([0, 0.25, 0.5, 1]).expand(3, REGIONS, 4))
     assert np.load(tmp_path / "train_img_sizes.npy").tolist() == [[407, 300], [403, 300], [409, 300]]
 

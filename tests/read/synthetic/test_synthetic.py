@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wordsight.read.datasets.caption_files import read_karpathy
+from wordsight.read.datasets.karpathy import Karpathy
 from wordsight.read.synthetic.captions import ADJECTIVES, NOUNS, Sentence
-from wordsight.read.synthetic.dataset import WorldSplit, generate, read_world
+from wordsight.read.synthetic.dataset import World, WorldSplit, generate
 from wordsight.read.synthetic.export import write_world
 from wordsight.read.synthetic.render import draw
 from wordsight.read.synthetic.scenes import COLOURS, SHAPES, Scene, Thing, draw_scene, near_misses
@@ -196,22 +196,22 @@ def test_boxes_hold_what_is_drawn(shape: str, angle: float) -> None:
 
 def test_same_seed_same_world_another_seed_another() -> None:
     generate.cache_clear()
-    one = read_world("val", seed=5, images=8)
+    one = World(seed=5, images=8).read("val")
     generate.cache_clear()
-    again, another = read_world("dev", seed=5, images=8), read_world("val", seed=6, images=8)
+    again, another = World(seed=5, images=8).read("dev"), World(seed=6, images=8).read("val")
     assert one.texts == again.texts
     assert np.array_equal(one.images.read([3, 1]), again.images.read([3, 1]))
     assert not set(one.texts) & set(another.texts)
 
 
 def test_training_pictures_do_not_depend_on_how_many_follow() -> None:
-    few, many = read_world("train", seed=5, images=4), read_world("train", seed=5, images=6)
+    few, many = World(seed=5, images=4).read("train"), World(seed=5, images=6).read("train")
     assert list(few.texts) == list(many.texts)[: len(few.texts)]
     assert np.array_equal(few.images.read([3]), many.images.read([3]))
 
 
 def test_pair_set_is_complete() -> None:
-    pairs = read_world("test", seed=3, images=10, size=48)
+    pairs = World(seed=3, images=10, size=48).read("test")
     assert len(pairs) == 50
     assert pairs.image_of.bincount().tolist() == [5] * 10
     [picture] = pairs.images.read([7])
@@ -222,7 +222,7 @@ def test_pair_set_is_complete() -> None:
 
 def test_unknown_split_is_named() -> None:
     with pytest.raises(ValueError, match='no split "tset"; known: train, val, test'):
-        read_world("tset")
+        World().read("tset")
 
 
 # -------------------------------------------------------------------------------------------- as a folder
@@ -232,8 +232,8 @@ def test_folder_reads_back_as_it_was_generated(tmp_path: Path) -> None:
     said = write_world(tmp_path / "world", seed=3, images=6, size=48, held_out=4)
     assert "14 pictures (6 train, 4 val, 4 test) of 48 x 48" in said
     for split, count in {"train": 6, "val": 4, "test": 4}.items():
-        written = read_karpathy(tmp_path / "world" / "dataset_world.json", split)
-        direct = read_world(split, seed=3, images=count, size=48)
+        written = Karpathy(tmp_path / "world" / "dataset_world.json").read(split)
+        direct = World(seed=3, images=count, size=48).read(split)
         assert list(written.texts) == list(direct.texts)
         assert written.image_of.tolist() == direct.image_of.tolist()
         for path, picture in zip(
@@ -244,7 +244,7 @@ def test_folder_reads_back_as_it_was_generated(tmp_path: Path) -> None:
 
 def test_folder_holds_the_boxes_of_things_and_which_words_name_them(tmp_path: Path) -> None:
     write_world(tmp_path / "world", seed=3, images=6, size=48, held_out=4)
-    pairs = read_world("train", seed=3, images=6)
+    pairs = World(seed=3, images=6).read("train")
     boxes = json.loads((tmp_path / "world" / "boxes.json").read_text())
     assert pairs.objects is not None
     for text, objects in enumerate(pairs.objects):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from wordsight.pairs import PairSet, PictureFiles, one_identity_per_image
-from wordsight.read.datasets.caption_files import read_karpathy
+from wordsight.read.datasets.karpathy import Karpathy
 from wordsight.read.text.label_vocabulary import Labels, nouns
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.read.text.word_rules import split_words
@@ -93,7 +93,7 @@ def test_labels_of_another_corpus_are_an_error_that_names_some(tmp_path: Path) -
 
 @pytest.mark.data
 def test_labels_of_flickr8k(data: Path) -> None:
-    pairs = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", split="train")
+    pairs = Karpathy(data / "flickr8k" / "dataset_flickr8k.json").read("train")
     labels = Labels.learn(pairs.texts)
     assert len(labels.names) == 500
     assert {"dog", "man", "boy", "water", "ball", "beach"} <= set(labels.names[:60])

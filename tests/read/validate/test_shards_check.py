@@ -9,9 +9,9 @@ from support.small_shards import KEPT, content, pairs_of, small_splits
 from typer.testing import CliRunner
 
 from wordsight.cli.main import app
-from wordsight.read.datasets.caption_files import read_karpathy
-from wordsight.read.datasets.tfrecords import read_records
-from wordsight.read.datasets.webdataset import read_webdataset
+from wordsight.read.datasets.karpathy import Karpathy
+from wordsight.read.datasets.tfrecords import Records
+from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.export.webdataset import write_webdataset
 from wordsight.read.formats.tfrecord_file import read_frames
@@ -113,8 +113,8 @@ def test_a_data_set_becomes_shards_that_are_read(tmp_path: Path, kind: str) -> N
     assert done.stdout == (
         f"{tmp_path / 'out'}: train 9 pairs of 4 pictures, test 4 pairs of 2 pictures; 0 skipped\n"
     )
-    read = read_records if kind == "tfrecord" else read_webdataset
-    assert sorted(read(tmp_path / "out", "train").identities.tolist()) == [100, 100, 101, 102]
+    read = Records if kind == "tfrecord" else WebDataset
+    assert sorted(read(tmp_path / "out").read("train").identities.tolist()) == [100, 100, 101, 102]
     before = content(tmp_path / "out")
     assert (
         run("data", "records", tmp_path, "--out", tmp_path / "out", "--shards", 2, "--format", kind).exit_code
@@ -131,8 +131,8 @@ def test_a_configuration_becomes_shards_cut_by_its_rule(tmp_path: Path) -> None:
     )
     done = run("data", "records", config, "--out", tmp_path / "out", "--keep-order")
     assert done.exit_code == 0, done.output
-    assert read_records(tmp_path / "out", "train").texts[0] == "a man number 0 in a t shirt"
-    assert len(read_records(tmp_path / "out", "val")) == len(read_records(tmp_path / "out", "test")) == 4
+    assert Records(tmp_path / "out").read("train").texts[0] == "a man number 0 in a t shirt"
+    assert len(Records(tmp_path / "out").read("val")) == len(Records(tmp_path / "out").read("test")) == 4
 
 
 def test_skipped_pictures_are_told_by_exit_code_and_name(tmp_path: Path) -> None:
@@ -149,8 +149,8 @@ def test_skipped_pictures_are_told_by_exit_code_and_name(tmp_path: Path) -> None
 
 @pytest.mark.data
 def test_labels_of_real_photographs_are_their_imgids(data: Path, tmp_path: Path) -> None:
-    photos = read_karpathy(data / "flickr8k" / "dataset_flickr8k.json", "val").subset(range(20))
+    photos = Karpathy(data / "flickr8k" / "dataset_flickr8k.json").read("val").subset(range(20))
     write_records(tmp_path / "out", {"train": photos}, RecordSettings(word_splitter="karpathy"))
-    back = read_records(tmp_path / "out", "train")
+    back = Records(tmp_path / "out").read("train")
     assert sorted(back.identities.tolist()) == list(range(6000, 6020))
     assert check(tmp_path / "out").ok

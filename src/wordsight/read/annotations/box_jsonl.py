@@ -20,7 +20,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from wordsight.errors import InputError
-from wordsight.files.documents import Row, read_rows
+from wordsight.files.tables import Row, read_rows
 from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
 from wordsight.read.pictures.pixel_reader import open_picture
 from wordsight.read.text.align_words import counterparts, letters

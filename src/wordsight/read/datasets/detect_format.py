@@ -1,90 +1,113 @@
-"""A data set or a folder -> the picture files in it, its training texts, or its pairs by split."""
+"""A path -> the data set at it, in whichever format it is; and the texts of a data set or of a text file."""
 
+import inspect
+import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+from wordsight import registry
 from wordsight.errors import InputError, MissingFileError
-from wordsight.files.documents import read_json, read_lines
-from wordsight.pairs import PairSet
-from wordsight.read.datasets.caption_files import coco_items, folder_items, karpathy_items
-from wordsight.read.datasets.person_search import (
-    FILES,
-    annotation_file,
-    is_persons,
-    person_items,
-    person_pictures,
-)
-from wordsight.read.datasets.precomputed_layout import find_precomp_folder, find_split
-from wordsight.read.datasets.records import Captioned, pair_set, picture_folder, split_order
-from wordsight.read.datasets.table import Columns, is_table, table_items, table_texts
+from wordsight.files.documents import outline, read_lines
+from wordsight.read.datasets.dataset import Dataset
+from wordsight.read.datasets.folder import caption_files
+from wordsight.read.datasets.precomputed_layout import CAPTIONS
+from wordsight.read.datasets.table import TABLE_SUFFIXES
 from wordsight.read.features.extract import find_pictures
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES
+from wordsight.read.validate.report import some
+
+log = logging.getLogger(__name__)
 
 
-def picture_paths(source: Path, pictures: Path | None = None) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Every picture under a folder, or that a caption file names, each once; and the folders closed to us."""
-    if not source.is_dir():
-        return list(dict.fromkeys(item.picture for item in captioned_items(source, pictures))), []
-    paths, closed = find_pictures(source)
-    if not paths and not closed:
-        raise InputError(f"{source} holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
-    return paths, closed
+def open_dataset(path: str | Path, **settings: Any) -> Dataset:
+    """The data set at a path, in the first format that recognizes it: those of installed packages first.
 
-
-def training_texts(source: Path) -> list[str]:
-    """The lines of a text file; of a data set, the texts of its train split (of all, if it has no splits)."""
-    if source.is_dir() and not _holds_persons(source):
-        captions = find_split(find_precomp_folder(source), "train").captions
-        return [line for line in read_lines(captions) if line]
-    if source.suffix.lower() == ".txt" and not is_table(source):
-        return [line for line in read_lines(source) if line]
-    items = captioned_items(annotation_file(source), None)
-    train = [item for item in items if item.split in ("train", "restval")] or items
-    return [text for item in train for text in item.texts]
-
-
-def caption_texts(source: Path) -> list[str]:
-    """Every text of a file: the lines of a .txt, the captions of a table or of a caption file."""
-    if is_table(source):
-        return table_texts(source)
-    if source.suffix.lower() == ".txt":
-        return read_lines(source)
-    return [text for item in captioned_items(source) for text in item.texts]
-
-
-def pairs_by_split(source: Path, pictures: Path | None = None) -> dict[str, PairSet]:
-    """The pairs of every split that a data set has; without splits, all are of "train".
-
-    ``source``: a caption file, the folder of person-search annotations, or of pictures with sidecar texts.
+    ``settings`` that are None are left out; one that the format does not have is an error.
+    Raises MissingFileError if nothing is there, InputError if nothing there is known as data.
     """
-    if source.is_dir() and not _holds_persons(source):
-        items = folder_items(source)
-    else:
-        items = captioned_items(annotation_file(source), pictures)
-    groups: dict[str, list[Captioned]] = {}
-    for item in items:
-        groups.setdefault(item.split or "train", []).append(item)
-    return {
-        split: pair_set(groups[split], source, "error", drop_empty=False)
-        for split in sorted(groups, key=split_order)
-    }
+    path = Path(path)
+    if not path.exists():
+        raise MissingFileError(f"there is no {path}", "give a caption file, or the folder of a data set")
+    found = _format_of(path)
+    given = {name: value for name, value in settings.items() if value is not None}
+    for name in given:
+        if name not in inspect.signature(found).parameters:
+            raise InputError(
+                f"{path} is read as {found.kind}, which has no --{name.replace('_', '-')}", "leave it out"
+            )
+    dataset: Dataset = registry.instantiate(found, str(path), {"path": path, **given})
+    return dataset
 
 
-def _holds_persons(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in FILES)
+def picture_paths(source: Path, **settings: Any) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Every picture under a folder, or that a data set names, each once; and the folders closed to us."""
+    if source.is_dir() and _format_of(source).__name__ == "Folder":
+        return find_pictures(source)
+    return list(dict.fromkeys(item.picture for item in open_dataset(source, **settings).items())), []
 
 
-def captioned_items(source: Path, pictures: Path | None = None) -> list[Captioned]:
-    """The pictures that a caption file names, with what it says of them."""
-    if not source.exists():
-        raise MissingFileError(f"there is no {source}; give a folder of pictures or a caption file")
-    folder = picture_folder(source, pictures)
-    if is_table(source):
-        return table_items(source, folder, Columns())
-    content = read_json(source)
-    if isinstance(content, dict) and "annotations" in content:
-        return coco_items(source, folder)
-    if is_persons(content):
-        return person_items(source, person_pictures(source, pictures))
-    if isinstance(content, list):
-        return table_items(source, folder, Columns())
-    return karpathy_items(source, folder)
+def texts_of(source: Path, splits: Sequence[str] | None = None, **settings: Any) -> list[str]:
+    """The lines of a text file; of a data set, the texts of these splits (None, or without splits: all)."""
+    if is_text_file(source):
+        return read_lines(source)
+    return open_dataset(source, **settings).texts(splits)
+
+
+def is_text_file(source: Path) -> bool:
+    """Whether a file holds one text per line: a .txt that does not begin as a table does."""
+    return source.suffix.lower() == ".txt" and source.is_file() and _recognized(source) is None
+
+
+def _format_of(path: Path) -> type[Dataset]:
+    found = _recognized(path)
+    if found is None:
+        raise InputError(*_unknown(path))
+    return found
+
+
+def _recognized(path: Path) -> type[Dataset] | None:
+    return next((one for one in _formats() if one.detect(path)), None)
+
+
+def _formats() -> Iterator[type[Dataset]]:
+    """All formats, those of installed packages first; one that cannot be used does not stop the others."""
+    for name in registry.names_of("data"):
+        try:
+            found = registry.find("data", name)
+        except InputError as error:
+            log.warning("%s", error)
+            continue
+        if isinstance(found, type) and issubclass(found, Dataset):
+            yield found
+        else:
+            logging.getLogger(__name__).warning(
+                'data format "%s": %r is not derived from Dataset', name, found
+            )
+
+
+def _unknown(path: Path) -> tuple[str, str]:
+    """Why a path is no data set that is known, and what may help."""
+    if path.is_dir():
+        if any(path.rglob("*_ims.npy")):
+            return (
+                f"{path} holds features but no captions",
+                f"put train{CAPTIONS} beside train_ims.npy, one caption per line, five lines per row",
+            )
+        files = caption_files(path)
+        return (
+            f"{path} holds neither *{CAPTIONS} (a precomputed folder), nor shards (.tar, TFRecords), nor "
+            f"pictures ({', '.join(PICTURE_SUFFIXES)})",
+            f"if one of {some(files)} is the caption file, give its path" if files else "check the path",
+        )
+    found = outline(path)
+    if found is not None and "word2idx" in found.keys:
+        return f"{path} is a vocabulary", f"check a data set with it: --vocabulary {path}"
+    if found is not None:
+        keys = some(sorted(found.keys)) or "nothing"
+        return f"{path} holds {keys}", "expected images (Karpathy, COCO), or a list of objects"
+    return (
+        f"{path} is of no known kind",
+        "expected a precomputed folder, a folder of shards, or of pictures with .txt beside them, a caption "
+        f"file (.json, {', '.join(TABLE_SUFFIXES)}, .txt with a header)",
+    )

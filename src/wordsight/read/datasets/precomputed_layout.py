@@ -12,6 +12,7 @@ from wordsight.files.documents import read_lines
 from wordsight.read.datasets.records import same_split, split_order
 
 CAPTIONS = "_caps.txt"
+DEV_LIMIT = 5000  # captions of dev that the reference readers use, whatever the file holds
 
 
 @dataclass(frozen=True)

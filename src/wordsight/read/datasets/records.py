@@ -1,5 +1,6 @@
 """Pictures and captions as found in a file -> PairSet; missing and empty ones are judged here."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -50,16 +51,6 @@ def placed(path: str | Path, split: str | None) -> Path:
         raise InputError(f"{path} names {{split}}, but no split was asked for; pass split, or write it out")
     candidates = [Path(str(path).replace("{split}", name)) for name in same_split(split)]
     return next((candidate for candidate in candidates if candidate.exists()), candidates[0])
-
-
-def picture_folder(beside: Path, pictures: str | Path | None, split: str | None = None) -> Path:
-    """Where relative picture paths start; by default ``images`` beside the file, or its folder."""
-    if pictures is None:
-        return beside.parent / "images" if (beside.parent / "images").is_dir() else beside.parent
-    folder = placed(pictures, split)
-    if not folder.is_dir():
-        raise MissingFileError(f"pictures = {folder} is not a folder; set it to the folder of the pictures")
-    return folder
 
 
 def of_split(
@@ -122,12 +113,12 @@ def _without_empty(item: Captioned) -> Captioned:
 
 
 def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list[Captioned]:
-    absent = [item for item in items if not item.picture.is_file()]
+    absent = [item for item in items if not os.path.isfile(item.picture)]
     if absent and missing == "error":
         raise MissingFileError(
             f"{source}: pictures that do not exist: {len(absent)} of {len(items)}, "
-            f"the first {absent[0].picture} ({absent[0].where}); set pictures to the folder that holds them, "
-            'or missing = "skip" to leave them out'
+            f"the first {absent[0].picture} ({absent[0].where}); give the folder that holds them (--pictures "
+            'FOLDER, or pictures under [data]), or set missing = "skip" to leave them out'
         )
     gone = {id(item) for item in absent}
     return [item for item in items if id(item) not in gone]

@@ -5,29 +5,32 @@ shards; when a shard changes it is made again. A folder that may not be written 
 """
 
 import json
-import re
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 
-from wordsight.errors import InputError, MissingFileError
+from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
 from wordsight.files.fingerprint import stamp_of
 from wordsight.pairs import PairSet, Picture, one_identity_per_image
-from wordsight.read.datasets.records import same_split
+from wordsight.read.datasets.dataset import Dataset
+from wordsight.read.datasets.division import NAMES, divide
+from wordsight.read.datasets.records import placed, same_split
+from wordsight.read.datasets.shard_files import find_shards, shards_by_split
 from wordsight.read.pictures.heic import NeedsHeic, open_file
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 
-FORMAT = 1  # of the index
-NAME = re.compile(
-    r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:\.tfrecords?)?(?P<suffix>(?:\.tar)?)"
-)
-LOOSE = re.compile(r"(?P<split>.+)-(?P<number>\d+)(?P<suffix>\.tar)")  # as most WebDatasets are named
+if TYPE_CHECKING:
+    from wordsight.read.validate.captions import Texts
+    from wordsight.read.validate.report import Report
+
+FORMAT = 2  # of the index
 
 
 @dataclass(frozen=True)
@@ -77,72 +80,90 @@ class ShardPictures:
         return picture
 
 
-def shard_name(split: str, number: int, total: int, suffix: str = "") -> str:
-    """``train-00003-of-00032``, as CMPL and most of TensorFlow's data sets name them."""
-    return f"{split}-{number:05d}-of-{total:05d}{suffix}"
+class ShardDataset(Dataset):
+    """Base of the formats that keep pictures inside large files."""
+
+    suffix: ClassVar[str] = ""
+    without_splits: ClassVar[str] = "name the shards by their split: train-000000.tar"
+    path: str | Path
+    verified = True  # whether ``scan`` looks at every byte: an index made without does not do for one with it
+    drop_empty = False
+    shares: str | None = None  # a division by chance, of shards without splits
+    seed = 0
+
+    @classmethod
+    def detect(cls, path: Path) -> bool:
+        return path.is_dir() and bool(shards_by_split(path, cls.suffix))
+
+    @abstractmethod
+    def scan(self, shard: Path, number: int) -> Iterator[Sample]:
+        """Every picture in a shard and what is said of it. Raises InputError with shard and place."""
+
+    @abstractmethod
+    def pick(self, shard: Path, sample: Sample) -> bytes:
+        """The bytes of a picture."""
+
+    def splits(self) -> list[str]:
+        if self.shares is not None:
+            return list(NAMES)
+        return [split for split in shards_by_split(Path(self.path), self.suffix) if split is not None]
+
+    def read(self, split: str | None = None) -> PairSet:
+        """Raises MissingFileError for absent shards, InputError for damaged ones."""
+        folder = placed(self.path, split)
+        of_file = None if split is None or self.shares is not None or self._has_no_splits(folder) else split
+        shards = find_shards(folder, of_file, self.suffix)
+        samples = _indexed(folder, of_file, shards, self.scan, self.verified)
+        self._must_be_all(folder, of_file, shards, sum(len(sample.texts) for sample in samples))
+        pairs = pair_set(folder, of_file, shards, with_captions(samples, shards, self.drop_empty), self.pick)
+        if split is None or of_file is not None:
+            return pairs
+        if self.shares is None:
+            raise InputError(
+                f"{folder} has no splits, so split {split!r} cannot be chosen", self.without_splits
+            )
+        drawn = divide(pairs.names, self.shares, self.seed)
+        return pairs.subset([row for row, own in enumerate(drawn) if own in same_split(split)])
+
+    def check(self, report: "Report") -> "list[Texts]":
+        from wordsight.read.validate.shards import check_shards
+
+        return check_shards(self, Path(self.path), report)
+
+    def not_all(self, folder: Path, split: str | None, shards: Sequence[Path], found: int) -> str:  # noqa: ARG002
+        """Why so many pairs are not all that were written; else empty."""
+        return ""
+
+    def _must_be_all(self, folder: Path, split: str | None, shards: Sequence[Path], found: int) -> None:
+        if problem := self.not_all(folder, split, shards, found):
+            raise InputError(f"{folder}: {problem}; fetch or write this split again")
+
+    def _has_no_splits(self, folder: Path) -> bool:
+        return folder.is_dir() and set(shards_by_split(folder, self.suffix)) == {None}
 
 
-def find_shards(folder: Path, split: str, suffix: str = "") -> list[Path]:
-    """All shards of a split, in order. Raises FileNotFoundError for absent ones, ValueError for two sets."""
-    if not folder.is_dir():
-        raise MissingFileError(f"{folder} is not a folder; give the folder that holds the shards")
-    found = {name: shards for name, shards in _by_split(folder, suffix).items() if name in same_split(split)}
-    if not found:
-        known = ", ".join(_by_split(folder, suffix)) or "none at all"
-        raise MissingFileError(
-            f"{folder} holds no shards of split {split!r} ({shard_name(split, 0, 1, suffix)} and so on); "
-            f"it has {known}"
-        )
-    shards = next(iter(found.values()))
-    _must_be_whole(folder, split, shards)
-    return [path for _, _, path in sorted(shards)]
-
-
-def splits_of_shards(folder: Path, suffix: str = "") -> list[str]:
-    """The splits that a folder has shards of."""
-    return list(_by_split(folder, suffix))
-
-
-def _by_split(folder: Path, suffix: str) -> dict[str, list[tuple[int, int | None, Path]]]:
-    """Number, total where the name says it, and path of the shards of each split."""
-    shards: dict[str, list[tuple[int, int | None, Path]]] = {}
-    for path in sorted(folder.iterdir()):
-        found = NAME.fullmatch(path.name) or LOOSE.fullmatch(path.name)
-        if found and found["suffix"] == suffix:
-            total = int(found["total"]) if "total" in found.groupdict() else None
-            shards.setdefault(found["split"], []).append((int(found["number"]), total, path))
-    return shards
-
-
-def _must_be_whole(folder: Path, split: str, shards: Sequence[tuple[int, int | None, Path]]) -> None:
-    totals = {total for _, total, _ in shards}
-    if len(totals) > 1:
+def with_captions(samples: Sequence[Sample], shards: Sequence[Path], drop_empty: bool) -> Sequence[Sample]:
+    """The samples, all of which have captions; those without are an error, or left out."""
+    silent = [sample for sample in samples if not any(sample.texts)]
+    if not silent:
+        return samples
+    if not drop_empty:
+        first = silent[0]
         raise InputError(
-            f"{folder} holds shards of {split!r} from several conversions (of {sorted(map(str, totals))}); "
-            "keep those of one"
+            f"{shards[first.shard]}: pictures without a caption: {len(silent)} of {len(samples)}, the first "
+            f"{first.name} (sample {first.number})",
+            "expected captions in its .json or lines in its .txt; or set drop_empty = true under [data]",
         )
-    there = {number for number, _, _ in shards}
-    (total,) = totals
-    expected = set(range(total)) if total is not None else set(range(min(there), max(there) + 1))
-    if there != expected:
-        absent = sorted(expected - there) or sorted(there - expected)
-        what = "misses" if expected - there else "has too many: "
-        raise MissingFileError(
-            f"{folder} {what} {len(absent)} of the {len(expected)} shards of {split!r}, the first "
-            f"number {absent[0]}; fetch them, or let the conversion come to its end"
-        )
+    return [sample for sample in samples if any(sample.texts)]
 
 
-def shard_pairs(
-    folder: Path, split: str, shards: Sequence[Path], scan: Scan, pick: Pick, verified: bool = True
+def pair_set(
+    folder: Path, split: str | None, shards: Sequence[Path], samples: Sequence[Sample], pick: Pick
 ) -> PairSet:
-    """The pairs of a split, by its index or by looking through all of its shards.
-
-    ``verified``: whether ``scan`` looks at every byte; an index made without does not do for one with it.
-    """
-    samples = _indexed(folder / f"index-{split}.json", shards, scan, verified)
+    """The samples as pairs. Raises InputError where there are none."""
     if not samples:
-        raise InputError(f"{folder} has shards of split {split!r}, but nothing is in them; write them again")
+        what = f"shards of split {split!r}" if split else "shards"
+        raise InputError(f"{folder} has {what}, but nothing is in them; write them again")
     identities = [sample.identity for sample in samples if sample.identity is not None]
     known = len(identities) == len(samples)
     return PairSet(
@@ -151,12 +172,20 @@ def shard_pairs(
         texts=[text for sample in samples for text in sample.texts],
         image_of=torch.tensor([row for row, sample in enumerate(samples) for _ in sample.texts]),
         identities=torch.tensor(identities) if known else one_identity_per_image(len(samples)),
-        source=f"{folder} {split}",
+        source=f"{folder} {split or ''}".strip(),
     )
 
 
-def _indexed(index: Path, shards: Sequence[Path], scan: Scan, verified: bool) -> list[Sample]:
-    head = {"format": FORMAT, "shards": [[path.name, *stamp_of(path)] for path in shards]}
+def _indexed(
+    folder: Path, split: str | None, shards: Sequence[Path], scan: Scan, verified: bool
+) -> list[Sample]:
+    """The samples of the shards by their index, or by looking through all of them."""
+    index = folder / f"index-{split or 'all'}.json"
+    names = [path.relative_to(folder).as_posix() for path in shards]
+    head = {
+        "format": FORMAT,
+        "shards": [[name, *stamp_of(path)] for name, path in zip(names, shards, strict=True)],
+    }
     kept = _kept(index, head, verified)
     if kept is not None:
         return kept

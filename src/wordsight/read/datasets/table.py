@@ -1,129 +1,143 @@
-"""The rows of a table -> pictures with captions; which column holds what is found by name, or told."""
+"""A table of picture paths and captions: CSV, TSV, JSON lines, a JSON list, ``token.txt`` -> pairs."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wordsight.errors import InputError
-from wordsight.files.documents import Row, field, header_of, is_token_file, read_rows
-from wordsight.read.datasets.records import Captioned
+from wordsight.files.documents import field, outline
+from wordsight.files.tables import Row, header_of, is_token_file, kind_of, read_rows
+from wordsight.read.datasets.columns import Columns, find_column, known_columns
+from wordsight.read.datasets.dataset import CaptionDataset
+from wordsight.read.datasets.picture_names import PictureFolder
+from wordsight.read.datasets.records import Captioned, Missing
+from wordsight.read.datasets.values import captions_of, identifier_of, listed_in
+from wordsight.read.validate.items import note_without_splits
 
-KNOWN = {
-    "picture": ("image", "image_path", "image_file", "image_name", "picture", "path", "file", "file_path",
-                "file_name", "filepath", "filename", "img", "img_path", "photo"),
-    "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description", "comment",
-                "raw"),
-    "split": ("split", "partition", "subset"),
-    "identity": ("identity", "person_id", "person", "pid"),
-}  # fmt: skip
+if TYPE_CHECKING:
+    from wordsight.read.validate.captions import Texts
+    from wordsight.read.validate.report import Report
 
-
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".token")
-
-
-def is_table(path: Path) -> bool:
-    """Whether a file is a table, by its suffix; a .txt, by its beginning: some data sets call theirs so."""
-    suffix = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
-    if suffix.lower() != ".txt":
-        return suffix.lower() in SUFFIXES
-    names = [name.lower() for name in header_of(path)]
-    known = (any(name in KNOWN[what] for name in names) for what in ("picture", "caption"))
-    return is_token_file(path) or all(known)
+TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".token")
 
 
-@dataclass(frozen=True)
-class Columns:
-    """Which column holds what; None: found by its name, and split and identity may be absent."""
+class Table(CaptionDataset):
+    """A table with a column of pictures and one of captions.
 
-    picture: str | None = None
-    caption: str | None = None
-    split: str | None = None
-    identity: str | None = None
+    Columns are found by the names that the field gives them (docs/data.md) unless set. Several rows of one
+    picture, or a list in one row, are several captions. Pictures of equal identity belong together (persons).
+    Without a column of splits, ``split`` ("80/10/10") divides by picture, in the order that ``seed`` draws.
+    """
 
+    kind = "table of pictures and captions"
+    without_splits = (
+        "add a column named split (train, val, test), or name it: --split-column NAME; divide the pictures "
+        'by chance: --split 80/10/10, or split under [data]; or keep one file per split: path = "{split}.csv"'
+    )
 
-def table_items(path: Path, folder: Path, columns: Columns) -> list[Captioned]:
-    """Every picture of the table with all its captions, in order of first appearance."""
-    rows = read_rows(path)
-    columns = _found(columns, list(dict.fromkeys(name for row in rows for name in row.values)), path)
-    groups: dict[tuple[str, str | None], list[Row]] = {}
-    for row in rows:
-        name = _cell(row, columns.picture, path)
-        if not name:
-            raise InputError(f"{path} line {row.line}: no picture is named in column {columns.picture}")
-        groups.setdefault((name, _cell(row, columns.split, path)), []).append(row)
-    return [_item(name, split, group, columns, folder, path) for (name, split), group in groups.items()]
+    def __init__(
+        self,
+        path: str | Path,
+        pictures: str | Path | None = None,
+        image_column: str | None = None,
+        caption_column: str | None = None,
+        split_column: str | None = None,
+        identity_column: str | None = None,
+        split: str | None = None,
+        seed: int = 0,
+        missing: Missing = "error",
+        drop_empty: bool = False,
+    ) -> None:
+        super().__init__(path, pictures, missing, drop_empty)
+        self.columns = Columns(image_column, caption_column, split_column, identity_column)
+        self.shares, self.seed = split, seed
 
+    @classmethod
+    def detect(cls, path: Path) -> bool:
+        """By its suffix; a .txt by its beginning, since some data sets call their tables so."""
+        if not path.is_file():
+            return False
+        kind = kind_of(path)
+        if kind == ".json":
+            found = outline(path)
+            return found is not None and found.is_list
+        if kind == ".tsv":
+            _must_not_be_features(path)
+        return kind in TABLE_SUFFIXES or (kind == ".txt" and _begins_as_table(path))
 
-def table_texts(path: Path) -> list[str]:
-    """The captions of a table, which need not name pictures."""
-    rows = read_rows(path)
-    column = _column("caption", None, list(rows[0].values), path, needed=True)
-    return [text for row in rows for text in _texts(row, column, path)]
+    def load(self, source: Path, folder: PictureFolder) -> list[Captioned]:
+        """In order of first appearance."""
+        rows = read_rows(source)
+        columns = self.columns.among(list(dict.fromkeys(name for row in rows for name in row.values)), source)
+        groups: dict[tuple[str, str | None], list[Row]] = {}
+        for row in rows:
+            name = _cell(row, columns.image, source)
+            if not name:
+                raise InputError(f"{source} {row.place}: no picture is named in column {columns.image}")
+            groups.setdefault((name, _cell(row, columns.split, source)), []).append(row)
+        return [_item(name, split, own, columns, folder, source) for (name, split), own in groups.items()]
+
+    def texts(self, splits: Sequence[str] | None = None) -> list[str]:
+        """Where all are wanted, or there are no splits, the table need not name pictures."""
+        source = self.source(None)
+        rows = read_rows(source)
+        names = list(dict.fromkeys(name for row in rows for name in row.values))
+        split = find_column("split", self.columns.split, names, source, needed=False)
+        if splits is not None and (split is not None or self.shares is not None):
+            return super().texts(splits)
+        column = find_column("caption", self.columns.caption, names, source)
+        return [text for row in rows for text, _ in _captions(row, column, source)]
+
+    def check(self, report: "Report") -> "list[Texts]":
+        note_without_splits(self.items(), self.without_splits, report)
+        return super().check(report)
 
 
 def _item(
-    name: str, split: str | None, rows: Sequence[Row], columns: Columns, folder: Path, path: Path
+    name: str, split: str | None, rows: Sequence[Row], columns: Columns, folder: PictureFolder, path: Path
 ) -> Captioned:
-    said = [(text, f"line {row.line}") for row in rows for text in _texts(row, columns.caption, path)]
-    identities = {_cell(row, columns.identity, path): row.line for row in rows}
+    said = [found for row in rows for found in _captions(row, columns.caption, path)]
+    identities = {_cell(row, columns.identity, path): row.place for row in rows}
     if len(identities) > 1:
         raise InputError(
             f"{path}: picture {name} has several identities: "
-            + ", ".join(f"{identity} (line {line})" for identity, line in identities.items())
+            + ", ".join(f"{identity} ({place})" for identity, place in identities.items())
         )
     return Captioned(
-        picture=folder / name,
+        picture=folder.find(name),
         name=name,
         texts=[text for text, _ in said],
         places=[place for _, place in said],
-        where=f"line {rows[0].line}",
+        where=rows[0].place,
         split=split,
         identity=next(iter(identities)),
     )
 
 
 def _cell(row: Row, column: str | None, path: Path) -> str | None:
-    if column is None:
+    """The text of a cell; None without such a column, or where nothing is in it."""
+    value: Any = None if column is None else field(row.values, column, row.place, path)
+    if value is None or (isinstance(value, str) and not value.strip()):
         return None
-    return str(field(row.values, column, f"line {row.line}", path)).strip()
+    return identifier_of(value, f"{row.place} {column}", path)
 
 
-def _texts(row: Row, column: str | None, path: Path) -> list[str]:
-    """The captions of a row: one, or a list of them in JSON."""
-    value: Any = field(row.values, str(column), f"line {row.line}", path)
-    texts = value if isinstance(value, list) else [value]
-    wrong = [text for text in texts if not isinstance(text, str | None)]
-    if wrong:
-        raise InputError(
-            f"{path} line {row.line}: {column} is {wrong[0]!r}; expected text or a list of texts"
-        )
-    return [(text or "").strip() for text in texts]
+def _captions(row: Row, column: str | None, path: Path) -> list[tuple[str, str]]:
+    """The captions of a row with their places: one, a list in JSON, or a list as text in one cell."""
+    value: Any = field(row.values, str(column), row.place, path)
+    return captions_of(listed_in(value), f"{row.place} {column}", path)
 
 
-def _found(columns: Columns, names: list[str], path: Path) -> Columns:
-    return Columns(
-        picture=_column("picture", columns.picture, names, path, needed=True),
-        caption=_column("caption", columns.caption, names, path, needed=True),
-        split=_column("split", columns.split, names, path, needed=False),
-        identity=_column("identity", columns.identity, names, path, needed=False),
-    )
+def _begins_as_table(path: Path) -> bool:
+    """Whether the first line names columns of pictures and captions, or is one of token.txt."""
+    names = header_of(path)
+    return is_token_file(path) or all(known_columns(what, names) for what in ("image", "caption"))
 
 
-def _column(what: str, told: str | None, names: list[str], path: Path, needed: bool) -> str | None:
-    listed = ", ".join(names)
-    if told is not None:
-        if told not in names:
-            raise InputError(f"{path} has no column {told!r} ({what}_column); it has {listed}")
-        return told
-    found = [name for name in names if name.lower() in KNOWN[what]]
-    if len(found) > 1:
-        raise InputError(
-            f"{path}: {' and '.join(found)} may each be the {what} column; set {what}_column to one of them"
-        )
-    if needed and not found:
-        raise InputError(
-            f"{path}: no column looks like the {what} ({', '.join(KNOWN[what][:4])}, ...) among {listed}; "
-            f"set {what}_column"
-        )
-    return found[0] if found else None
+def _must_not_be_features(path: Path) -> None:
+    with path.open("rb") as file:
+        if file.readline(2**16).count(b"\t") == 5 and not known_columns("caption", header_of(path)):
+            raise InputError(
+                f"{path} looks like bottom-up-attention features; make a precomputed folder of it with "
+                "wordsight data convert, and give that"
+            )

@@ -7,13 +7,10 @@ included. The pairs of one picture (of one file name and label) are folded, as t
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
 from wordsight.errors import InputError
-from wordsight.pairs import PairSet
-from wordsight.read.datasets.records import placed
-from wordsight.read.datasets.shards import Sample, find_shards, shard_pairs
+from wordsight.read.datasets.shards import Sample, ShardDataset
 from wordsight.read.export.resumable_shards import pairs_written
 from wordsight.read.formats.sequence_example import SequenceExample, Value, context_of, from_bytes
 from wordsight.read.formats.tfrecord_file import Frame, read_frame, read_frames
@@ -23,33 +20,35 @@ CAPTION, CAPTION_IDS = "image/caption", "image/caption_ids"  # in the lists
 START, END = "<START>", "<END>"
 
 
-def read_records(path: str | Path, split: str, verify: bool = True) -> PairSet:
-    """The pairs of ``SPLIT-00000-of-00001`` and so on in a folder; pictures are read when they are asked for.
+class Records(ShardDataset):
+    """``SPLIT-00000-of-00001`` and so on in a folder; pictures are read when they are needed.
 
     A text is its words, joined by spaces: cut it with the rule that the records were made with ("cmpl", or
     "karpathy" for CMPL's Flickr30k and COCO) and the words are the same. ``verify`` False passes over CRCs of
-    records, which are looked at when the index is made and again when a picture is read.
-    Raises FileNotFoundError for absent shards, ValueError with file, record and byte for what is damaged.
+    records, which are checked when the index is made and again when a picture is read.
     """
-    folder = placed(path, split)
-    shards = find_shards(folder, split)
-    looked, picked = partial(scan, verify=verify), partial(pick, verify=verify)
-    pairs = shard_pairs(folder, split, shards, looked, picked, verified=verify)
-    problem = not_all(folder, split, shards, len(pairs))
-    if problem:
-        raise InputError(f"{folder}: {problem}; fetch or write this split again")
-    return pairs
 
+    kind = "TFRecords in CMPL's layout"
+    without_splits = "name the shards by their split: train-00000-of-00001"
 
-def not_all(folder: Path, split: str, shards: Sequence[Path], found: int) -> str:
-    """Why so many records are not all that a conversion of ours wrote; else empty."""
-    written = pairs_written(folder, split, shards)
-    if written in (None, found):
-        return ""
-    return (
-        f"{found:,} records of {split} are there, and {written:,} were written: a shard was cut where a "
-        "record ends, or is of another conversion"
-    )
+    def __init__(self, path: str | Path, verify: bool = True) -> None:
+        self.path, self.verify = path, verify
+        self.verified = verify
+
+    def scan(self, shard: Path, number: int) -> Iterator[Sample]:
+        return scan(shard, number, self.verify)
+
+    def pick(self, shard: Path, sample: Sample) -> bytes:
+        return pick(shard, sample, self.verify)
+
+    def not_all(self, folder: Path, split: str | None, shards: Sequence[Path], found: int) -> str:
+        written = pairs_written(folder, split, shards) if split else None
+        if written in (None, found):
+            return ""
+        return (
+            f"{found:,} records of {split} are there, and {written:,} were written: a shard was cut where a "
+            "record ends, or is of another conversion"
+        )
 
 
 def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:

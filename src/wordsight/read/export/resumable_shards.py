@@ -17,7 +17,7 @@ from wordsight.files.atomic import atomic_file
 from wordsight.files.lock import LOCK, locked
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import same_split
-from wordsight.read.datasets.shards import shard_name
+from wordsight.read.datasets.shard_files import shard_name
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
 

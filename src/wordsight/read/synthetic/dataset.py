@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet, Picture, WordBox, one_identity_per_image
+from wordsight.read.datasets.dataset import Dataset
 from wordsight.read.synthetic.captions import Sentence, write_sentences
 from wordsight.read.synthetic.render import draw
 from wordsight.read.synthetic.scenes import Scene, draw_scene, near_misses
@@ -44,33 +45,43 @@ class WorldSplit:
     sentences: list[list[Sentence]]
 
 
-def read_world(split: str = "train", seed: int = 0, images: int | None = None, size: int = 64) -> PairSet:
-    """One split of the generated world: pictures [size size 3] and five sentences of each.
+class World(Dataset):
+    """The generated world: pictures [size size 3] and five sentences of each.
 
     "train" holds independent scenes. "val" (or "dev") and "test" hold groups of four near misses (as they
     are; two colours swapped; two places swapped; one word changed), and each sentence there is false of every
     other picture of its split: a perfect matcher ranks its own first. ``objects`` gives, for each thing that
     a sentence speaks of, the position of its noun ("circle", "thing") and the thing's box.
     """
-    split = "val" if split == "dev" else split
-    if split not in IMAGES:
-        raise InputError(
-            f'the generated world has no split "{split}"; known: {", ".join(IMAGES)}, dev (= val)'
+
+    kind = "the generated world"
+
+    def __init__(self, seed: int = 0, images: int | None = None, size: int = 64) -> None:
+        self.seed, self.images, self.size = seed, images, size
+
+    def splits(self) -> list[str]:
+        return list(IMAGES)
+
+    def read(self, split: str | None = "train") -> PairSet:
+        split = "val" if split == "dev" else split
+        if split not in IMAGES:
+            raise InputError(
+                f'the generated world has no split "{split}"; known: {", ".join(IMAGES)}, dev (= val)'
+            )
+        world = generate(split, self.seed, IMAGES[split] if self.images is None else self.images)
+        sentences = [(row, sentence) for row, five in enumerate(world.sentences) for sentence in five]
+        return PairSet(
+            images=WorldPictures(world.scenes, self.size),
+            names=[picture_name(split, row) for row in range(len(world.scenes))],
+            texts=[sentence.text for _, sentence in sentences],
+            image_of=torch.tensor([row for row, _ in sentences], dtype=torch.long),
+            identities=one_identity_per_image(len(world.scenes)),
+            objects=[
+                [WordBox(word, world.scenes[row].things[thing].box) for word, thing in sentence.named]
+                for row, sentence in sentences
+            ],
+            source=f"generated world, seed {self.seed}, {split}",
         )
-    world = generate(split, seed, IMAGES[split] if images is None else images)
-    sentences = [(row, sentence) for row, five in enumerate(world.sentences) for sentence in five]
-    return PairSet(
-        images=WorldPictures(world.scenes, size),
-        names=[picture_name(split, row) for row in range(len(world.scenes))],
-        texts=[sentence.text for _, sentence in sentences],
-        image_of=torch.tensor([row for row, _ in sentences], dtype=torch.long),
-        identities=one_identity_per_image(len(world.scenes)),
-        objects=[
-            [WordBox(word, world.scenes[row].things[thing].box) for word, thing in sentence.named]
-            for row, sentence in sentences
-        ],
-        source=f"generated world, seed {seed}, {split}",
-    )
 
 
 def picture_name(split: str, row: int) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
+from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import split_order
 from wordsight.read.validate.report import Facts, Report, some
 
@@ -25,6 +26,18 @@ class Texts:
     place: Callable[[int], str]  # where caption n stands
     features: str | None = None  # what the feature file holds
     boxes: str | None = None  # "pixels" or "fractions"
+
+
+def texts_of_pairs(split: str, pairs: PairSet) -> Texts:
+    """The captions of pairs, placed by the name of their picture."""
+    image_of = pairs.image_of.tolist()
+    return Texts(
+        split=split,
+        names=pairs.names,
+        texts=pairs.texts,
+        image_of=image_of,
+        place=lambda text: pairs.names[image_of[text]],
+    )
 
 
 def check_texts(splits: Sequence[Texts], report: Report) -> None:

@@ -6,17 +6,19 @@ import numpy as np
 
 from wordsight.files.documents import read_json, read_lines
 from wordsight.read.datasets.deduplicate import Fold
-from wordsight.read.datasets.precomputed import DEV_LIMIT, PerRow, fold_features, fold_pictures, open_features
+from wordsight.read.datasets.picture_names import picture_folder
 from wordsight.read.datasets.precomputed_boxes import open_boxes
-from wordsight.read.datasets.precomputed_layout import PrecompSplit, find_precomp_folder, splits_of
-from wordsight.read.datasets.records import Captioned, picture_folder
+from wordsight.read.datasets.precomputed_fold import PerRow, fold_features, fold_pictures
+from wordsight.read.datasets.precomputed_images import open_features
+from wordsight.read.datasets.precomputed_layout import DEV_LIMIT, PrecompSplit, find_precomp_folder, splits_of
+from wordsight.read.datasets.records import Captioned
 from wordsight.read.validate.captions import Texts
 from wordsight.read.validate.features import Scan, check_across, check_scan, scan_features
 from wordsight.read.validate.pictures import check_pictures
 from wordsight.read.validate.report import Report
 
 
-def look_precomp(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
+def check_precomp(path: Path, pictures: Path | None, report: Report) -> list[Texts]:
     """Every split: counts, features, ids, boxes; with ``pictures`` the raw picture files too."""
     report.path = folder = find_precomp_folder(path)
     splits: list[Texts] = []
@@ -138,10 +140,9 @@ def _check_raw(folder: Path, splits: list[Texts], pictures: Path, report: Report
         files = PrecompSplit(folder, split.split)
         mapping = files.id_mapping
         named = {} if mapping is None or files.file_names.is_file() else read_json(mapping)
-        items += [
-            Captioned(start / str(named.get(name, name)), name, [], [], f"{split.split} {name}", split.split)
-            for name in split.names
-        ]
+        for name in split.names:
+            path = start.find(str(named.get(name, name)))
+            items.append(Captioned(path, name, [], [], f"{split.split} {name}", split.split))
     check_pictures(items, report)
 
 

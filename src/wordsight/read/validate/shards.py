@@ -1,47 +1,39 @@
-"""A folder of shards -> its pairs by split; every record is looked at, CRCs included, and faults are told."""
+"""A folder of shards -> its pairs by split; every record is read, CRCs included, and faults are reported."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from wordsight.read.datasets import tfrecords, webdataset
-from wordsight.read.datasets.shards import Sample, Scan, find_shards, look_through, splits_of_shards
+from wordsight.read.datasets.shard_files import find_shards, shards_by_split
+from wordsight.read.datasets.shards import Sample, Scan, ShardDataset, look_through
 from wordsight.read.validate.captions import Texts
 from wordsight.read.validate.report import Report
 
-KINDS: dict[str, tuple[str, Scan]] = {
-    "": ("TFRecords in CMPL's layout", tfrecords.scan),
-    webdataset.SUFFIX: ("WebDataset shards", webdataset.scan),
-}  # by the suffix of the files
+
+def check_shards(dataset: ShardDataset, folder: Path, report: Report) -> list[Texts]:
+    """Every split, as far as it can be read."""
+    splits = list(shards_by_split(folder, dataset.suffix))
+    if splits == [None] and dataset.shares is None:
+        what = "no splits: train cannot tell training from validation"
+        todo = f"nothing, to write or to count them; to train, {dataset.without_splits}"
+        report.add("warning", what, str(folder), todo)
+    return [_split(dataset, folder, split, report) for split in splits]
 
 
-def shard_kind(folder: Path) -> str | None:
-    """What the shards of a folder are; None if it has none."""
-    return next((kind for suffix, (kind, _) in KINDS.items() if splits_of_shards(folder, suffix)), None)
-
-
-def look_shards(path: Path, _pictures: Path | None, report: Report) -> list[Texts]:
-    """Every split of every kind, as far as it can be read."""
-    return [
-        _split(path, split, suffix, report) for suffix in KINDS for split in splits_of_shards(path, suffix)
-    ]
-
-
-def _split(folder: Path, split: str, suffix: str, report: Report) -> Texts:
-    shards, samples = _found(folder, split, suffix, report), list[Sample]()
+def _split(dataset: ShardDataset, folder: Path, split: str | None, report: Report) -> Texts:
+    shards, samples, name = _found(folder, split, dataset.suffix, report), list[Sample](), split or "all"
     if shards:
         faults = len(report.findings)
-        samples = look_through(shards, _telling(KINDS[suffix][1], report))
+        samples = look_through(shards, _reporting(dataset.scan, report))
         pairs = sum(len(sample.texts) for sample in samples)
-        if not suffix and len(report.findings) == faults:
-            problem = tfrecords.not_all(folder, split, shards, pairs)
-            if problem:
-                report.add("error", problem, shards[0].parent.name, "fetch or write this split again")
+        problem = "" if len(report.findings) > faults else dataset.not_all(folder, split, shards, pairs)
+        if problem:
+            report.add("error", problem, shards[0].parent.name, "fetch or write this split again")
         identities = len({sample.identity for sample in samples})
-        what = f"{split}: {pairs:,} pairs of {identities:,} identities; shards: {len(shards):,}"
+        what = f"{name}: {pairs:,} pairs of {identities:,} identities; shards: {len(shards):,}"
         report.add("note", what, shards[0].name, "nothing")
     of_text = [row for row, sample in enumerate(samples) for _ in sample.texts]
     return Texts(
-        split=split,
+        split=name,
         names=[sample.name for sample in samples],
         texts=[text for sample in samples for text in sample.texts],
         image_of=of_text,
@@ -49,7 +41,7 @@ def _split(folder: Path, split: str, suffix: str, report: Report) -> Texts:
     )
 
 
-def _found(folder: Path, split: str, suffix: str, report: Report) -> list[Path]:
+def _found(folder: Path, split: str | None, suffix: str, report: Report) -> list[Path]:
     try:
         return find_shards(folder, split, suffix)
     except (ValueError, FileNotFoundError) as error:
@@ -57,16 +49,16 @@ def _found(folder: Path, split: str, suffix: str, report: Report) -> list[Path]:
         return []
 
 
-def _telling(scan: Scan, report: Report) -> Scan:
-    """The same scan, which ends at the first fault of a shard and tells it instead of raising it."""
+def _reporting(scan: Scan, report: Report) -> Scan:
+    """The same scan, which ends at the first fault of a shard and reports it instead of raising it."""
 
-    def told(shard: Path, number: int) -> Iterator[Sample]:
+    def reported(shard: Path, number: int) -> Iterator[Sample]:
         try:
             yield from scan(shard, number)
         except ValueError as error:
             report.add_error(error, shard.name)
 
-    return told
+    return reported
 
 
 def _place(shards: Sequence[Path], sample: Sample) -> str:

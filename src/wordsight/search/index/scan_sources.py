@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
-from wordsight.read.datasets.detect_format import caption_texts, captioned_items
+from wordsight.read.datasets.detect_format import open_dataset, texts_of
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES, is_hidden, is_picture
 from wordsight.search.index import database
 
@@ -142,7 +142,7 @@ def scan_texts(
 def _load_captions(connection: sqlite3.Connection, files: Sequence[Path]) -> None:
     """What caption files say of pictures, by path; several files add up."""
     for file in files:
-        for item in captioned_items(file):
+        for item in open_dataset(file).items():
             text = database.clean("\n".join(text for text in item.texts if text.strip()))
             connection.execute(
                 "INSERT INTO temp.captions VALUES (?, ?) "
@@ -284,7 +284,7 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
 
 
 def _texts(source: Path, scan: Scan) -> Iterator[str]:
-    for number, line in enumerate(caption_texts(source), 1):
+    for number, line in enumerate(texts_of(source), 1):
         text = database.clean(line).strip()
         if len(text) > LONGEST_TEXT:
             where = f"{source} text {number}"
