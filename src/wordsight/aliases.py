@@ -19,6 +19,7 @@ SETTINGS = {
     "detail_grid": "high_res_grid",
     "longest": "max_length",
     "rule": "word_splitter",
+    "picture_column": "image_column",
 }
 OPTIONS = {
     "--root": "--signed-sqrt",

@@ -188,6 +188,8 @@ def build(
     from wordsight.read.datasets.detect_format import texts_of
     from wordsight.read.text.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.learn(texts_of(source, ["train"]), word_splitter=word_splitter, min_count=min_count)
+    vocabulary = Vocabulary.learn(
+        texts_of(source, ["train"]), word_splitter=word_splitter, min_count=min_count
+    )
     vocabulary.save(out)
     typer.echo(f"{out}: {len(vocabulary)} words")

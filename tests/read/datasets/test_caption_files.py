@@ -298,7 +298,7 @@ def test_columns_by_setting(tmp_path: Path) -> None:
         ),
         (
             "image,words\na,b\n",
-            r"no column looks like the caption .* among image, words; name it: --caption-column NAME, or caption_column under",
+            r"no column looks like the caption .* among image, words; name it: --caption-column NAME",
         ),
         ("image,caption\n", r"has a header but no rows"),
         (

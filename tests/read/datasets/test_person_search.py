@@ -64,14 +64,14 @@ def test_counts_from_zero_and_numbers_as_text_are_read(tmp_path: Path) -> None:
 
 def test_pictures_that_are_elsewhere_or_nowhere(tmp_path: Path) -> None:
     path = annotations(tmp_path)
-    (tmp_path / "imgs").rename(tmp_path / "photos")
+    (tmp_path / "imgs").rename(tmp_path / "elsewhere")
     with pytest.raises(FileNotFoundError, match=r"do not exist: 3 of 3.*1\.jpg \(entry 0\); give the folder"):
         PersonSearch(path).read("train")
-    assert len(PersonSearch(path, pictures=tmp_path / "photos").read("train")) == 6
-    (tmp_path / "photos" / "a" / "2.jpg").unlink()
+    assert len(PersonSearch(path, pictures=tmp_path / "elsewhere").read("train")) == 6
+    (tmp_path / "elsewhere" / "a" / "2.jpg").unlink()
     with pytest.raises(FileNotFoundError, match=r"1 of 3, the first .*2\.jpg \(entry 1\)"):
-        PersonSearch(path, pictures=tmp_path / "photos").read("train")
-    assert len(PersonSearch(path, pictures=tmp_path / "photos", missing="skip").read("train")) == 3
+        PersonSearch(path, pictures=tmp_path / "elsewhere").read("train")
+    assert len(PersonSearch(path, pictures=tmp_path / "elsewhere", missing="skip").read("train")) == 3
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_a_check_counts_persons(tmp_path: Path, whole: bool) -> None:
     assert [(facts.split, facts.images, facts.texts) for facts in report.facts] == [
         ("train", 3, 6), ("val", 1, 1), ("test", 1, 2),
     ]  # fmt: skip
-    (note,) = [finding for finding in report.findings if "person-search" in finding.what]
+    (note,) = [finding for finding in report.findings if "persons" in finding.what]
     assert note.what == "persons: 2 in train, 1 in val, 1 in test"
 
 

@@ -360,7 +360,7 @@ def test_an_empty_file_does_not_hide_the_other_splits(tmp_path: Path) -> None:
 
 def test_detector_tsv_is_told_from_a_table(tmp_path: Path) -> None:
     (tmp_path / "f.tsv").write_text("1\t640\t480\t1\tAAAA\tAAAA\n")
-    with pytest.raises(ValueError, match="bottom-up-attention features; .* wordsight data convert"):
+    with pytest.raises(ValueError, match=r"bottom-up-attention features; .* wordsight data convert"):
         check(tmp_path / "f.tsv")
 
 

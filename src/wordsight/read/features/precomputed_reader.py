@@ -22,10 +22,10 @@ class Precomputed:
 
     def __call__(self, pictures: Sequence[Picture]) -> Regions | Pixels:
         raise InputError(
-            f"this model reads precomputed features of {self.feature_dim} numbers per region and cannot "
-            f"look at pictures ({len(pictures)} given). Give it Regions of read_precomp; or, for a model "
-            "that reads pictures, "
-            'train with [reader] name = "backbone" (features of a pretrained network) or "pixels"'
+            f"this model reads precomputed features of {self.feature_dim} numbers per region and cannot look "
+            f"at pictures ({len(pictures)} given)",
+            "give it the Regions of a precomputed folder; or, for a model that reads pictures, train with "
+            '[reader] name = "backbone" (features of a pretrained network) or "pixels"',
         )
 
     def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002

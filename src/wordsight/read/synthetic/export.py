@@ -25,7 +25,7 @@ def write_world(
 ) -> str:
     """Write ``images`` training pictures and ``held_out`` of val and of test; says what was written.
 
-    ``dataset_world.json`` is what ``read_karpathy`` reads. ``boxes.json`` holds for each picture its things
+    ``dataset_world.json`` is what ``Karpathy`` reads. ``boxes.json`` holds for each picture its things
     (shape, colour, size, texture, box) and for each sentence which of its words names which of them.
     The folder appears when all of it is there: a disk that fills up leaves nothing behind.
     Raises FileExistsError if the folder has anything in it.
