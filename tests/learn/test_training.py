@@ -497,6 +497,35 @@ def test_one_line_per_epoch_where_stderr_is_no_terminal(
     assert "rsum" in second
 
 
+@pytest.mark.parametrize(
+    ("loss", "setting", "said"),
+    [
+        (InfoNCE(0.1), {"warmup_steps": 100}, "2 epochs of 5 steps are 10 steps, and [training] warmup_steps = 100"),
+        (InfoNCE(0.1), {"warmup_steps": 10}, "the learning rate still rises at the last step (0.01 of 0.01)"),
+        (InfoNCE(0.1), {"frozen_epochs": {"text_encoder": 2}}, 'ends before "text_encoder" learns'),
+        (InfoNCE(0.1), {"loss_ramp_epoch": 2}, "ends before [training] loss_ramp_epoch = 2"),
+        (Triplet(warmup_epochs=2), {}, "inside the warm-up of its loss: [loss] warmup_epochs = 2 of 2 epochs"),
+    ],
+)  # fmt: skip
+def test_a_run_that_ends_before_a_stage_says_so_before_its_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: Loss, setting: dict[str, Any], said: str
+) -> None:
+    fit_plainly(tmp_path / "run", loss, epochs=2, log_every=1, **setting)
+    assert said in capsys.readouterr().err.splitlines()[0]
+    first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
+    assert (first["event"], first["step"]) == ("warning", 0)
+    assert said in first["message"]
+
+
+def test_a_run_that_reaches_every_stage_warns_of_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stages = {"warmup_steps": 9, "frozen_epochs": {"text_encoder": 1}, "loss_ramp_epoch": 1}
+    fit_plainly(tmp_path / "run", Triplet(warmup_epochs=1), epochs=2, **stages)
+    assert "warning" not in capsys.readouterr().err
+    assert events(tmp_path / "run", "warning") == []
+
+
 def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     fit_plainly(tmp_path / "run")
     with pytest.raises(FileExistsError, match="already holds a run; resume it, or name another folder"):

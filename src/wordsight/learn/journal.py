@@ -57,6 +57,11 @@ class Journal:
         if self.writes:
             print(line, file=sys.stderr, flush=True)
 
+    def note(self, step: int, message: str) -> None:
+        """Something to know about the run, said and logged; it is no reason to stop."""
+        self.write("warning", step, message=message)
+        self.say(f"warning: {message}")
+
     def warn(self, step: int, message: str) -> None:
         self.write("warning", step, message=message)
         if self.writes:

@@ -29,6 +29,7 @@ from wordsight.learn.optimizers import (
 from wordsight.learn.processes import Processes
 from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, save
 from wordsight.learn.settings import Training
+from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
@@ -109,6 +110,8 @@ class _Run:
             self.collapse.load(self.progress.collapse)
         position, step = self.progress.log_position, self.progress.step
         self.journal = Journal(folder, self.processes.first, position, step)
+        for message in unreached_stages(settings, self.loss, self.steps_per_epoch):
+            self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
         if settings.compile:
             self.matcher.image_encoder.compile()
