@@ -500,13 +500,21 @@ def test_one_line_per_epoch_where_stderr_is_no_terminal(
 @pytest.mark.parametrize(
     ("loss", "setting", "said"),
     [
-        (InfoNCE(0.1), {"warmup_steps": 100}, "2 epochs of 5 steps are 10 steps, and [training] warmup_steps = 100"),
+        (
+            InfoNCE(0.1),
+            {"warmup_steps": 100},
+            "2 epochs of 5 steps are 10 steps, and [training] warmup_steps = 100",
+        ),
         (InfoNCE(0.1), {"warmup_steps": 10}, "the learning rate still rises at the last step (0.01 of 0.01)"),
         (InfoNCE(0.1), {"frozen_epochs": {"text_encoder": 2}}, 'ends before "text_encoder" learns'),
         (InfoNCE(0.1), {"loss_ramp_epoch": 2}, "ends before [training] loss_ramp_epoch = 2"),
-        (Triplet(warmup_epochs=2), {}, "inside the warm-up of its loss: [loss] warmup_epochs = 2 of 2 epochs"),
+        (
+            Triplet(warmup_epochs=2),
+            {},
+            "inside the warm-up of its loss: [loss] warmup_epochs = 2 of 2 epochs",
+        ),
     ],
-)  # fmt: skip
+)
 def test_a_run_that_ends_before_a_stage_says_so_before_its_first_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: Loss, setting: dict[str, Any], said: str
 ) -> None:

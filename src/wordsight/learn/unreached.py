@@ -20,7 +20,7 @@ def _unreached(settings: Training, loss: nn.Module, steps_per_epoch: int) -> Ite
         yield (
             f"the run ends inside its warm-up: {run} are {steps} steps, and [training] warmup_steps = "
             f"{settings.warmup_steps}; the learning rate still rises at the last step ({last:.3g} of "
-            f"{settings.learning_rate:.3g}). Set warmup_steps to {max(steps // 10, 1)} or less, or train longer"
+            f"{settings.learning_rate:.3g}). Set it to {max(steps // 10, 1)} or less, or train longer"
         )
     for prefix, frozen in settings.frozen_epochs.items():
         if frozen >= epochs:
