@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wordsight.cli import data_records, labels
-from wordsight.cli.shared_options import NoLock
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.runtime.malloc import share_freed_memory
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -65,6 +65,8 @@ def extract(
     pictures: Annotated[
         Path | None, typer.Option(help="The pictures' folder, if it is not beside the caption file.")
     ] = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
     no_lock: NoLock = False,  # noqa: ARG001
@@ -73,12 +75,15 @@ def extract(
     share_freed_memory()
     from wordsight.read.datasets.detect_format import picture_paths
     from wordsight.read.features.extract import extract as run
+    from wordsight.read.pictures.walk import WalkNotes, WalkRules
 
     if model is not None and config is not None:
         raise typer.BadParameter(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
-    paths, closed = picture_paths(source, pictures=pictures)
+    notes = WalkNotes()
+    rules = changed_rules(WalkRules(), exclude, follow_links)
+    paths, closed = picture_paths(source, rules, notes, pictures=pictures)
     finer = () if high_res_grid is None else _cells(high_res_grid, "--high-res-grid")
     asked = {
         "grid": _cells(grid),
@@ -92,6 +97,8 @@ def extract(
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
+    if notes.left_out:
+        typer.echo(left_out_text(notes.left_out), err=True)
     for path, reason in skipped:
         typer.echo(f"skipped {path}: {reason}", err=True)
     if skipped:

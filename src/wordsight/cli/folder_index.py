@@ -7,6 +7,7 @@ in the user's folder for what can be made again, one for each model, and never a
 import hashlib
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,17 +15,24 @@ from typing import TYPE_CHECKING
 import typer
 
 from wordsight.cli.index import in_step
+from wordsight.cli.shared_options import changed_rules, left_out_text
 from wordsight.errors import InputError, MissingFileError
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
+    from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.index import Index
 
 EXAMPLE = "openai/clip-vit-base-patch32"
 
 
-def index_at(path: Path, model: str | None = None) -> "Index":
-    """``model``: that makes the index of a plain folder, needed once.
+def index_at(
+    path: Path,
+    model: str | None = None,
+    exclude: Sequence[str] | None = None,
+    follow_links: bool | None = None,
+) -> "Index":
+    """An index, or that of a plain folder, brought in step; ``model`` makes it and is needed once.
 
     Raises FileNotFoundError if nothing is there, ValueError for a folder without pictures or an index that
     another model has made.
@@ -34,6 +42,11 @@ def index_at(path: Path, model: str | None = None) -> "Index":
     from wordsight.search.index.manifest import META
 
     if (path / META).is_file():
+        if exclude or follow_links is not None:
+            raise typer.BadParameter(
+                f"{path} is an index; what it leaves out is said when it is made or updated: wordsight index "
+                f"FOLDER --out {path} --exclude PATTERN"
+            )
         opened = Index.open(path)
         if model is not None:
             opened.check_model(matcher_folder(model))
@@ -41,7 +54,7 @@ def index_at(path: Path, model: str | None = None) -> "Index":
     if not path.is_dir():
         told = "is a file" if path.exists() else "is not there"
         raise MissingFileError(f"{path} {told}; give an index, or a folder of pictures")
-    return _of_folder(path, model)
+    return _of_folder(path, model, exclude, follow_links)
 
 
 def cached_index_folder(pictures: Path) -> Path:
@@ -53,7 +66,9 @@ def cached_index_folder(pictures: Path) -> Path:
     return cache_folder() / "indexes" / f"{os.path.basename(path)[:40]}-{stamp}"
 
 
-def _of_folder(pictures: Path, model: str | None) -> "Index":
+def _of_folder(
+    pictures: Path, model: str | None, exclude: Sequence[str] | None, follow_links: bool | None
+) -> "Index":
     from wordsight.files.lock import StoreInUse
     from wordsight.runs import matcher_folder
     from wordsight.search.index.index import Index
@@ -72,7 +87,8 @@ def _of_folder(pictures: Path, model: str | None) -> "Index":
     with suppress(OSError):
         os.utime(home / META)
     try:
-        _follow(Index.open_to_write(home), pictures)
+        opened = Index.open_to_write(home)
+        _follow(opened, pictures, changed_rules(opened.walk_rules(), exclude, follow_links))
     except StoreInUse:
         _print_status(
             f"another process brings the index of {pictures} in step; what it has by now is searched"
@@ -100,11 +116,13 @@ def _must_hold_pictures(folder: Path) -> None:
         raise InputError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
 
 
-def _follow(kept: "Index", pictures: Path) -> None:
-    """New, changed, renamed and deleted pictures; what changed is told on stderr."""
-    report = in_step(kept, [pictures])
+def _follow(kept: "Index", pictures: Path, rules: "WalkRules | None") -> None:
+    """Take in new, changed, renamed and deleted pictures; what changed is said on stderr."""
+    report = in_step(kept, [pictures], rules=rules)
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
     if any(counts.values()):
+        if report.left_out:
+            _print_status(f"{pictures}: {left_out_text(report.left_out)}")
         _print_status(
             f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         )

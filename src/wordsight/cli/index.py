@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordsight.cli.shared_options import NoLock
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
+    from wordsight.read.pictures.walk import WalkRules
+    from wordsight.search.index.caption_join import CaptionFile
     from wordsight.search.index.index import Index, Report
     from wordsight.search.index.scan_sources import Progress
 
@@ -50,6 +52,11 @@ def index(
         list[Path] | None,
         typer.Option(help="A caption file of the pictures, to filter by its words. Repeatable."),
     ] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="The folder that the names in --captions start from.")
+    ] = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     precision: Annotated[
         str | None, typer.Option(help="float16 (as it is by default) or int8, of a new index.")
     ] = None,
@@ -82,15 +89,21 @@ def index(
         raise typer.BadParameter(
             "give a folder of pictures, or --texts, or one of --stats --verify --compact"
         )
+    from wordsight.search.index import caption_join
+    from wordsight.search.index.caption_join import CaptionFile
     from wordsight.search.index.scan_sources import check_sources
 
     share_freed_memory()
     kind, sources = "texts" if texts else "images", folders or texts or []
     check_sources(kind, sources, captions or [], drop_all)  # before anything is made
+    files = [CaptionFile(file, pictures) for file in captions or []]
+    if not out.exists():
+        caption_join.check(files, sources)
     opened = _opened(out, model, kind, precision, may_create=bool(sources))
     skipped = False
     if sources:
-        report = in_step(opened, sources, captions or [], batch_size, workers, device, drop_all)
+        rules = changed_rules(opened.walk_rules(), exclude, follow_links)
+        report = in_step(opened, sources, files, batch_size, workers, device, drop_all, rules)
         _show_report(opened, report, as_json)
         _calibrate(opened)
         skipped = bool(report.skipped)
@@ -131,11 +144,12 @@ def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_
 def in_step(
     opened: "Index",
     sources: list[Path],
-    captions: Sequence[Path] = (),
+    captions: "Sequence[CaptionFile]" = (),
     batch_size: int = 32,
     workers: int = 4,
     device: str = "auto",
     drop_all: bool = False,
+    rules: "WalkRules | None" = None,
 ) -> "Report":
     """``Index.update`` on the device, with a bar."""
     import torch
@@ -146,17 +160,25 @@ def in_step(
     if hasattr(opened.matcher.reader, "to"):
         opened.matcher.reader.to(device)
     with _bar() as progress:
-        return opened.update(sources, progress, captions, batch_size, workers, drop_all)
+        return opened.update(sources, progress, captions, batch_size, workers, drop_all, rules)
 
 
 def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
     if as_json:
         skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]
-        typer.echo(json.dumps(counts | {"skipped": skipped}))
+        captions = [
+            {"file": shown(str(one.file)), "named": one.named, "found": one.found} for one in report.captions
+        ]
+        more = {"skipped": skipped, "left_out": dict(report.left_out), "captions": captions}
+        typer.echo(json.dumps(counts | more))
     else:
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
         typer.echo(f"{opened.folder}: {told}, {len(report.skipped)} skipped")
+        for one in report.captions:
+            typer.echo(one.to_text())
+    if report.left_out:
+        typer.echo(left_out_text(report.left_out), err=True)
     for path, reason in report.skipped:
         typer.echo(f"skipped {shown(path)}: {reason}", err=True)
 

@@ -13,7 +13,7 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.folder_index import index_at
-from wordsight.cli.shared_options import NoLock
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
 from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
@@ -80,6 +80,8 @@ def search(
         ),
     ],
     model: ModelName = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     top: Count = 10,
     page: PageNumber = 1,
     folder: Folder = None,
@@ -102,7 +104,7 @@ def search(
 
     A line marks where relevance ends. Put -- before a query that begins with a minus.
     """
-    searcher = _searcher(index_at(index, model), memory_mb, false_positive_rate)
+    searcher = _searcher(index_at(index, model, exclude, follow_links), memory_mb, false_positive_rate)
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
@@ -115,6 +117,8 @@ def similar(
     index: Searched,
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A file, or the id of an item.")],
     model: ModelName = None,
+    exclude: Exclude = None,
+    follow_links: FollowLinks = None,
     words: Annotated[str | None, typer.Option(help="What it should show besides; operators count.")] = None,
     weight: Annotated[float, typer.Option(min=0, max=1, help="Of the words, against the picture.")] = 0.5,
     top: Count = 10,
@@ -135,7 +139,7 @@ def similar(
     no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
-    searcher = _searcher(index_at(index, model), memory_mb, false_positive_rate)
+    searcher = _searcher(index_at(index, model, exclude, follow_links), memory_mb, false_positive_rate)
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     asked = _picture(picture)
@@ -278,15 +282,11 @@ def _item(searcher: "Searcher", item: str) -> int:
     """An id, or the id of a path."""
     if item.isascii() and item.isdigit() and not os.path.exists(item):
         return int(item)
-    from wordsight.search.index.index import Filters
-
-    path = os.path.abspath(item)
     with searcher.index.snapshot() as snapshot:
-        rows = snapshot.rows_where(Filters(folder=os.path.dirname(path)))
-        found = [one for one in snapshot.items(rows if rows is not None else []) if one.path == path]
-    if not found:
+        found = snapshot.id_of(item)
+    if found is None:
         raise InputError(f"{item} is neither an id nor the path of a file in this index")
-    return found[0].id
+    return found
 
 
 def _path_of(searcher: "Searcher", number: int) -> str:

@@ -14,7 +14,7 @@ from wordsight.read.datasets.folder import caption_files
 from wordsight.read.datasets.precomputed_layout import CAPTIONS
 from wordsight.read.datasets.table import TABLE_SUFFIXES
 from wordsight.read.features.extract import find_pictures
-from wordsight.read.pictures.walk import PICTURE_SUFFIXES
+from wordsight.read.pictures.walk import PICTURE_SUFFIXES, WalkNotes, WalkRules
 from wordsight.read.validate.report import some
 
 log = logging.getLogger(__name__)
@@ -40,10 +40,12 @@ def open_dataset(path: str | Path, **settings: Any) -> Dataset:
     return dataset
 
 
-def picture_paths(source: Path, **settings: Any) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """Every picture under a folder, or that a data set names, each once; and the folders closed to us."""
+def picture_paths(
+    source: Path, rules: WalkRules | None = None, notes: WalkNotes | None = None, **settings: Any
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """Every picture under a folder, or that a data set names, each once; and what cannot be read, and why."""
     if source.is_dir() and _format_of(source).__name__ == "Folder":
-        return find_pictures(source)
+        return find_pictures(source, rules, notes)
     return list(dict.fromkeys(item.picture for item in open_dataset(source, **settings).items())), []
 
 

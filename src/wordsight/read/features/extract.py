@@ -11,7 +11,7 @@ from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
-from wordsight.read.pictures.walk import pictures_below
+from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.prefetch import prefetch
 from wordsight.sets import Regions
@@ -29,14 +29,13 @@ class RegionReader(Protocol):
     def read(self, frames: Sequence[Frame]) -> Regions: ...
 
 
-def find_pictures(folder: str | Path) -> tuple[list[Path], list[tuple[Path, str]]]:
-    """The picture files in a folder and below, sorted, and the folders that may not be read, with reasons."""
-    closed: list[tuple[Path, str]] = []
-
-    def note(error: OSError) -> None:
-        closed.append((Path(error.filename), (error.strerror or str(error)).lower()))
-
-    return sorted(pictures_below(folder, note)), closed
+def find_pictures(
+    folder: str | Path, rules: WalkRules | None = None, notes: WalkNotes | None = None
+) -> tuple[list[Path], list[tuple[Path, str]]]:
+    """The picture files in a folder and below, sorted; and folders and files that cannot be read, and why."""
+    notes = notes or WalkNotes()
+    found = sorted(pictures_below(folder, rules, notes))
+    return found, [(Path(path), reason) for path, reason in (*notes.closed, *notes.skipped)]
 
 
 @dataclass

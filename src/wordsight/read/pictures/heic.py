@@ -5,6 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wordsight.files.fingerprint import stat_regular
+
 if TYPE_CHECKING:
     from PIL.ImageFile import ImageFile
 
@@ -34,10 +36,12 @@ def open_file(source: str | Path | BytesIO, formats: Sequence[str] | None = None
     """``Image.open``; ``formats`` that this Pillow does not know are left out.
 
     pillow-heif is loaded when the first HEIC photograph is met. Raises NeedsHeic without it, and otherwise
-    what Pillow raises.
+    what Pillow raises; OSError for a pipe, a socket or a device.
     """
     from PIL import Image, UnidentifiedImageError
 
+    if isinstance(source, str | Path):
+        stat_regular(source)
     try:
         return Image.open(source, formats=_known(formats))
     except UnidentifiedImageError:

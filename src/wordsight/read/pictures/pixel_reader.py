@@ -173,14 +173,15 @@ def _decode(picture: Picture, at_least: int | None) -> tuple["Image", tuple[int,
 
     try:
         return _turned_rgb(_opened(picture), at_least)
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        raise UnreadablePicture(_name(picture), (error.strerror or str(error)).lower()) from error
     except DecompressionBombError as error:
         raise UnreadablePicture(
             _name(picture), f"too many pixels ({error}); scale it down or raise PIL.Image.MAX_IMAGE_PIXELS"
         ) from error
     except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
-        raise UnreadablePicture(_name(picture), _reason(picture, error)) from error
+        system = error.strerror if isinstance(error, OSError) else None  # decoders raise OSErrors without
+        raise UnreadablePicture(
+            _name(picture), system.lower() if system else _reason(picture, error)
+        ) from error
 
 
 def _opened(picture: Picture) -> "Image":

@@ -8,6 +8,7 @@ is what makes a batch count: a reader's transaction sees all of it or nothing.
 import errno
 import os
 import sqlite3
+import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -121,6 +122,7 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
     if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
         mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
     connection = _opened(folder, mode)
+    connection.create_function("composed", 1, composed, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
@@ -226,3 +228,13 @@ def below(folder: str | bytes) -> tuple[bytes, bytes]:
     """The paths below a folder are those from the first, and before the second."""
     stem, separator = os.fsencode(folder).rstrip(SEPARATOR), SEPARATOR
     return stem + separator, stem + bytes([separator[0] + 1])
+
+
+def composed(path: bytes) -> bytes:
+    """The path with letters and their accents composed (NFC); bytes that are no UTF-8 stay as they are."""
+    if path.isascii():
+        return path
+    try:
+        return unicodedata.normalize("NFC", path.decode()).encode()
+    except UnicodeDecodeError:
+        return path

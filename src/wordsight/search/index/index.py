@@ -12,14 +12,17 @@ from functools import cached_property
 from pathlib import Path
 
 from wordsight.matcher import Matcher
-from wordsight.search.index import database, manifest, scan_sources
+from wordsight.read.pictures.walk import WalkRules
+from wordsight.search.index import database, manifest, scan_sources, walk_rules
+from wordsight.search.index.caption_join import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.report import Report
 from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.stats import Stats, measured
-from wordsight.search.index.sync import Report, Update
+from wordsight.search.index.sync import Update
 from wordsight.search.index.verify import damaged, problems
 from wordsight.search.index.writer import Writer
 
@@ -106,23 +109,27 @@ class Index:
         self,
         sources: Sequence[Path],
         progress: Progress = silent,
-        captions: Sequence[Path] = (),
+        captions: Sequence[Path | CaptionFile] = (),
         batch_size: int = 32,
         workers: int = 4,
         drop_all: bool = False,
+        rules: WalkRules | None = None,
     ) -> Report:
         """Bring the index in step with these folders (of texts: files); items of others stay as they are.
 
         ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
-        takes its items with it, and is no error. Killed at any moment it loses the current batch at most.
+        takes its items with it, and is no error. ``rules``: which pictures are left out from now on; None: as
+        before. Killed at any moment it loses the current batch at most.
         Raises StoreInUse if another process writes, IndexFull if the disk is full.
         """
         with self._writer() as writer:
             if self.kind == "texts":
                 found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all)
             else:
+                files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
+                rules = walk_rules.remember(writer, rules)
                 found = scan_sources.scan_pictures(
-                    writer.facts, sources, self.folder, captions, progress, drop_all
+                    writer.facts, sources, self.folder, files, rules, progress, drop_all
                 )
             return Update(writer, self.matcher, found, batch_size, workers, progress).run()
 
@@ -152,6 +159,15 @@ class Index:
             contents = list(damaged(snapshot))
             with writer.batch():
                 return sum(writer.drop_content(content) for content in contents)
+
+    def walk_rules(self) -> WalkRules:
+        """Which pictures of a folder an update leaves out."""
+        with self._there(), database.in_words(self.folder):
+            connection = database.connect(self.folder)
+            try:
+                return walk_rules.stored(connection)
+            finally:
+                connection.close()
 
     def stats(self) -> Stats:
         with self.snapshot() as snapshot, database.in_words(self.folder):

@@ -6,16 +6,24 @@ Everything is streamed into SQLite's temporary file, so that memory does not gro
 import hashlib
 import os
 import sqlite3
-import stat
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
-from wordsight.read.datasets.detect_format import open_dataset, texts_of
-from wordsight.read.pictures.walk import PICTURE_SUFFIXES, is_hidden, is_picture
-from wordsight.search.index import database
+from wordsight.read.datasets.detect_format import texts_of
+from wordsight.read.pictures.walk import (
+    PICTURE_SUFFIXES,
+    FoundFile,
+    WalkNotes,
+    WalkRules,
+    is_picture_file,
+    walk,
+)
+from wordsight.search.index import caption_join, database
+from wordsight.search.index.caption_join import CaptionFile
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
 LONGEST_TEXT = 10_000  # characters
@@ -25,11 +33,10 @@ PAGE = 1000  # rows held at once
 TABLES = """
 CREATE TEMP TABLE found (
     path BLOB NOT NULL, part TEXT NOT NULL, bytes INTEGER NOT NULL, changed INTEGER NOT NULL,
-    stem BLOB, beside_changed INTEGER NOT NULL DEFAULT 0, text TEXT,
+    stem BLOB, beside_changed INTEGER NOT NULL DEFAULT 0, text TEXT, caption TEXT,
     PRIMARY KEY (path, part)
 ) WITHOUT ROWID;
 CREATE TEMP TABLE sidecars (stem BLOB PRIMARY KEY, changed INTEGER NOT NULL) WITHOUT ROWID;
-CREATE TEMP TABLE captions (path BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;
 CREATE TEMP TABLE todo (number INTEGER PRIMARY KEY, path BLOB NOT NULL, part TEXT NOT NULL);
 """
 _TODO = """
@@ -65,6 +72,8 @@ class Scan:
     roots: list[bytes] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)  # folders and files by the reason
+    captions: list[CaptionFile] = field(default_factory=list)
     found: int = 0
     todo: int = 0
 
@@ -80,7 +89,7 @@ def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], 
             )
         if kind == "texts" and os.path.isdir(source):
             raise InputError(f"{source} is a folder; give its files of texts one by one, each with --texts")
-        if kind == "images" and os.path.isfile(source) and not _is_picture(os.fsencode(source)):
+        if kind == "images" and os.path.isfile(source) and not is_picture_file(source):
             raise InputError(
                 f"{source} is no picture ({', '.join(PICTURE_SUFFIXES)}); a caption file goes to --captions, "
                 "a list of texts to --texts"
@@ -94,25 +103,32 @@ def scan_pictures(
     connection: sqlite3.Connection,
     sources: Sequence[Path],
     leave_out: Path,
-    captions: Sequence[Path],
+    captions: Sequence[CaptionFile],
+    rules: WalkRules,
     progress: Progress,
     gone_ok: bool,
 ) -> Scan:
-    """``leave_out``: the index's own folder. Raises FileNotFoundError for sources that are not there."""
-    check_sources("images", sources, captions, gone_ok)
+    """``leave_out``: the index's own folder.
+
+    Raises MissingFileError for sources that are not there, InputError for captions of other pictures.
+    """
+    check_sources("images", sources, [one.file for one in captions], gone_ok)
     scan = _begin(connection)
-    _load_captions(connection, captions)
+    scan.captions = list(captions)
+    notes = WalkNotes(scan.closed, scan.skipped, scan.left_out)
     for source in sources:
         root = os.fsencode(os.path.abspath(source))
         scan.roots.append(root)
         before = scan.found
-        for page in _pages(_walk(root, os.path.abspath(os.fsencode(leave_out)), scan)):
+        found = walk(root, rules, notes, os.path.abspath(os.fsencode(leave_out)))
+        for page in _pages(found if os.path.lexists(root) else iter(())):
             _insert_files(connection, page)
-            scan.found += sum(_is_picture(path) for path, _ in page)
+            scan.found += sum(file.is_picture for file in page)
             progress("looking for pictures", scan.found, 0)
         if scan.found == before and not gone_ok:
             _refuse_to_empty(connection, source, root)
     _join_sidecars(connection)
+    caption_join.join(connection, scan.captions, sources)
     return _count(connection, scan)
 
 
@@ -137,18 +153,6 @@ def scan_texts(
             scan.found += len(page)
             progress("reading texts", scan.found, 0)
     return _count(connection, scan)
-
-
-def _load_captions(connection: sqlite3.Connection, files: Sequence[Path]) -> None:
-    """What caption files say of pictures, by path; several files add up."""
-    for file in files:
-        for item in open_dataset(file).items():
-            text = database.clean("\n".join(text for text in item.texts if text.strip()))
-            connection.execute(
-                "INSERT INTO temp.captions VALUES (?, ?) "
-                "ON CONFLICT (path) DO UPDATE SET text = text || char(10) || excluded.text",
-                (os.fsencode(os.path.abspath(item.picture)), text),
-            )
 
 
 def todo(connection: sqlite3.Connection) -> Iterator[Entry]:
@@ -177,7 +181,7 @@ def sidecar(path: str) -> str:
 
 def _begin(connection: sqlite3.Connection) -> Scan:
     connection.execute("PRAGMA temp_store = FILE")
-    for name in ("found", "sidecars", "captions", "todo"):
+    for name in ("found", "sidecars", "todo"):
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     connection.executescript(TABLES)
     return Scan()
@@ -188,53 +192,6 @@ def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
     scan.found = database.value(connection, "SELECT count(*) FROM temp.found")
     scan.todo = database.value(connection, "SELECT count(*) FROM temp.todo")
     return scan
-
-
-def _walk(root: bytes, leave_out: bytes, scan: Scan) -> Iterator[tuple[bytes, os.stat_result]]:
-    """Pictures and texts below, with their stamps; links to folders are not followed: no loops.
-
-    What is hidden is left out, unless it is the root itself.
-    """
-    if not os.path.isdir(root):
-        if os.path.lexists(root):
-            yield from _file(root, lambda: os.stat(root), scan)
-        return
-    folders = [root]
-    while folders:
-        folder = folders.pop()
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if is_hidden(entry.name):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        if entry.path != leave_out:
-                            folders.append(entry.path)
-                    else:
-                        yield from _file(entry.path, entry.stat, scan)
-        except OSError as error:
-            scan.closed.append((os.fsdecode(folder), (error.strerror or str(error)).lower()))
-
-
-def _file(
-    path: bytes, look: Callable[[], os.stat_result], scan: Scan
-) -> Iterator[tuple[bytes, os.stat_result]]:
-    if not path.endswith(b".txt") and not _is_picture(path):
-        return
-    try:
-        status = look()
-    except OSError as error:
-        if _is_picture(path):
-            scan.skipped.append((os.fsdecode(path), (error.strerror or str(error)).lower()))
-        return
-    if stat.S_ISREG(status.st_mode):
-        yield path, status
-    elif _is_picture(path) and not stat.S_ISDIR(status.st_mode):  # reading a pipe would wait for ever
-        scan.skipped.append((os.fsdecode(path), "not a regular file"))
-
-
-def _is_picture(path: bytes) -> bool:
-    return is_picture(os.fsdecode(path))
 
 
 def _pages(items: Iterator[Any]) -> Iterator[list[Any]]:
@@ -248,13 +205,13 @@ def _pages(items: Iterator[Any]) -> Iterator[list[Any]]:
         yield page
 
 
-def _insert_files(connection: sqlite3.Connection, page: Sequence[tuple[bytes, os.stat_result]]) -> None:
+def _insert_files(connection: sqlite3.Connection, page: Sequence[FoundFile]) -> None:
     pictures = [
         (path, "", status.st_size, status.st_mtime_ns, os.path.splitext(path)[0])
-        for path, status in page
-        if _is_picture(path)
+        for path, status, is_picture in page
+        if is_picture
     ]
-    texts = [(path[:-4], status.st_mtime_ns) for path, status in page if path.endswith(b".txt")]
+    texts = [(path[:-4], status.st_mtime_ns) for path, status, is_picture in page if not is_picture]
     connection.executemany(
         "INSERT OR IGNORE INTO temp.found (path, part, bytes, changed, stem) VALUES (?, ?, ?, ?, ?)", pictures
     )

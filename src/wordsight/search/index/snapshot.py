@@ -142,6 +142,14 @@ class Snapshot:
             raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
         return int(self._by_id[place])
 
+    def id_of(self, path: str) -> int | None:
+        """The item of this file; accents in its path may be written otherwise than in the index."""
+        name = os.fsencode(os.path.abspath(path))
+        exact = self._ask("SELECT id FROM items WHERE path = ?", (name,))
+        if not exact and not name.isascii():
+            exact = self._ask("SELECT id FROM items WHERE composed(path) = ?", (database.composed(name),))
+        return int(exact[0][0]) if exact else None
+
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass, ascending; None: all of them."""
         conditions, parameters = _conditions(filters or Filters())
@@ -269,10 +277,14 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _in_folder(folder: str) -> tuple[str, list[Any]]:
+    """Accents may be written otherwise than in the paths, which are composed for it where that matters."""
     name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
+    path = "i.path" if name.isascii() else "composed(i.path)"
     if os.path.isabs(name):
-        return "(i.path >= ? AND i.path < ?)", list(database.below(os.path.abspath(name)))
-    return "instr(i.path, ?) > 0", [os.fsencode(os.sep + name.strip(os.sep) + os.sep)]
+        below = database.below(database.composed(os.fsencode(os.path.abspath(name))))
+        return f"({path} >= ? AND {path} < ?)", list(below)
+    inner = os.fsencode(os.sep + name.strip(os.sep) + os.sep)
+    return f"instr({path}, ?) > 0", [database.composed(inner)]
 
 
 def _all_words(text: str) -> str:

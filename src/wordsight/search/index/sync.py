@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
+from wordsight.search.index.report import Candidate, Report
 from wordsight.search.index.scan_sources import Entry, Progress, Scan
 from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.index.writer import Writer
@@ -24,30 +25,6 @@ from wordsight.sets import EmbeddingSet
 KNOWN_AT_ONCE = 1000  # files of known content that are written together
 _COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
 RIVALS = 20  # items of one content that are asked whether their file is gone
-
-
-@dataclass
-class Report:
-    """What an update did; ``skipped`` are pictures and folders that could not be read, and why."""
-
-    added: int = 0
-    updated: int = 0  # other bytes, or other captions
-    renamed: int = 0
-    deleted: int = 0
-    unchanged: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """An entry that a thread has looked at: of known content (nothing made), to be encoded, or unreadable."""
-
-    entry: Entry
-    content: str = ""
-    beside: str = ""
-    made: Frame | str | None = None  # what is encoded
-    reason: str = ""
-    is_unreadable: bool = False  # the content itself, so that what the index knew of the file is over
 
 
 class Update:
@@ -59,7 +36,12 @@ class Update:
         self.writer, self.matcher, self.found = writer, matcher, found
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
         self.is_texts = writer.meta.kind == "texts"
-        self.report = Report(unchanged=found.found - found.todo, skipped=[*found.closed, *found.skipped])
+        self.report = Report(
+            unchanged=found.found - found.todo,
+            skipped=[*found.closed, *found.skipped],
+            left_out=found.left_out,
+            captions=found.captions,
+        )
         shared = database.can_share(writer.folder)  # else only the writer's own connection sees its commits
         self._reader = database.connect(writer.folder) if shared else writer.facts  # of the threads
         self._turn = threading.Lock()
@@ -230,9 +212,8 @@ class Update:
         """A text itself; of a picture what the caption files say now, or said before."""
         if entry.text is not None:
             return entry.text
-        text = database.value(
-            self.writer.facts, "SELECT text FROM temp.captions WHERE path = ?", (entry.path,)
-        )
+        query = "SELECT caption FROM temp.found WHERE path = ? AND part = ''"
+        text = database.value(self.writer.facts, query, (entry.path,))
         return before if text is None else str(text)
 
     def _gone(self, key: int, entry: Entry) -> Sequence[Any] | None:
@@ -267,8 +248,8 @@ class Update:
         if self.is_texts:
             return
         query = (
-            "SELECT c.text, i.id FROM items i JOIN temp.captions c ON c.path = i.path "
-            "WHERE i.told != c.text LIMIT ?"
+            "SELECT f.caption, i.id FROM items i JOIN temp.found f ON f.path = i.path AND f.part = i.part "
+            "WHERE i.told != f.caption LIMIT ?"
         )
         while rows := self.writer.facts.execute(query, (scan_sources.PAGE,)).fetchall():
             with self.writer.batch():
