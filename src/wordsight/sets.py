@@ -123,4 +123,4 @@ class EmbeddingSet(_Rows):
 
 
 class UnitSet(EmbeddingSet):
-    """One whose vectors are of length 1 already, in float32: nobody has to make them so once more."""
+    """Vectors ready to be compared, in float32: of length 1, unless lengths count; nothing scales them."""

@@ -12,12 +12,11 @@ from support.published_checkpoints import (
     gru_words,
     ids,
     linear_state,
-    unit,
     vocabulary_table,
     write_checkpoint,
     write_vocabulary,
 )
-from test_import_scan import DIM, IN, OPTIONS, aggregated, blends, pictures, text_state
+from test_import_scan import DIM, IN, OPTIONS, aggregated, blends, pictures, scaled, text_state
 from torch import Tensor
 
 from wordsight.importers.convert import import_checkpoint
@@ -60,14 +59,21 @@ def score(regions: Tensor, words: Tensor, head: State, options: dict[str, Any]) 
 def check(matcher: Matcher, states: list[State], options: dict[str, Any]) -> None:
     regions = pictures()
     image, text, head = doubled(states)
-    words = [unit(gru_words(ids(t, vocabulary_table()), text)) for t in TEXTS]
-    vectors = unit(regions.features.double() @ image["fc.weight"].T + image["fc.bias"])
+    words = [scaled(gru_words(ids(t, vocabulary_table()), text), options, "txt") for t in TEXTS]
+    vectors = scaled(regions.features.double() @ image["fc.weight"].T + image["fc.bias"], options, "img")
     expected = torch.stack([torch.stack([score(v, w, head, options) for w in words]) for v in vectors])
     torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"t2i_agg_func": "LogSumExp", "i2t_agg_func": "Sum", "raw_feature_norm": "l2norm"}]
+    "changes",
+    [
+        {},
+        {"t2i_agg_func": "LogSumExp", "i2t_agg_func": "Sum", "raw_feature_norm": "l2norm"},
+        {"no_imgnorm": True},
+        {"no_txtnorm": True},
+        {"no_imgnorm": True, "no_txtnorm": True, "raw_feature_norm": "clipped"},
+    ],
 )
 def test_scores_are_the_published_ones(tmp_path: Path, changes: dict[str, Any]) -> None:
     states = [linear_state(IN, DIM, "fc."), text_state(), head_state()]

@@ -77,7 +77,13 @@ def attention(x: Tensor, state: State, heads: int = 8) -> Tensor:
     return torch.cat(found, -1) @ state[f"{start}out_proj.weight"].T + state[f"{start}out_proj.bias"]
 
 
-def images(features: Tensor, state: State, kind: str) -> Tensor:
+def scaled(vectors: Tensor, options: dict[str, Any], side: str) -> Tensor:
+    """Of length 1, unless the options say no_imgnorm or no_txtnorm."""
+    return vectors if options[f"no_{side}norm"] else unit(vectors)
+
+
+def images(features: Tensor, state: State, options: dict[str, Any]) -> Tensor:
+    kind = options["precomp_enc_type"]
     f = features @ state["fc.weight"].T + state["fc.bias"]
     if kind == "selfattention":
         f = torch.stack([x + attention(layer_norm(x, state, "feedforward.ln."), state) for x in f])
@@ -89,7 +95,7 @@ def images(features: Tensor, state: State, kind: str) -> Tensor:
         inner = inner + state["feedforward.mlp.c_fc.bias"]
         inner = inner * torch.sigmoid(1.702 * inner)
         f = f + inner @ state["feedforward.mlp.c_proj.weight"].T + state["feedforward.mlp.c_proj.bias"]
-    return unit(f)
+    return scaled(f, options, "img")
 
 
 def coded(regions: Tensor, words: Tensor, coding: str, alpha: float) -> Tensor:
@@ -111,7 +117,7 @@ def pooled(values: Tensor, pooling: str, belta: float) -> Tensor:
 
 
 def published_scores(features: Tensor, texts: list[Tensor], image: State, options: dict[str, Any]) -> Tensor:
-    regions = images(features, image, options["precomp_enc_type"])
+    regions = images(features, image, options)
     alpha, belta = options["alpha"], options["belta"]
     codes = [[coded(v, w, options["coding_type"], alpha) for w in texts] for v in regions]
     return torch.stack(
@@ -169,7 +175,7 @@ def test_attention_to_padding_comes_back_by_configuration(tmp_path: Path) -> Non
     short = Regions(regions.features.clone(), None, regions.mask.clone())
     short.mask[0, 3:], short.features[0, 3:] = False, 0
     image, text, *_ = doubled(states)
-    found = images(short.features.double(), image, "selfattention")[:, :3]
+    found = images(short.features.double(), image, options)[:, :3]
     words = unit(gru_words(ids(TEXTS[0], vocabulary_table()), text))
     expected = coded(found[0], words, "VHACoding", 0.1).mean()
     torch.testing.assert_close(matcher.score(short, TEXTS[:1]).double()[0, 0], expected, atol=1e-5, rtol=1e-5)
@@ -203,7 +209,18 @@ def test_the_vocabulary_among_the_options_is_taken_and_checked(tmp_path: Path) -
         import_checkpoint(tmp_path / "model_best.pth", "chan", tmp_path / "again", tmp_path / "turned.json")
 
 
-def test_lengths_that_count_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no_imgnorm: its scores depend on how long"):
-        imported(tmp_path, [image_state("basic"), text_state(), {}, {}], OPTIONS | {"no_imgnorm": True})
-    assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("coding", ["VHACoding", "THACoding", "VSACoding"])
+@pytest.mark.parametrize("raw", [("img",), ("txt",), ("img", "txt")])
+def test_vectors_that_are_not_normalized_score_as_published(
+    tmp_path: Path, coding: str, raw: tuple[str, ...]
+) -> None:
+    options = OPTIONS | {"coding_type": coding, "pooling_type": "MeanPooling"}
+    options |= {f"no_{side}norm": True for side in raw}
+    states = [image_state("basic"), text_state(), {}, {}]
+    matcher, regions = imported(tmp_path, states, options), pictures()
+    assert matcher.similarity.normalize_images is ("img" not in raw)
+    assert matcher.similarity.normalize_texts is ("txt" not in raw)
+    image, text, *_ = doubled(states)
+    texts = [scaled(gru_words(ids(words, vocabulary_table()), text), options, "txt") for words in TEXTS]
+    expected = published_scores(regions.features.double(), texts, image, options)
+    torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)

@@ -72,6 +72,11 @@ def published_scores(regions: Tensor, words: list[Tensor], options: dict[str, An
     return torch.stack([torch.stack([score(v, w, options) for w in words]) for v in regions])
 
 
+def scaled(vectors: Tensor, options: dict[str, Any], side: str) -> Tensor:
+    """Of length 1, unless the options say no_imgnorm or no_txtnorm."""
+    return vectors if options[f"no_{side}norm"] else unit(vectors)
+
+
 def pictures() -> Regions:
     return Regions(torch.randn(3, 4, IN), None, torch.ones(3, 4, dtype=torch.bool))
 
@@ -84,8 +89,9 @@ def imported(tmp_path: Path, states: list[State], options: dict[str, Any] | None
 
 def check(matcher: Matcher, matrix: Tensor, bias: Tensor, text: State, options: dict[str, Any]) -> None:
     regions = pictures()
-    words = [unit(gru_words(ids(t, vocabulary_table()), text, both=options["bi_gru"])) for t in TEXTS]
-    vectors = unit(regions.features.double() @ matrix.T + bias)
+    words = [gru_words(ids(t, vocabulary_table()), text, both=options["bi_gru"]) for t in TEXTS]
+    words = [scaled(each, options, "txt") for each in words]
+    vectors = scaled(regions.features.double() @ matrix.T + bias, options, "img")
     expected = published_scores(vectors, words, options)
     torch.testing.assert_close(matcher.score(regions, TEXTS).double(), expected, atol=1e-5, rtol=1e-5)
 
@@ -102,6 +108,20 @@ def check(matcher: Matcher, matrix: Tensor, bias: Tensor, text: State, options: 
 def test_scores_are_the_published_ones(tmp_path: Path, direction: str, norm: str, aggregate: str) -> None:
     options = OPTIONS | {"cross_attn": direction, "raw_feature_norm": norm, "agg_func": aggregate}
     options |= {"lambda_softmax": 4.0, "lambda_lse": 5.0} if direction == "i2t" else {}
+    states = [linear_state(IN, DIM, "fc."), text_state()]
+    image, text = doubled(states)
+    check(imported(tmp_path, states, options), image["fc.weight"], image["fc.bias"], text, options)
+
+
+@pytest.mark.parametrize("direction", ["t2i", "i2t"])
+@pytest.mark.parametrize("norm", ["clipped_l2norm", "no_norm"])
+@pytest.mark.parametrize("raw", [("img",), ("txt",), ("img", "txt")])
+def test_vectors_that_are_not_normalized_score_as_published(
+    tmp_path: Path, direction: str, norm: str, raw: tuple[str, ...]
+) -> None:
+    """Their lengths count in the attention, and no longer in the cosine after it."""
+    options = OPTIONS | {"cross_attn": direction, "raw_feature_norm": norm}
+    options |= {f"no_{side}norm": True for side in raw}
     states = [linear_state(IN, DIM, "fc."), text_state()]
     image, text = doubled(states)
     check(imported(tmp_path, states, options), image["fc.weight"], image["fc.bias"], text, options)

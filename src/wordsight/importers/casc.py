@@ -4,7 +4,7 @@ from typing import Any
 
 from wordsight.importers import scan
 from wordsight.importers.checkpoint_reader import Published
-from wordsight.importers.system import Description, Given, System, chosen, positive
+from wordsight.importers.system import Description, Given, System, chosen, lengths, positive
 from wordsight.importers.weight_map import Rule
 
 RULES = (
@@ -31,7 +31,7 @@ def _both_ways(published: Published) -> dict[str, Any]:
     attention = {
         "name": "cross-attention",
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", scan.NORMALIZE),
-    }
+    } | lengths(published)
     return {
         "name": "bidirectional",
         "words": attention

@@ -4,7 +4,7 @@ from typing import Any
 
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.parts import text as text_parts
-from wordsight.importers.system import Description, Given, System, Tables, chosen, positive, refuse_lengths
+from wordsight.importers.system import Description, Given, System, Tables, chosen, lengths, positive
 from wordsight.importers.weight_map import Rule
 
 LAYER = "image_encoder.layer."
@@ -34,7 +34,6 @@ CODINGS = {
 
 
 def describe(published: Published, given: Given) -> Description:
-    refuse_lengths(published)
     text, vocabulary = text_parts.text(published, given)
     image = {"reader": {"name": "precomputed", "feature_dim": published.size("img.fc.weight", 2)[1]}}
     image["image_encoder"] = _regions(published)
@@ -56,8 +55,9 @@ def _similarity(published: Published) -> dict[str, Any]:
         return {}
     table: dict[str, Any] = dict(chosen(published, "coding_type", None, CODINGS))
     if table["name"] == "cross-attention":
-        table["temperature"] = positive(published, "alpha", None)
-    return table | {"pooling": _pooling(published)}
+        # VSA divides by the length of the blend alone: a region that is not normalized counts with its own.
+        table |= {"temperature": positive(published, "alpha", None), "keep_query_length": True}
+    return table | {"pooling": _pooling(published)} | lengths(published)
 
 
 def _pooling(published: Published) -> dict[str, Any]:

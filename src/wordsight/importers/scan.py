@@ -4,7 +4,7 @@ from typing import Any
 
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.parts import words
-from wordsight.importers.system import Description, Given, System, Tables, chosen, positive, refuse_lengths
+from wordsight.importers.system import Description, Given, System, Tables, chosen, lengths, positive
 from wordsight.importers.weight_map import Rule
 
 LENGTH, DIRECTION, WHOLE = "img.fc.weight_g", "img.fc.weight_v", "img.fc.weight"
@@ -33,7 +33,6 @@ def describe(published: Published, given: Given) -> Description:
 
 def around(table: dict[str, Any], published: Published, given: Given) -> Description:
     """The parts that SCAN and CASC share, around the table of a similarity."""
-    refuse_lengths(published)
     by_length = DIRECTION in published.weights  # precomp_enc_type weight_norm
     dim, feature_dim = published.size(DIRECTION if by_length else WHOLE, 2)
     tokenizer, vocabulary = words.words(published, given)
@@ -57,7 +56,7 @@ def similarity(published: Published) -> dict[str, Any]:
         "temperature": 1 / positive(published, "lambda_softmax", 9.0),
         "normalize": chosen(published, "raw_feature_norm", "clipped_l2norm", NORMALIZE),
         "pooling": pooling(published, "agg_func", "LogSumExp", 6.0),
-    }
+    } | lengths(published)
 
 
 def pooling(published: Published, option: str, default: str, sharpness: float) -> dict[str, Any]:

@@ -69,13 +69,3 @@ def lengths(published: Published) -> dict[str, Any]:
         "normalize_images": not published.option("no_imgnorm", False),
         "normalize_texts": not published.option("no_txtnorm", False),
     }
-
-
-def refuse_lengths(published: Published) -> None:
-    """Similarities here compare directions; a model trained on lengths too would score otherwise."""
-    for option in ("no_imgnorm", "no_txtnorm"):
-        if published.option(option, False):
-            raise InputError(
-                f"{published.path} was trained with {option}: its scores depend on how long the vectors are, "
-                "and this system's similarities here compare directions only; it cannot be imported"
-            )

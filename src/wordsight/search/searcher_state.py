@@ -29,7 +29,7 @@ from wordsight.search.relevance.null_scores import (
 )
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.sets import EmbeddingSet, UnitSet
-from wordsight.similarity.kernels.blockwise import masked_unit
+from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.word_alignment import found_by_word
 
 FILE = "background.json"

@@ -36,6 +36,11 @@ class BothWays(Similarity):
             raise InputError(f"weight = {weight}, the share of the words; expected more than 0, less than 1")
         self.words, self.regions = one_direction(words, "word"), one_direction(regions, "region")
         self.weight = weight
+        if self.words.prepares != self.regions.prepares:
+            raise InputError(
+                "the words and the regions of bidirectional must have the same normalize_images and "
+                f"normalize_texts; they have {self.words.prepares} and {self.regions.prepares}"
+            )
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
         return torch.lerp(self.regions(images, texts), self.words(images, texts), self.weight)

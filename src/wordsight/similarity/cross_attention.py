@@ -26,6 +26,9 @@ class CrossAttention(AttentionSimilarity):
     CHAN's VSA as its code has it: ``direction="region", normalize="none"`` and alpha as the temperature; its
     author's later TSA: ``direction="region"``, "clipped_l2".
 
+    Where lengths count (``normalize_images`` or ``normalize_texts`` = False), they count in the attention
+    only; with ``keep_query_length`` found = |query| cos(query, its blend) as in CHAN's VSA.
+
     No blend is ever made: cos(query, blend) = (share . cosines) / sqrt(share' Gram share), where Gram holds
     the products of the context's items with each other. In training, the backward pass computes the attention
     again, of the pairs whose score has a gradient.
@@ -40,13 +43,27 @@ class CrossAttention(AttentionSimilarity):
         normalize: Normalize = "clipped_l2",
         pooling: str | dict[str, Any] | Pooling = "mean",
         memory_mb: float = 64.0,
+        normalize_images: bool = True,
+        normalize_texts: bool = True,
+        keep_query_length: bool = False,
     ):
-        super().__init__(direction, pooling, memory_mb)
+        super().__init__(direction, pooling, memory_mb, normalize_images, normalize_texts)
         if not temperature > 0:
             raise InputError(f"temperature = {temperature}; it must be above 0, e.g. 0.111 (SCAN's lambda 9)")
         if normalize not in get_args(Normalize):
             raise InputError(f'normalize = "{normalize}"; expected one of {", ".join(get_args(Normalize))}')
         self.temperature, self.normalize = temperature, normalize
+        self.keep_query_length = keep_query_length
+
+    def per_query(
+        self, found: Float[Tensor, "*n query"], queries: Float[Tensor, "*m query dim"]
+    ) -> Float[Tensor, "*n query"]:
+        """The cosine with the blend, of what is a product with a query of any length until here."""
+        scaled = self.normalize_texts if self.direction == "word" else self.normalize_images
+        if scaled or self.keep_query_length:
+            return found
+        length: Tensor = torch.linalg.vector_norm(queries, dim=-1)
+        return found / length.clamp_min(EPSILON)
 
     def attend_pairs(
         self,

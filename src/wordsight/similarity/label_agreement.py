@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isqrt
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -15,9 +15,11 @@ from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import both_directions
-from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, masked_unit, pooled
-from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, stacked
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, pooled
+from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, masked_unit, stacked
 from wordsight.similarity.pooling import Mean
+
+Side: TypeAlias = Literal["image", "text"]
 
 
 class Semantic(Similarity):
@@ -62,6 +64,7 @@ class Semantic(Similarity):
             scores: Tensor = self.similarity(images, texts)
             return scores
         with torch.no_grad(), torch.autocast(images.device.type, enabled=False):
+            images, texts = self._prepare(images, texts)
             return self._mixed(PackedTexts(images, "image"), PackedTexts(texts, "text"))
 
     def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
@@ -87,16 +90,25 @@ class Semantic(Similarity):
     ) -> tuple[Float[Tensor, "pair dim"], Float[Tensor, "pair dim"]]:
         """Image i as seen by text i, and text i as seen by image i; not of unit length."""
         looking = self._looking()
+        images, texts = self._prepare(images, texts)
         return (
             looking["word"].attended_mean(images, texts) if "word" in looking else _own(images),
             looking["region"].attended_mean(images, texts) if "region" in looking else _own(texts),
         )
 
-    def predict(self, items: EmbeddingSet) -> Float[Tensor, "n label"]:
-        """Each label's probability for images, or texts, that nobody looks at: by their own mean vector."""
+    def predict(self, items: EmbeddingSet, side: Side = "image") -> Float[Tensor, "n label"]:
+        """Each label's probability for images, or texts, by their own mean vector, which no attention forms.
+
+        ``side`` matters only where the lengths of one side count.
+        """
+        prepared = self._prepare(items, items)[0 if side == "image" else 1]
         with torch.autocast(items.device.type, enabled=False):
-            logits: Tensor = self.head(_own(items))
+            logits: Tensor = self.head(_own(prepared))
             return logits.sigmoid()
+
+    def _prepare(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[EmbeddingSet, EmbeddingSet]:
+        """Both sets as the attention reads them; both directions agree on it."""
+        return both_directions(self.similarity)[0][0].prepare(images, texts)
 
     def _looking(self) -> dict[str, AttentionSimilarity]:
         return {one.direction: one for one, _ in both_directions(self.similarity)}
@@ -139,6 +151,7 @@ class Semantic(Similarity):
             by_word = looking.direction == "word"
             contexts, queries = (images, texts) if by_word else (texts, images)
             shares, found = looking.attend(contexts.stack, queries.rows, queries.lengths)
+            found = looking.per_query(found, queries.rows)
             scores = weight * pooled(looking.pooling, found, queries.lengths)
             mean = pooled(Mean(), shares.flatten(0, 1), queries.lengths).view(*shares.shape[:2], -1)
             attended_mean = torch.bmm(mean.transpose(1, 2), contexts.hidden)

@@ -28,8 +28,10 @@ class MaxSim(AttentionSimilarity):
         direction: AttentionDirection = "word",
         pooling: str | dict[str, Any] | Pooling = "log-sum-exp",
         memory_mb: float = 64.0,
+        normalize_images: bool = True,
+        normalize_texts: bool = True,
     ):
-        super().__init__(direction, pooling, memory_mb)
+        super().__init__(direction, pooling, memory_mb, normalize_images, normalize_texts)
 
     def attend_pairs(
         self,

@@ -60,6 +60,24 @@ SIMILARITIES = {
         f"cross region {how}": CrossAttention("region", 0.2, how) for how in ("none", "clipped_l2", "softmax")
     },
     "cross word log-sum-exp": CrossAttention("word", 0.1, "clipped_l2", "log-sum-exp"),
+    "max-sim word, image lengths count": MaxSim("word", "mean", normalize_images=False),
+    "max-sim region, all lengths count": MaxSim(
+        "region", "log-sum-exp", normalize_images=False, normalize_texts=False
+    ),
+    **{
+        f"cross {side}, lengths count, {how}": CrossAttention(
+            side, 0.7, how, normalize_images=images, normalize_texts=texts
+        )
+        for side in ("word", "region")
+        for how, images, texts in (("clipped_l2", True, False), ("none", False, True), ("l1", False, False))
+    },
+    "cross region, query length kept": CrossAttention(
+        "region", 0.7, "none", normalize_images=False, keep_query_length=True
+    ),
+    "both ways, lengths count": BothWays(
+        CrossAttention("word", 0.5, normalize_images=False),
+        {"name": "max-sim", "pooling": "mean", "normalize_images": False},
+    ),
     "both ways, soft": BothWays(CrossAttention("word", 0.2), CrossAttention("region", 0.3), weight=0.3),
     "both ways, hard": BothWays("max-sim", {"name": "max-sim", "pooling": "mean"}),
     "cosine": OfHighest(Cosine()),
@@ -74,6 +92,9 @@ MEASURED = {  # their measured score has no gradient
     "labels, both ways": Semantic(16, 5, {"name": "bidirectional", "weight": 0.4}, mix=0.3).eval(),
     "labels, words look": Semantic(16, 5, "max-sim", mix=0.3).eval(),
     "labels, regions look": Semantic(16, 5, CrossAttention("region", 0.2), mix=0.3).eval(),
+    "labels, lengths count": Semantic(
+        16, 5, CrossAttention("word", 0.2, normalize_images=False, normalize_texts=False), mix=0.3
+    ).eval(),
 }
 TRAINED = SIMILARITIES | {"labels, training": Semantic(16, 5)}
 every_similarity = pytest.mark.parametrize(

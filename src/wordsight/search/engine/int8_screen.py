@@ -14,7 +14,6 @@ from jaxtyping import Bool, Float, Int
 from wordsight.search.engine.brute_force import BLOCK, QueryScorer, check
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.similarity.base import Similarity
-from wordsight.similarity.kernels.blockwise import masked_unit
 from wordsight.similarity.kernels.int8 import (
     Quantized,
     best_of_int8,
@@ -24,7 +23,7 @@ from wordsight.similarity.kernels.int8 import (
     worst_of,
 )
 from wordsight.similarity.kernels.matmul import int8_is_faster
-from wordsight.similarity.kernels.packed import PackedTexts
+from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Pooling
 
@@ -44,7 +43,7 @@ class Screen:
         self.snapshot = snapshot
         self.bytes = len(snapshot) * int(snapshot.lengths.max(initial=1)) * snapshot.layout.dim
         self.pooling: Pooling | None = None
-        if isinstance(similarity, MaxSim) and similarity.direction == "word":
+        if isinstance(similarity, MaxSim) and similarity.direction == "word" and not similarity.keeps_lengths:
             self.pooling = similarity.pooling
         self.pays = (
             unit

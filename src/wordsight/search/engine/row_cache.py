@@ -14,7 +14,7 @@ from jaxtyping import Int
 from wordsight.search.engine.brute_force import BLOCK, COPIES, Places
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
-from wordsight.similarity.kernels.blockwise import masked_unit
+from wordsight.similarity.kernels.packed import masked_unit
 
 TOGETHER = 1 << 22  # numbers of a block that is held
 

@@ -16,7 +16,7 @@ from wordsight.search.engine.brute_force import blocks
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.blockwise import masked_unit
+from wordsight.similarity.kernels.packed import masked_unit
 
 AT_ONCE = 50_000  # rows
 SIZES = (300, 1000, 3000, 10_000)  # of shortlists

@@ -12,7 +12,7 @@ from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
 from wordsight.similarity.kernels.matmul import product
-from wordsight.similarity.kernels.packed import PackedTexts, runs, stacked, unit
+from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, runs, stacked, unscaled
 from wordsight.similarity.pooling import Pooling
 
 CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
@@ -39,12 +39,19 @@ class AttentionSimilarity(Similarity):
 
     ``memory_mb`` bounds what a forward pass without gradients needs in addition to its input and its
     scores, and what a block of cosines needs in training; one image with one text is the smallest block.
+    ``normalize_images``, ``normalize_texts``: False leaves the vectors of that side at their lengths, so that
+    a "cosine" is a dot product (``no_imgnorm`` and ``no_txtnorm`` of SCAN, CHAN and CASC).
     """
 
     copies = 2  # how many tensors of a block's size are alive at once
 
     def __init__(
-        self, direction: AttentionDirection, pooling: str | dict[str, Any] | Pooling, memory_mb: float
+        self,
+        direction: AttentionDirection,
+        pooling: str | dict[str, Any] | Pooling,
+        memory_mb: float,
+        normalize_images: bool,
+        normalize_texts: bool,
     ):
         super().__init__()
         if direction not in ("word", "region"):
@@ -54,6 +61,32 @@ class AttentionSimilarity(Similarity):
         self.direction: AttentionDirection = direction
         self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
         self.memory_mb = memory_mb
+        self.normalize_images, self.normalize_texts = normalize_images, normalize_texts
+
+    @property
+    def prepares(self) -> tuple[bool, bool]:
+        """Whether images, and texts, are scaled to length 1."""
+        return self.normalize_images, self.normalize_texts
+
+    @property
+    def keeps_lengths(self) -> bool:
+        """Whether the length of any vector changes a score."""
+        return not all(self.prepares)
+
+    def prepare(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[EmbeddingSet, EmbeddingSet]:
+        """Both sets; one whose lengths count as a UnitSet, which nothing scales."""
+        return (
+            images if self.normalize_images else unscaled(images),
+            texts if self.normalize_texts else unscaled(texts),
+        )
+
+    def per_query(
+        self,
+        found: Float[Tensor, "*n query"],
+        queries: Float[Tensor, "*m query dim"],  # noqa: ARG002
+    ) -> Float[Tensor, "*n query"]:
+        """The value that pooling takes for each query, from that of ``best_match`` or ``attend_pairs``."""
+        return found
 
     def forward(self, images: EmbeddingSet, texts: EmbeddingSet) -> Float[Tensor, "image text"]:
         contexts, queries = self.sides(images, texts)
@@ -87,12 +120,13 @@ class AttentionSimilarity(Similarity):
         Float[Tensor, "pair context dim"], Float[Tensor, "pair context query"], Float[Tensor, "pair query"]
     ]:
         """The unit vectors of the contexts, and what ``attend_pairs`` says of them, with 0 for padding."""
+        images, texts = self.prepare(images, texts)
         contexts, queries = (images, texts) if self.direction == "word" else (texts, images)
         context_units, query_units = masked_unit(contexts), masked_unit(queries)
         cosines = torch.bmm(context_units, query_units.transpose(1, 2))
         shares, found = self.attend_pairs(cosines, context_units, contexts.mask, queries.mask)
         shares = shares.masked_fill(~queries.mask[:, None], 0)
-        return context_units, shares, found.masked_fill(~queries.mask, 0)
+        return context_units, shares, self.per_query(found, query_units).masked_fill(~queries.mask, 0)
 
     @torch.no_grad()
     def words_found(self, images: EmbeddingSet, text: EmbeddingSet) -> Float[Tensor, "image word"] | None:
@@ -104,11 +138,12 @@ class AttentionSimilarity(Similarity):
         real, query_units = text.mask[0].nonzero().flatten(), queries.unit_rows(0, 1)
         for start, stop in contexts.pieces(self._rows_for(contexts, len(query_units))):
             of_block = self.best_match(self.stack(contexts, start, stop), query_units, queries.lengths)
-            found[contexts.order[start:stop, None], real] = of_block
+            found[contexts.order[start:stop, None], real] = self.per_query(of_block, query_units)
         return found
 
     def sides(self, images: EmbeddingSet, texts: EmbeddingSet) -> tuple[PackedTexts, PackedTexts]:
         """The contexts and the queries, packed."""
+        images, texts = self.prepare(images, texts)
         by_length = PackedTexts(images, "image"), PackedTexts(texts, "text")
         return by_length if self.direction == "word" else by_length[::-1]
 
@@ -182,7 +217,8 @@ class AttentionSimilarity(Similarity):
             before = queries.starts[chunk.first]
             rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
             lengths = queries.lengths[start:stop]
-            scores.append(pooled(self.pooling, self.best_match(stack, rows, lengths), lengths))
+            found = self.per_query(self.best_match(stack, rows, lengths), rows)
+            scores.append(pooled(self.pooling, found, lengths))
         return torch.cat(scores, 1)
 
     def cosines_at_once(self, device: torch.device) -> int:
@@ -222,6 +258,8 @@ class AttentionSimilarity(Similarity):
         found: Tensor = _Found.apply(  # type: ignore[no-untyped-call]
             contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
         )
+        if self.keeps_lengths:
+            found = self.per_query(found, queries.rows(0, len(queries)))
         scores = pooled(self.pooling, found, queries.lengths)
         return scores[contexts.order.argsort()][:, queries.order.argsort()]
 
@@ -291,12 +329,6 @@ def pooled(
         parts.append(pooling(values))
         row += count * length
     return torch.cat(parts, 1)
-
-
-def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
-    """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
-    vectors = items.vectors.masked_fill(~items.mask[..., None], 0)
-    return vectors if isinstance(items, UnitSet) else unit(vectors)
 
 
 def _product_dtype(device: torch.device) -> torch.dtype | None:

@@ -23,6 +23,20 @@ def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
     return vectors / (length + EPSILON)
 
 
+def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
+    """Whatever the padding holds, it must not reach a product: 0 x NaN is NaN."""
+    vectors = items.vectors.masked_fill(~items.mask[..., None], 0)
+    return vectors if isinstance(items, UnitSet) else unit(vectors)
+
+
+def unscaled(items: EmbeddingSet) -> UnitSet:
+    """A set whose lengths count, marked as ready to be compared; in float32 at least. Differentiable."""
+    if isinstance(items, UnitSet):
+        return items
+    half = items.vectors.dtype in (torch.bfloat16, torch.float16)
+    return UnitSet(items.vectors.float() if half else items.vectors, items.mask, items.boxes)
+
+
 def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     """Scale vectors to length 1 in place, without a gradient, by float64 lengths: two roundings each."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
@@ -86,14 +100,16 @@ class PackedTexts:
     def add_gradient(
         self, total: Float[Tensor, "n item dim"], start: int, stop: int, gradient: Float[Tensor, "row dim"]
     ) -> None:
-        """From the gradient of ``unit_rows`` to that of the set's vectors."""
+        """From the gradient of ``unit_rows`` to that of the set's vectors, the same for a UnitSet."""
         for a, b in self.pieces(AT_ONCE, start, stop):
             rows = slice(self.starts[a] - self.starts[start], self.starts[b] - self.starts[start])
             members = self.order[a:b]
             member, item = self.items.mask[members].nonzero(as_tuple=True)
             where = members[member], item
-            vectors = self.items.vectors[where].to(gradient.dtype)
-            total[where] += _before_unit(vectors, gradient[rows]).to(total.dtype)
+            own = gradient[rows]
+            if not isinstance(self.items, UnitSet):
+                own = _before_unit(self.items.vectors[where].to(gradient.dtype), own)
+            total[where] += own.to(total.dtype)
 
     def rows_of(self, members: Int[Tensor, " member"]) -> Float[Tensor, "row dim"]:
         """The items of any members, one after another, as they came."""

@@ -53,18 +53,19 @@ def rank_matches(
         for kind, items in (("image", images), ("text", texts)):
             _must_be_finite(items, kind)
         integers = _integers(similarity, precision, images.device)
-        if not isinstance(similarity, AttentionSimilarity):
+        if not isinstance(similarity, AttentionSimilarity) or similarity.keeps_lengths:
             return rank_any(similarity, images, texts, best, ties, progress)
         return Ranking(similarity, images, texts, best, ties, integers, precision == "auto", progress).run()
 
 
 def _integers(similarity: Similarity, precision: Precision, device: torch.device) -> bool:
-    if precision == "int8" and not isinstance(similarity, MaxSim):
+    hard = isinstance(similarity, MaxSim) and not similarity.keeps_lengths
+    if precision == "int8" and not hard:
+        kept = " whose vectors keep their lengths" if isinstance(similarity, MaxSim) else ""
         raise InputError(
-            f'precision = "int8" certifies the ranks of MaxSim only, not of {type(similarity).__name__}; '
-            'use "auto" or "float32"'
+            f'precision = "int8" certifies the ranks of MaxSim with unit vectors only, not of '
+            f'{type(similarity).__name__}{kept}; use "auto" or "float32"'
         )
-    hard = isinstance(similarity, MaxSim)
     return precision == "int8" or (precision == "auto" and hard and int8_is_faster(device.type))
 
 
