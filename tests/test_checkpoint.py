@@ -50,7 +50,7 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
         from wordsight import checkpoint
         from wordsight.files import atomic
         for n in range(100000):
-            with atomic.whole_folder(Path(sys.argv[1])) as fresh:
+            with atomic.atomic_folder(Path(sys.argv[1])) as fresh:
                 for name in "ab":
                     (fresh / name).write_text(str(n))
             print(n, flush=True)
@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         from wordsight.files import atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail as on a full disk
-        with atomic.whole_folder(Path(sys.argv[1])) as fresh:
+        with atomic.atomic_folder(Path(sys.argv[1])) as fresh:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
     """)
     write(tmp_path / "model", "old")

@@ -7,6 +7,7 @@ import pytest
 
 from wordsight import registry
 from wordsight.learn.loss import Loss
+from wordsight.registry.trust import trusting
 
 NAMES = [(kind, name) for kind, menu in registry.REGISTRY.items() for name in menu]
 
@@ -84,13 +85,14 @@ class Strange(Loss):
 
 
 def test_what_a_number_means_in_other_peoples_parts_is_for_them_to_say() -> None:
-    assert registry.build("loss", {"name": "test_registry:Strange", "depth": -1}).depth == -1
+    with trusting(["test_registry:Strange"]):
+        assert registry.build("loss", {"name": "test_registry:Strange", "depth": -1}).depth == -1
     table = {"name": "backbone", "model": "x", "layers": ["last", -2]}
     assert registry.complete("reader", table)["layers"] == ["last", -2]
 
 
 def test_an_address_that_leads_nowhere_is_said() -> None:
-    with pytest.raises(ValueError, match="cannot be imported"):
+    with trusting(["my_lab.losses:Focal"]), pytest.raises(ValueError, match="cannot be imported"):
         registry.find("loss", "my_lab.losses:Focal")
 
 

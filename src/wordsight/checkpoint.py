@@ -10,7 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
+from wordsight.files.contained import inside
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -24,32 +26,32 @@ def write_json(path: Path, value: Any) -> None:
         file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not JSON ({error}); write it again or restore a copy") from error
-
-
 def read_config(folder: Path) -> dict[str, Any]:
     """The description of a saved model; anything else in its place is named for what it is."""
-    if not (folder / CONFIG).is_file():
+    if not inside(folder, CONFIG).is_file():
         raise MissingFileError(
             f"{folder} holds no {CONFIG}: it is not a saved model; give the folder that has one"
         )
-    config = read_json(folder / CONFIG)
+    config = plain_json.read(folder / CONFIG, finite=True)
     version = config.get("format") if isinstance(config, dict) else None
-    if version is None or "parts" not in config:
+    if type(version) is not int or not isinstance(config.get("parts"), dict):
         published = isinstance(config, dict) and "model_type" in config
         hint = "; a published CLIP or SigLIP is opened by Matcher.from_published" if published else ""
         raise InputError(
-            f"{folder / CONFIG} does not describe a wordsight model (no format and parts in it){hint}"
+            f"{folder / CONFIG} does not describe a wordsight model (it needs a number as format and a table "
+            f"as parts){hint}"
         )
     if version > FORMAT:
         raise InputError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
         )
     return dict(config)
+
+
+def numbers_in(folder: Path) -> int:
+    """More numbers than all weights below a model's folder hold: one for each byte of their files."""
+    files = [path for kind in ("safetensors", "bin", "onnx") for path in folder.rglob(f"*.{kind}")]
+    return sum(path.stat().st_size for path in files if path.is_file())
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:

@@ -1,10 +1,10 @@
 """A TOML file -> data, matcher, loss, settings of a run; an unknown key is an error that lists the known."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, ParamSpec, TypeVar
 
 import torch
 
@@ -19,6 +19,7 @@ from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.dataset import Dataset
+from wordsight.registry.trust import addresses_in, trusting
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision
 
@@ -26,6 +27,8 @@ Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 TABLES = ("data", "vocabulary", "labels", *PARTS, "loss", "training", "evaluation")
 CONFIG = "config.toml"
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class Config:
 
     tables: Mapping[str, Any]  # each a mapping of settings, which is checked
     source: str = ""
+    trust_remote_code: bool = False  # import the parts from outside wordsight that the tables name
 
     def __post_init__(self) -> None:
         for name, table in self.tables.items():
@@ -95,7 +99,7 @@ class Config:
                 raise InputError(f"{self.source}: {name} = {table!r} stands outside of every table")
 
     @classmethod
-    def load(cls, path: str | Path, changes: Sequence[str] = ()) -> "Config":
+    def load(cls, path: str | Path, changes: Sequence[str] = (), trust_remote_code: bool = False) -> "Config":
         """Read a TOML file; each change is "table.key=value", the value as TOML writes it (or plain text)."""
         path = Path(path)
         if not path.is_file():
@@ -103,7 +107,7 @@ class Config:
         tables = read_tables(path, changes)
         for renamed in aliases.renamed_in(tables):
             warnings.warn(f"{path}: {renamed}; the old name will stop working", FutureWarning, stacklevel=2)
-        return cls(aliases.current(tables), str(path))
+        return cls(aliases.current(tables), str(path), trust_remote_code)
 
     def save(self, path: Path) -> None:
         with atomic_file(path) as file:
@@ -118,7 +122,7 @@ class Config:
         tables = {
             name: self._complete_table(name) for name in TABLES if name in self.tables or name in always
         }
-        return type(self)(tables, self.source)
+        return replace(self, tables=tables)
 
     def _complete_table(self, name: str) -> dict[str, Any]:
         table = self.tables.get(name, {})
@@ -126,13 +130,16 @@ class Config:
             return {field.name: getattr(self._plain(name), field.name) for field in fields(_PLAIN[name])}
         if name == "data":
             split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
-            return registry.complete(name, self._data_table()) | split
+            return self._make(registry.complete, name, self._data_table()) | split
         if name == "text_encoder":  # as when it is built: as wide as the image encoder
-            table = {
-                "dim": registry.complete("image_encoder", self._table("image_encoder"))["dim"],
-                **table,
-            }
-        return registry.complete(name, table)
+            whole = self._make(registry.complete, "image_encoder", self._table("image_encoder"))
+            table = {key: whole[key] for key in ("dim",) if key in whole} | dict(table)
+        return self._make(registry.complete, name, table)
+
+    def _make(self, make: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
+        """Call ``make``, which may import what the tables name, if that is allowed at all."""
+        with trusting(addresses_in(self.tables) if self.trust_remote_code else (), self.source):
+            return make(*args, **given)
 
     def _plain(self, name: str) -> Any:
         return registry.instantiate(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
@@ -164,7 +171,7 @@ class Config:
 
     def reader(self) -> Any:
         """The reader alone, for extracting features ahead of training."""
-        return registry.build("reader", self._table("reader"))
+        return self._make(registry.build, "reader", self._table("reader"))
 
     def pairs(self, which: Split) -> PairSet:
         """One split of the data; its images come from the feature store if the table names one."""
@@ -183,7 +190,7 @@ class Config:
 
     def captioned(self, which: Split) -> PairSet:
         """One split of the data as its own reader gives it: picture files stay picture files."""
-        dataset: Dataset = registry.build("data", self._data_table())
+        dataset: Dataset = self._make(registry.build, "data", self._data_table())
         return dataset.read(getattr(self.splits, which))
 
     def _with_features(self, pairs: PairSet) -> PairSet:
@@ -221,7 +228,7 @@ class Config:
         if self._table("tokenizer").get("name") == "words" and "vocabulary" not in self._table("tokenizer"):
             given["vocabulary"] = self._learn_vocabulary(train)
         given = {key: value for key, value in given.items() if value is not None}
-        matcher = Matcher.build({kind: self._table(kind) for kind in PARTS}, **given)
+        matcher = self._make(Matcher.build, {kind: self._table(kind) for kind in PARTS}, **given)
         self._check_features(matcher)
         self._load_vectors(matcher)
         return matcher
@@ -231,7 +238,7 @@ class Config:
 
         settings: LearnedVocabulary = self._plain("vocabulary")
         texts = self._texts(train, settings.validation)
-        word_splitter = registry.complete("tokenizer", self._table("tokenizer"))["word_splitter"]
+        word_splitter = self._make(registry.complete, "tokenizer", self._table("tokenizer"))["word_splitter"]
         return Vocabulary.learn(texts, word_splitter=word_splitter, min_count=settings.min_count)
 
     def _check_features(self, matcher: Matcher) -> None:
@@ -259,7 +266,7 @@ class Config:
         }
         sizes |= self._label_weights(train)
         table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
-        loss: Loss = registry.build("loss", table, **sizes)
+        loss: Loss = self._make(registry.build, "loss", table, **sizes)
         return loss
 
     def _label_weights(self, train: PairSet) -> dict[str, Any]:
@@ -271,13 +278,14 @@ class Config:
         return {"positive_weights": positive_weights(train.labels, settings.largest_weight)}
 
 
-def load_config(name: str, changes: Sequence[str] = ()) -> Config:
+def load_config(name: str, changes: Sequence[str] = (), trust_remote_code: bool = False) -> Config:
     """A configuration by path, by the name of a published one, or that of a run's folder."""
     path = Path(name)
     if (path / CONFIG).is_file():
-        return Config.load(path / CONFIG, changes)
+        return Config.load(path / CONFIG, changes, trust_remote_code)
     shipped = configs_folder() / f"{name}.toml"
-    return Config.load(shipped if not path.is_file() and shipped.is_file() else path, changes)
+    chosen = shipped if not path.is_file() and shipped.is_file() else path
+    return Config.load(chosen, changes, trust_remote_code)
 
 
 def configs_folder() -> Path:

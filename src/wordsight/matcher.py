@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from wordsight import checkpoint, registry
 from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import atomic
+from wordsight.files.contained import check_links, inside
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.pretrained.dual_encoders import dual_tables
 from wordsight.pretrained.models import MissingModel
 from wordsight.read.pictures.picture_list import list_pictures
+from wordsight.registry.trust import addresses_in, trusting
+from wordsight.runtime.allocation import TensorBudget, memory_in_numbers
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 from wordsight.similarity.base import Alignment, Similarity
 
@@ -55,13 +59,25 @@ class Matcher(nn.Module):
     def build(cls, tables: Mapping[str, Mapping[str, Any]], **given: Any) -> "Matcher":
         """Make the five parts from their tables; sizes that one part knows are offered to the next.
 
-        ``given`` may offer ``feature_dim`` (of precomputed regions) or ``vocabulary``.
+        ``given`` may offer ``feature_dim`` (of precomputed regions) or ``vocabulary``. Sizes that the memory
+        of this machine does not hold are an InputError.
         """
+        memory = memory_in_numbers()
+        budget = None if memory is None else TensorBudget(memory, "the memory of this machine holds")
+        return cls._build(tables, given, budget)
+
+    @classmethod
+    def _build(
+        cls, tables: Mapping[str, Mapping[str, Any]], given: dict[str, Any], budget: TensorBudget | None
+    ) -> "Matcher":
         made: dict[str, Any] = {}
         for kind in PARTS:
             if kind not in tables:
                 raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
-            made[kind] = registry.build(kind, dict(tables[kind]), **given)
+            registry.check_trusted(kind, tables[kind])  # before any of them is built
+        for kind in PARTS:
+            with nullcontext() if budget is None else budget.spent_by(f"[{kind}]"):
+                made[kind] = registry.build(kind, tables[kind], **given)
             given |= _sizes(kind, made[kind])
         return cls(**made)
 
@@ -159,13 +175,21 @@ class Matcher(nn.Module):
         revision: str | None = None,
         local_files_only: bool = False,
         token: str | None = None,
+        trust_remote_code: bool = False,
     ) -> "Matcher":
-        """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode."""
+        """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode.
+
+        A model is data: it may name parts of wordsight and of installed packages. One that names other code,
+        "module:Class", is an error, unless ``trust_remote_code`` allows the import.
+        """
         home = model_folder(folder, revision, local_files_only, token)
-        config = checkpoint.read_config(home)
-        tables = {kind: _with_paths(table, home) for kind, table in config["parts"].items()}
-        matcher = cls.build(tables)
-        checkpoint.load_weights(matcher, home / checkpoint.WEIGHTS)
+        parts = checkpoint.read_config(home)["parts"]
+        budget = TensorBudget(checkpoint.numbers_in(home), f"the weights in {home} can fill")
+        with trusting(addresses_in(parts) if trust_remote_code else (), str(home / checkpoint.CONFIG)):
+            matcher = cls._build(
+                {kind: _with_paths(table, home) for kind, table in parts.items()}, {}, budget
+            )
+        checkpoint.load_weights(matcher, inside(home, checkpoint.WEIGHTS))
         return matcher.eval()
 
     @classmethod
@@ -263,10 +287,19 @@ def _describe(part: Any, folder: Path) -> dict[str, Any]:
 _FILES = ("vocabulary", "model", "detector")  # settings that may name a file inside the saved folder
 
 
-def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
-    inside = {key: home / table[key] for key in _FILES if isinstance(table.get(key), str)}
-    local = {key: str(path) for key, path in inside.items() if path.exists() or key == "vocabulary"}
-    return dict(table) | local  # a model that is not there is a hub name
+def _with_paths(table: Any, home: Path) -> Any:
+    """The table with the paths of the files that it names, all of which must be in the folder."""
+    if not isinstance(table, Mapping):
+        return table
+    named = {key: inside(home, table[key]) for key in _FILES if isinstance(table.get(key), str)}
+    for key, path in named.items():
+        if not path.exists():
+            raise MissingFileError(
+                f"{home} has no {table[key]}, which its {checkpoint.CONFIG} names as {key}",
+                "copy the folder again",
+            )
+        check_links(path)
+    return dict(table) | {key: str(path) for key, path in named.items()}
 
 
 def _download(name: str, revision: str | None, local_files_only: bool, token: str | None) -> Path:

@@ -28,7 +28,9 @@ from wordsight.evaluation import (
 from wordsight.evaluation.ensemble import must_be_same_pairs, weights_of
 from wordsight.evaluation.pointing import can_point
 from wordsight.evaluation.score_matrix import Scores, as_scores, open_matrix, write_matrix
+from wordsight.files.atomic import removed_on_failure
 from wordsight.importers.clip_siglip import opened_folder
+from wordsight.learn.journal import LOG
 from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
@@ -38,6 +40,19 @@ from wordsight.similarity.ranking.count import Ties
 
 def train(config: Config, folder: Path, resume: bool = False) -> History:
     """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
+
+    def begun() -> bool:
+        """Whether there is anything to go on with, or a log to look at."""
+        log = folder / LOG
+        return any((folder / name).exists() for name in (LAST, BEST)) or (
+            log.exists() and log.stat().st_size > 0
+        )
+
+    with removed_on_failure(folder, kept=begun):
+        return _train(config, folder, resume)
+
+
+def _train(config: Config, folder: Path, resume: bool) -> History:
     settings = config.training
     learned, validation = config.pairs("train").numbered(), config.measured_pairs("validation")
     torch.manual_seed(settings.seed)
@@ -82,9 +97,11 @@ def measure_model(
     settings_given: Mapping[str, Any],
     intervals: bool = True,
     save_scores: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
-    data, matcher = open_data(model, config, changes, split), open_matcher(model)
+    data = open_data(model, config, changes, split, trust_remote_code)
+    matcher = open_matcher(model, trust_remote_code)
     recalls = measure(
         data.config, matcher, data.pairs, **settings_given, intervals=intervals, save_scores=save_scores
     )
@@ -100,17 +117,19 @@ class Data:
     pairs: PairSet
 
 
-def open_data(model: str, config: str | None, changes: Sequence[str], split: Split) -> Data:
+def open_data(
+    model: str, config: str | None, changes: Sequence[str], split: Split, trust_remote_code: bool = False
+) -> Data:
     """Open the data of the given configuration, or of the run's own."""
     if config is None and not (Path(model) / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
-    chosen = load_config(config or model, changes)
+    chosen = load_config(config or model, changes, trust_remote_code)
     return Data(chosen, chosen.measured_pairs(split))
 
 
-def open_matcher(model: str) -> Matcher:
+def open_matcher(model: str, trust_remote_code: bool = False) -> Matcher:
     """A run's best model, any saved model, or a published CLIP or SigLIP."""
-    return Matcher.from_pretrained(matcher_folder(model))
+    return Matcher.from_pretrained(matcher_folder(model), trust_remote_code=trust_remote_code)
 
 
 def matcher_folder(model: str) -> Path:
@@ -129,6 +148,7 @@ class Sources:
     split: Split = "test"
     weights: Sequence[float] | None = None  # models first, then files
     standardize: bool = False
+    trust_remote_code: bool = False
 
     @property
     def alone(self) -> bool:
@@ -169,7 +189,11 @@ def measure_by_annotations(
         pairs = _data_of(sources, model).pairs
         relevance = read_relevance(folder, name, pairs)
         return evaluate_relevance(
-            open_matcher(model), pairs, relevance, ties=ties, zero_diagonal=zero_diagonal
+            open_matcher(model, sources.trust_remote_code),
+            pairs,
+            relevance,
+            ties=ties,
+            zero_diagonal=zero_diagonal,
         )
     with _scores_of(sources) as (scores, data):
         if data is None:
@@ -187,7 +211,7 @@ def _scores_of(sources: Sources) -> Iterator[tuple[Scores, Data | None]]:
         for model, other in zip(sources.models, data, strict=True):
             must_be_same_pairs(data[0].pairs, other.pairs, (sources.models[0], model))
         opened = _scores_of_files(sources.files, Path(folder))
-        opened = [*_scores_of_models(sources.models, data, Path(folder)), *opened]
+        opened = [*_scores_of_models(sources, data, Path(folder)), *opened]
         if not data and sources.config is not None:
             data = [_data_of(sources, "")]
         alone = len(opened) == 1 and not sources.standardize
@@ -196,15 +220,16 @@ def _scores_of(sources: Sources) -> Iterator[tuple[Scores, Data | None]]:
 
 
 def _data_of(sources: Sources, model: str) -> Data:
-    return open_data(model, sources.config, sources.changes, sources.split)
+    return open_data(model, sources.config, sources.changes, sources.split, sources.trust_remote_code)
 
 
-def _scores_of_models(models: Sequence[str], data: Sequence[Data], folder: Path) -> list[Scores]:
+def _scores_of_models(sources: Sources, data: Sequence[Data], folder: Path) -> list[Scores]:
     """Each model's matrix in a file; one model at a time is held."""
     opened = []
-    for number, (model, known) in enumerate(zip(models, data, strict=True)):
+    for number, (model, known) in enumerate(zip(sources.models, data, strict=True)):
         path = folder / f"model-{number}.npy"
-        write_scores(open_matcher(model), known.pairs, path, known.config.evaluation.batch_size)
+        matcher = open_matcher(model, sources.trust_remote_code)
+        write_scores(matcher, known.pairs, path, known.config.evaluation.batch_size)
         opened.append(as_scores(path, model))
     return opened
 

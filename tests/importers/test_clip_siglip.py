@@ -14,9 +14,9 @@ from support.published_dual_encoders import TEXTS, photos, publish, reference
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from wordsight import checkpoint
 from wordsight.cli.main import main as command
 from wordsight.config import Config, load_config
+from wordsight.files import plain_json
 from wordsight.importers import clip_siglip
 from wordsight.importers.clip_siglip import import_dual, opened_folder
 from wordsight.matcher import Matcher
@@ -292,7 +292,7 @@ def test_import_writes_a_model_folder_and_what_became_of_the_weights(
     system = family.removesuffix("2")
     out = tmp_path / "model"
     succeeds(["import", str(published(family)), "--from", system, "--out", str(out)])
-    facts = checkpoint.read_json(out / clip_siglip.REPORT)
+    facts = plain_json.read(out / clip_siglip.REPORT)
     assert (facts["system"], facts["regions"], facts["unused"]) == (system, "whole", [])
     model = transformers.AutoModel.from_pretrained(published(family))
     counted = sum(weight.numel() for weight in model.parameters()) - 1 - (system == "siglip")

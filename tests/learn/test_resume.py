@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from support.small_problem import SETTINGS, share_ranked_first, small_matcher, small_pairs, train
 
 from wordsight import checkpoint
+from wordsight.files import plain_json
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.settings import Training
 from wordsight.learn.training import fit
@@ -105,7 +106,7 @@ def test_ctrl_c_saves_the_state_between_two_steps(tmp_path: Path, settings: Trai
     with pytest.raises(KeyboardInterrupt, match=r"the state is saved in .*; go on with resume"):
         run(tmp_path / "run", 6, resume=False)
     assert signal.getsignal(signal.SIGINT) is before
-    assert checkpoint.read_json(tmp_path / "run/last/progress.json")["step"] == 7
+    assert plain_json.read(tmp_path / "run/last/progress.json")["step"] == 7
     run(tmp_path / "run", 999, resume=True)
     assert_same_run(tmp_path / "whole", tmp_path / "run")
 
@@ -171,7 +172,7 @@ def test_other_settings_are_named(tmp_path: Path, change: dict[str, Any], messag
 
 def test_a_setting_that_is_new_since_the_run_began_had_its_default(tmp_path: Path) -> None:
     train(tmp_path / "run", replace(SETTINGS, epochs=1))
-    begun = checkpoint.read_json(tmp_path / "run/run.json")
+    begun = plain_json.read(tmp_path / "run/run.json")
     for table in (begun["training"], begun["loss"], begun["parts"]["text_encoder"]):
         for new in ("eps", "frozen_epochs", "reduction", "merge"):
             table.pop(new, None)
@@ -231,7 +232,7 @@ def test_nothing_is_pickled(tmp_path: Path) -> None:
     for path in (tmp_path / "run").rglob("*"):
         if path.is_file() and "tensorboard" not in path.parts:
             assert path.suffix in (".json", ".jsonl", ".safetensors", ".md")
-    run = checkpoint.read_json(tmp_path / "run/run.json")
+    run = plain_json.read(tmp_path / "run/run.json")
     assert run["training"]["seed"] == 0
     assert run["data"]["texts"] == 40
     assert run["versions"]["torch"] == torch.__version__

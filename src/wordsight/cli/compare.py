@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wordsight.cli.shared_options import NoLock
+from wordsight.cli.trust import search_this_folder
 
 
 def register(app: typer.Typer) -> None:
@@ -43,7 +44,8 @@ def compare(
     from wordsight.experiments.table import to_markdown
 
     home = out or Path("runs") / Path(grid[0]).stem
-    top, cells = read_grid(grid, seeds)
+    search_this_folder(True)  # what is compared may name parts of one's own
+    top, cells = read_grid(grid, seeds, trust_remote_code=True)
     failed = run(top, cells, home, jobs, threads, _print_status)
     rows = write_tables(top, cells, home, _print_status)
     if rows:

@@ -8,6 +8,7 @@ import typer
 
 from wordsight.cli import data_records, labels
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
+from wordsight.cli.trust import TrustRemoteCode
 from wordsight.runtime.malloc import share_freed_memory
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -70,6 +71,7 @@ def extract(
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto",
     no_lock: NoLock = False,  # noqa: ARG001
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
     share_freed_memory()
@@ -93,7 +95,7 @@ def extract(
         "high_res_grid": finer,
     }
     asked |= {"detector": detector, "detections": detections}
-    reader = _reader(model, config, out, **asked).to(_device(device))
+    reader = _reader(model, config, out, trust_remote_code, **asked).to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
@@ -105,14 +107,16 @@ def extract(
         raise typer.Exit(3)
 
 
-def _reader(model: str | None, config: str | None, store: Path, **settings: Any) -> Any:
+def _reader(
+    model: str | None, config: str | None, store: Path, trust_remote_code: bool, **settings: Any
+) -> Any:
     """The backbone that was asked for; for a store that exists already, the one that made it."""
     from wordsight.read.pictures.backbone_reader import BackboneReader
 
     if config is not None:
         from wordsight.config import load_config
 
-        return load_config(config).reader()
+        return load_config(config, trust_remote_code=trust_remote_code).reader()
     if model is not None:
         return BackboneReader(model, **settings)
     if not (store / "meta.json").is_file():

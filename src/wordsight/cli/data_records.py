@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordsight.cli.shared_options import NoLock
+from wordsight.cli.trust import TrustRemoteCode
 
 if TYPE_CHECKING:
     from wordsight.pairs import PairSet
@@ -50,9 +51,10 @@ def records(
         bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
     ] = False,
     no_lock: NoLock = False,  # noqa: ARG001
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
-    splits, own_rule = _splits(source, pictures)
+    splits, own_rule = _splits(source, pictures, trust_remote_code)
     order = None if keep_order else seed
     if format_ == Format.webdataset:
         from wordsight.read.export.webdataset import write_webdataset
@@ -67,7 +69,9 @@ def records(
     _show_report(out, splits, skipped)
 
 
-def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], str | None]:
+def _splits(
+    source: str, pictures: Path | None, trust_remote_code: bool
+) -> tuple[dict[str, "PairSet"], str | None]:
     """The pairs by the name of their split; with a configuration, also the rule of its words."""
     from wordsight.config import SPLITS, load_config
     from wordsight.read.datasets.detect_format import open_dataset
@@ -75,7 +79,7 @@ def _splits(source: str, pictures: Path | None) -> tuple[dict[str, "PairSet"], s
     if not _is_config(source):
         dataset = open_dataset(source, pictures=pictures)
         return {split or "train": dataset.read(split) for split in dataset.chosen(None)}, None
-    config = load_config(source)
+    config = load_config(source, trust_remote_code=trust_remote_code)
     splits = {SHORT.get(which, which): config.captioned(which) for which in SPLITS}
     return splits, config.tables.get("tokenizer", {}).get("word_splitter")
 

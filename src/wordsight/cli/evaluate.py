@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wordsight.cli.train import Changes
+from wordsight.cli.trust import TrustRemoteCode
 
 WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "all": "measure what you have with --protocol all",
@@ -94,6 +95,7 @@ def evaluate(
         Path | None, typer.Option(help="Also write a page with the numbers and what words found where.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Measure R@1/5/10, median and mean rank and rsum, both ways, by a named protocol."""
     if not models and not scores:
@@ -115,7 +117,14 @@ def evaluate(
     from wordsight.runs import Sources, measure_by_annotations, measure_model, measure_scores
 
     sources = Sources(
-        models or (), scores or (), config, changes or (), _split(split), _weights(weights), standardize
+        models or (),
+        scores or (),
+        config,
+        changes or (),
+        _split(split),
+        _weights(weights),
+        standardize,
+        trust_remote_code,
     )
     asked = {
         "protocol": protocol,
@@ -131,7 +140,14 @@ def evaluate(
         _show_report(found, None, as_json)
     elif sources.alone:
         measured = measure_model(
-            sources.models[0], config, changes or (), sources.split, asked, intervals, save_scores
+            sources.models[0],
+            config,
+            changes or (),
+            sources.split,
+            asked,
+            intervals,
+            save_scores,
+            trust_remote_code,
         )
         _show_report(measured.recalls, measured.pointing, as_json)
         if objects is not None and measured.pointing is None:

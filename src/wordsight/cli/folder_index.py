@@ -31,6 +31,7 @@ def index_at(
     model: str | None = None,
     exclude: Sequence[str] | None = None,
     follow_links: bool | None = None,
+    trust_remote_code: bool = False,
 ) -> "Index":
     """An index, or that of a plain folder, brought in step; ``model`` makes it and is needed once.
 
@@ -47,14 +48,14 @@ def index_at(
                 f"{path} is an index; what it leaves out is said when it is made or updated: wordsight index "
                 f"FOLDER --out {path} --exclude PATTERN"
             )
-        opened = Index.open(path)
+        opened = Index.open(path, trust_remote_code)
         if model is not None:
             opened.check_model(matcher_folder(model))
         return opened
     if not path.is_dir():
         told = "is a file" if path.exists() else "is not there"
         raise MissingFileError(f"{path} {told}; give an index, or a folder of pictures")
-    return _of_folder(path, model, exclude, follow_links)
+    return _of_folder(path, model, exclude, follow_links, trust_remote_code)
 
 
 def cached_index_folder(pictures: Path) -> Path:
@@ -67,11 +68,15 @@ def cached_index_folder(pictures: Path) -> Path:
 
 
 def _of_folder(
-    pictures: Path, model: str | None, exclude: Sequence[str] | None, follow_links: bool | None
+    pictures: Path,
+    model: str | None,
+    exclude: Sequence[str] | None,
+    follow_links: bool | None,
+    trust_remote_code: bool,
 ) -> "Index":
     from wordsight.files.lock import StoreInUse
     from wordsight.runs import matcher_folder
-    from wordsight.search.index.index import Index
+    from wordsight.search.index.index import Index, begun_or_removed
     from wordsight.search.index.manifest import META, identity
 
     if model is None:
@@ -79,21 +84,22 @@ def _of_folder(
     else:
         made_by = matcher_folder(model)
         home = cached_index_folder(pictures) / identity(made_by)[:12]
+    with begun_or_removed(home):
         if not (home / META).is_file():
             _must_hold_pictures(pictures)
             share_freed_memory()
-            Index.create(home, made_by)
+            Index.create(home, made_by, trust_remote_code=trust_remote_code)
             _print_status(f"{pictures} is looked through for the first time; its index is kept in {home}")
-    with suppress(OSError):
-        os.utime(home / META)
-    try:
-        opened = Index.open_to_write(home)
-        _follow(opened, pictures, changed_rules(opened.walk_rules(), exclude, follow_links))
-    except StoreInUse:
-        _print_status(
-            f"another process brings the index of {pictures} in step; what it has by now is searched"
-        )
-    return Index.open(home)
+        with suppress(OSError):
+            os.utime(home / META)
+        try:
+            opened = Index.open_to_write(home, trust_remote_code)
+            _follow(opened, pictures, changed_rules(opened.walk_rules(), exclude, follow_links))
+        except StoreInUse:
+            _print_status(
+                f"another process brings the index of {pictures} in step; what it has by now is searched"
+            )
+    return Index.open(home, trust_remote_code)
 
 
 def _last_used(pictures: Path) -> Path:

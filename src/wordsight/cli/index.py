@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
+from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
@@ -78,6 +79,7 @@ def index(
     stats: Annotated[bool, typer.Option("--stats", help="Print the numbers of the index.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
     no_lock: NoLock = False,  # noqa: ARG001
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Make or update an index: new, changed, renamed and deleted pictures; safe to stop at any moment.
 
@@ -91,6 +93,7 @@ def index(
         )
     from wordsight.search.index import caption_join
     from wordsight.search.index.caption_join import CaptionFile
+    from wordsight.search.index.index import begun_or_removed
     from wordsight.search.index.scan_sources import check_sources
 
     share_freed_memory()
@@ -99,11 +102,13 @@ def index(
     files = [CaptionFile(file, pictures) for file in captions or []]
     if not out.exists():
         caption_join.check(files, sources)
-    opened = _opened(out, model, kind, precision, may_create=bool(sources))
+    with begun_or_removed(out):
+        opened = _opened(out, model, kind, precision, bool(sources), trust_remote_code)
+        if sources:
+            rules = changed_rules(opened.walk_rules(), exclude, follow_links)
+            report = in_step(opened, sources, files, batch_size, workers, device, drop_all, rules)
     skipped = False
     if sources:
-        rules = changed_rules(opened.walk_rules(), exclude, follow_links)
-        report = in_step(opened, sources, files, batch_size, workers, device, drop_all, rules)
         _show_report(opened, report, as_json)
         _calibrate(opened)
         skipped = bool(report.skipped)
@@ -122,7 +127,14 @@ def index(
         raise typer.Exit(3)
 
 
-def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_create: bool) -> "Index":
+def _opened(
+    out: Path,
+    model: str | None,
+    kind: str,
+    precision: str | None,
+    may_create: bool,
+    trust_remote_code: bool,
+) -> "Index":
     from wordsight.runs import matcher_folder
     from wordsight.search.index.index import Index
     from wordsight.search.index.manifest import META
@@ -130,8 +142,8 @@ def _opened(out: Path, model: str | None, kind: str, precision: str | None, may_
     if not (out / META).is_file() and may_create:
         if model is None:
             raise typer.BadParameter(f"{out} is not there yet: give the model that makes it with --model")
-        return Index.create(out, matcher_folder(model), kind, precision or "float16")
-    opened = Index.open_to_write(out) if may_create else Index.open(out)
+        return Index.create(out, matcher_folder(model), kind, precision or "float16", trust_remote_code)
+    opened = (Index.open_to_write if may_create else Index.open)(out, trust_remote_code)
     if model is not None:
         opened.check_model(matcher_folder(model))
     if may_create and opened.kind != kind:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def labels(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per picture or text instead of the list.")
     ] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """What each picture or text shows, in a model's semantic labels, with probabilities.
 
@@ -41,7 +43,7 @@ def labels(
     """
     from wordsight.runs import open_matcher
 
-    for told in predicted(open_matcher(model), items, top, names):
+    for told in predicted(open_matcher(model, trust_remote_code), items, top, names):
         typer.echo(json.dumps(told) if as_json else _as_text(told))
 
 

@@ -14,6 +14,7 @@ import typer
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.folder_index import index_at
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
+from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
@@ -99,12 +100,15 @@ def search(
     open_best: Open = False,
     memory_mb: Memory = 256,
     no_lock: NoLock = False,  # noqa: ARG001
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Pictures that a sentence tells of, the best first, and which of its words each one shows.
 
     A line marks where relevance ends. Put -- before a query that begins with a minus.
     """
-    searcher = _searcher(index_at(index, model, exclude, follow_links), memory_mb, false_positive_rate)
+    searcher = _searcher(
+        index_at(index, model, exclude, follow_links, trust_remote_code), memory_mb, false_positive_rate
+    )
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
@@ -137,9 +141,12 @@ def similar(
     open_best: Open = False,
     memory_mb: Memory = 256,
     no_lock: NoLock = False,  # noqa: ARG001
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Pictures like a picture; with --words, like it and like what they say."""
-    searcher = _searcher(index_at(index, model, exclude, follow_links), memory_mb, false_positive_rate)
+    searcher = _searcher(
+        index_at(index, model, exclude, follow_links, trust_remote_code), memory_mb, false_positive_rate
+    )
     began = time.perf_counter()
     filters = filters_of(folder, after, before, text, min_size)
     asked = _picture(picture)
@@ -159,12 +166,13 @@ def captions(
     false_positive_rate: FalsePositiveRate = None,
     as_json: Json = False,
     memory_mb: Memory = 256,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Sentences of an index of texts that tell of a picture, the best first."""
     from wordsight.search.index.index import Index
 
     began = time.perf_counter()
-    searcher = _searcher(Index.open(index), memory_mb, false_positive_rate)
+    searcher = _searcher(Index.open(index, trust_remote_code), memory_mb, false_positive_rate)
     filters = filters_of(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
@@ -180,11 +188,12 @@ def explain(
         Path | None, typer.Option(help="Write it as .png (boxes in the picture) or .html.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Why an item has its score: how well each word is found, where, and what adds up."""
     from wordsight.cli.hits_output import explain_one, explanation_to_dict
 
-    searcher = _searcher(index_at(index), 256, None)
+    searcher = _searcher(index_at(index, trust_remote_code=trust_remote_code), 256, None)
     number = _item(searcher, item)
     with _items_in_words():
         told = searcher.explain(query, number)

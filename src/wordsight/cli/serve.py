@@ -9,6 +9,7 @@ from urllib.parse import quote
 import typer
 
 from wordsight.cli.folder_index import index_at
+from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
 
@@ -45,6 +46,7 @@ def serve(
     ] = None,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     memory_mb: Annotated[float, typer.Option(min=1, help="What one search holds of an index at once.")] = 256,
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Serve the search page and the REST interface (its description: /openapi.json) until Ctrl-C.
 
@@ -56,7 +58,7 @@ def serve(
 
     share_freed_memory()
     rules = server.access_policy(host, token)
-    images, texts = _searchers(indexes, model, memory_mb)
+    images, texts = _searchers(indexes, model, memory_mb, trust_remote_code)
     app = create_app(images, texts, rules)
     listener = server.listen(host, port)
     address = server.address_of(listener, host)
@@ -83,14 +85,14 @@ def need_extra() -> None:
 
 
 def _searchers(
-    folders: list[Path], model: str | None, memory_mb: float
+    folders: list[Path], model: str | None, memory_mb: float, trust_remote_code: bool
 ) -> tuple["Searcher | None", "Searcher | None"]:
     """Of pictures and of texts; raises ValueError for two of one kind."""
     from wordsight.search.searcher import Searcher
 
     by_kind: dict[str, Searcher] = {}
     for folder in folders:
-        index = index_at(folder, model)
+        index = index_at(folder, model, trust_remote_code=trust_remote_code)
         if index.kind in by_kind:
             other = by_kind[index.kind].index.folder
             raise InputError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")

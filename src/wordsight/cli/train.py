@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.trust import TrustRemoteCode, search_this_folder
+
 Changes = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one setting; may be given several times."),
@@ -34,8 +36,9 @@ def train(
     from wordsight.config import load_config
     from wordsight.runs import train as run
 
+    search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem
-    history = run(load_config(config, changes or ()), folder, resume)
+    history = run(load_config(config, changes or (), trust_remote_code=True), folder, resume)
     if history.stopped_early:
         typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"
@@ -43,11 +46,11 @@ def train(
     typer.echo(f"{folder / 'best'}{best}{epoch}")
 
 
-def show(config: ConfigFile, changes: Changes = None) -> None:
+def show(config: ConfigFile, changes: Changes = None, trust_remote_code: TrustRemoteCode = False) -> None:
     """Print a configuration with every default written out."""
     from wordsight.config import load_config
 
-    typer.echo(load_config(config, changes or ()).complete().to_toml(), nl=False)
+    typer.echo(load_config(config, changes or (), trust_remote_code).complete().to_toml(), nl=False)
 
 
 def demo(

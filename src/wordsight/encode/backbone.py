@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from wordsight.encode.base import ImageEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.regions import uniform_linear
@@ -23,7 +24,7 @@ FOLDER = "image_encoder"  # where the architecture is saved, inside a matcher's 
 BLANK = 64  # pixels of the picture that measures a network which names no size
 
 
-class BackboneEncoder(nn.Module):
+class BackboneEncoder(ImageEncoder):
     """ResNet, MobileNet, ConvNeXt, ViT, DINOv2, the picture side of CLIP: what transformers' AutoModel loads.
 
     ``model``          hub name ("microsoft/resnet-152") or local folder; the reader "model-pixels" of the

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from wordsight.encode.base import TextEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import packed, unpacked
@@ -17,7 +18,7 @@ from wordsight.sets import EmbeddingSet, Tokens
 FOLDER = "text_encoder"  # where the architecture is saved, inside a matcher's folder
 
 
-class BertEncoder(nn.Module):
+class BertEncoder(TextEncoder):
     """The last hidden states of a BERT, or any text model that ``AutoModel`` knows, and a linear map.
 
     ``model``        hub name ("bert-base-uncased") or local folder; the tokenizer must be of the same model

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
+from wordsight.encode.base import ImageEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.surroundings import Surroundings
@@ -17,7 +18,7 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Pixels
 
 
-class GridCNN(nn.Module):
+class GridCNN(ImageEncoder):
     """Learned end to end from small pictures; the boxes are the cells, as fractions of the picture.
 
     ``cell``         side of a cell in pixels, a power of two: 64 x 64 pictures have 8 x 8 cells of 8

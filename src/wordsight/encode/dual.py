@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from wordsight.encode.base import ImageEncoder, TextEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import zeroed
@@ -114,7 +115,7 @@ class _DualEncoder(nn.Module):
         raise NotImplementedError
 
 
-class DualImageEncoder(_DualEncoder):
+class DualImageEncoder(_DualEncoder, ImageEncoder):
     """The picture side of a dual encoder, see the settings above; boxes are those of the grid of patches.
 
     The boxes are fractions of what the model is shown, so a reader that cuts out the centre is for "whole".
@@ -173,7 +174,7 @@ class DualImageEncoder(_DualEncoder):
         return int(config.projection_dim if self._is_clip else config.hidden_size)
 
 
-class DualTextEncoder(_DualEncoder):
+class DualTextEncoder(_DualEncoder, TextEncoder):
     """The text side of a dual encoder, see the settings above; the tokenizer must be "dual" too.
 
     ``pad_id``   what SigLIP is shown behind a text, up to the length it was trained with: the tokenizer's

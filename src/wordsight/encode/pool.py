@@ -16,7 +16,16 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 
 
-class MeanPool(nn.Module):
+class Pool(nn.Module):
+    """Makes one vector of every set; what the mask leaves out has no part in it."""
+
+    def forward(
+        self, vectors: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]
+    ) -> Float[Tensor, "n dim"]:
+        raise NotImplementedError
+
+
+class MeanPool(Pool):
     """The mean of the real items; zeros for a set without any."""
 
     def forward(
@@ -26,7 +35,7 @@ class MeanPool(nn.Module):
         return zeroed(vectors, mask).sum(1) / count.to(vectors.dtype)
 
 
-class MaxPool(nn.Module):
+class MaxPool(Pool):
     """The highest value of each dimension among the real items; zeros for a set without any."""
 
     def forward(
@@ -36,7 +45,7 @@ class MaxPool(nn.Module):
         return torch.where(mask.any(1, keepdim=True), highest, 0)
 
 
-class LastPool(nn.Module):
+class LastPool(Pool):
     """The last real item, which is all that a one-directional GRU has read: the text of VSE++."""
 
     def forward(
@@ -47,7 +56,7 @@ class LastPool(nn.Module):
         return zeroed(vectors, mask)[torch.arange(len(mask), device=mask.device), last]
 
 
-class GPO(nn.Module):
+class GPO(Pool):
     """VSE-infinity's generalized pooling operator: sort every dimension, then a learned weighted sum.
 
     ``position_dim``  size of the code that tells the GRU which place of the order it is at

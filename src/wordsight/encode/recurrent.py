@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from wordsight.encode.base import TextEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import zeroed
@@ -18,7 +19,7 @@ from wordsight.sets import EmbeddingSet, Tokens
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
-class RecurrentEncoder(nn.Module):
+class RecurrentEncoder(TextEncoder):
     """The text encoder of the VSE family: a bidirectional GRU whose two directions are averaged.
 
     ``merge``           "mean" of two directions of ``dim`` units, or "concat" of two of ``dim`` / 2

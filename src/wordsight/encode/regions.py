@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
 from wordsight.encode.attention import attention_layer
+from wordsight.encode.base import ImageEncoder
 from wordsight.encode.pool import make_pool, pooled
 from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import packed, unit_length, unpacked, zeroed
@@ -17,7 +18,7 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Regions
 
 
-class RegionEncoder(nn.Module):
+class RegionEncoder(ImageEncoder):
     """The image encoders of CHAN (``attention``), SCAN, VSE++ (one region per image) and VSE-infinity.
 
     ``normalize_input``   scales every region's features to length 1 first

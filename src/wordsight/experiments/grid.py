@@ -43,11 +43,14 @@ class Grid:
     reference: str = ""  # the row that the others are compared with; the first one if left out
 
 
-def read_grid(names: Sequence[str], seeds: int | None = None) -> tuple[Grid, list[Cell]]:
+def read_grid(
+    names: Sequence[str], seeds: int | None = None, trust_remote_code: bool = False
+) -> tuple[Grid, list[Cell]]:
     """The cells of one grid file (a TOML with [systems]), or of several configurations by name.
 
     ``seeds`` runs every cell with the seeds 0, 1, ... instead of those of the file. Cells come seed by seed,
-    so that a comparison that is stopped early has run every system equally often.
+    so that a comparison that is stopped early has run every system equally often. ``trust_remote_code`` lets
+    the configurations name parts from outside wordsight.
     """
     grid, systems, losses = _read(names)
     if seeds is not None:
@@ -55,7 +58,7 @@ def read_grid(names: Sequence[str], seeds: int | None = None) -> tuple[Grid, lis
     if not grid.seeds:
         raise InputError("seeds = []; a comparison needs at least one seed")
     cells = [
-        Cell(system, loss, seed, _config(grid, changes, losses.get(loss, {}), seed))
+        Cell(system, loss, seed, _config(grid, changes, losses.get(loss, {}), seed, trust_remote_code))
         for seed in grid.seeds
         for system, changes in systems.items()
         for loss in losses or ("",)
@@ -114,14 +117,16 @@ def _must_be_apart(cells: Sequence[Cell]) -> None:
             )
 
 
-def _config(grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed: int) -> Config:
+def _config(
+    grid: Grid, system: Mapping[str, Any], loss: Mapping[str, Any], seed: int, trust_remote_code: bool
+) -> Config:
     start = system.get("config", grid.base)
     if not start:
         raise InputError("the grid names no base, and a system no config: which configuration is changed?")
-    config = load_config(start)
+    config = load_config(start, trust_remote_code=trust_remote_code)
     tables = changed(config.tables, {key: value for key, value in system.items() if key not in OWN})
     tables = changed(tables, {"loss": loss} if loss else {})
-    return Config(changed(tables, {"training": {"seed": seed}}), config.source)
+    return replace(config, tables=changed(tables, {"training": {"seed": seed}}))
 
 
 def _file_name(name: str) -> str:

@@ -1,8 +1,8 @@
 """One cell of a comparison, in a process of its own: a trained run in, its numbers and ranks out.
 
-``python -m wordsight.experiments.run_cell FOLDER SPLIT`` trains what FOLDER/config.toml says, or goes on with
-it, and writes measured.json and ranks.npz there. It ends when its standard input does: a comparison that is
-killed leaves no run behind that writes into the folders of the next one.
+``python -m wordsight.experiments.run_cell FOLDER SPLIT [--trust-remote-code]`` trains what FOLDER/config.toml
+says, or goes on with it, and writes measured.json and ranks.npz there. It ends when its standard input does:
+a comparison that is killed leaves no run behind that writes into the folders of the next one.
 """
 
 import json
@@ -32,6 +32,7 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.runs import measure, train
 
+TRUST = "--trust-remote-code"
 MEASURED, RANKS, LOG = "measured.json", "ranks.npz", "output.txt"
 TIMED_IMAGES, TIMED_TEXTS = 500, 1000  # enough pairs to time a similarity
 
@@ -57,6 +58,7 @@ def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
     if not (folder / CONFIG).exists():
         cell.config.save(folder / CONFIG)
     command = [sys.executable, "-m", "wordsight.experiments.run_cell", str(folder), split]
+    command += [TRUST] if cell.config.trust_remote_code else []
     number = str(threads)
     environment = os.environ | {"OMP_NUM_THREADS": number, "MKL_NUM_THREADS": number}
     with (
@@ -69,13 +71,14 @@ def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
         raise RuntimeError(f"{cell.name}, seed {cell.seed}: {said[-1] if said else failed} ({folder})")
 
 
-def measure_cell(folder: Path, split: Any) -> None:
+def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> None:
     """Train (or go on), then measure the best model; both files are written whole."""
-    config, begun = load_config(str(folder)), (folder / "last").is_dir()
+    config = load_config(str(folder), trust_remote_code=trust_remote_code)
+    begun = (folder / "last").is_dir()
     started = monotonic()
     history = train(config, folder, resume=begun)
     spent = {"wall": monotonic() - started, "cpu": _cpu(), "went_on": begun}  # then it is not all of the time
-    matcher = Matcher.from_pretrained(folder / BEST)
+    matcher = Matcher.from_pretrained(folder / BEST, trust_remote_code=trust_remote_code)
     pairs = config.measured_pairs(split)
     recalls = measure(config, matcher, pairs)
     ranks = recalls.ranks
@@ -138,6 +141,6 @@ if __name__ == "__main__":
     Thread(target=_end_with_the_input, daemon=True).start()
     try:
         with closing(locked(Path(sys.argv[1]))):
-            measure_cell(Path(sys.argv[1]), sys.argv[2])
+            measure_cell(Path(sys.argv[1]), sys.argv[2], TRUST in sys.argv[3:])
     except (ValueError, OSError, ArithmeticError) as failure:
         sys.exit(str(failure))

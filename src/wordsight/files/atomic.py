@@ -5,10 +5,12 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from wordsight.files.lock import StoreInUse
 
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
@@ -20,19 +22,22 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     A full disk is an OSError that names the file: those of a write alone do not.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
-            reason = f"{error.strerror} while it was written; it was left as before: make room, run it again"
-            raise OSError(error.errno, reason, str(path)) from error
-        raise
+    with removed_on_failure(path.parent, kept=lambda: True):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, path)
+        except BaseException as error:
+            Path(temporary).unlink(missing_ok=True)
+            if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+                reason = (
+                    f"{error.strerror} while it was written; it was left as before: make room, run it again"
+                )
+                raise OSError(error.errno, reason, str(path)) from error
+            raise
 
 
 @contextmanager
@@ -43,21 +48,43 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     and ``recover`` puts it back if the process died in between.
     """
     folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    recover(folder)
-    fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        yield fresh
-        _to_disk(fresh)
-        fresh.chmod(0o755)
-    except BaseException:
-        shutil.rmtree(fresh, ignore_errors=True)
-        raise
+    with removed_on_failure(folder.parent, kept=lambda: True):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover(folder)
+        fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        try:
+            yield fresh
+            _to_disk(fresh)
+            fresh.chmod(0o755)
+        except BaseException:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
     old = _aside(folder)
     if folder.exists():
         folder.rename(old)
     fresh.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def removed_on_failure(folder: Path, kept: Callable[[], bool] = lambda: False) -> Iterator[None]:
+    """If the block fails, the folder that it made goes again, and the empty ones that it made above it.
+
+    A folder that was there before the block stays, and so does one that another process writes to, or that
+    holds work worth going on with, as ``kept`` says.
+    """
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
+    try:
+        yield
+    except StoreInUse:
+        raise
+    except BaseException:
+        if folder in new and not kept():
+            shutil.rmtree(folder, ignore_errors=True)
+        for path in new:
+            with suppress(OSError):  # it holds something, or was never made
+                path.rmdir()
+        raise
 
 
 def recover(folder: Path) -> None:

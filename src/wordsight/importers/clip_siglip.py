@@ -8,6 +8,7 @@ from typing import Any
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError
+from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_folder
 from wordsight.matcher import Matcher, model_folder
 from wordsight.pretrained.dual_encoders import (
@@ -80,7 +81,7 @@ def opened_folder(name: str) -> Path:
 def _is_dual(config: Path) -> bool:
     """Whether it describes a published model of two towers; one of an unknown family is an error."""
     kind = model_type(config.parent)
-    if kind is None or not (kind in FAMILIES or "text_config" in checkpoint.read_json(config)):
+    if kind is None or not (kind in FAMILIES or "text_config" in plain_json.read(config)):
         return False
     return bool(family_of(config.parent))
 

@@ -25,7 +25,7 @@ import wordsight
 from wordsight import aliases, checkpoint, registry
 from wordsight.checkpoint import BEST as BEST
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.files import atomic
+from wordsight.files import atomic, plain_json
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
 from wordsight.learn.settings import Training
@@ -110,7 +110,7 @@ def load(folder: Path, trained: Trained) -> Progress | None:
     last = folder / LAST
     if not last.is_dir():
         return None
-    state = checkpoint.read_json(last / PROGRESS)
+    state = plain_json.read(last / PROGRESS)
     checkpoint.load_weights(trained.matcher, last / checkpoint.WEIGHTS)
     trained.load(checkpoint.read_weights(last / RESUME))
     return Progress(**{each.name: state[each.name] for each in fields(Progress)})
@@ -146,7 +146,7 @@ def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Make the folder of a new run, or see that it is of the same run; anything else is an error."""
     there = folder / RUN
     if resume and there.is_file():
-        _refuse_another_run(folder, checkpoint.read_json(there), run)
+        _refuse_another_run(folder, plain_json.read(there), run)
     elif any((folder / name).exists() for name in (LAST, BEST)):
         raise AlreadyExistsError(f"{folder} already holds a run; resume it, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)

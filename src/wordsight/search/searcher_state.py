@@ -14,6 +14,7 @@ import torch
 
 from wordsight import checkpoint
 from wordsight.errors import InputError
+from wordsight.files import plain_json
 from wordsight.matcher import Matcher
 from wordsight.search.engine.int8_screen import Screen
 from wordsight.search.engine.row_cache import RowCache
@@ -130,7 +131,7 @@ class SearchSession:
     def _kept(self) -> dict[str, Any]:
         """What was measured of this very state, by whatever process."""
         try:
-            told = checkpoint.read_json(self.index.folder / FILE)
+            told = plain_json.read(self.index.folder / FILE)
             self.index.check_there()  # or it is of another index that has had as many commits
         except (OSError, ValueError):
             return {}
@@ -180,7 +181,7 @@ class SessionCache:
         return moment.index is self.index and moment.snapshot.generation == self.index.generation()
 
     def _reopen(self) -> None:
-        fresh = Index.open(self.index.folder)
+        fresh = Index.open(self.index.folder, self.index.trust_remote_code)
         if fresh.kind != self.index.kind:
             raise InputError(
                 f"{fresh.folder} holds {fresh.kind} now, and {self.index.kind} when it was opened; "

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from wordsight.errors import InputError
+from wordsight.files.atomic import removed_on_failure
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
@@ -83,6 +84,7 @@ def extract(
     result = Extraction()
     files = [Path(path).absolute() for path in paths]
     with (
+        removed_on_failure(Path(folder), kept=lambda: True),
         StoreWriter(Path(folder), reader.identity, reader.settings, dtype) as writer,
         tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):

@@ -6,10 +6,11 @@ from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.pairs import Picture
+from wordsight.read.base import Reader
 from wordsight.sets import Pixels, Regions
 
 
-class Precomputed:
+class Precomputed(Reader):
     """The reader of a model that was trained on precomputed features: it has none for new pictures.
 
     Such a model scores and searches what a precomputed folder holds. Its features came from a detector that

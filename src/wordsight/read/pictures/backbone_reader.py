@@ -20,6 +20,7 @@ from wordsight.files.atomic import link_or_copy
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import find_model, load_vision, model_files, patches
+from wordsight.read.base import Reader
 from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.detectors import detect, open_detector
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
@@ -41,7 +42,7 @@ _NO_EFFECT = {
 }
 
 
-class BackboneReader:
+class BackboneReader(Reader):
     """Pictures -> Regions through a frozen backbone.
 
     ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads.

@@ -13,6 +13,7 @@ from jaxtyping import UInt8
 
 from wordsight.errors import InputError
 from wordsight.pairs import Picture
+from wordsight.read.base import Reader
 from wordsight.read.pictures.crops import Box, Cut
 from wordsight.read.pictures.heic import open_file
 from wordsight.sets import Pixels
@@ -54,7 +55,7 @@ class Frame:
     others: tuple["Frame", ...] = ()  # the same picture in other sizes, for whoever else looks at it
 
 
-class PixelReader:
+class PixelReader(Reader):
     """Pictures -> Pixels of one size.
 
     ``size``: height and width in pixels, or one number for both. ``mean``, ``std``: per channel, of values

@@ -2,42 +2,45 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.sets import Tokens
 
 
-@runtime_checkable
-class Tokenizer(Protocol):
+class Tokenizer:
     """Turns texts into ids, and says which word each id stands for."""
 
     max_length: int  # the most tokens that one text may have, specials included
-    mask_id: int | None  # what a masked word becomes in training; None if there is no such token
+
+    @property
+    def mask_id(self) -> int | None:
+        """What a masked word becomes in training; None if there is no such token."""
+        return None
 
     def __len__(self) -> int:
         """The number of ids."""
-        ...
+        raise NotImplementedError
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Ids with specials. An empty or too long text is an error that quotes it and names the limit."""
-        ...
+        raise NotImplementedError
 
     def words(self, text: str) -> list[list[int]]:
         """The ids of each word, specials left out: what augmentation works on."""
-        ...
+        raise NotImplementedError
 
     def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
         """The flat ids with specials around them: ``<start> ... <end>``, ``[CLS] ... [SEP]``."""
-        ...
+        raise NotImplementedError
 
     def labels(self, text: str) -> list[str]:
         """A label for each token of ``self([text])``, specials included."""
-        ...
+        raise NotImplementedError
 
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what the tokenizer needs into the folder; return its settings, file names relative to it."""
-        ...
+        raise NotImplementedError
 
 
 def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:

@@ -11,6 +11,7 @@ from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.dual_encoders import text_facts
 from wordsight.pretrained.models import import_transformers, quiet
+from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
@@ -22,7 +23,7 @@ END_OF_WORD = "</w>"  # how CLIP's pieces spell that a word ends with them
 SPACE = "\u2581"  # how sentencepiece spells that a word begins with them
 
 
-class DualTokenizer:
+class DualTokenizer(Tokenizer):
     """The tokenizer of a published dual encoder; the first token stands for the text as a whole.
 
     That is CLIP's start mark, which tells of nothing else; SigLIP has none, so its end mark stands there, and
@@ -36,8 +37,6 @@ class DualTokenizer:
                    files of SigLIP 2 do not say so
     ``family``     "clip" or "siglip"; None: what the model is
     """
-
-    mask_id: int | None = None  # neither family has a token for a masked word
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import END, SPECIALS, START, Vocabulary, several
 from wordsight.read.text.word_rules import split_words as split_words
@@ -18,7 +19,7 @@ AROUND = {
 }  # ids before and after the words
 
 
-class Words:
+class Words(Tokenizer):
     """The word tokenizer of the whole field: ``<start> words <end>``, ``<unk>`` for words not known.
 
     ``vocabulary``   a Vocabulary or the path of its JSON

@@ -8,6 +8,7 @@ from typing import Any
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.models import import_transformers
+from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
@@ -18,7 +19,7 @@ FOLDER = "tokenizer"
 LONGEST = 512  # what BERT reads; some published tokenizers state no limit at all
 
 
-class WordPieces:
+class WordPieces(Tokenizer):
     """BERT's tokenizer: ``[CLS] wordpieces [SEP]``, with the wordpieces of one word known to belong together.
 
     ``model``      a hub name, or a folder with tokenizer.json or vocab.txt

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 
+from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.search.index import database, manifest, scan_sources, walk_rules
@@ -33,6 +34,20 @@ class IndexReplaced(ValueError):  # noqa: N818
     """In the folder of an index that was opened lies another one by now, or none."""
 
 
+@contextmanager
+def begun_or_removed(folder: Path) -> Iterator[None]:
+    """An index that the block makes is removed again if the block fails before the first batch is stored."""
+
+    def begun() -> bool:
+        try:
+            return Index.open(folder).generation() > 0
+        except (OSError, ValueError):
+            return False
+
+    with removed_on_failure(folder, kept=begun):
+        yield
+
+
 def silent(stage: str, done: int, total: int) -> None:
     """Progress that nobody watches."""
 
@@ -43,8 +58,14 @@ class Index:
     Any number of processes may read while one writes; a second writer raises StoreInUse at once.
     """
 
-    def __init__(self, folder: Path, meta: Meta, index_fingerprint: tuple[int, ...] | None = None) -> None:
-        self.folder, self.meta = folder, meta
+    def __init__(
+        self,
+        folder: Path,
+        meta: Meta,
+        index_fingerprint: tuple[int, ...] | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        self.folder, self.meta, self.trust_remote_code = folder, meta, trust_remote_code
         self.index_fingerprint = index_fingerprint or manifest.index_fingerprint(
             folder
         )  # what ``manifest.born`` told before ``meta`` was read
@@ -52,32 +73,41 @@ class Index:
 
     @classmethod
     def create(
-        cls, folder: str | Path, matcher_folder: str | Path, kind: str = "images", precision: str = "float16"
+        cls,
+        folder: str | Path,
+        matcher_folder: str | Path,
+        kind: str = "images",
+        precision: str = "float16",
+        trust_remote_code: bool = False,
     ) -> "Index":
         """An empty index with its own copy of the model.
 
         Raises FileExistsError if the folder holds an index, or anything else.
         """
         folder = Path(folder)
-        return cls(folder, manifest.create(folder, Path(matcher_folder), kind, precision))
+        meta = manifest.create(folder, Path(matcher_folder), kind, precision, trust_remote_code)
+        return cls(folder, meta, trust_remote_code=trust_remote_code)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Index":
-        """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here."""
+    def open(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
+        """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here.
+
+        ``trust_remote_code`` is that of ``Matcher.from_pretrained``, for the model in the index.
+        """
         folder = Path(folder)
         index_fingerprint = manifest.index_fingerprint(
             folder
         )  # first: if another takes its place meanwhile, the next look tells
-        return cls(folder, manifest.read_meta(folder), index_fingerprint)
+        return cls(folder, manifest.read_meta(folder), index_fingerprint, trust_remote_code)
 
     @classmethod
-    def open_to_write(cls, folder: str | Path) -> "Index":
+    def open_to_write(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
         """The same; an index of an older format is brought to this one first."""
         folder = Path(folder)
         if (folder / manifest.META).is_file():
             with manifest.writing(folder):
                 manifest.migrate(folder)
-        return cls.open(folder)
+        return cls.open(folder, trust_remote_code)
 
     def check_there(self) -> None:
         """Raises IndexReplaced if this index was deleted, also if another one has taken its place."""
@@ -99,7 +129,7 @@ class Index:
     @cached_property
     def matcher(self) -> Matcher:
         with self._there():
-            return Matcher.from_pretrained(self.folder / MODEL)
+            return Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
 
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raises ValueError, with what differs, if the index was made by another model."""

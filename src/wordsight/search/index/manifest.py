@@ -21,9 +21,10 @@ import torch
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
-from wordsight.files.atomic import link_or_copy, recover, sync_folder
+from wordsight.files import plain_json
+from wordsight.files.atomic import link_or_copy, recover, removed_on_failure, sync_folder
 from wordsight.files.fingerprint import content_of
-from wordsight.files.lock import LOCK, CannotLock, locked
+from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.read.features.store import difference
 from wordsight.search.index import database
@@ -61,7 +62,7 @@ def read_meta(folder: Path) -> Meta:
             f"{folder} holds no {META}: it is not an index; make one: "
             f"wordsight index FOLDER --model MODEL --out {folder}"
         )
-    told = checkpoint.read_json(folder / META)
+    told = plain_json.read(folder / META)
     version = told.get("format") if isinstance(told, dict) else None
     if not isinstance(version, int):
         raise InputError(
@@ -97,13 +98,13 @@ def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
 
 def migrate(folder: Path) -> None:
     """Bring an older index to this version's format, step by step; the caller holds the lock."""
-    told = checkpoint.read_json(folder / META)
+    told = plain_json.read(folder / META)
     while isinstance(told, dict) and told.get("format", FORMAT) < FORMAT:
         version = told["format"]
         if version not in MIGRATIONS:
             raise InputError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
         MIGRATIONS[version](folder)
-        told = checkpoint.read_json(folder / META) | {"format": version + 1}
+        told = plain_json.read(folder / META) | {"format": version + 1}
         checkpoint.write_json(folder / META, told)
 
 
@@ -114,33 +115,29 @@ def writing(folder: Path) -> Iterator[None]:
         yield
 
 
-def create(folder: Path, model: Path, kind: str, precision: str) -> Meta:
+def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_code: bool = False) -> Meta:
     """An empty index. ``index.json`` comes last: without it there is none, and the next call begins anew."""
     _one_of("kind", kind, KINDS)
     _one_of("precision", precision, PRECISIONS)
     _refuse_strangers(folder)
-    is_new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        return _created(folder, model, kind, precision)
-    except CannotLock:
-        if is_new:
-            shutil.rmtree(folder)
-        raise
-
-
-def _created(folder: Path, model: Path, kind: str, precision: str) -> Meta:
-    with writing(folder), database.in_words(folder):
+    dim, unit = _measured(Matcher.from_pretrained(model, trust_remote_code=trust_remote_code), kind)
+    with removed_on_failure(folder), _made(folder), database.in_words(folder):
         _refuse_strangers(folder)
         _clear(folder)
         _copy_model(model, folder / MODEL)
-        matcher = Matcher.from_pretrained(folder / MODEL)
-        dim, unit = _measured(matcher, kind)
         database.create(folder)
         sync_folder(folder)
         meta = Meta(FORMAT, kind, precision, dim, unit, identity(folder / MODEL))
         checkpoint.write_json(folder / META, asdict(meta))
         return meta
+
+
+@contextmanager
+def _made(folder: Path) -> Iterator[None]:
+    """A folder in which this process alone writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        yield
 
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:

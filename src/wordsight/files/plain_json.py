@@ -1,0 +1,58 @@
+"""JSON of others -> plain values, with limits on its size, its depth and its numbers."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wordsight.errors import InputError
+
+MOST_BYTES = 1 << 26
+DEEPEST = 100
+
+
+def read(path: Path, finite: bool = False, most_bytes: int = MOST_BYTES) -> Any:
+    """The value of a JSON file. ``finite``: NaN and Infinity, which are no JSON, are an error.
+
+    Raises InputError, with what to do, for a file that is too large, no UTF-8, no JSON, or nested too deep.
+    """
+    size = path.stat().st_size
+    if size > most_bytes:
+        raise InputError(
+            f"{path} has {size:,} bytes; expected at most {most_bytes:,}", "restore a copy of it"
+        )
+    return parse(path.read_bytes(), str(path), finite)
+
+
+def parse(content: bytes | str, source: str, finite: bool = False) -> Any:
+    """The value of a JSON text; ``source`` names it in errors."""
+    try:
+        text = content if isinstance(content, str) else content.decode("utf-8-sig")
+        value = json.loads(text, parse_constant=_refuse if finite else None)
+    except RecursionError:
+        raise _too_deep(source) from None
+    except ValueError as error:  # no JSON, no UTF-8, a constant, or a number of thousands of digits
+        raise InputError(f"{source} is not JSON ({error})", "write it again or restore a copy") from error
+    if _is_deeper(value, DEEPEST):
+        raise _too_deep(source)
+    return value
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"it holds {constant}, which is no number")
+
+
+def _too_deep(source: str) -> InputError:
+    return InputError(
+        f"{source} is nested more than {DEEPEST} levels deep", "write it again or restore a copy"
+    )
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects lie in one another more than so many times."""
+    layer = [value]
+    for _ in range(levels + 1):
+        inner = [one for one in layer if isinstance(one, dict | list)]
+        layer = [item for one in inner for item in (one.values() if isinstance(one, dict) else one)]
+        if not inner:
+            return False
+    return True
