@@ -117,7 +117,7 @@ def settings(table: str) -> set[str]:
         return set(_PLAIN[table].__dataclass_fields__)
     known = {"name"}
     for name in registry.REGISTRY[table]:
-        known |= set(registry._settings_of(registry.find(table, name)))
+        known |= set(registry.settings_of(registry.find(table, name)))
     return known | (set(DataSplits.__dataclass_fields__) if table == "data" else set())
 
 
@@ -155,7 +155,7 @@ def settings_of(recipes: list[Any], table: str) -> set[str]:
     if table in _PLAIN:
         return settings(table)
     names = {recipe.tables[table]["name"] for recipe in recipes if table in recipe.tables}
-    known = {key for name in names for key in registry._settings_of(registry.find(table, name))}
+    known = {key for name in names for key in registry.settings_of(registry.find(table, name))}
     return known | {"name"} | (set(DataSplits.__dataclass_fields__) if table == "data" else set())
 
 
