@@ -16,21 +16,45 @@ from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.kernels.int8 import (
     best_of_int8,
     cosine_error,
+    pack,
     quantize_each,
     quantize_together,
     worst_of,
 )
-from wordsight.similarity.kernels.matmul import int8_is_faster, integer_product, product
+from wordsight.similarity.kernels.integer_product import (
+    LARGEST,
+    Columns,
+    TorchProduct,
+    integer_product,
+    is_exact,
+)
+from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.label_agreement import Semantic
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.order_embedding import Order
 from wordsight.similarity.ranking import certified as module
-from wordsight.similarity.ranking import float64_recheck
+from wordsight.similarity.ranking import exact, float64_recheck
 from wordsight.similarity.ranking.count import MatrixBlocks, ranks_from_blocks
 from wordsight.similarity.ranking.exact import rank_matches
 
 DIM = 32
+
+
+class OfFloats(TorchProduct):
+    """Integer products by way of float64, which are exact on every machine."""
+
+    def __init__(self, largest: int = LARGEST) -> None:
+        self.largest = largest
+
+    def multiply(self, rows: Tensor, columns: Columns) -> Tensor:
+        return (rows.double() @ columns.packed.double()).float()
+
+
+@pytest.fixture(autouse=True)
+def _whatever_this_machine_is_fast_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exact, "int8_speedup", lambda device: 2.0)
+    monkeypatch.setattr(exact, "integer_product", lambda device: integer_product(device) or OfFloats())
 
 
 def ragged(vectors: Tensor, shortest: int) -> EmbeddingSet:
@@ -151,15 +175,16 @@ def test_int8_leaves_few_pairs_open_where_matches_stand_out(monkeypatch: pytest.
     assert 0 < rescored < 0.2 * len(images) * len(texts)
 
 
-def test_the_bound_of_int8_holds_and_is_not_idle() -> None:
-    worst = 0.0
+@pytest.mark.parametrize("largest", [127, 63])
+def test_the_bound_of_int8_holds_and_is_not_idle(largest: int) -> None:
+    integers, worst = OfFloats(largest), 0.0
     for _ in range(20):
         contexts = torch.nn.functional.normalize(torch.randn(4, 5, DIM) * torch.rand(4, 5, DIM) ** 3, dim=-1)
         queries = torch.nn.functional.normalize(torch.randn(12, DIM), dim=-1)
-        packed = quantize_together(contexts), quantize_each(queries)
+        rows, words = quantize_together(contexts, integers), quantize_each(queries)
         exact = torch.einsum("cid,qd->ciq", contexts.double(), queries.double()).amax(1)
-        error = (best_of_int8(*packed) - exact).abs()
-        bound = cosine_error(packed[0], worst_of(packed[1], [1] * 12))
+        error = (best_of_int8(rows, pack(words, slice(None), integers), integers) - exact).abs()
+        bound = cosine_error(rows, worst_of(words, [1] * 12))
         assert (error <= bound).all()
         worst = max(worst, float((error / bound).max()))
     assert worst > 0.1
@@ -306,9 +331,50 @@ def test_products_are_right_whatever_kernel_was_chosen(size: tuple[int, int, int
     half = product(rows.bfloat16(), columns.bfloat16())
     assert half.dtype == torch.float32
     torch.testing.assert_close(half.double(), exact, atol=0.02 * d**0.5 + 0.05, rtol=0.02)
-    if int8_is_faster("cpu"):
-        integers = [torch.randint(-127, 128, (k, d), dtype=torch.int8) for k in (m, n)]
-        assert torch.equal(integer_product(*integers).double(), integers[0].double() @ integers[1].double().T)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 5, 7), (576, 300, 512), (64, 1, 1024), (1, 40, 33)])
+def test_integer_products_are_exact_for_the_largest_values(size: tuple[int, int, int]) -> None:
+    """Without VNNI, sums of two products of 8 bits saturate; whatever was chosen here does not."""
+    integers = integer_product("cpu") or OfFloats()
+    m, n, d = size
+    for rows, columns in (
+        (torch.full((m, d), integers.largest), torch.full((n, d), LARGEST)),
+        (torch.full((m, d), -integers.largest), torch.full((n, d), LARGEST)),
+        (torch.randint(-integers.largest, integers.largest + 1, (m, d)), torch.randint(-127, 128, (n, d))),
+    ):
+        left, right = rows.to(torch.int8), columns.to(torch.int8)
+        found = integers.multiply(integers.rows(left), integers.pack(right))
+        assert torch.equal(found.double(), rows.double() @ columns.double().T)
+
+
+class Saturating(OfFloats):
+    """Products of two unsigned with two signed bytes, added in 16 bits: a processor without VNNI."""
+
+    def multiply(self, rows: Tensor, columns: Columns) -> Tensor:
+        zero, signed = self.largest + 1, columns.packed.T.double()
+        twos = [(some[:, ::2], some[:, 1::2]) for some in (rows.double() + zero, signed)]
+        if rows.shape[1] % 2:
+            return super().multiply(rows, columns)
+        sums = sum(left[:, None] * right for left, right in zip(*twos, strict=True))
+        return (sums.clamp(-(2**15), 2**15 - 1).sum(-1) - zero * signed.sum(1)).float()
+
+
+def test_a_product_that_saturates_is_found_out() -> None:
+    assert is_exact(OfFloats(127))
+    assert not is_exact(Saturating(127))
+    assert is_exact(Saturating(63))
+
+
+def test_int8_where_it_is_slower_is_said_and_not_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, texts = collection(0.5, images=8)
+    ids = identities(images, texts)
+    expected = rank_matches(MaxSim(), images, texts, *ids, "float32")
+    for speedup, said in ((1 / 43, "43.0 times slower than float32 here"), (0.0, "not to be had here")):
+        monkeypatch.setattr(exact, "int8_speedup", lambda device, speedup=speedup: speedup)
+        monkeypatch.setattr(exact, "integer_product", None)  # not even looked for
+        with pytest.warns(UserWarning, match=f"{said}.*the ranks are found in float32, and are the same"):
+            assert same(rank_matches(MaxSim(), images, texts, *ids, "int8"), expected)
 
 
 def test_members_are_found_among_all_rows() -> None:

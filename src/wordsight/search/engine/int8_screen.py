@@ -1,7 +1,7 @@
 """A snapshot's rows in int8 -> scores of a sentence with proven errors; only what those leave open is scored.
 
 Of many thousand pictures a page shows ten. Which ones cannot be among them, or below the line, is known from
-a quarter of the numbers: the bound of compare/screen.py says how far a score in int8 may be off.
+a quarter of the numbers: the bound of similarity/kernels/int8.py says how far a score in int8 may be off.
 """
 
 import threading
@@ -18,11 +18,12 @@ from wordsight.similarity.kernels.int8 import (
     Quantized,
     best_of_int8,
     cosine_error,
+    pack,
     quantize_each,
     quantize_together,
     worst_of,
 )
-from wordsight.similarity.kernels.matmul import int8_is_faster
+from wordsight.similarity.kernels.integer_product import IntegerProduct, int8_is_faster, integer_product
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Pooling
@@ -45,21 +46,23 @@ class Screen:
         self.pooling: Pooling | None = None
         if isinstance(similarity, MaxSim) and similarity.direction == "word" and not similarity.keeps_lengths:
             self.pooling = similarity.pooling
-        self.pays = (
-            unit
-            and self.pooling is not None
-            and WORTH <= self.bytes <= memory_mb * 2**20 / 2
-            and int8_is_faster("cpu")
-        )
+        fits = unit and WORTH <= self.bytes <= memory_mb * 2**20 / 2
+        pays = fits and self.pooling is not None and int8_is_faster("cpu")
+        self.integers = integer_product("cpu") if pays else None
         self._lock = threading.Lock()
         self._asked = self._failed = 0
         self._rows: list[Quantized] = []
 
+    @property
+    def pays(self) -> bool:
+        """Whether there is, or will be, a screen."""
+        return self.integers is not None
+
     def make(self) -> None:
         """What the second question would wait for."""
         with self._lock:
-            if self.pays and not self._rows:
-                self._rows = list(self._made())
+            if self.integers is not None and not self._rows:
+                self._rows = list(self._made(self.integers))
 
     def settle(
         self, asking: QueryScorer, best: int, line: float, above: bool
@@ -77,7 +80,7 @@ class Screen:
             return bounds[0], rows
         self._failed += 1
         if self._failed >= TRIES:
-            self.pays, self._rows = False, []
+            self.integers, self._rows = None, []
         return None
 
     def scores(self, asking: QueryScorer) -> Bounds | None:
@@ -85,28 +88,28 @@ class Screen:
         self._asked += 1
         if self.pays and self._asked > 1:
             self.make()
-        held = self._rows
-        if self.pooling is None or not held:
+        integers, held = self.integers, self._rows
+        if self.pooling is None or integers is None or not held:
             return None
         queries = PackedTexts(asking.query.to("cpu"), "text")
         words = quantize_each(queries.unit_rows(0, 1).float())
-        worst = worst_of(words, queries.lengths)
+        worst, packed = worst_of(words, queries.lengths), pack(words, slice(None), integers)
         scores, errors = [], []
         for rows in held:
-            scores.append(self.pooling(best_of_int8(rows, words)))
+            scores.append(self.pooling(best_of_int8(rows, packed, integers)))
             errors.append(self.pooling.error(cosine_error(rows, worst)[:, 0], queries.lengths[0]))
         of_rows = torch.cat(scores).numpy()
         check(of_rows)
         return of_rows, torch.cat(errors).numpy() + SLACK
 
-    def _made(self) -> Iterator[Quantized]:
+    def _made(self, integers: IntegerProduct) -> Iterator[Quantized]:
         """As many pictures together as make a block; short ones repeat a vector, which changes no maximum."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
         at_once = max(1, BLOCK // (int(lengths.max()) * dim))
         for start in range(0, len(lengths), at_once):
             block = self.snapshot.embeddings(start, start + at_once)
             units = masked_unit(block)
-            yield quantize_together(torch.where(block.mask[..., None], units, units[:, :1]))
+            yield quantize_together(torch.where(block.mask[..., None], units, units[:, :1]), integers)
 
 
 def left_open(bounds: Bounds, best: int, line: float, above: bool) -> Bool[np.ndarray, " row"]:

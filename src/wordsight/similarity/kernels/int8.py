@@ -4,39 +4,48 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from wordsight.similarity.kernels.blockwise import pooled
-from wordsight.similarity.kernels.matmul import integer_product
+from wordsight.similarity.kernels.integer_product import LARGEST, Columns, IntegerProduct
 from wordsight.similarity.pooling import ROUNDING, Max
-
-LARGEST = 127
 
 
 class Quantized(NamedTuple):
     """Vectors as ``scale x values``; what is lost has a known length."""
 
-    values: Int8[Tensor, "*n dim"]
+    values: Integer[Tensor, "*n dim"]
     scale: Float[Tensor, "*m"]
     lost: Float[Tensor, "*m"]  # length of the difference, the longest where one scale serves several vectors
     length: Float[Tensor, "*m"]  # of scale x values, likewise
 
 
+class Queries(NamedTuple):
+    """Quantized queries, packed for a product."""
+
+    columns: Columns
+    scale: Float[Tensor, " row"]
+
+
 def quantize_each(vectors: Float[Tensor, "row dim"]) -> Quantized:
     """A scale of its own for each vector: queries, whose scale is applied after the maximum."""
-    return _quantize(vectors, vectors.abs().amax(1, keepdim=True))
+    return _quantize(vectors, vectors.abs().amax(1, keepdim=True), LARGEST)
 
 
-def quantize_together(vectors: Float[Tensor, "n context dim"]) -> Quantized:
-    """One scale for all items of a context, so that the maximum may be taken of the raw integers."""
-    values, scale, lost, length = _quantize(vectors, vectors.abs().amax((1, 2), keepdim=True))
-    return Quantized(values, scale.squeeze(1), lost.amax(1), length.amax(1))
+def quantize_together(vectors: Float[Tensor, "n context dim"], integers: IntegerProduct) -> Quantized:
+    """One scale for all items of a context, so that the maximum may be taken of the raw integers.
+
+    The values are as the product takes them.
+    """
+    largest = vectors.abs().amax((1, 2), keepdim=True)
+    values, scale, lost, length = _quantize(vectors, largest, integers.largest)
+    return Quantized(integers.rows(values), scale.squeeze(1), lost.amax(1), length.amax(1))
 
 
-def _quantize(vectors: Tensor, largest: Tensor) -> Quantized:
-    scale = largest.clamp_min(torch.finfo(torch.float32).tiny * LARGEST) / LARGEST
-    rounded = (vectors / scale).round_().clamp_(-LARGEST, LARGEST)
+def _quantize(vectors: Tensor, largest: Tensor, levels: int) -> Quantized:
+    scale = largest.clamp_min(torch.finfo(torch.float32).tiny * levels) / levels
+    rounded = (vectors / scale).round_().clamp_(-levels, levels)
     values = rounded.to(torch.int8)
     places = rounded.mul_(scale)
     length = torch.linalg.vector_norm(places, dim=-1)
@@ -44,10 +53,17 @@ def _quantize(vectors: Tensor, largest: Tensor) -> Quantized:
     return Quantized(values, scale.squeeze(-1), lost, length)
 
 
-def best_of_int8(contexts: Quantized, queries: Quantized) -> Float[Tensor, "context row"]:
+def pack(queries: Quantized, rows: slice, integers: IntegerProduct) -> Queries:
+    """Some of the queries, ready for many products."""
+    return Queries(integers.pack(queries.values[rows]), queries.scale[rows])
+
+
+def best_of_int8(
+    contexts: Quantized, queries: Queries, integers: IntegerProduct
+) -> Float[Tensor, "context row"]:
     """How well each query is found in each context, to within its ``cosine_error``."""
-    products = integer_product(contexts.values.flatten(0, 1), queries.values)
-    best = products.view(*contexts.values.shape[:2], len(queries.values)).amax(1)
+    products = integers.multiply(contexts.values.flatten(0, 1), queries.columns)
+    best = products.view(*contexts.values.shape[:2], products.shape[1]).amax(1)
     return best.float().mul_(contexts.scale[:, None]).mul_(queries.scale)
 
 

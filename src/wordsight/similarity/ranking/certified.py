@@ -11,13 +11,16 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Chunk, Stack, pooled
 from wordsight.similarity.kernels.int8 import (
     Quantized,
+    Queries,
     Worst,
     best_of_int8,
     cosine_error,
+    pack,
     quantize_each,
     quantize_together,
     worst_of,
 )
+from wordsight.similarity.kernels.integer_product import IntegerProduct
 from wordsight.similarity.kernels.packed import make_unit
 from wordsight.similarity.ranking.count import BestMatches, Ties
 
@@ -36,6 +39,13 @@ class Open(NamedTuple):
     for_query: Bool[Tensor, " pair"]
 
 
+class IntegerChunk(NamedTuple):
+    """The queries of a chunk in int8, packed in pieces for the products with every block of contexts."""
+
+    pieces: list[Queries]
+    worst: Worst
+
+
 class Side:
     """One side's best scores and the wrong items counted before them, shortest member first."""
 
@@ -50,7 +60,10 @@ class Side:
 
 
 class Ranking:
-    """All pairs of two sets, screened in blocks; in ``integers`` first, until they leave too much open."""
+    """All pairs of two sets, screened in blocks; with ``integers`` first.
+
+    They are given up when ``patience`` blocks in a row leave too much open.
+    """
 
     def __init__(
         self,
@@ -59,14 +72,14 @@ class Ranking:
         texts: EmbeddingSet,
         best: BestMatches,
         ties: Ties,
-        integers: bool,
-        may_give_up: bool,
+        integers: IntegerProduct | None,
+        patience: int,
         progress: Progress | None,
     ):
         self.similarity, self.best, self.ties, self.progress = similarity, best, ties, progress
         self.contexts, self.queries = similarity.sides(images, texts)
         self.by_word = similarity.direction == "word"
-        self.integers, self.may_give_up = integers, may_give_up
+        self.integers, self.patience, self.failed = integers, patience, 0
         identities = best.image_identities, best.text_identities
         sides = (self.contexts, self.queries) if self.by_word else (self.queries, self.contexts)
         names = [ids.to(side.device)[side.order] for ids, side in zip(identities, sides, strict=True)]
@@ -103,10 +116,10 @@ class Ranking:
         similarity, contexts, queries = self.similarity, self.contexts, self.queries
         done, every = 0, len(contexts) * len(queries)
         for chunk in similarity.chunks(queries, torch.float32):
-            integers = self._quantize_queries(chunk) if self.integers else None
+            in_integers = self._quantize_queries(chunk, self.integers) if self.integers else None
             for start, stop in contexts.pieces(similarity.context_rows(contexts.device)):
-                if integers is not None and self.integers:
-                    yield self._by_integers(start, stop, chunk, *integers)
+                if in_integers is not None and self.integers is not None:
+                    yield self._by_integers(start, stop, chunk, in_integers, self.integers)
                 else:
                     stack = similarity.stack(contexts, start, stop, torch.float32)
                     yield self._by_floats(stack, start, chunk)
@@ -118,42 +131,48 @@ class Ranking:
         scores = self.similarity.scores_of(stack, chunk, self.queries)
         return self._count(scores, torch.tensor(self.error, device=scores.device), start, chunk)
 
-    def _by_integers(self, start: int, stop: int, chunk: Chunk, integers: Quantized, worst: Worst) -> Open:
+    def _by_integers(
+        self, start: int, stop: int, chunk: Chunk, queries: IntegerChunk, integers: IntegerProduct
+    ) -> Open:
         """int8 first; what it leaves open again in float32, all of it or pair by pair."""
-        contexts = self._quantize_contexts(start, stop)
-        scores = self._integer_scores(contexts, chunk, integers)
-        each = cosine_error(contexts, worst)
+        contexts = self._quantize_contexts(start, stop, integers)
+        found = torch.cat([best_of_int8(contexts, piece, integers) for piece in queries.pieces], 1)
+        scores = pooled(self.similarity.pooling, found, self.queries.lengths[chunk.first : chunk.last])
+        each = cosine_error(contexts, queries.worst)
         error = self.similarity.pooling.error(each, self.queries.lengths[chunk.last - 1])
         before = [(side.count, side.count.clone()) for side in (self.context_side, self.query_side)]
         open_ = self._count(scores, error, start, chunk)
         if len(open_.context) <= TOO_MANY * scores.numel():
+            self.failed = 0
             return self._count_again(open_, chunk)
-        self.integers = not self.may_give_up
+        self.failed += 1
+        if self.failed >= self.patience:
+            self.integers = None
         for count, old in before:
             count.copy_(old)
         return self._by_floats(self.similarity.stack(self.contexts, start, stop, torch.float32), start, chunk)
 
-    def _integer_scores(
-        self, contexts: Quantized, chunk: Chunk, integers: Quantized
-    ) -> Float[Tensor, "context query"]:
-        most = self.similarity.cosines_at_once(contexts.scale.device) // contexts.values.shape[:2].numel()
-        first, found = self.queries.starts[chunk.first], []
-        for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last):
-            rows = slice(self.queries.starts[start] - first, self.queries.starts[stop] - first)
-            found.append(best_of_int8(contexts, Quantized(*(values[rows] for values in integers))))
-        lengths = self.queries.lengths[chunk.first : chunk.last]
-        return pooled(self.similarity.pooling, torch.cat(found, 1), lengths)
-
-    def _quantize_queries(self, chunk: Chunk) -> tuple[Quantized, Worst]:
+    def _quantize_queries(self, chunk: Chunk, integers: IntegerProduct) -> IntegerChunk:
         parts = [quantize_each(some) for some in torch.split(chunk.vectors, AT_ONCE)]
-        integers = Quantized(*map(torch.cat, zip(*parts, strict=True)))
-        return integers, worst_of(integers, self.queries.lengths[chunk.first : chunk.last])
+        words = Quantized(*map(torch.cat, zip(*parts, strict=True)))
+        block = max(self.similarity.context_rows(words.scale.device), self.contexts.lengths[-1])
+        most, starts = self.similarity.cosines_at_once(words.scale.device) // block, self.queries.starts
+        pieces = [
+            pack(
+                words,
+                slice(starts[start] - starts[chunk.first], starts[stop] - starts[chunk.first]),
+                integers,
+            )
+            for start, stop in self.queries.pieces(max(1, most), chunk.first, chunk.last)
+        ]
+        return IntegerChunk(pieces, worst_of(words, self.queries.lengths[chunk.first : chunk.last]))
 
-    def _quantize_contexts(self, start: int, stop: int) -> Quantized:
+    def _quantize_contexts(self, start: int, stop: int, integers: IntegerProduct) -> Quantized:
         """Kept for the next chunk of queries while all of them fit into the budget."""
         if start in self.quantized:
             return self.quantized[start]
-        made = quantize_together(self.similarity.stack(self.contexts, start, stop, torch.float32).vectors)
+        stack = self.similarity.stack(self.contexts, start, stop, torch.float32)
+        made = quantize_together(stack.vectors, integers)
         if self.contexts.starts[-1] * made.values.shape[-1] <= self.similarity.memory_mb * 2**20:
             self.quantized[start] = made
         return made

@@ -1,5 +1,6 @@
 """Embeddings and who belongs together -> ranks that no rounding, block, thread or precision can change."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
@@ -12,7 +13,12 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
-from wordsight.similarity.kernels.matmul import int8_is_faster
+from wordsight.similarity.kernels.integer_product import (
+    IntegerProduct,
+    int8_is_faster,
+    int8_speedup,
+    integer_product,
+)
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.ranking.certified import Progress, Ranking
 from wordsight.similarity.ranking.count import BestMatches, Ties
@@ -20,6 +26,7 @@ from wordsight.similarity.ranking.float64_recheck import rank_any
 
 Precision: TypeAlias = Literal["float32", "int8", "auto"]
 
+PATIENCE = {"auto": 1, "int8": 8}  # blocks in a row that int8 may leave too open before it is given up
 AT_ONCE = 1024  # items per block
 
 
@@ -38,7 +45,8 @@ def rank_matches(
     Scores are screened in int8 or float32, with a bound on their error; whatever the bound leaves open is
     scored again, in the end in float64. So all precisions give the same ranks. Scores that differ by less
     than float64's own error count as equal; ``ties`` says what that means (``ranks_from_blocks``). "auto"
-    tries int8 where this machine is fast at it, and gives it up where it leaves too much open.
+    tries int8 where this machine is fast at it, and gives it up where it leaves too much open. "int8" tries
+    longer; where this machine is slower at it than at float32, it warns and takes float32.
 
     The bound is a proof for hard alignment (MaxSim); for cross attention it is a generous allowance, for a
     similarity of another kind (``rank_any``) a generous multiple of the errors seen, and int8 is not offered.
@@ -52,13 +60,15 @@ def rank_matches(
     with torch.no_grad(), _true_float32(), torch.autocast(images.device.type, enabled=False):
         for kind, items in (("image", images), ("text", texts)):
             _must_be_finite(items, kind)
-        integers = _integers(similarity, precision, images.device)
+        integers = _integers(similarity, precision, images.device.type)
         if not isinstance(similarity, AttentionSimilarity) or similarity.keeps_lengths:
             return rank_any(similarity, images, texts, best, ties, progress)
-        return Ranking(similarity, images, texts, best, ties, integers, precision == "auto", progress).run()
+        patience = PATIENCE.get(precision, 1)
+        return Ranking(similarity, images, texts, best, ties, integers, patience, progress).run()
 
 
-def _integers(similarity: Similarity, precision: Precision, device: torch.device) -> bool:
+def _integers(similarity: Similarity, precision: Precision, device: str) -> IntegerProduct | None:
+    """The integer product to screen with, or None for float32, which gives the same ranks."""
     hard = isinstance(similarity, MaxSim) and not similarity.keeps_lengths
     if precision == "int8" and not hard:
         kept = " whose vectors keep their lengths" if isinstance(similarity, MaxSim) else ""
@@ -66,7 +76,19 @@ def _integers(similarity: Similarity, precision: Precision, device: torch.device
             f'precision = "int8" certifies the ranks of MaxSim with unit vectors only, not of '
             f'{type(similarity).__name__}{kept}; use "auto" or "float32"'
         )
-    return precision == "int8" or (precision == "auto" and hard and int8_is_faster(device.type))
+    if precision == "float32" or not hard:
+        return None
+    if precision == "auto":
+        return integer_product(device) if int8_is_faster(device) else None
+    speedup = int8_speedup(device)
+    if speedup < 1:
+        slower = f"{1 / speedup:.1f} times slower than float32 here" if speedup else "not to be had here"
+        warnings.warn(
+            f'precision = "int8" is {slower} ({device}); the ranks are found in float32, and are the same',
+            stacklevel=3,
+        )
+        return None
+    return integer_product(device)
 
 
 def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
