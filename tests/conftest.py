@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from jaxtyping import install_import_hook
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # one thread here and in the processes of the tests: the same bits in both
 )
+_cache = TemporaryDirectory(prefix="wordsight-tests-")  # nothing is left in the folders of who runs the tests
+os.environ["WORDSIGHT_CACHE"] = _cache.name
 torch.set_num_threads(1)
 install_import_hook("wordsight", "shape_check.checked")
 

@@ -4,8 +4,6 @@ import base64
 import random
 import re
 import shutil
-import socket
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,12 +21,13 @@ from wordsight.search.query.parser import QueryError, _clean, _parts, parse
 from wordsight.search.searcher import Searcher
 
 absent = "the page is tested in a browser where wordsight[serve] and playwright are installed"
-uvicorn = pytest.importorskip("uvicorn", reason=absent)
+pytest.importorskip("uvicorn", reason=absent)
 create_app = pytest.importorskip("wordsight.web.app", reason=absent).create_app
 playwright = pytest.importorskip("playwright.sync_api", reason=absent)
 
+from support.running_server import listening  # noqa: E402
+
 from wordsight.web.security import AccessPolicy  # noqa: E402
-from wordsight.web.server import listen  # noqa: E402
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: apt-get install chromium")
@@ -41,16 +40,8 @@ CSS = Path(__file__).parents[2] / "src" / "wordsight" / "web" / "static" / "page
 
 @contextmanager
 def serving(app: Any, port: int = 0) -> Iterator[str]:
-    listener: socket.socket = listen("127.0.0.1", port)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=2))
-    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
-    finally:
-        server.should_exit = True
-        thread.join(20)
-        listener.close()
+    with listening(app, port) as where:
+        yield f"http://127.0.0.1:{where}/"
 
 
 @pytest.fixture(scope="module")

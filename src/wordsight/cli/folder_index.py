@@ -60,7 +60,7 @@ def index_at(
 
 def cached_index_folder(pictures: Path) -> Path:
     """Where the indexes of this folder are kept, one below for each model."""
-    from wordsight.importers.clip_siglip import cache_folder
+    from wordsight.files.user_cache import cache_folder
 
     path = os.path.abspath(pictures)
     stamp = hashlib.blake2b(os.fsencode(path), digest_size=6).hexdigest()

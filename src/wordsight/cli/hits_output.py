@@ -16,6 +16,7 @@ from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
 from wordsight.report.html import page
 from wordsight.report.overlay import WordMatch, draw_alignment, strength
+from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
 
 LINE = "---- from here on, no better than what a query without an answer finds ----"
@@ -96,19 +97,30 @@ NOTES = {
 }
 
 
-def explain_hits(path: Path, title: str, hits: Hits, best: Explanation) -> None:
+def explain_hits(path: Path, title: str, hits: Hits, best: Explanation, roots: PictureRoots) -> None:
     """A page of all hits (.html), or the best one's picture with its boxes (.png, .jpg).
 
-    ``best`` explains the first hit: what evidence it shows is that of all.
+    ``best`` explains the first hit: what evidence it shows is that of all. Raises OutsideRootsError if no
+    picture lies in a folder that may be opened.
     """
-    there = [hit for hit in hits.hits if os.path.isfile(hit.item.path)]
-    if path.suffix.lower() in (".html", ".htm"):
-        examples = [_example(title, hit, hits) for hit in there]
-        gone = len(hits.hits) - len(there)
-        lost = f" {gone} left out, whose files are no longer there." if gone else ""
-        write_page(path, title, f"{_headline(hits)} {best.sentence}{lost}", examples)
-    else:
-        write_overlay(path, hits.hits[0].item.path, best)
+    if path.suffix.lower() not in (".html", ".htm"):
+        write_overlay(path, str(roots.resolve(hits.hits[0].item.path)), best)
+        return
+    files, outside = {}, []
+    for hit in hits.hits:
+        try:
+            files[hit.item.id] = roots.resolve(hit.item.path)
+        except OutsideRootsError as error:
+            outside.append(error)
+    if not files and outside:
+        raise outside[0]
+    there = [(hit, file) for hit in hits.hits if (file := files.get(hit.item.id)) and file.is_file()]
+    gone = len(files) - len(there)
+    lost = f" {gone} left out, whose files are no longer there." if gone else ""
+    if outside:
+        lost += f" {len(outside)} left out, in no folder that you indexed; name theirs with --root."
+    examples = [_example(title, hit, file, hits) for hit, file in there]
+    write_page(path, title, f"{_headline(hits)} {best.sentence}{lost}", examples)
 
 
 def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
@@ -146,11 +158,11 @@ def match_of(word: WordFound) -> WordMatch:
     return WordMatch(word.word, word.found, word.box if word.is_found else None)
 
 
-def _example(text: str, hit: Hit, hits: Hits) -> Example:
+def _example(text: str, hit: Hit, file: Path, hits: Hits) -> Example:
     words = [match_of(word) for word in hit.words]
     name = os.path.basename(hit.item.path)
     number = hits.offset + 1 + hits.hits.index(hit)
-    return Example(hit.item.path, text, words, hit.score, number, hits.total, name, hit.relevant)
+    return Example(str(file), text, words, hit.score, number, hits.total, name, hit.relevant)
 
 
 def _headline(hits: Hits) -> str:

@@ -19,6 +19,7 @@ from wordsight.errors import InputError, MissingFileError
 
 if TYPE_CHECKING:
     from wordsight.search.index.index import Index
+    from wordsight.search.index.picture_roots import PictureRoots
     from wordsight.search.results import Hit, Hits
     from wordsight.search.searcher import Searcher
 
@@ -48,6 +49,14 @@ MinSize = Annotated[str | None, typer.Option(help="Only files at least so large:
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per hit.")]
 Null = Annotated[bool, typer.Option("--null", "-0", help="Only paths, each ended by NUL: for xargs -0.")]
 Open = Annotated[bool, typer.Option("--open", help="Open the best hit with the system's viewer.")]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="Also open pictures below this folder, for an index that you did not make. Repeatable.",
+    ),
+]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Only hits above the line; exit code 5 if there are none.")
 ]
@@ -98,6 +107,7 @@ def search(
     as_json: Json = False,
     null: Null = False,
     open_best: Open = False,
+    root: Roots = None,
     memory_mb: Memory = 256,
     no_lock: NoLock = False,  # noqa: ARG001
     trust_remote_code: TrustRemoteCode = False,
@@ -113,8 +123,11 @@ def search(
     filters = filters_of(folder, after, before, text, min_size)
     hits = searcher.find_images(query, top, (page - 1) * top, filters, engine, sort)
     if explain is not None:
-        _explain_hits(explain, query, hits, searcher)
-    _show(hits, "pictures", began, strict, as_json, null, open_best)
+        _explain_hits(explain, query, hits, searcher, _roots(searcher, root))
+    _show(hits, "pictures", began, strict, as_json, null)
+    if open_best:
+        _open_best(hits, strict, _roots(searcher, root))
+    _end(hits, strict)
 
 
 def similar(
@@ -139,6 +152,7 @@ def similar(
     as_json: Json = False,
     null: Null = False,
     open_best: Open = False,
+    root: Roots = None,
     memory_mb: Memory = 256,
     no_lock: NoLock = False,  # noqa: ARG001
     trust_remote_code: TrustRemoteCode = False,
@@ -153,7 +167,10 @@ def similar(
     offset = (page - 1) * top
     with _items_in_words():
         hits = searcher.similar(asked, top, offset, filters, words, weight, engine, sort)
-    _show(hits, "pictures", began, strict, as_json, null, open_best)
+    _show(hits, "pictures", began, strict, as_json, null)
+    if open_best:
+        _open_best(hits, strict, _roots(searcher, root))
+    _end(hits, strict)
 
 
 def captions(
@@ -176,6 +193,7 @@ def captions(
     filters = filters_of(None, None, None, text, None)
     hits = searcher.find_texts(_file(str(picture)), top, (page - 1) * top, filters)
     _show(hits, "sentences", began, strict, as_json)
+    _end(hits, strict)
 
 
 def explain(
@@ -187,6 +205,7 @@ def explain(
     out: Annotated[
         Path | None, typer.Option(help="Write it as .png (boxes in the picture) or .html.")
     ] = None,
+    root: Roots = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -198,7 +217,8 @@ def explain(
     with _items_in_words():
         told = searcher.explain(query, number)
     if out is not None:
-        explain_one(out, told, query if searcher.index.kind == "texts" else _path_of(searcher, number))
+        is_texts = searcher.index.kind == "texts"
+        explain_one(out, told, query if is_texts else _file_of(searcher, number, root))
     typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
 
 
@@ -227,19 +247,28 @@ def _show(
     strict: bool,
     as_json: bool = False,
     null: bool = False,
-    open_best: bool = False,
 ) -> None:
     from wordsight.cli.hits_output import summary
 
-    shown = [hit for hit in hits.hits if hit.relevant or not strict]
+    shown = _shown(hits, strict)
     if null:
         sys.stdout.flush()
         typer.echo(b"".join(os.fsencode(hit.item.path) + b"\0" for hit in shown), nl=False)
     else:
         _print(hits, shown, as_json)
     print(summary(hits, time.perf_counter() - began, kind), file=sys.stderr)
-    if open_best and shown:
-        typer.launch(shown[0].item.path)
+
+
+def _shown(hits: "Hits", strict: bool) -> "list[Hit]":
+    return [hit for hit in hits.hits if hit.relevant or not strict]
+
+
+def _open_best(hits: "Hits", strict: bool, roots: "PictureRoots") -> None:
+    if shown := _shown(hits, strict):
+        typer.launch(str(roots.resolve(shown[0].item.path)))
+
+
+def _end(hits: "Hits", strict: bool) -> None:
     if strict and hits.nothing_matches:
         raise typer.Exit(NOTHING)
 
@@ -258,13 +287,19 @@ def _print(hits: "Hits", shown: "list[Hit]", as_json: bool) -> None:
         typer.echo(os.fsencode(line))
 
 
-def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher") -> None:
+def _roots(searcher: "Searcher", named: list[Path] | None) -> "PictureRoots":
+    from wordsight.search.index.picture_roots import PictureRoots
+
+    return PictureRoots(searcher.index.folder, tuple(named or ()))
+
+
+def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher", roots: "PictureRoots") -> None:
     from wordsight.cli.hits_output import explain_hits
 
     if not hits.hits:
         print(f"no hit to explain: {path} is not written", file=sys.stderr)
         return
-    explain_hits(path, query, hits, searcher.explain(query, hits.hits[0].item.id))
+    explain_hits(path, query, hits, searcher.explain(query, hits.hits[0].item.id), roots)
 
 
 def _as_text(told: Any) -> str:
@@ -298,9 +333,10 @@ def _item(searcher: "Searcher", item: str) -> int:
     return found
 
 
-def _path_of(searcher: "Searcher", number: int) -> str:
+def _file_of(searcher: "Searcher", number: int, named: list[Path] | None) -> str:
     with searcher.index.snapshot() as snapshot:
-        return snapshot.item(snapshot.row_of(number)).path
+        item = snapshot.item(snapshot.row_of(number))
+    return str(_roots(searcher, named).resolve(item.path))
 
 
 def _picture(picture: str) -> str | int:

@@ -1,6 +1,9 @@
 """The command that serves: an index of pictures, one of texts, or both in; a page and REST out."""
 
+import logging
 import sys
+from collections.abc import Sequence
+from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,6 +21,16 @@ if TYPE_CHECKING:
 
 EPILOG = "Example: wordsight serve photos.index --open"
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
+_log = logging.getLogger("wordsight.web")
+
+
+class LogLevel(StrEnum):
+    """From which importance on something is written to stderr."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
 
 
 def register(app: typer.Typer) -> None:
@@ -42,9 +55,30 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
     token: Annotated[
         str | None,
-        typer.Option(envvar="WORDSIGHT_TOKEN", show_envvar=True, help="Who asks must send it."),
+        typer.Option(
+            envvar="WORDSIGHT_TOKEN", show_envvar=True, help="Clients must send it; 16 characters or more."
+        ),
     ] = None,
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also hand out pictures below this folder; needed for an index that somebody else made. "
+            "Repeatable.",
+        ),
+    ] = None,
+    originals: Annotated[
+        bool, typer.Option("--originals/--no-originals", help="Hand out whole files, with their metadata.")
+    ] = True,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also answer to this name, of a proxy in front. Repeatable."),
+    ] = None,
+    root_path: Annotated[
+        str, typer.Option(metavar="/PREFIX", help="Below which a proxy shows the server, e.g. /photos.")
+    ] = "",
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    log_level: Annotated[LogLevel, typer.Option(help="What is written to stderr.")] = LogLevel.info,
     memory_mb: Annotated[float, typer.Option(min=1, help="What one search holds of an index at once.")] = 256,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -57,16 +91,19 @@ def serve(
     from wordsight.web.app import create_app
 
     share_freed_memory()
-    rules = server.access_policy(host, token)
+    server.log_to_stderr(log_level.value)
+    policy = server.access_policy(host, token, allow_host or (), root_path, root or (), originals)
     images, texts = _searchers(indexes, model, memory_mb, trust_remote_code)
-    app = create_app(images, texts, rules)
+    if images is not None:
+        _confirm_roots(images, policy.roots)
+    app = create_app(images, texts, policy)
     listener = server.listen(host, port)
     address = server.address_of(listener, host)
-    _print_status("getting ready: the model, and what the index scores in general")
+    _log.info("getting ready: the model, and what the index scores in general")
     app.state.library.prepare()
 
     def started() -> None:
-        _print_status(f"serving {', '.join(map(str, indexes))} at {address} (Ctrl-C ends)")
+        _log.info("serving %s at %s (Ctrl-C ends)", ", ".join(map(str, indexes)), address)
         if open_page:
             typer.launch(address + (f"#token={quote(token)}" if token else ""))
 
@@ -100,5 +137,22 @@ def _searchers(
     return by_kind.get("images"), by_kind.get("texts")
 
 
-def _print_status(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _confirm_roots(images: "Searcher", named: Sequence[Path]) -> None:
+    """An index that this user did not make names pictures by its own choice: which may be handed out?"""
+    from wordsight.search.index.folder_tree import folders_of
+    from wordsight.search.index.picture_roots import PictureRoots, remember
+
+    index = images.index
+    if PictureRoots(index.folder, tuple(named)).all():
+        return
+    with index.snapshot() as snapshot:
+        top = folders_of(snapshot.items_in()).root
+        count = len(snapshot)
+    if not count:
+        return  # what is indexed meanwhile is known to be the user's
+    told = f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below {top}"
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        if typer.confirm(f"{told}\nHand out pictures below this folder?", err=True):
+            remember(index.folder, [Path(top)])
+    else:
+        _log.warning("%s; none is shown until you name its folder: --root %s", told, top)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_folder
+from wordsight.files.user_cache import cache_folder
 from wordsight.matcher import Matcher, model_folder
 from wordsight.pretrained.dual_encoders import (
     FAMILIES,
@@ -84,13 +84,6 @@ def _is_dual(config: Path) -> bool:
     if kind is None or not (kind in FAMILIES or "text_config" in plain_json.read(config)):
         return False
     return bool(family_of(config.parent))
-
-
-def cache_folder() -> Path:
-    """WORDSIGHT_CACHE, or wordsight/ in the user's folder for what can be made again."""
-    own = os.environ.get("WORDSIGHT_CACHE")
-    general = os.environ.get("XDG_CACHE_HOME")
-    return Path(own) if own else (Path(general) if general else Path.home() / ".cache") / "wordsight"
 
 
 def _stamp(folder: Path) -> str:

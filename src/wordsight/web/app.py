@@ -40,7 +40,8 @@ def create_app(
     """Raises ValueError without any index. ``rules``: by default this machine alone, by its own names."""
     if images is None and texts is None:
         raise InputError("there is nothing to serve: give an index of pictures, of texts, or one of each")
-    library, rules = Library(images, texts), rules or AccessPolicy()
+    rules = rules or AccessPolicy()
+    library = Library(images, texts, rules)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -91,6 +92,7 @@ def _described(app: FastAPI, rules: AccessPolicy) -> dict[str, Any]:
             description=app.description,
             routes=app.routes,
             tags=app.openapi_tags,
+            servers=[{"url": rules.root_path}] if rules.root_path else None,
         )
         _name_problems(told)
         if rules.token is not None:

@@ -7,7 +7,8 @@ from typing import Annotated, Literal
 import numpy as np
 from fastapi import APIRouter, Header, Query
 from fastapi import Path as InPath
-from fastapi.responses import PlainTextResponse, Response
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.index.index import Item
@@ -17,7 +18,7 @@ from wordsight.web import metrics as request_metrics
 from wordsight.web import pictures, security
 from wordsight.web import schemas as models
 from wordsight.web import to_schema as answers
-from wordsight.web.problems import responses
+from wordsight.web.problems import Refused, responses
 from wordsight.web.state import Library, Served, row_of
 
 router = APIRouter()
@@ -37,6 +38,8 @@ def _about(library: Library) -> models.About:
         version=version("wordsight"),
         images=_size(library.images),
         texts=_size(library.texts),
+        opens_pictures=library.images is not None and bool(library.roots().all()),
+        originals=library.policy.originals,
         longest_query=models.LONGEST,
         most_hits=models.MOST,
         most_bytes=security.MOST_FORM,
@@ -51,16 +54,17 @@ def _size(searcher: Searcher | None) -> int | None:
 @router.get("/v1/items", tags=["items"], operation_id="items", responses=responses(422))
 async def items(library: Served, asked: Annotated[models.Listing, Query()]) -> models.Items:
     """The items that pass the filters, the newest first."""
-    return await library.draw(_items, library.listed, asked)
+    return await library.draw(_items, library, asked)
 
 
-def _items(searcher: Searcher, asked: models.Listing) -> models.Items:
-    snapshot = (moment := searcher.now()).snapshot
+def _items(library: Library, asked: models.Listing) -> models.Items:
+    snapshot = (moment := library.listed.now()).snapshot
     passing = snapshot.rows_where(answers.filters_of(asked))
     rows = np.arange(len(snapshot)) if passing is None else passing
     order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))
     wanted = rows[order[asked.offset : asked.offset + asked.k]]
-    found = [answers.item(item, moment.index.kind) for item in moment.snapshot.items(wanted)]
+    kind, root_path = moment.index.kind, library.policy.root_path
+    found = [answers.item(item, kind, root_path) for item in moment.snapshot.items(wanted)]
     return models.Items(total=len(rows), offset=asked.offset, items=found)
 
 
@@ -81,7 +85,7 @@ def _folders(searcher: Searcher, k: int) -> models.Folders:
 async def item(library: Served, id: InPathId) -> models.Item:
     """One item."""
     stored = await library.draw(_stored, library.listed, id)
-    return answers.item(stored, library.listed.index.kind)
+    return answers.item(stored, library.listed.index.kind, library.policy.root_path)
 
 
 def _stored(searcher: Searcher, id: int) -> Item:
@@ -107,7 +111,7 @@ async def thumbnail(
     library: Served,
     id: InPathId,
     size: Annotated[
-        Literal["320", "640", "1280"], Query(description="Pixels of the longer side, at most.")
+        Literal["320", "640", "1280", "2560"], Query(description="Pixels of the longer side, at most.")
     ] = "640",
     version: Annotated[
         str | None,
@@ -117,19 +121,76 @@ async def thumbnail(
 ) -> Response:
     """A small version of a picture, named by its id alone."""
     library.of_images()
-    stored = await library.draw(_stored, library.of_images(), id)
+    stored, file = await library.draw(_picture, library, id)
     tag = f'"{stored.content}-{size}"'
     kept = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
     headers = {"etag": tag, "cache-control": kept}
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
-    data = await library.draw(_drawn, stored, int(size))
+    data = await library.draw(_drawn, stored, file, int(size))
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-def _drawn(stored: Item, size: int) -> bytes:
+def _picture(library: Library, id: int) -> tuple[Item, Path]:
+    """An item and its file, which this server may open."""
+    stored = _stored(library.of_images(), id)
     try:
-        return pictures.thumbnail(Path(stored.path), size)
+        return stored, pictures.file_of(stored, library.roots())
+    except UnreadablePicture as error:
+        raise pictures.refused(stored, error) from error
+
+
+def _drawn(stored: Item, file: Path, size: int) -> bytes:
+    try:
+        return pictures.thumbnail(file, size)
+    except UnreadablePicture as error:
+        raise pictures.refused(stored, error) from error
+
+
+@router.get(
+    "/v1/items/{id:int}/original",
+    tags=["items"],
+    operation_id="original",
+    response_class=Response,
+    responses={
+        **responses(403, 404, 409, 410, 422),
+        200: {
+            "content": {"image/*": {"schema": {"type": "string", "contentMediaType": "image/*"}}},
+            "description": "The file itself, with its metadata.",
+        },
+    },
+)
+async def original(
+    library: Served,
+    id: InPathId,
+    download: Annotated[bool, Query(description="To be saved, not shown.")] = False,
+) -> Response:
+    """The file of a picture as it is, unless the server was started with --no-originals."""
+    if not library.policy.originals:
+        told = "This server hands out small versions only (--no-originals); ask for the thumbnail."
+        raise Refused(403, "originals", told)
+    stored, file = await library.draw(_picture, library, id)
+    media = await library.draw(_media, stored, file)
+    return _WholeFile(
+        file,
+        media_type=media,
+        filename=answers.item(stored, "images").name,
+        content_disposition_type="attachment" if download else "inline",
+        headers={"cache-control": SHORTLY, "accept-ranges": "none"},
+    )
+
+
+class _WholeFile(FileResponse):
+    """A file, whatever range of it was asked for: answers about ranges would be no problems (RFC 9457)."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
+        await super().__call__({**scope, "headers": headers}, receive, send)
+
+
+def _media(stored: Item, file: Path) -> str:
+    try:
+        return pictures.original_media(file)
     except UnreadablePicture as error:
         raise pictures.refused(stored, error) from error
 

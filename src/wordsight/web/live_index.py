@@ -73,9 +73,21 @@ class LiveIndex(SessionCache):
             return self._moment
         _ = self.index.matcher  # loaded once; not what following takes
         began = time.monotonic()
+        before = self._moment
         moment = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
         if self.index.kind == "images" and len(moment.snapshot):
             moment.calibration.line(1)
             moment.screen.make()
         self._moment, self.took = moment, time.monotonic() - began
+        _log_change(before, moment, self.took)
         return moment
+
+
+def _log_change(before: SearchSession | None, now: SearchSession, seconds: float) -> None:
+    if before is None:
+        what = "opened"
+    else:
+        what = "followed" if before.index is now.index else "replaced by another index, which is served now"
+    kind = "pictures" if now.index.kind == "images" else "texts"
+    told = "%s: %s; %d %s, ready after %.1f s"
+    _log.info(told, now.index.folder, what, len(now.snapshot), kind, seconds)

@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,24 +10,25 @@ from typing import TYPE_CHECKING
 from wordsight.read.pictures.heic import NeedsHeic, open_file
 from wordsight.read.pictures.pixel_reader import UnreadablePicture, open_picture
 from wordsight.search.index.index import Item
+from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.web.problems import Refused
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MOST_PIXELS = 50_000_000
-FORMATS = (
-    "JPEG",
-    "PNG",
-    "WEBP",
-    "GIF",
-    "BMP",
-    "TIFF",
-    "AVIF",
-    "HEIF",
-    "MPO",
-)  # no others: some start programs
-SIZES = (320, 640, 1280)  # of a thumbnail's longer side, in pixels
+MEDIA = {
+    "JPEG": "image/jpeg",
+    "PNG": "image/png",
+    "WEBP": "image/webp",
+    "GIF": "image/gif",
+    "BMP": "image/bmp",
+    "TIFF": "image/tiff",
+    "AVIF": "image/avif",
+    "HEIF": "image/heic",
+    "MPO": "image/jpeg",
+}
+FORMATS = tuple(MEDIA)  # no others: some start programs
 
 
 def sent_picture(data: bytes, most_pixels: int = MOST_PIXELS) -> "Image":
@@ -56,6 +58,34 @@ def _too_many(limit: int, size: tuple[int, int] | None = None) -> Refused:
     return Refused(
         413, "too-many-pixels", f"The picture has {told} pixels, and the limit is {limit:,}; scale it down."
     )
+
+
+def file_of(stored: Item, roots: PictureRoots) -> Path:
+    """The file of an item. Raises Refused if it lies elsewhere, UnreadablePicture for a pipe or a device."""
+    try:
+        file = roots.resolve(stored.path)
+    except OutsideRootsError as error:
+        raise Refused(
+            404,
+            "no-picture",
+            f"Item {stored.id} is in the index, but the server's owner did not index its folder here; "
+            "if he trusts the index he can name that folder: wordsight serve --root FOLDER.",
+        ) from error
+    try:
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for ever
+            raise UnreadablePicture(str(file), "it is not a regular file")
+    except OSError as error:
+        raise UnreadablePicture(str(file), (error.strerror or str(error)).lower()) from error
+    return file
+
+
+def original_media(file: Path) -> str:
+    """The media type of a picture's file, by its content. Raises UnreadablePicture for any other file."""
+    try:
+        with open_file(file, FORMATS) as picture:
+            return MEDIA[str(picture.format)]
+    except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
+        raise UnreadablePicture(str(file), f"it is no {', '.join(FORMATS[:-1])}") from error
 
 
 def refused(stored: Item, error: UnreadablePicture) -> Refused:

@@ -1,6 +1,5 @@
 """What went wrong -> application/problem+json (RFC 9457): what it is, the limit, the next step."""
 
-import logging
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +16,6 @@ from wordsight.search.query.parser import QueryError
 
 MEDIA = "application/problem+json"
 SHOWN = 5  # wrong fields that are named in the detail
-_log = logging.getLogger("wordsight.web")
 
 
 class Wrong(BaseModel):
@@ -62,7 +60,7 @@ def problem(
         type=f"urn:wordsight:{kind}",
         title=HTTPStatus(status).phrase,
         status=status,
-        detail=detail.encode("utf-8", "replace").decode(),
+        detail=_text(detail),
         **more,
     )
     content = told.model_dump(exclude_none=True)
@@ -74,7 +72,7 @@ def problem(
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """For a route's documentation: the problems that it may answer with."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-    always = (401, 403, 421, 500, 503)
+    always = (400, 401, 403, 421, 500, 503)
     return {
         status: {"description": HTTPStatus(status).phrase, "content": {MEDIA: schema}}
         for status in sorted({*statuses, *always})
@@ -107,10 +105,9 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
         return of_value(error)
 
 
-def unforeseen(method: str, path: str, error: Exception) -> JSONResponse:
-    """The log gets it all, the asker none of it."""
-    _log.error("%s %s failed", method, path, exc_info=error)
-    told = "The server failed at this request; its log says how. The next request is not affected."
+def unforeseen(id: str) -> JSONResponse:
+    """Where it failed stands in the log, under the request's id; the asker learns nothing else."""
+    told = f"The server failed at this request; its log says where, under {id}. The next one is not affected."
     return problem(500, "internal", told)
 
 
@@ -160,7 +157,7 @@ def _place(location: Sequence[Any]) -> str:
     """The name of a field; where it was looked for first is left out."""
     parts = [str(part) for part in location if not isinstance(part, int) or len(location) > 2]
     inner = parts[1:] if len(parts) > 1 and parts[0] in ("body", "query", "path", "header") else parts
-    return ".".join(inner)[:200] or "the body"
+    return _text(".".join(inner)[:200]) or "the body"
 
 
 def _reason(error: Any) -> str:
@@ -169,4 +166,9 @@ def _reason(error: Any) -> str:
     short = (
         isinstance(given, int | float | str | bool) and len(str(given)) <= 40 and error["type"] != "missing"
     )
-    return f"{told} (given: {given})" if short else told
+    return f"{told} (given: {_text(str(given))})" if short else told
+
+
+def _text(given: str) -> str:
+    """What can be answered: half a surrogate pair has no bytes."""
+    return given.encode("utf-8", "replace").decode()

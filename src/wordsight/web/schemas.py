@@ -151,7 +151,10 @@ class Item(BaseModel):
     height: int
     bytes: int
     modified: float = Field(description="Seconds since 1970.")
-    thumbnail: str | None = Field(description="Where a small version is; it may be kept for ever.")
+    thumbnail: str | None = Field(
+        description="Where a small version is, as a path from the top of the server's address, below its "
+        "--root-path; it may be kept for ever."
+    )
 
 
 class Hit(BaseModel):
@@ -235,6 +238,10 @@ class About(BaseModel):
     version: str
     images: int | None = Field(description="Pictures that can be searched; null: no index of pictures.")
     texts: int | None = Field(description="Sentences that can be found; null: no index of texts.")
+    opens_pictures: bool = Field(
+        description="False: the server's owner indexed and named no folder of pictures: none is shown."
+    )
+    originals: bool = Field(description="Whether whole files are handed out, not only small versions.")
     longest_query: int
     most_hits: int
     most_bytes: int = Field(description="Of a picture that is sent.")

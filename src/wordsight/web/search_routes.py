@@ -1,6 +1,5 @@
 """/v1/search, similar, captions, explain: a sentence or a picture in, hits and reasons out."""
 
-from pathlib import Path
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
@@ -10,7 +9,7 @@ from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.searcher import Searcher
 from wordsight.web import schemas as models
 from wordsight.web import to_schema as answers
-from wordsight.web.pictures import refused, sent_picture
+from wordsight.web.pictures import file_of, refused, sent_picture
 from wordsight.web.problems import Refused, responses
 from wordsight.web.state import Library, Served, row_of
 
@@ -50,7 +49,7 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
     The hits come best first. `relevant` says how many of all are above the line at which relevance ends: 0
     means that nothing here clearly matches, and that the hits are only what comes closest.
     """
-    return await library.search(_search, library.of_images(), asked)
+    return await library.search(_search, library, asked)
 
 
 @router.post(
@@ -61,25 +60,25 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
 )
 async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
     """The same with the question in the body, so that it stands in no log of addresses."""
-    return await library.search(_search, library.of_images(), asked)
+    return await library.search(_search, library, asked)
 
 
-def _search(searcher: Searcher, asked: models.Search) -> models.Answer:
-    found = searcher.find_images(
+def _search(library: Library, asked: models.Search) -> models.Answer:
+    found = library.of_images().find_images(
         asked.query, asked.k, asked.offset, answers.filters_of(asked), asked.engine, asked.sort
     )
-    return answers.answer(found, "images")
+    return answers.answer(found, "images", library.policy.root_path)
 
 
 @router.get("/similar", tags=["search"], responses=responses(404, 409, 422), operation_id="similar")
 async def similar(library: Served, asked: Annotated[models.SimilarTo, Query()]) -> models.Answer:
     """Pictures like one of the index, which is left out; with `query` also like these words."""
-    return await library.search(_similar_to_item, library.of_images(), asked)
+    return await library.search(_similar_to_item, library, asked)
 
 
-def _similar_to_item(searcher: Searcher, asked: models.SimilarTo) -> models.Answer:
-    row_of(searcher.now(), asked.id)
-    return _similar(searcher, asked.id, asked)
+def _similar_to_item(library: Library, asked: models.SimilarTo) -> models.Answer:
+    row_of(library.of_images().now(), asked.id)
+    return _similar(library, asked.id, asked)
 
 
 @router.post(
@@ -93,17 +92,18 @@ async def similar_to_sent(
 ) -> models.Answer:
     """Pictures like one that is sent; it is looked at and forgotten."""
     data = await asked.picture.read()
-    return await library.search(_similar_to_data, library.of_images(), data, asked)
+    return await library.search(_similar_to_data, library, data, asked)
 
 
-def _similar_to_data(searcher: Searcher, data: bytes, asked: SimilarForm) -> models.Answer:
-    return _similar(searcher, sent_picture(data), asked)
+def _similar_to_data(library: Library, data: bytes, asked: SimilarForm) -> models.Answer:
+    library.of_images()
+    return _similar(library, sent_picture(data), asked)
 
 
 def _similar(
-    searcher: Searcher, picture: Picture | int, asked: models.SimilarTo | SimilarForm
+    library: Library, picture: Picture | int, asked: models.SimilarTo | SimilarForm
 ) -> models.Answer:
-    found = searcher.similar(
+    found = library.of_images().similar(
         picture,
         asked.k,
         asked.offset,
@@ -113,7 +113,7 @@ def _similar(
         asked.engine,
         asked.sort,
     )
-    return answers.answer(found, "images")
+    return answers.answer(found, "images", library.policy.root_path)
 
 
 @router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
@@ -126,7 +126,7 @@ def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answ
     texts, moment = library.of_texts(), library.of_images().now()
     stored = moment.snapshot.item(row_of(moment, asked.id))
     try:
-        return _captions(texts, Path(stored.path), asked)
+        return _captions(texts, file_of(stored, library.roots()), asked)
     except UnreadablePicture as error:
         raise refused(stored, error) from error
 

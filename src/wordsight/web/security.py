@@ -6,13 +6,18 @@ another site whose name is bent to this address (DNS rebinding) is refused.
 
 import asyncio
 import hmac
+import re
 import time
 from dataclasses import dataclass, field
 from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import unquote_to_bytes
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wordsight.web import request_log
 from wordsight.web.metrics import Metrics
 from wordsight.web.problems import Refused, unforeseen
 
@@ -29,6 +34,7 @@ MOST_FORM = 20 * 1024 * 1024
 LONGEST_BODY = 30.0  # seconds until all of a body is here
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 GUARDED = ("/v1/", "/metrics")
+HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~-]*))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
 HEADERS = {
     "x-content-type-options": "nosniff",
     "referrer-policy": "no-referrer",
@@ -42,10 +48,19 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Who may ask. ``token`` None: anybody, but only by the names of this machine."""
+    """Who may ask, and what is handed out.
+
+    ``token``       None: anybody may ask, but only by ``names``
+    ``root_path``   below which a proxy shows the server, e.g. "/photos"; "" at its top
+    ``roots``       folders whose pictures may be opened, besides those that this user indexed
+    ``originals``   whether whole files are handed out, with their metadata, and not only small versions
+    """
 
     token: str | None = None
     names: frozenset[str] = field(default_factory=lambda: frozenset(LOOPBACK))
+    root_path: str = ""
+    roots: tuple[Path, ...] = ()
+    originals: bool = True
     most_form: int = MOST_FORM
     most_json: int = MOST_JSON
     longest_body: float = LONGEST_BODY
@@ -63,18 +78,22 @@ class SecurityMiddleware:
                 await self.app(scope, receive, send)
             return  # there are no websockets
         bare = scope["method"] == "HEAD"  # the answer to GET, without its body
-        asked = {**scope, "method": "GET"} if bare else scope
-        began, answer = time.perf_counter(), _Answer(send, bare)
+        asked = {**scope, "path": _below(scope["path"], self.rules.root_path)}
+        if bare:
+            asked["method"] = "GET"
+        began, answer = time.perf_counter(), _Answer(send, bare, request_log.new_id())
         try:
             await self._checked(asked, receive, answer)
         finally:
             seconds = time.perf_counter() - began
             self.metrics.record(_route(asked), _method(scope), answer.status, seconds)
+            request_log.record(answer.id, _method(scope), _route(asked), answer.status, seconds)
 
     async def _checked(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         headers = Headers(scope=scope)
         try:
             self._check_name(headers)
+            _check_address(scope)
             self._check_token(scope, headers)
             _check_sender(scope, headers)
             limit = self._check_content(scope, headers)
@@ -83,21 +102,23 @@ class SecurityMiddleware:
             if answer.begun:
                 raise
             await refused.response()(scope, receive, answer)
+        except ClientDisconnect:
+            return
         except Exception as error:
             if answer.begun:
                 raise
-            await unforeseen(_method(scope), scope["path"][:200], error)(scope, receive, answer)
+            request_log.record_error(answer.id, error)
+            await unforeseen(answer.id)(scope, receive, answer)
 
     def _check_name(self, headers: Headers) -> None:
-        if self.rules.token is not None:
-            return
         host = headers.get("host", "")
-        if _name(host) not in self.rules.names:
+        name = _name(host)
+        if self.rules.token is None and name not in self.rules.names:
             raise Refused(
                 421,
                 "host",
                 f"This server is not {host[:100] or 'without a name'}; without a token it answers only to "
-                f"{', '.join(sorted(self.rules.names))}.",
+                f"{', '.join(sorted(self.rules.names))}; add a name with: wordsight serve --allow-host NAME.",
             )
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
@@ -148,11 +169,27 @@ def _check_sender(scope: Scope, headers: Headers) -> None:
         raise Refused(403, "cross-site", "A page of another site asked; open this server's own page.")
 
 
+def _check_address(scope: Scope) -> None:
+    """Percent signs may hide bytes that are no text; read as something else they would ask something else."""
+    for part in (scope.get("raw_path") or b"", scope.get("query_string") or b""):
+        try:
+            unquote_to_bytes(part).decode()
+        except UnicodeDecodeError as error:
+            told = "The address holds bytes that are no UTF-8 behind its percent signs"
+            raise Refused(400, "malformed", f"{told}; encode it again.") from error
+
+
 def _name(host: str) -> str:
-    """Of a Host header, without the port."""
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.rpartition(":")[0].lower() if ":" in host else host.lower()
+    """Of a Host header, without the port. Raises Refused for what is no host (RFC 9110, 7.2)."""
+    match = HOST.fullmatch(host)
+    if match is None or int(match["port"] or 0) > 65535:
+        raise Refused(400, "host", f"The header Host is {host[:100]}; expected a name, or a name:port.")
+    return (match["ipv6"] or match["name"]).lower()
+
+
+def _below(path: str, root: str) -> str:
+    """Without the prefix that a proxy may have left in front."""
+    return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
 def is_loopback(address: str) -> bool:
@@ -191,8 +228,9 @@ def _measured(receive: Receive, limit: int, seconds: float) -> Receive:
 class _Answer:
     """Sends on, with the headers of every answer, ``bare``: without the body; remembers the status."""
 
-    def __init__(self, send: Send, bare: bool) -> None:
-        self.send, self.bare, self.begun, self.status = send, bare, False, 500
+    def __init__(self, send: Send, bare: bool, id: str) -> None:
+        self.send, self.bare, self.id = send, bare, id
+        self.begun, self.status = False, 500
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -200,6 +238,8 @@ class _Answer:
             headers = MutableHeaders(scope=message)
             for name, value in HEADERS.items():
                 headers.setdefault(name, value)
+            if self.status >= 500:
+                headers["x-request-id"] = self.id
         elif self.bare:
             message = {**message, "body": b""}
         await self.send(message)

@@ -1,23 +1,39 @@
 """An app and an address -> a server that listens, answers, and ends in good order."""
 
 import logging
+import re
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
-from wordsight.errors import InputError
-from wordsight.web.security import LOOPBACK, AccessPolicy, is_loopback
+from wordsight.errors import InputError, MissingFileError
+from wordsight.web.http_protocol import LimitedProtocol
+from wordsight.web.security import HOST, LOOPBACK, AccessPolicy, is_loopback
 
 SHORTEST = 16  # characters of a token
 PATIENCE = 10  # seconds that requests under way have when the server ends
+LONGEST_HEAD = 64 * 1024  # bytes of a request's head
+PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 ASKED = "choose one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 
-def access_policy(host: str, token: str | None) -> AccessPolicy:
-    """Raises ValueError for an address that others can reach, without a token."""
+_log = logging.getLogger("wordsight.web")
+
+
+def access_policy(
+    host: str,
+    token: str | None,
+    allowed_hosts: Sequence[str] = (),
+    root_path: str = "",
+    roots: Sequence[Path] = (),
+    originals: bool = True,
+) -> AccessPolicy:
+    """Raises ValueError for an address that others can reach, without a token; for no name of a host."""
     if token is not None and len(token) < SHORTEST:
         raise InputError(f"the token has {len(token)} characters, and the least is {SHORTEST}; {ASKED}")
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
@@ -27,7 +43,24 @@ def access_policy(host: str, token: str | None) -> AccessPolicy:
             f"others can reach {host}, so that a token is needed: --token or the variable WORDSIGHT_TOKEN; "
             f"{ASKED}; or listen on this machine alone: --host 127.0.0.1"
         )
-    return AccessPolicy(token, frozenset({*LOOPBACK, host.lower().strip("[]")}))
+    names = {*LOOPBACK, host.lower().strip("[]"), *map(_host_name, allowed_hosts)}
+    prefix = root_path.rstrip("/")
+    if prefix and not PREFIX.fullmatch(prefix):
+        raise InputError(f"--root-path {root_path} is no path; e.g. --root-path /photos")
+    for folder in roots:
+        if not folder.exists():
+            raise MissingFileError(f"there is no folder {folder}; --root takes the folder of the pictures")
+    return AccessPolicy(token, frozenset(names), prefix, tuple(roots), originals)
+
+
+def _host_name(given: str) -> str:
+    match = HOST.fullmatch(given)
+    if match is None or match["port"] is not None or not (match["ipv6"] or match["name"]):
+        raise InputError(
+            f"--allow-host {given} is no name of a host; give it without http:// and without a port, "
+            "e.g. --allow-host photos.example.org"
+        )
+    return (match["ipv6"] or match["name"]).lower()
 
 
 def _addresses(host: str) -> list[str]:
@@ -61,13 +94,25 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
 
 
+def log_to_stderr(level: str) -> None:
+    """Lines of wordsight from this level on; those of other packages only if they warn."""
+    logging.basicConfig(
+        level=logging.WARNING,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)s %(message)s",
+        datefmt="%Y-%m-%d %H:%M:%S",
+    )
+    logging.getLogger("wordsight").setLevel(level.upper())
+
+
 def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
     """Until SIGINT or SIGTERM; then what is under way is still answered."""
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s: %(message)s")
     config = uvicorn.Config(
         app,
+        http=LimitedProtocol,
+        h11_max_incomplete_event_size=LONGEST_HEAD,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # it warns of every malformed request
         access_log=False,  # what people search for stands in no log
         server_header=False,
         proxy_headers=False,
@@ -85,7 +130,7 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers."""
+    """Says when it answers, and when it ends."""
 
     def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
         super().__init__(config)
@@ -93,5 +138,11 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self.began = time.monotonic()
         if self.started:
             self.say()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        answered, seconds = self.server_state.total_requests, time.monotonic() - self.began
+        _log.info("stopped: %d requests were answered in %.0f s", answered, seconds)

@@ -5,12 +5,14 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from wordsight.search.index.picture_roots import PictureRoots
 from wordsight.search.searcher import Searcher
 from wordsight.search.searcher_state import SearchSession
 from wordsight.web.batching import SharedScans
 from wordsight.web.live_index import LiveIndex
 from wordsight.web.metrics import Metrics
 from wordsight.web.problems import Refused
+from wordsight.web.security import AccessPolicy
 from wordsight.web.worker_pool import Work
 
 THREADS = 8  # searches under way at once: enough to share readings
@@ -24,6 +26,7 @@ class Library:
 
     images: Searcher | None
     texts: Searcher | None
+    policy: AccessPolicy = field(default_factory=AccessPolicy)
     metrics: Metrics = field(default_factory=Metrics)
     scans: SharedScans = field(default_factory=SharedScans)
     search: Work = field(default_factory=lambda: Work(THREADS, WAITING))
@@ -52,6 +55,10 @@ class Library:
         if self.texts is None:
             raise Refused(409, "no-texts", _absent("texts", "sentences to a picture"))
         return self.texts
+
+    def roots(self) -> PictureRoots:
+        """Where the pictures of the index may be opened."""
+        return PictureRoots(self.of_images().index.folder, self.policy.roots)
 
     def prepare(self) -> None:
         """All that the first question would wait for: the model, and what the index scores in general."""

@@ -26,7 +26,7 @@ def filters_of(asked: models.Filtered) -> Filters:
     )
 
 
-def answer(found: results.Hits, kind: str) -> models.Answer:
+def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer:
     return models.Answer(
         sentence=found.query.sentence if found.query else None,
         excluded=list(found.query.excluded) if found.query else [],
@@ -35,13 +35,13 @@ def answer(found: results.Hits, kind: str) -> models.Answer:
         line=_finite(found.line),
         exact=found.exact,
         offset=found.offset,
-        hits=[_hit(hit, kind) for hit in found.hits],
+        hits=[_hit(hit, kind, root_path) for hit in found.hits],
     )
 
 
-def _hit(hit: results.Hit, kind: str) -> models.Hit:
+def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
     return models.Hit(
-        item=item(hit.item, kind),
+        item=item(hit.item, kind, root_path),
         score=float(hit.score),
         percentile=float(hit.percentile),
         relevant=bool(hit.relevant),
@@ -51,9 +51,10 @@ def _hit(hit: results.Hit, kind: str) -> models.Hit:
     )
 
 
-def item(stored: Stored, kind: str) -> models.Item:
+def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
+    """``root_path``: below which a proxy shows the server."""
     path = database.shown(os.fsencode(stored.path))
-    version = stored.content[:VERSION]
+    thumbnail = f"{root_path}/v1/items/{stored.id}/thumbnail?version={stored.content[:VERSION]}"
     return models.Item(
         id=stored.id,
         name=PurePath(path).name,
@@ -63,7 +64,7 @@ def item(stored: Stored, kind: str) -> models.Item:
         height=stored.height,
         bytes=stored.bytes,
         modified=stored.modified,
-        thumbnail=f"/v1/items/{stored.id}/thumbnail?version={version}" if kind == "images" else None,
+        thumbnail=thumbnail if kind == "images" else None,
     )
 
 

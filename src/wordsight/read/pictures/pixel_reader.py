@@ -192,7 +192,10 @@ def _opened(picture: Picture) -> "Image":
         if picture.dtype != np.uint8:
             raise InputError(f"its values are {picture.dtype}; expected uint8 from 0 to 255")
         return Image.fromarray(picture)
-    return picture if isinstance(picture, Image.Image) else open_file(picture)
+    image = picture if isinstance(picture, Image.Image) else open_file(picture)
+    if image.format == "EPS":  # under whatever name: Pillow would start Ghostscript
+        raise InputError("it is an EPS file, a program rather than a picture; convert it to PNG")
+    return image
 
 
 def _turned_rgb(image: "Image", at_least: int | None) -> tuple["Image", tuple[int, int]]:

@@ -7,14 +7,14 @@
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.search.index import database, manifest, scan_sources, walk_rules
+from wordsight.search.index import database, manifest, picture_roots, scan_sources, walk_rules
 from wordsight.search.index.caption_join import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
@@ -161,6 +161,8 @@ class Index:
                 found = scan_sources.scan_pictures(
                     writer.facts, sources, self.folder, files, rules, progress, drop_all
                 )
+                with suppress(OSError, RuntimeError):  # whoever has no home names the folders when serving
+                    picture_roots.remember(self.folder, sources)
             return Update(writer, self.matcher, found, batch_size, workers, progress).run()
 
     @contextmanager

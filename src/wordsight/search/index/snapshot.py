@@ -265,7 +265,7 @@ def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         told.append(("i.changed < ?", [_nanoseconds(filters.before)]))
     if filters.min_bytes is not None:
         told.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
-    if filters.text is not None and filters.text.strip():
+    if filters.text is not None and database.clean(filters.text).strip():
         told.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
     if filters.ids is not None:
         told.append(("1", []))

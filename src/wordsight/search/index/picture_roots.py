@@ -1,0 +1,102 @@
+"""A path that an index states -> the file to open, if it lies below a folder that this user indexed or named.
+
+An index is data and may come from somebody else: whoever made it chose its paths, and could name any picture
+of this machine. So ``wordsight index`` remembers which folders it read, outside the index, in the user's own
+cache; what lies elsewhere is not opened until the user names its folder.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wordsight.errors import InputError
+from wordsight.files.atomic import atomic_file
+from wordsight.files.user_cache import cache_folder
+from wordsight.search.index.manifest import META
+
+
+class OutsideRootsError(InputError):
+    """A file that an index names, in no folder that this user indexed or named."""
+
+
+@dataclass(frozen=True)
+class PictureRoots:
+    """The folders below which the pictures of an index may be opened.
+
+    ``named``: by the user, for this call; those that the user indexed are added when a path is resolved, so
+    that a folder that is indexed meanwhile counts at once.
+    """
+
+    index_folder: Path
+    named: tuple[Path, ...] = ()
+
+    def all(self) -> tuple[Path, ...]:
+        return tuple(Path(os.path.realpath(root)) for root in self.named) + remembered(self.index_folder)
+
+    def resolve(self, path: str) -> Path:
+        """The file itself, behind all links; it need not be there. Raises OutsideRootsError."""
+        resolved = _real(path)
+        if resolved is None or not any(_is_below(resolved, root) for root in self.all()):
+            raise OutsideRootsError(
+                f"{path} is in none of the folders that you indexed into {self.index_folder}",
+                "if you trust this index, name the folder of its pictures: --root FOLDER",
+            )
+        return resolved
+
+
+def remember(index_folder: Path, sources: Sequence[Path]) -> None:
+    """This user indexed these folders into this index, as it is now.
+
+    Raises OSError or RuntimeError where the user has no folder that can be written.
+    """
+    roots = {str(root) for root in remembered(index_folder)} | {os.path.realpath(one) for one in sources}
+    told = {
+        "index": os.path.realpath(index_folder),
+        "stamp": _stamp(index_folder),
+        "roots": sorted(roots),
+    }
+    with atomic_file(_memory(index_folder)) as file:
+        file.write(json.dumps(told, indent=1).encode("ascii"))  # bytes that are no text are escaped
+
+
+def remembered(index_folder: Path) -> tuple[Path, ...]:
+    """The folders that this user indexed into this index; none if another index has taken its place."""
+    try:
+        told: Any = json.loads(_memory(index_folder).read_bytes())
+        if told["stamp"] != _stamp(index_folder):
+            return ()
+        return tuple(Path(root) for root in told["roots"])
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def _memory(index_folder: Path) -> Path:
+    name = hashlib.blake2b(os.fsencode(os.path.realpath(index_folder)), digest_size=10).hexdigest()
+    return cache_folder() / "roots" / f"{name}.json"
+
+
+def _stamp(index_folder: Path) -> str:
+    """Another one for every index that was ever made: when, and from which model.
+
+    Restarts, other mounts and backups leave it as it is, unlike the number of a file or of its disk.
+    """
+    description = Path(index_folder) / META
+    content = hashlib.blake2b(description.read_bytes(), digest_size=10).hexdigest()
+    return f"{description.stat().st_mtime_ns}-{content}"
+
+
+def _real(path: str) -> Path | None:
+    """None for what names no file: a relative path, or one with a null character."""
+    if not os.path.isabs(path) or "\0" in path:
+        return None
+    return Path(os.path.realpath(path))
+
+
+def _is_below(path: Path, root: Path) -> bool:
+    """Also the root itself: a single picture can be indexed."""
+    place, top = (Path(os.path.normcase(one)) for one in (path, root))
+    return place.is_relative_to(top)
