@@ -27,8 +27,10 @@ MEDIA = {
     "AVIF": "image/avif",
     "HEIF": "image/heic",
     "MPO": "image/jpeg",
+    "JPEG2000": "image/jp2",
+    "PPM": "image/x-portable-anymap",
 }
-FORMATS = tuple(MEDIA)  # no others: some start programs
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO")  # of a picture that is sent
 
 
 def sent_picture(data: bytes, most_pixels: int = MOST_PIXELS) -> "Image":
@@ -82,10 +84,10 @@ def file_of(stored: Item, roots: PictureRoots) -> Path:
 def original_media(file: Path) -> str:
     """The media type of a picture's file, by its content. Raises UnreadablePicture for any other file."""
     try:
-        with open_file(file, FORMATS) as picture:
+        with open_file(file, tuple(MEDIA)) as picture:
             return MEDIA[str(picture.format)]
     except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
-        raise UnreadablePicture(str(file), f"it is no {', '.join(FORMATS[:-1])}") from error
+        raise UnreadablePicture(str(file), f"it is none of {', '.join(MEDIA)}") from error
 
 
 def refused(stored: Item, error: UnreadablePicture) -> Refused:

@@ -9,6 +9,7 @@ import pytest
 from support.small_index import draw, small_model
 from support.small_problem import wordsight
 
+from wordsight.read.pictures.walk import WalkRules
 from wordsight.search.index.index import Index
 from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots, remember, remembered
 
@@ -75,6 +76,15 @@ def test_folders_add_up_over_the_times_that_are_indexed(made: Index, tmp_path: P
     made.update([tmp_path / "link"])
     assert set(remembered(made.folder)) == {tmp_path / "photos", tmp_path / "more"}
     assert resolves(PictureRoots(made.folder), tmp_path / "link" / "003.png")
+
+
+def test_folders_behind_links_that_were_followed_are_indexed_ones(made: Index, tmp_path: Path) -> None:
+    draw(tmp_path / "elsewhere", range(5, 7))
+    (tmp_path / "photos" / "link").symlink_to(tmp_path / "elsewhere")
+    made.update([tmp_path / "photos"])
+    assert not resolves(PictureRoots(made.folder), tmp_path / "photos" / "link" / "005.png")
+    made.update([tmp_path / "photos"], rules=WalkRules(follow_links=True))
+    assert resolves(PictureRoots(made.folder), tmp_path / "photos" / "link" / "005.png")
 
 
 def test_an_index_that_takes_the_place_of_another_inherits_nothing(made: Index, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class WalkNotes:
     closed: list[tuple[str, str]] = field(default_factory=list)  # folders that cannot be read, and why
     skipped: list[tuple[str, str]] = field(default_factory=list)  # files
     left_out: Counter[str] = field(default_factory=Counter)  # how many folders or files by reason
+    links: list[str] = field(default_factory=list)  # to folders, which were read
 
 
 class FoundFile(NamedTuple):
@@ -113,10 +114,13 @@ def walk(root: bytes, rules: WalkRules, notes: WalkNotes, leave_out: bytes = b""
         return
     folders, links, seen = [root], list[bytes](), set[tuple[int, int]]()
     while folders or links:
-        folder = folders.pop() if folders else links.pop()  # links last: no other path depends on them
+        is_link = not folders  # links last: no other path depends on them
+        folder = links.pop() if is_link else folders.pop()
         if rules.follow_links and not _is_new(folder, seen):
             notes.left_out["links to folders read already"] += 1
             continue
+        if is_link:
+            notes.links.append(os.fsdecode(folder))
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:

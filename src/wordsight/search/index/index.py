@@ -162,7 +162,7 @@ class Index:
                     writer.facts, sources, self.folder, files, rules, progress, drop_all
                 )
                 with suppress(OSError, RuntimeError):  # whoever has no home names the folders when serving
-                    picture_roots.remember(self.folder, sources)
+                    picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
             return Update(writer, self.matcher, found, batch_size, workers, progress).run()
 
     @contextmanager

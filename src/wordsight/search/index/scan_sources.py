@@ -73,6 +73,7 @@ class Scan:
     closed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)  # folders and files by the reason
+    links: list[str] = field(default_factory=list)  # to folders, which were read
     captions: list[CaptionFile] = field(default_factory=list)
     found: int = 0
     todo: int = 0
@@ -115,7 +116,7 @@ def scan_pictures(
     check_sources("images", sources, [one.file for one in captions], gone_ok)
     scan = _begin(connection)
     scan.captions = list(captions)
-    notes = WalkNotes(scan.closed, scan.skipped, scan.left_out)
+    notes = WalkNotes(scan.closed, scan.skipped, scan.left_out, scan.links)
     for source in sources:
         root = os.fsencode(os.path.abspath(source))
         scan.roots.append(root)
