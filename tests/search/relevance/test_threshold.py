@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from relevance_curves import LabelledQuery, best_scores, line_curve, word_curve
 from support.search_models import PICTURES, index, searcher, texts_of
 from support.small_problem import DIM
 
 from wordsight.search.engine.shortlist import SIZES, TOP, measure_recall, nearest_rows
 from wordsight.search.index.index import Index
 from wordsight.search.query.stop_words import names_something
-from wordsight.search.relevance.error_curves import Question, best_scores, line_curve, word_curve
 from wordsight.search.relevance.null_scores import (
     TWO_GROUPS,
     Background,
@@ -114,7 +114,7 @@ def test_of_the_captions_of_an_index_about_the_given_share_is_accepted_without_i
     beside = [item.text for item in snapshot.items(range(PICTURES))]
     captions = {row: text.split("\n")[0] for row, text in enumerate(beside)}
     questions = [
-        Question(caption, np.flatnonzero(~others).tolist())
+        LabelledQuery(caption, np.flatnonzero(~others).tolist())
         for caption, others in zip(captions.values(), strangers(captions, [], beside), strict=True)
     ]
     points = line_curve(asking.matcher, snapshot, asking.calibration(), questions, (0.05, 0.3, 0.6, 0.95))
@@ -127,7 +127,11 @@ def test_of_the_captions_of_an_index_about_the_given_share_is_accepted_without_i
 def test_best_scores_with_and_without_the_answers_are_a_slow_loop() -> None:
     asking = searcher()
     snapshot = asking.now().snapshot
-    questions = [Question("a red star", [0, 3]), Question("a blue circle", []), Question("a ring", range(5))]
+    questions = [
+        LabelledQuery("a red star", [0, 3]),
+        LabelledQuery("a blue circle", []),
+        LabelledQuery("a ring", range(5)),
+    ]
     best, without = best_scores(asking.matcher, snapshot, questions, memory_mb=0.001)
     for n, question in enumerate(questions):
         scores = {hit.row: hit.score for hit in asking.find_images(question.text, k=PICTURES).hits}
@@ -140,7 +144,7 @@ def test_the_curve_of_words_counts_pictures_in_which_all_of_them_are_found() -> 
     asking = searcher()
     snapshot = asking.now().snapshot
     (point,) = word_curve(
-        asking.matcher, snapshot, asking.calibration(), [Question("a red star", [1, 2, 3])], (0.2,)
+        asking.matcher, snapshot, asking.calibration(), [LabelledQuery("a red star", [1, 2, 3])], (0.2,)
     )
     hits = Searcher(index(), word_false_positive_rate=0.2).find_images("a red star", k=PICTURES).hits
     found = {hit.row for hit in hits if hit.missing == 0}

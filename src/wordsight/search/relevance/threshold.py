@@ -4,7 +4,7 @@
 that is, is known for a bank of texts: captions of indexed pictures (their own picture left out) and made-up
 texts in the model's words. The line for a query is the quantile 1 - ``false_positive_rate`` of these
 best scores, texts of about as many words counting most. So of queries that nothing answers, about a share of
-``false_positive_rate`` is answered all the same; ``absence.line_curve`` tells the real
+``false_positive_rate`` is answered all the same; ``benchmarks/relevance_curves.py`` measures the real
 share, and that of good queries which are refused.
 
 **The level of a word.** What the word finds in pictures spread over the index falls into one or two groups.
