@@ -1,6 +1,6 @@
 """False-accept and false-reject rate per threshold, from labelled queries.
 
-``python benchmarks/relevance_curves.py INDEX QUERIES``: each line of QUERIES is ``{"text": ..., "answers": [...]}``
+``python benchmarks/relevance_curves.py INDEX QUERIES``: a line of QUERIES is ``{"text": ..., "answers": []}``
 with the paths of the pictures that answer the text. ``threshold.FALSE_POSITIVE_RATE`` was chosen by it.
 """
 

@@ -16,7 +16,7 @@ LEVEL = {
     "runs": 5,
     "experiments": 6,
     "report": 7, "web": 7,
-    "cli": 8, "__init__": 8,
+    "cli": 8, "extending": 8, "__init__": 8,
     "__main__": 9,
 }  # fmt: skip
 MODULES = sorted(SOURCE.rglob("*.py"))

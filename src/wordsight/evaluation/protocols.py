@@ -15,6 +15,7 @@ from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet
+from wordsight.registry.plugins import installed_names, installed_object
 
 Way: TypeAlias = Literal["all", "first texts", "transpose", "equal rows", "identities"]
 IN_PYTHON: dict[Way, str] = {
@@ -119,6 +120,7 @@ class Protocol:
         return "", ["all"]
 
 
+GROUP = "wordsight.protocol"  # entry points of installed packages
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -135,12 +137,14 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str | Protocol) -> Protocol:
-    """A protocol by name; an unknown name is an error that lists the known ones."""
+    """A protocol by name, ours or an installed package's; an unknown name lists the known ones."""
     if isinstance(name, Protocol):
         return name
-    if name not in PROTOCOLS:
-        raise InputError(f'protocol "{name}" is not known; known: {", ".join(PROTOCOLS)}')
-    return PROTOCOLS[name]
+    found = PROTOCOLS.get(name) or installed_object(GROUP, name, Protocol)
+    if found is None:
+        known = ", ".join([*PROTOCOLS, *installed_names(GROUP)])
+        raise InputError(f'protocol "{name}" is not known; known: {known}')
+    return found
 
 
 def keep_texts(pairs: PairSet, count: int) -> PairSet:

@@ -15,9 +15,11 @@ from wordsight.importers.checkpoint_reader import Published, read_published
 from wordsight.importers.system import Given, System
 from wordsight.importers.weight_map import Line, carry_over
 from wordsight.matcher import PARTS, Matcher
+from wordsight.registry.plugins import installed_names, installed_object
 
 _ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
 SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
+GROUP = "wordsight.importer"  # entry points of installed packages
 REPORT = "import.json"
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
 SURROUNDINGS = ("vocabulary", "vectors", "model", "pretrained")  # the checkpoint has its own
@@ -75,20 +77,28 @@ def import_checkpoint(
     ``average``: whether to take the running average of the weights, see ``read_published``.
     """
     out = Path(out)
-    if system not in SYSTEMS:
-        raise InputError(
-            f"system {system} is not known{registry.nearest(system, SYSTEMS)}; known: {', '.join(SYSTEMS)}"
-        )
+    found = find_system(system)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AlreadyExistsError(f"{out} is there already and not empty; give a new folder with --out")
     with tempfile.TemporaryDirectory() as work:
         given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
-        imported = adopt(read_published(path, average), SYSTEMS[system], given, tables or {})
+        imported = adopt(read_published(path, average), found, given, tables or {})
         facts = imported.to_dict()
         with atomic_folder(out) as fresh:
             imported.matcher.save_pretrained(fresh, imported.card())
             checkpoint.write_json(fresh / REPORT, facts)
     return imported
+
+
+def find_system(name: str) -> System:
+    """A published system by name, ours or an installed package's; an unknown name lists the known ones."""
+    found = SYSTEMS.get(name) or installed_object(GROUP, name, System)
+    if found is None:
+        known = [*SYSTEMS, *installed_names(GROUP)]
+        raise InputError(
+            f"system {name} is not known{registry.nearest(name, known)}; known: {', '.join(known)}"
+        )
+    return found
 
 
 def adopt(
