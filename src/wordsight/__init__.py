@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from wordsight.config import Config, load_config
     from wordsight.encode.base import ImageEncoder, TextEncoder
     from wordsight.errors import InputError, WordsightError
-    from wordsight.evaluation import Protocol, evaluate
+    from wordsight.evaluation.evaluate import evaluate
+    from wordsight.evaluation.protocols import Protocol
     from wordsight.learn.loss import Loss
     from wordsight.matcher import Matcher
     from wordsight.pairs import EncodedPairs, PairSet
