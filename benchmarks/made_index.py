@@ -75,7 +75,7 @@ def _write(writer: Writer, index: Index, first: int, texts: Sequence[str], regio
         for row, (text, place, checksum) in enumerate(zip(texts, places, checksums, strict=True), first):
             content = hashlib.sha256(str(row).encode()).hexdigest()
             key = writer.facts.execute(
-                "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, 640, 480, ?)",
+                "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, 640, 480, ?, NULL)",
                 (content, place.segment, place.place, place.start, place.count, checksum),
             ).lastrowid
             path = f"/made/{row % 100:02}/{row:07}.jpg"

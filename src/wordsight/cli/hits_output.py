@@ -77,6 +77,7 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
         "height": hit.item.height,
         "bytes": hit.item.bytes,
         "modified": hit.item.modified,
+        "taken": hit.item.taken,
     }
 
 

@@ -48,6 +48,7 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
     try:
         app(
             args=_with_current_options(sys.argv[1:] if arguments is None else arguments),

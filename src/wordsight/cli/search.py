@@ -41,9 +41,12 @@ Count = Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="Hits p
 PageNumber = Annotated[int, typer.Option("--page", min=1, help="Which page of hits.")]
 Folder = Annotated[str | None, typer.Option(help="Only below this folder: a path, or the last names of one.")]
 After = Annotated[
-    str | None, typer.Option(metavar="DATE", help="Only files changed from then on: 2024-05-31.")
+    str | None,
+    typer.Option(
+        metavar="DATE", help="Only pictures taken from then on (EXIF, else the file's date): 2024-05-31."
+    ),
 ]
-Before = Annotated[str | None, typer.Option(metavar="DATE", help="Only files changed before.")]
+Before = Annotated[str | None, typer.Option(metavar="DATE", help="Only pictures taken before.")]
 Text = Annotated[str | None, typer.Option(help="Only items whose captions or path hold these words.")]
 MinSize = Annotated[str | None, typer.Option(help="Only files at least so large: 200kB, 1.5MB.")]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object per hit.")]

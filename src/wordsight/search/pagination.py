@@ -65,7 +65,7 @@ def _chosen(
         return rows[page.offset :], scores[page.offset :]
     places = np.flatnonzero(above)
     rows = places if scored.rows is None else scored.rows[places]
-    order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))[page.offset : last]
+    order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))[page.offset : last]
     return rows[order], scored.scores[places[order]].astype(np.float64)
 
 

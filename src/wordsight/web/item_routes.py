@@ -61,7 +61,7 @@ def _items(library: Library, asked: models.Listing) -> models.Items:
     snapshot = (moment := library.listed.now()).snapshot
     passing = snapshot.rows_where(answers.filters_of(asked))
     rows = np.arange(len(snapshot)) if passing is None else passing
-    order = np.lexsort((snapshot.ids[rows], -snapshot.modified()[rows]))
+    order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))
     wanted = rows[order[asked.offset : asked.offset + asked.k]]
     kind, root_path = moment.index.kind, library.policy.root_path
     found = [answers.item(item, kind, root_path) for item in moment.snapshot.items(wanted)]

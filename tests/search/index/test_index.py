@@ -513,8 +513,8 @@ def test_filters_choose_rows(index: Index, pictures: Path) -> None:
     with index.snapshot() as snapshot:
         assert snapshot.rows_where(None) is None
         assert snapshot.rows_where(Filters(text="  ")) is None
-        assert sorted(snapshot.modified()) == [1000 + n for n in range(14)]
-        assert snapshot.modified()[snapshot.row_of(1)] == 1000
+        assert sorted(snapshot.dates()) == [1000 + n for n in range(14)]
+        assert snapshot.dates()[snapshot.row_of(1)] == 1000
 
 
 # Readers beside a writer
@@ -759,19 +759,20 @@ def test_formats_newer_are_refused_and_older_are_brought_up(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = json.loads((index.folder / "index.json").read_text())
-    (index.folder / "index.json").write_text(json.dumps(told | {"format": 2}))
-    with pytest.raises(ValueError, match=r"has format 2, newer than 1, .* update wordsight"):
+    (index.folder / "index.json").write_text(json.dumps(told | {"format": 3}))
+    with pytest.raises(ValueError, match=r"has format 3, newer than 2, .* update wordsight"):
         Index.open(index.folder)
     (index.folder / "index.json").write_text(json.dumps(told))
-    monkeypatch.setattr(manifest, "FORMAT", 3)
+    monkeypatch.setattr(manifest, "FORMAT", 4)
+    monkeypatch.setattr(manifest, "OLDEST", 4)
     with pytest.raises(ValueError, match="run wordsight index --out"):
         Index.open(index.folder)
-    with pytest.raises(ValueError, match="nothing here can bring to 2"):
+    with pytest.raises(ValueError, match="nothing here can bring to 3"):
         Index.open_to_write(index.folder)
     steps: list[int] = []
-    monkeypatch.setattr(manifest, "MIGRATIONS", {n: lambda folder, n=n: steps.append(n) for n in (1, 2)})
-    assert Index.open_to_write(index.folder).meta.format == 3
-    assert (steps, len(items_of(Index.open(index.folder)))) == ([1, 2], 10)
+    monkeypatch.setattr(manifest, "MIGRATIONS", {n: lambda folder, n=n: steps.append(n) for n in (2, 3)})
+    assert Index.open_to_write(index.folder).meta.format == 4
+    assert (steps, len(items_of(Index.open(index.folder)))) == ([2, 3], 10)
 
 
 def test_an_index_on_a_disk_that_is_read_only_can_be_read(

@@ -27,7 +27,7 @@ _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 SCHEMA = """
 CREATE TABLE state (name TEXT PRIMARY KEY, value) WITHOUT ROWID;
-INSERT INTO state VALUES ('generation', 0);
+INSERT INTO state VALUES ('generation', 0), ('dates', 1);
 CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used again
     vectors INTEGER NOT NULL,  -- how many of its files' rows count
@@ -44,6 +44,7 @@ CREATE TABLE contents (
     width INTEGER NOT NULL,
     height INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
+    taken INTEGER,  -- when, by EXIF; nanoseconds since 1970; NULL: it does not say
     UNIQUE (segment, place)
 );
 CREATE TABLE items (
@@ -60,7 +61,6 @@ CREATE TABLE items (
     UNIQUE (path, part)
 );
 CREATE INDEX items_of_content ON items (content);
-CREATE INDEX items_by_date ON items (changed);
 CREATE VIRTUAL TABLE words USING fts5 (
     shown, beside, told, content = 'items', content_rowid = 'id', tokenize = 'unicode61 remove_diacritics 2'
 );
@@ -98,6 +98,12 @@ class Item:
     width: int  # pixels; 0 for a text
     height: int
     text: str  # captions of the picture, one per line; of a text index the text itself
+    taken: float | None = None  # when the picture was taken, by EXIF; seconds since 1970
+
+    @property
+    def date(self) -> float:
+        """When it was taken where that is known, else when its file was changed."""
+        return self.modified if self.taken is None else self.taken
 
 
 @dataclass(frozen=True)
@@ -105,7 +111,8 @@ class Filters:
     """Which items count; what is None allows all.
 
     ``folder``: absolute, or the last names of a folder, such as "holiday" or "2024/may", wherever it is.
-    ``after``, ``before``: seconds since 1970. ``text``: words that all stand in the captions or the path.
+    ``after``, ``before``: of ``Item.date``, seconds since 1970. ``text``: words that are all in the captions
+    or the path.
     """
 
     folder: str | None = None

@@ -27,16 +27,17 @@ from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.read.features.store import difference
-from wordsight.search.index import database
+from wordsight.search.index import database, dates
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 
-FORMAT = 1
+FORMAT = 2
+OLDEST = 1  # of the formats that are read as they are
 META = "index.json"
 MODEL = "model"
 KINDS = ("images", "texts")
 # From a format to the next: each changes the folder such that a kill in between leaves one of the two.
-MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def read_meta(folder: Path) -> Meta:
         raise InputError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
         )
-    if version < FORMAT:
+    if version < OLDEST:
         raise InputError(
             f"{folder} has format {version}; run wordsight index --out {folder} once: "
             f"it brings it to {FORMAT}"

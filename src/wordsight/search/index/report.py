@@ -30,5 +30,6 @@ class Candidate:
     content: str = ""
     beside: str = ""
     made: Frame | str | None = None  # what is encoded
+    taken: int | None = None  # when, of a picture that is encoded; nanoseconds since 1970
     reason: str = ""
     is_unreadable: bool = False  # the content itself, so that what the index knew of the file is over

@@ -14,16 +14,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Integer
+from jaxtyping import Float, Integer
 
-from wordsight.search.index import database
+from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 
 AT_ONCE = 500  # items asked for in one statement
 TRIES = 10  # a compaction may remove files between their names being read and being opened
-_ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, i.beside, i.told
+_ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, {taken}, i.beside, i.told
 FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
 
 
@@ -52,6 +52,8 @@ class Snapshot:
                     database.value(self._facts, "SELECT value FROM state WHERE name = 'generation'")
                 )
                 self._segments = self._mapped()
+                self._taken = "c.taken" if dates.has_dates(self._facts) else "NULL"
+                self._date = dates.expression(self._facts)
                 break
             except BaseException as error:
                 self._facts.close()
@@ -131,7 +133,7 @@ class Snapshot:
         found: dict[int, Item] = {}
         for start in range(0, len(ids), AT_ONCE):
             part = ids[start : start + AT_ONCE]
-            query = _ITEM.format(marks=",".join("?" * len(part)))
+            query = _ITEM.format(marks=",".join("?" * len(part)), taken=self._taken)
             found |= {record[0]: _item(record) for record in self._ask(query, part)}
         return [found[id_] for id_ in ids]
 
@@ -152,7 +154,7 @@ class Snapshot:
 
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass, ascending; None: all of them."""
-        conditions, parameters = _conditions(filters or Filters())
+        conditions, parameters = _conditions(filters or Filters(), self._date)
         if not conditions:
             return None
         query = f"SELECT i.id FROM items i WHERE {' AND '.join(conditions)}"
@@ -167,13 +169,13 @@ class Snapshot:
         with self._lock:
             return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
 
-    def modified(self) -> np.ndarray:
-        """When the file of every row was last changed, seconds since 1970: to sort by date."""
+    def dates(self) -> Float[np.ndarray, " row"]:
+        """When every row was taken, else when its file was changed; seconds since 1970."""
         with self._lock:
-            table = numbers(self._facts.execute("SELECT id, changed FROM items"), 2)
-        dates = np.zeros(len(self))
-        dates[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
-        return dates
+            table = numbers(self._facts.execute(f"SELECT id, {self._date} FROM items i"), 2)
+        found = np.zeros(len(self))
+        found[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
+        return found
 
     def pooled_rows(self, rows: np.ndarray) -> np.ndarray:
         out = np.zeros((len(rows), self.layout.dim), np.float16)
@@ -250,19 +252,20 @@ def _runs(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _item(record: Sequence[Any]) -> Item:
-    id_, path, content, bytes_, changed, width, height, *texts = record
+    id_, path, content, bytes_, changed, width, height, taken, *texts = record
     text = "\n".join(text for text in texts if text)
-    return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text)
+    date = None if taken is None else taken / 1e9
+    return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text, date)
 
 
-def _conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+def _conditions(filters: Filters, date: str) -> tuple[list[str], list[Any]]:
     told: list[tuple[str, list[Any]]] = []
     if filters.folder is not None:
         told.append(_in_folder(filters.folder))
     if filters.after is not None:
-        told.append(("i.changed >= ?", [_nanoseconds(filters.after)]))
+        told.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
     if filters.before is not None:
-        told.append(("i.changed < ?", [_nanoseconds(filters.before)]))
+        told.append((f"{date} < ?", [_nanoseconds(filters.before)]))
     if filters.min_bytes is not None:
         told.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
     if filters.text is not None and database.clean(filters.text).strip():

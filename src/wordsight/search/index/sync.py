@@ -12,10 +12,12 @@ import torch
 from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
+from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
+from wordsight.search.index.fill_dates import fill_dates
 from wordsight.search.index.report import Candidate, Report
 from wordsight.search.index.scan_sources import Entry, Progress, Scan
 from wordsight.search.index.vector_files import is_finite, pack
@@ -61,6 +63,7 @@ class Update:
             self._write()
             self._delete()
             self._caption()
+            fill_dates(self.writer, self.workers, self.progress)
         finally:
             if self._reader is not self.writer.facts:
                 self._reader.close()
@@ -78,11 +81,11 @@ class Update:
         try:
             before, content = stamp_of(Path(path)), content_of(Path(path))
             frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
+            taken = None if frame is None else date_taken(path)
             if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
                 return Candidate(entry, reason="it changed while it was read; run the same command again")
-            return Candidate(
-                entry, content, scan_sources.sidecar(path) if entry.beside_changed else "", frame
-            )
+            beside = scan_sources.sidecar(path) if entry.beside_changed else ""
+            return Candidate(entry, content, beside, frame, taken)
         except UnreadablePicture as error:
             return Candidate(entry, reason=error.reason, is_unreadable=True)
         except OSError as error:
@@ -177,9 +180,18 @@ class Update:
         places, checksums = self.writer.append(packed), packed.checksums()
         sizes = [looked.made.size if isinstance(looked.made, Frame) else (0, 0) for looked in new]
         self.writer.facts.executemany(
-            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (one.content, place.segment, place.place, place.start, place.count, *size, checksum)
+                (
+                    one.content,
+                    place.segment,
+                    place.place,
+                    place.start,
+                    place.count,
+                    *size,
+                    checksum,
+                    one.taken,
+                )
                 for one, place, size, checksum in zip(new, places, sizes, checksums, strict=True)
             ],
         )

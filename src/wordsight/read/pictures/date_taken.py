@@ -1,0 +1,63 @@
+"""Picture file -> when it was taken, as its EXIF block says; None where that says nothing usable.
+
+EXIF gives the time of the clock where the picture was taken, at best with the offset from UTC. Without one
+it is read as a time of this machine's zone, which is how people type dates into a filter.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from wordsight.read.pictures.heic import open_file
+
+EXIF = 0x8769  # the block inside the first one
+TAGS = (  # of date and time, of its offset, of its fraction of a second
+    (0x9003, 0x9011, 0x9291),  # taken
+    (0x9004, 0x9012, 0x9292),  # digitized
+    (0x0132, 0x9010, 0x9290),  # the file was written
+)
+EARLIEST = 1826  # the year of the first photograph
+_DATE = re.compile(r"(\d{4})[:/.-](\d\d)[:/.-](\d\d)[ T]+(\d\d):(\d\d)(?::(\d\d))?")
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def date_taken(path: str | Path) -> int | None:
+    """Nanoseconds since 1970; None also for a file that cannot be read."""
+    try:
+        with open_file(path) as picture:
+            if picture.format == "PNG" and "exif" not in picture.info:
+                return None  # or Pillow would decode all of it to look behind the pixels
+            exif = picture.getexif()
+            tags = {**dict(exif), **exif.get_ifd(EXIF)}
+    except Exception:  # a broken block raises nearly every class, and the picture itself may be fine
+        return None
+    dates = (_moment(tags, *names) for names in TAGS)
+    return next((date for date in dates if date is not None), None)
+
+
+def _moment(tags: dict[int, Any], date: int, offset: int, fraction: int) -> int | None:
+    found = _DATE.match(_text(tags.get(date)))
+    if found is None or int(found[1]) < EARLIEST:
+        return None
+    try:
+        moment = datetime(*(int(number or 0) for number in found.groups()), tzinfo=_zone(tags.get(offset)))  # type: ignore[misc,arg-type]
+        whole = (moment.astimezone(UTC) - _EPOCH) // timedelta(seconds=1)
+    except (ValueError, OverflowError, OSError):  # the 31st of February; what this system's clock cannot hold
+        return None
+    digits = re.match(r"\d{1,9}", _text(tags.get(fraction)))
+    return whole * 10**9 + (int(digits[0].ljust(9, "0")) if digits else 0)
+
+
+def _zone(offset: Any) -> timezone | None:
+    found = _OFFSET.match(_text(offset))
+    if found is None:
+        return None
+    minutes = 60 * int(found[2]) + int(found[3])
+    return timezone(timedelta(minutes=-minutes if found[1] == "-" else minutes))
+
+
+def _text(value: Any) -> str:
+    text = value.decode("ascii", "replace") if isinstance(value, bytes) else str(value or "")
+    return text.strip(" \0")
