@@ -111,7 +111,7 @@ def test_wrong_options_are_told(options: list[str], reason: str) -> None:
     assert reason in " ".join(f"{done.stderr} {done.exception}".split())
 
 
-@pytest.mark.parametrize("query", ['a "star', "a\0b", "x" * 100_000, "++a", ""])
+@pytest.mark.parametrize("query", ['a st"a"r', "a\0b", "x" * 100_000, "++a", ""])
 def test_what_is_no_query_is_one_sentence(query: str) -> None:
     done = wordsight("search", FOLDER, query)
     assert done.exit_code == 1

@@ -230,7 +230,8 @@ def test_the_page_reads_what_is_typed_as_the_search_does(tab: Any) -> None:
     typed = [
         "a dog +running red^3 +wet^2 ball", 'dog -"red hat"', "+\u201cred hat\u201d",
         "the dog\u2019s \u2018ball\u2019", r'"say \"+1\" \\\\"', 'a "c  ^2"^4', "a - b", "dog +",
-        "t-shirt rock+roll", "a +\ufeffb\ufeff c", *made,
+        "t-shirt rock+roll", "a +\ufeffb\ufeff c",
+        '12" pizza', "a 5'10\" man and -12\" tiles", 'a "dog', *made,
     ]  # fmt: skip
     read = [text for text in typed if is_query(text)]
     assert len(read) > 3000

@@ -44,10 +44,32 @@ def test_signs_inside_and_between_words_are_plain(typed: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "typed",
+    [
+        '12" pizza', "a 5'10\" man", '12 " pizza', 'a 12"x16" print', 'a "dog', 'a dog"', 'do"g',
+        '+ " -', 'a 12"x16" print of a do"g', r'"a dog\"', '24" tv and a 12" pizza', "5\u201910\u201d",
+    ],
+)  # fmt: skip
+def test_a_quote_after_a_digit_or_without_its_pair_is_a_character(typed: str) -> None:
+    """owntone#1734."""
+    query = parse(typed)
+    assert query.sentence == typed.replace("\u2019", "'").replace("\u201d", '"')
+    assert (query.terms, query.excluded) == ((), ())
+
+
+def test_inches_do_not_disturb_operators_and_quotes_around_them() -> None:
+    query = parse('+12" pizza "route 66" -"red hat" 5"^2')
+    assert (query.sentence, query.excluded) == ('12" pizza route 66 5"', ("red hat",))
+    assert [(query.sentence[term.start : term.stop], term.weight) for term in query.terms] == [
+        ('12"', 1),
+        ('5"', 2),
+    ]
+
+
+@pytest.mark.parametrize(
     ("typed", "position", "reason"),
     [
         ("a ++dog", 4, "two operators"),
-        ('a "dog', 3, "never closed"),
         ('a ""', 3, "nothing in these quotes"),
         ("dog^", 4, "whole number"),
         ("dog^0", 4, "whole number"),
@@ -67,7 +89,7 @@ def test_errors_say_where(typed: str, position: int, reason: str) -> None:
     assert str(caught.value).startswith(f"position {position} ")
 
 
-@pytest.mark.parametrize("typed", ["", "  \n ", "-dog", '-"a b" -c'])
+@pytest.mark.parametrize("typed", ["", "  \n ", '"', "-dog", '-"a b" -c'])
 def test_a_query_needs_something_to_look_for(typed: str) -> None:
     with pytest.raises(QueryError, match=r"type a word|names nothing") as caught:
         parse(typed)

@@ -7,8 +7,9 @@ A query is a plain sentence. An operator stands directly before or after a word,
     a red^3 ball                     ^  the word counts three times, as if the sentence held it so often
     +"red hat"  -"red hat"  "c^2"    quotes hold several words together and take every character literally
 
-In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, and a hyphen within a
-word, are plain characters. Curly quotes and apostrophes, as telephones type them, are read as straight ones.
+In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, a hyphen within a word,
+a quote after a digit (12", inches) and one without its pair are plain characters. Curly quotes and
+apostrophes, as telephones type them, are read as straight ones.
 """
 
 import re
@@ -63,7 +64,7 @@ def parse(typed: str) -> Query:
         sentence = f"{sentence} {part.words}" if sentence else part.words
         if part.sign or part.weight != 1:
             terms.append(Term(start, len(sentence), part.sign == "+", part.weight, part.position))
-    if not sentence:
+    if not sentence.strip('" '):
         raise QueryError(
             "it names nothing to look for; beside what must not be there, add a word that should be"
             if excluded
@@ -92,7 +93,6 @@ class _Part:
 
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPED = re.compile(r'\\(["\\])')
-_BARE = re.compile(r'[^\s"^]+')
 _WEIGHT = re.compile(r"\^([^\s]*)")
 
 
@@ -128,24 +128,38 @@ def _goes_on(text: str, place: int) -> bool:
 
 def _words(text: str, place: int, sign: str) -> tuple[str, int]:
     """The operand of an operator: a part in quotes, or a word."""
-    if text[place] == '"':
-        return _quoted(text, place)
-    bare = _BARE.match(text, place)
-    if bare is None:
-        raise QueryError(f'{sign}^ has no word before it; write word^2, or "^" in quotes', place + 1)
-    if sign and bare[0][0] in "+-":
-        raise QueryError(f"two operators, {sign}{bare[0][0]}; keep one, or put the word in quotes", place + 1)
-    return bare[0], bare.end()
-
-
-def _quoted(text: str, place: int) -> tuple[str, int]:
     quoted = _QUOTED.match(text, place)
-    if quoted is None:
-        raise QueryError('this quote is never closed; add a " at its end', place + 1)
+    if quoted is not None:
+        return _unquoted(quoted, place), quoted.end()
+    stop = place + (text[place] == '"')  # which has no pair
+    while stop < len(text) and _is_bare(text, stop):
+        stop += 1
+    bare = text[place:stop]
+    if not bare:
+        raise QueryError(f'{sign}^ has no word before it; write word^2, or "^" in quotes', place + 1)
+    if sign and bare[0] in "+-":
+        raise QueryError(f"two operators, {sign}{bare[0]}; keep one, or put the word in quotes", place + 1)
+    return bare, stop
+
+
+def _is_bare(text: str, place: int) -> bool:
+    """Whether a character belongs to a word without quotes around it."""
+    if text[place] != '"':
+        return not text[place].isspace() and text[place] != "^"
+    return _follows_digit(text, place) or not any(
+        text[later] == '"' and not _follows_digit(text, later) for later in range(place + 1, len(text))
+    )
+
+
+def _follows_digit(text: str, place: int) -> bool:
+    return place > 0 and text[place - 1].isdecimal()
+
+
+def _unquoted(quoted: re.Match[str], place: int) -> str:
     words = " ".join(_ESCAPED.sub(r"\1", quoted[1]).split())
     if not words:
         raise QueryError("there is nothing in these quotes", place + 1)
-    return words, quoted.end()
+    return words
 
 
 def _weight(text: str, place: int) -> tuple[int | None, int]:

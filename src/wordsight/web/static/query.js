@@ -1,16 +1,18 @@
 // What is typed <-> its words, each perhaps with an operator, as search/query.py reads them.
 
 const TYPEWRITTEN = { "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"' };  // quotes as telephones type them
-const PART = /([+-](?=[\S\ufeff]))?("(?:[^"\\]|\\.)*"|(?:[^\s"^]|\ufeff)+)(\^[1-9])?/gsu;  // U+FEFF is no space
+const QUOTED = String.raw`"((?:[^"\\]|\\.)*)"`;
+const SIGN = String.raw`[^\s"^]|\ufeff|(?<=\p{Nd})"|"(?!.*(?<!\p{Nd})")`;  // U+FEFF is no space; 12" is a size
+const PART = new RegExp(String.raw`([+-](?=[\S\ufeff]))?(${QUOTED}|(?:"|${SIGN})(?:${SIGN})*)(\^[1-9])?`, "gsu");
 export const MAY = "", MUST = "+", MUST_NOT = "-";
 const NEXT = { [MAY]: MUST, [MUST]: MUST_NOT, [MUST_NOT]: MAY };
 
 /** [{sign, word, start, stop}]: where each part stands in what is typed. */
 export function parts(typed) {
   const text = typed.replace(/[\u2018\u2019\u201c\u201d]/g, (quote) => TYPEWRITTEN[quote]);
-  return [...text.matchAll(PART)].map(({ 0: all, 1: sign = MAY, 2: bare, 3: weight = "", index }) => ({
+  return [...text.matchAll(PART)].map(({ 0: all, 1: sign = MAY, 2: bare, 3: inner, 4: weight = "", index }) => ({
     sign,
-    word: bare[0] === '"' ? unquoted(bare) : bare,
+    word: inner === undefined ? bare : unquoted(inner),
     start: index,
     stop: index + all.length,
     rest: bare + weight,
@@ -18,7 +20,7 @@ export function parts(typed) {
   }));
 }
 
-const unquoted = (part) => part.slice(1, -1).replace(/\\(["\\])/g, "$1").split(/[^\S\ufeff]+/).filter(Boolean).join(" ");
+const unquoted = (inner) => inner.replace(/\\(["\\])/g, "$1").split(/[^\S\ufeff]+/).filter(Boolean).join(" ");
 
 /** What is typed, with the next operator at this part: may, must, must not, may. ``must``: whether + is possible. */
 export function cycled(typed, part, must = true) {
