@@ -7,7 +7,7 @@ A query is a plain sentence. An operator stands directly before or after a word,
     a red^3 ball                     ^  the word counts three times, as if the sentence held it so often
     +"red hat"  -"red hat"  "c^2"    quotes hold several words together and take every character literally
 
-In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, a hyphen within a word,
+In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, a hyphen in a word,
 a quote after a digit (12", inches) and one without its pair are plain characters. Curly quotes and
 apostrophes, as telephones type them, are read as straight ones.
 """
