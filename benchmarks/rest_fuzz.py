@@ -241,7 +241,9 @@ async def answer(app: Any, request: Request) -> tuple[int, dict[bytes, bytes], b
     }  # fmt: skip
 
     async def receive() -> Any:
-        return sent.pop() if sent else {"type": "http.disconnect"}
+        if not sent:
+            await asyncio.Event().wait()  # the client stays until it is answered
+        return sent.pop()
 
     async def send(message: Any) -> None:
         answered.append(message)
