@@ -1,10 +1,10 @@
 """The example packages, installed as a user would install them, are found by their entry points."""
 
-import tomllib
 from pathlib import Path
 
 import pytest
 import torch
+from support import installed_examples
 from torch import nn
 
 from wordsight import EmbeddingSet, EncodedPairs, Matcher, registry
@@ -12,30 +12,10 @@ from wordsight.evaluation.protocols import find_protocol
 from wordsight.importers.convert import import_checkpoint
 from wordsight.read.text.vocabulary import Vocabulary
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
-
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Put an example's modules and metadata on the path: the result of ``pip install``, without an index."""
-
-    def install(example: str) -> None:
-        project = tomllib.loads((EXAMPLES / example / "pyproject.toml").read_text())["project"]
-        site = tmp_path / "site"
-        info = site / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-        info.mkdir(parents=True)
-        groups = project["entry-points"]
-        lines = [
-            "\n".join([f"[{group}]", *(f"{name} = {place}" for name, place in names.items())])
-            for group, names in groups.items()
-        ]
-        (info / "entry_points.txt").write_text("\n\n".join(lines))
-        (info / "METADATA").write_text(f"Name: {project['name']}\nVersion: {project['version']}\n")
-        for module in (EXAMPLES / example).glob("*.py"):
-            (site / module.name).write_text(module.read_text())
-        monkeypatch.syspath_prepend(site)
-
-    return install
+    return lambda example: installed_examples.install(example, tmp_path / "site", monkeypatch)
 
 
 def test_a_loss_is_named_in_a_configuration(install) -> None:

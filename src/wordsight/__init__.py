@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from wordsight.matcher import Matcher
     from wordsight.pairs import EncodedPairs, PairSet
     from wordsight.read.base import Reader
-    from wordsight.read.datasets.dataset import Dataset
+    from wordsight.read.datasets.dataset import CaptionDataset, Dataset
+    from wordsight.read.datasets.records import Captioned
     from wordsight.read.text.base import Tokenizer
     from wordsight.runs import train
     from wordsight.search.index.index import Index
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessPolicy",
     "Alignment",
+    "CaptionDataset",
+    "Captioned",
     "Config",
     "Dataset",
     "EmbeddingSet",
@@ -64,7 +67,8 @@ _MODULES = {
     "matcher": ("Matcher",),
     "pairs": ("EncodedPairs", "PairSet"),
     "read.base": ("Reader",),
-    "read.datasets.dataset": ("Dataset",),
+    "read.datasets.dataset": ("CaptionDataset", "Dataset"),
+    "read.datasets.records": ("Captioned",),
     "read.text.base": ("Tokenizer",),
     "runs": ("train",),
     "search.index.index": ("Index",),

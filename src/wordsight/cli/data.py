@@ -6,7 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from wordsight.cli import data_records, labels
+from wordsight.cli import data_records, features_export, labels
+from wordsight.cli.data_options import (
+    CaptionColumn,
+    Division,
+    DivisionSeed,
+    ImageColumn,
+    Pictures,
+    SplitColumn,
+    Splits,
+    split_names,
+)
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.runtime.malloc import share_freed_memory
@@ -19,6 +29,8 @@ def register(app: typer.Typer) -> None:
     features.command(
         epilog="Example: wordsight features extract photos/ --model facebook/dinov2-small --out features/"
     )(extract)
+    features.command(epilog=features_export.EXPORT_EPILOG)(features_export.export)
+    features.command(epilog=features_export.ENCODE_EPILOG)(features_export.encode)
     app.add_typer(features, name="features")
     data = typer.Typer(help="Data sets: look at them, convert them, generate one.", no_args_is_help=True)
     data.command(epilog="Example: wordsight data check data/f30k_precomp")(check)
@@ -63,9 +75,8 @@ def extract(
         typer.Option(help="Also the boxes that it finds: a hub name, a folder, or a YOLOX as .onnx."),
     ] = None,
     detections: Annotated[int, typer.Option(min=1, help="At most so many boxes per picture.")] = 10,
-    pictures: Annotated[
-        Path | None, typer.Option(help="The pictures' folder, if it is not beside the caption file.")
-    ] = None,
+    pictures: Pictures = None,
+    image_column: ImageColumn = None,
     exclude: Exclude = None,
     follow_links: FollowLinks = None,
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32,
@@ -85,7 +96,7 @@ def extract(
         )
     notes = WalkNotes()
     rules = changed_rules(WalkRules(), exclude, follow_links)
-    paths, closed = picture_paths(source, rules, notes, pictures=pictures)
+    paths, closed = picture_paths(source, rules, notes, pictures=pictures, image_column=image_column)
     finer = () if high_res_grid is None else _cells(high_res_grid, "--high-res-grid")
     asked = {
         "grid": _cells(grid),
@@ -147,13 +158,19 @@ def check(
     vocabulary: Annotated[
         Path | None, typer.Option(help="Also count words that this vocabulary does not have.")
     ] = None,
-    pictures: Annotated[Path | None, typer.Option(help="The pictures' folder, if it is elsewhere.")] = None,
+    pictures: Pictures = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    split_column: SplitColumn = None,
+    split: Division = None,
+    split_seed: DivisionSeed = None,
     as_json: Json = False,
 ) -> None:
     """Say what a data set holds, what is wrong in it, where, and what to do."""
     from wordsight.read.validate.check import check as run
 
-    report = run(path, vocabulary=vocabulary, pictures=pictures)
+    columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
+    report = run(path, vocabulary=vocabulary, pictures=pictures, split=split, seed=split_seed, **columns)
     typer.echo(json.dumps(report.to_dict()) if as_json else report.to_text())
     if not report.ok:
         raise typer.Exit(1)
@@ -194,13 +211,18 @@ def build(
     word_splitter: Annotated[
         str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
     ] = "treebank",
+    splits: Splits = "train",
+    caption_column: CaptionColumn = None,
+    split_column: SplitColumn = None,
+    split: Division = None,
+    split_seed: DivisionSeed = None,
 ) -> None:
-    """Learn a vocabulary from the training texts of a data set, or from a text file."""
+    """Learn a vocabulary from the texts of a data set or of a text file; published ones count train,val."""
     from wordsight.read.datasets.detect_format import texts_of
     from wordsight.read.text.vocabulary import Vocabulary
 
-    vocabulary = Vocabulary.learn(
-        texts_of(source, ["train"]), word_splitter=word_splitter, min_count=min_count
-    )
+    columns = {"caption_column": caption_column, "split_column": split_column}
+    texts = texts_of(source, split_names(splits), split=split, seed=split_seed, **columns)
+    vocabulary = Vocabulary.learn(texts, word_splitter=word_splitter, min_count=min_count)
     vocabulary.save(out)
     typer.echo(f"{out}: {len(vocabulary)} words")

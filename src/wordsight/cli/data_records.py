@@ -2,10 +2,19 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.data_options import (
+    CaptionColumn,
+    Division,
+    DivisionSeed,
+    ImageColumn,
+    Pictures,
+    SplitColumn,
+    changes_of,
+)
 from wordsight.cli.shared_options import NoLock
 from wordsight.cli.trust import TrustRemoteCode
 
@@ -15,6 +24,13 @@ if TYPE_CHECKING:
 
 SHORT = {"validation": "val"}  # as the shards of everybody are called
 EPILOG = "Example: wordsight data records cuhk-pedes/reid_raw.json --out records/pedes --shards 4"
+
+
+class Restval(StrEnum):
+    """Where COCO's restval pictures belong."""
+
+    train = "train"
+    val = "val"
 
 
 class Format(StrEnum):
@@ -33,7 +49,18 @@ def records(
         Format, typer.Option("--format", help="CMPL's TFRecords, or tar files that keep texts as they are.")
     ] = Format.tfrecord,
     shards: Annotated[int, typer.Option(help="Files of the training split; other splits are one file.")] = 1,
-    pictures: Annotated[Path | None, typer.Option(help="The pictures' folder, if it is elsewhere.")] = None,
+    pictures: Pictures = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    split_column: SplitColumn = None,
+    split: Division = None,
+    split_seed: DivisionSeed = None,
+    restval: Annotated[
+        Restval | None,
+        typer.Option(
+            help="Where COCO's restval belongs; by default val in TFRecords (as in CMPL), else train."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345,
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False,
     word_splitter: Annotated[
@@ -54,7 +81,11 @@ def records(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
-    splits, own_rule = _splits(source, pictures, trust_remote_code)
+    settings = {"pictures": pictures, "split": split, "seed": split_seed}
+    settings |= {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
+    if restval is None:
+        restval = Restval.val if format_ == Format.tfrecord else Restval.train
+    splits, own_rule = _splits(source, restval, settings, trust_remote_code)
     order = None if keep_order else seed
     if format_ == Format.webdataset:
         from wordsight.read.export.webdataset import write_webdataset
@@ -64,24 +95,44 @@ def records(
         from wordsight.read.export.tfrecords import RecordSettings, write_records
 
         cut = word_splitter or own_rule or "cmpl"
-        settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
-        skipped = write_records(out, splits, settings, skip_unreadable)
+        records_settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
+        skipped = write_records(out, splits, records_settings, skip_unreadable)
     _show_report(out, splits, skipped)
 
 
 def _splits(
-    source: str, pictures: Path | None, trust_remote_code: bool
+    source: str, restval: Restval, settings: dict[str, Any], trust_remote_code: bool
 ) -> tuple[dict[str, "PairSet"], str | None]:
     """The pairs by the name of their split; with a configuration, also the rule of its words."""
     from wordsight.config import SPLITS, load_config
-    from wordsight.read.datasets.detect_format import open_dataset
 
     if not _is_config(source):
-        dataset = open_dataset(source, pictures=pictures)
-        return {split or "train": dataset.read(split) for split in dataset.chosen(None)}, None
-    config = load_config(source, trust_remote_code=trust_remote_code)
+        return _of_data_set(source, restval, settings), None
+    config = load_config(source, changes_of(**settings), trust_remote_code)
     splits = {SHORT.get(which, which): config.captioned(which) for which in SPLITS}
     return splits, config.tables.get("tokenizer", {}).get("word_splitter")
+
+
+def _of_data_set(source: str, restval: Restval, settings: dict[str, Any]) -> dict[str, "PairSet"]:
+    """The pairs by the names that shards have: val for every name of validation, and restval in its place."""
+    from wordsight.read.datasets.detect_format import open_dataset
+    from wordsight.read.datasets.karpathy import Karpathy
+    from wordsight.read.datasets.records import VALIDATION
+
+    dataset = open_dataset(source, **settings)
+    if isinstance(dataset, Karpathy):
+        dataset.restval = restval == Restval.train
+    splits = {split: dataset.read(split) for split in dataset.chosen(None)}
+    if "restval" in splits:
+        left_out = splits.pop("val", None)
+        splits = {"val" if split == "restval" else split: pairs for split, pairs in splits.items()}
+        if left_out is not None:
+            typer.echo(
+                f"restval is written as val, as in CMPL; the {len(left_out.images):,} of val are left out "
+                "(--restval train writes them as val, and restval as training)",
+                err=True,
+            )
+    return {"val" if split in VALIDATION else split or "train": pairs for split, pairs in splits.items()}
 
 
 def _is_config(source: str) -> bool:

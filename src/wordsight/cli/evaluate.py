@@ -121,7 +121,7 @@ def evaluate(
         scores or (),
         config,
         changes or (),
-        _split(split),
+        split_of(split),
         _weights(weights),
         standardize,
         trust_remote_code,
@@ -188,7 +188,7 @@ def _weights(text: str | None) -> list[float] | None:
         raise typer.BadParameter(f"--weights {text}; expected numbers with commas, e.g. 0.6,0.4") from None
 
 
-def _split(name: str) -> Any:
+def split_of(name: str) -> Any:
     aliases = {"val": "validation", "dev": "validation"}
     name = aliases.get(name, name)
     if name not in ("train", "validation", "test"):

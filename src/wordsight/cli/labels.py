@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 
@@ -106,11 +107,18 @@ def learn(
     word_splitter: Annotated[
         str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
     ] = "treebank",
+    splits: Splits = "train",
+    caption_column: CaptionColumn = None,
+    split_column: SplitColumn = None,
+    split: Division = None,
+    split_seed: DivisionSeed = None,
 ) -> None:
-    """Learn semantic labels, the most frequent nouns, from the training texts of a data set."""
+    """Learn semantic labels, the most frequent nouns, from the texts of a data set or of a text file."""
     from wordsight.read.datasets.detect_format import texts_of
     from wordsight.read.text.label_vocabulary import Labels
 
-    learned = Labels.learn(texts_of(source, ["train"]), count, word_splitter)
+    columns = {"caption_column": caption_column, "split_column": split_column}
+    texts = texts_of(source, split_names(splits), split=split, seed=split_seed, **columns)
+    learned = Labels.learn(texts, count, word_splitter)
     learned.save(out)
     typer.echo(f"{out}: {len(learned.names)} labels, {', '.join(learned.names[:5])}, ...")

@@ -5,6 +5,15 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.data_options import (
+    CaptionColumn,
+    Division,
+    DivisionSeed,
+    ImageColumn,
+    Pictures,
+    SplitColumn,
+    changes_of,
+)
 from wordsight.cli.trust import TrustRemoteCode, search_this_folder
 
 Changes = Annotated[
@@ -31,6 +40,12 @@ def train(
         Path | None, typer.Option(help="The run's folder; by default runs/ and the configuration's name.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where this run was stopped.")] = False,
+    pictures: Pictures = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
+    split_column: SplitColumn = None,
+    split: Division = None,
+    split_seed: DivisionSeed = None,
 ) -> None:
     """Train a model; the run's folder gets the log, the last state and the best model on validation."""
     from wordsight.config import load_config
@@ -38,7 +53,9 @@ def train(
 
     search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem
-    history = run(load_config(config, changes or (), trust_remote_code=True), folder, resume)
+    columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
+    data = changes_of(pictures=pictures, split=split, seed=split_seed, **columns)
+    history = run(load_config(config, [*(changes or ()), *data], trust_remote_code=True), folder, resume)
     if history.stopped_early:
         typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"

@@ -47,6 +47,7 @@ def _pixels(published: Published, given: Given) -> Tables:
     return {
         "reader": {
             "name": "pixels", "size": 224, "keep_aspect": True, "short_side": 256,
+            "round_crop": True,
             "mean": list(MEAN), "std": list(STD),
         },
         "image_encoder": {

@@ -141,6 +141,43 @@ def test_a_broken_line_is_named_and_mending_it_goes_on(tmp_path: Path, second: b
     assert np.array_equal(converted(tmp_path), stacked(1, 2))
 
 
+@pytest.mark.parametrize("whole_first", [True, False])
+def test_a_damaged_line_is_made_up_for_by_a_whole_one_of_its_image(tmp_path: Path, whole_first: bool) -> None:
+    """bottom-up-attention#7 and #40: the published files hold damaged lines whose image comes once more."""
+    damaged, whole = with_column(2, 5, b"AAAA"), line(2)
+    path, other = tmp_path / "shard.0", tmp_path / "shard.1"
+    path.write_bytes(line(1) + (whole if whole_first else damaged) + line(3))
+    other.write_bytes((damaged if whole_first else whole) + line(4))
+    ids(tmp_path, 1, 2, 3, 4)
+    did = convert_bottom_up([path, other], tmp_path, "train")
+    assert np.array_equal(converted(tmp_path), stacked(1, 2, 3, 4))
+    assert (did.damaged, did.repeated) == ((0, 1) if whole_first else (1, 0))
+    assert ("1 damaged, whose image came whole" in str(did)) != whole_first
+
+
+def test_lines_after_a_damaged_one_are_not_lost_and_not_counted_twice(tmp_path: Path) -> None:
+    ids(tmp_path, 1, 2, 3, 4)
+    path = tmp_path / "shard.tsv"
+    path.write_bytes(
+        b"".join([line(1), with_column(2, 5, b"AAAA"), line(3), line(9), line(4)[:50], b"\n", line(3)])
+    )
+    with pytest.raises(ValueError, match=r"damaged lines: 2, the first .*line 2: features holds 3 bytes"):
+        convert_bottom_up(path, tmp_path, "train")
+    note = Converted.load(tmp_path / "train.partial" / "progress.json")
+    assert note.done == [True, False, True, False]
+    path.write_bytes(b"".join(map(line, (1, 2, 3, 9, 4, 3))))
+    did = convert_bottom_up(path, tmp_path, "train")
+    assert np.array_equal(converted(tmp_path), stacked(1, 2, 3, 4))
+    assert (did.damaged, did.unused, did.repeated) == (0, 1, 1)
+
+
+def test_a_file_of_another_format_is_refused_at_its_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "shard.tsv"
+    path.write_bytes(b"".join(b"%d\tno\tfeatures\n" % n for n in range(100_000)))
+    with pytest.raises(ValueError, match=r"line 21 has 3 columns, expected 6"):
+        convert_bottom_up(path, tmp_path, "train")
+
+
 @settings(max_examples=6, deadline=None)
 @given(st.integers(0, 11), st.permutations(range(12)))
 def test_interrupted_anywhere_it_ends_the_same(

@@ -298,6 +298,24 @@ def test_squashed_pictures_are_seen_whole_and_cut_ones_at_the_centre() -> None:
     np.testing.assert_allclose(inner.window, (125 / 300, 0.25, 175 / 300, 0.75))
 
 
+def test_centre_of_a_picture_of_vsepp_begins_at_the_even_pixel() -> None:
+    """torchvision's CenterCrop, with which VSE++ was trained, rounds a half to the even number.
+
+    500 x 334 becomes 383 x 256, of which 224 begin at 79.5: at 80 there, at 79 in transformers.
+    """
+    columns = np.zeros((334, 500, 3), dtype=np.uint8)
+    columns[:] = np.linspace(0, 255, 500).astype(np.uint8)[None, :, None]
+    begins = {}
+    for round_crop in (True, False):
+        reader = PixelReader(224, keep_aspect=True, short_side=256, round_crop=round_crop)
+        frame = reader.prepare(columns)
+        begins[round_crop] = round(frame.window[0] * 383), round(frame.window[1] * 256)
+    assert begins == {True: (80, 16), False: (79, 16)}
+    whole = np.asarray(Image.fromarray(columns).resize((383, 256), Image.Resampling.BILINEAR))
+    reader = PixelReader(224, keep_aspect=True, short_side=256, round_crop=True)
+    np.testing.assert_array_equal(reader.prepare(columns).values, whole[16:240, 80:304])
+
+
 def test_identity_changes_with_every_setting_and_survives_saving(tmp_path: Path) -> None:
     base = PixelReader(32)
     others = [
@@ -307,8 +325,10 @@ def test_identity_changes_with_every_setting_and_survives_saving(tmp_path: Path)
         PixelReader(32, resample="bicubic"),
         PixelReader(32, keep_aspect=True),
         PixelReader(32, short_side=40),
+        PixelReader(32, round_crop=True),
     ]
-    assert len({reader.identity for reader in [base, *others]}) == 7
+    assert len({reader.identity for reader in [base, *others]}) == 8
+    assert "round_crop" not in base.settings  # so that stores and indexes of before are known
     again = registry.build("reader", {"name": "pixels", **others[4].save(tmp_path)})
     assert again.identity == others[4].identity
 

@@ -2,22 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from wordsight.errors import InputError
 from wordsight.read.pictures.walk import is_picture
 
-KNOWN = {  # of the field's data sets and programs; lower case, without "_", "-" and spaces
-    "image": ("image", "imagepath", "imagefile", "imagefilename", "imagename", "filepath", "filename", "file",
-              "path", "picture", "picturepath", "photo", "img", "imgpath", "imgfile", "imgname"),
+KNOWN = {  # of the field's data sets and programs; compared without case, "_", "-" and spaces
+    "image": ("image", "image_path", "filepath", "file_name", "filename", "image_name", "image_file",
+              "image_filename", "file", "path", "picture", "picture_path", "photo", "img", "img_path",
+              "img_file", "img_name"),
     "caption": ("caption", "captions", "text", "texts", "sentence", "sentences", "description",
                 "descriptions", "comment", "comments", "raw"),
     "split": ("split", "partition", "subset"),
-    "identity": ("identity", "personid", "person", "pid"),
+    "identity": ("identity", "person_id", "person", "pid"),
 }  # fmt: skip
 SECOND = {  # taken where none of the others is there, the first of them that is
-    "image": ("imageid", "imgid", "name", "key", "id", "imageurl", "imgurl", "url"),
-    "caption": ("title", "alttext", "alt", "prompt", "query"),
+    "image": ("image_id", "img_id", "name", "key", "id", "image_url", "img_url", "url"),
+    "caption": ("title", "alt_text", "alt", "prompt", "query"),
 }
 
 
@@ -60,10 +62,14 @@ def find_column(
 
 def known_columns(what: str, names: Sequence[str]) -> list[str]:
     """The columns whose names say that they hold this; one of the second choice only if there is no other."""
-    plain = {name: "".join(filter(str.isalnum, name.lower())) for name in names}
-    found = [name for name in names if plain[name] in KNOWN[what]]
-    second = (name for known in SECOND.get(what, ()) for name in names if plain[name] == known)
-    return found or [name for name in [next(second, None)] if name is not None]
+    first = [_plain(name) for name in KNOWN[what]]
+    found = [name for name in names if _plain(name) in first]
+    second = (name for known in SECOND.get(what, ()) for name in names if _plain(name) == _plain(known))
+    return found or list(islice(second, 1))
+
+
+def _plain(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
 
 
 def setting(what: str) -> str:

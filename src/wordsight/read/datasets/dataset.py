@@ -67,6 +67,10 @@ class Dataset(ABC):
                 items.append(Captioned(path, name, said, [name] * len(said), name, split))
         return items
 
+    def pictures_named(self) -> list[Path]:
+        """The picture file of every picture; captions need not be there."""
+        return [item.picture for item in self.items()]
+
     def check(self, report: "Report") -> "list[Texts]":
         """Add what is wrong to the report, each with place and remedy; return the captions of every split."""
         from wordsight.read.validate.captions import texts_of_pairs

@@ -2,7 +2,7 @@
 
 import inspect
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from wordsight.files.documents import outline, read_lines
 from wordsight.read.datasets.dataset import Dataset
 from wordsight.read.datasets.folder import caption_files
 from wordsight.read.datasets.precomputed_layout import CAPTIONS
-from wordsight.read.datasets.table import TABLE_SUFFIXES
+from wordsight.read.datasets.table import TABLE_SUFFIXES, Table
 from wordsight.read.features.extract import find_pictures
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES, WalkNotes, WalkRules
 from wordsight.read.validate.report import some
@@ -27,16 +27,16 @@ def open_dataset(path: str | Path, **settings: Any) -> Dataset:
     Raises MissingFileError if nothing is there, InputError if nothing there is known as data.
     """
     path = Path(path)
-    if not path.exists():
-        raise MissingFileError(f"there is no {path}", "give a caption file, or the folder of a data set")
-    found = _format_of(path)
-    given = {name: value for name, value in settings.items() if value is not None}
+    given = {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in settings.items()
+        if value is not None
+    }
+    found = _format_of(path, given)
     for name in given:
         if name not in inspect.signature(found).parameters:
-            raise InputError(
-                f"{path} is read as {found.kind}, which has no --{name.replace('_', '-')}", "leave it out"
-            )
-    dataset: Dataset = registry.instantiate(found, str(path), {"path": path, **given})
+            raise InputError(f"{path} is read as {found.kind}, which has no {_option(name)}", "leave it out")
+    dataset: Dataset = registry.instantiate(found, str(path), {"path": str(path), **given})
     return dataset
 
 
@@ -44,16 +44,19 @@ def picture_paths(
     source: Path, rules: WalkRules | None = None, notes: WalkNotes | None = None, **settings: Any
 ) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Every picture under a folder, or that a data set names, each once; and what cannot be read, and why."""
-    if source.is_dir() and _format_of(source).__name__ == "Folder":
-        return find_pictures(source, rules, notes)
-    return list(dict.fromkeys(item.picture for item in open_dataset(source, **settings).items())), []
+    if source.is_dir() and not any(settings.values()):
+        paths, closed = find_pictures(source, rules, notes)
+        if paths or closed:
+            return paths, closed
+    return list(dict.fromkeys(open_dataset(source, **settings).pictures_named())), []
 
 
 def texts_of(source: Path, splits: Sequence[str] | None = None, **settings: Any) -> list[str]:
     """The lines of a text file; of a data set, the texts of these splits (None, or without splits: all)."""
-    if is_text_file(source):
+    given = {name: value for name, value in settings.items() if value is not None}
+    if not given and is_text_file(source):
         return read_lines(source)
-    return open_dataset(source, **settings).texts(splits)
+    return open_dataset(source, **given).texts(splits)
 
 
 def is_text_file(source: Path) -> bool:
@@ -61,11 +64,19 @@ def is_text_file(source: Path) -> bool:
     return source.suffix.lower() == ".txt" and source.is_file() and _recognized(source) is None
 
 
-def _format_of(path: Path) -> type[Dataset]:
+def _format_of(path: Path, given: Mapping[str, Any]) -> type[Dataset]:
+    if not path.exists():
+        raise MissingFileError(f"there is no {path}", "give a caption file, or the folder of a data set")
     found = _recognized(path)
+    if found is None and path.is_file() and any(name.endswith("_column") for name in given):
+        return Table  # whatever its suffix and its header
     if found is None:
         raise InputError(*_unknown(path))
     return found
+
+
+def _option(name: str) -> str:
+    return "--split-seed" if name == "seed" else f"--{name.replace('_', '-')}"
 
 
 def _recognized(path: Path) -> type[Dataset] | None:
@@ -74,18 +85,18 @@ def _recognized(path: Path) -> type[Dataset] | None:
 
 def _formats() -> Iterator[type[Dataset]]:
     """All formats, those of installed packages first; one that cannot be used does not stop the others."""
-    for name in registry.names_of("data"):
+    own = registry.REGISTRY["data"]
+    added = [name for name in registry.names_of("data") if name not in own]
+    for name in (*added, *own):
         try:
             found = registry.find("data", name)
-        except InputError as error:
-            log.warning("%s", error)
+        except Exception as error:  # whatever a package of others does when it is imported
+            if name in own:
+                raise
+            log.warning('data format "%s" is left out: %s', name, error)
             continue
-        if isinstance(found, type) and issubclass(found, Dataset):
+        if isinstance(found, type):
             yield found
-        else:
-            logging.getLogger(__name__).warning(
-                'data format "%s": %r is not derived from Dataset', name, found
-            )
 
 
 def _unknown(path: Path) -> tuple[str, str]:

@@ -76,7 +76,7 @@ def picture_folder(
             hint = "give the folder of the pictures: --pictures FOLDER, or pictures under [data]"
             raise MissingFileError(f"pictures = {folder} is not a folder", hint)
         return PictureFolder([folder])
-    home = source.parent
+    home = source if source.is_dir() else source.parent
     names = sorted(os.listdir(home)) if home.is_dir() else []
     known = {name.lower(): home / name for name in names if name.lower() in KNOWN_FOLDERS}
     named = [known[name] for name in KNOWN_FOLDERS if name in known and known[name].is_dir()]

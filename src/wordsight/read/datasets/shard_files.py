@@ -1,5 +1,6 @@
 """A folder -> its shards by split: ``train-00000-of-00032``, ``train-000000.tar``, ``00000.tar``."""
 
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from pathlib import Path
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.read.datasets.records import ORDER, same_split, split_order
+from wordsight.read.pictures.walk import is_picture
 
 NAME = re.compile(
     r"(?P<split>.+)-(?P<number>\d{5,})-of-(?P<total>\d{5,})(?:\.tfrecords?)?(?P<suffix>(?:\.tar)?)"
@@ -55,17 +57,22 @@ def shards_by_split(folder: Path, suffix: str = "") -> dict[str | None, list[Sha
 
     Shards without a split in their name have that of the first subfolder, if it is called as one.
     """
-    here = _shards(folder, sorted(folder.iterdir()), suffix)
-    below = here or _shards(folder, sorted(folder.rglob(f"*{suffix}" if suffix else "*-of-*")), suffix)
-    splits = sorted({shard.split for shard in below}, key=lambda split: split_order(split or ""))
-    return {split: [shard for shard in below if shard.split == split] for split in splits}
+    shards: list[ShardFile] = []
+    for home, folders, names in os.walk(folder):
+        folders.sort()
+        shards += _shards(folder, Path(home), sorted(names), suffix)
+        if (shards and Path(home) == folder) or any(map(is_picture, names)):
+            break  # all are here; or these are pictures, of which there may be very many
+    splits = sorted({shard.split for shard in shards}, key=lambda split: split_order(split or ""))
+    return {split: [shard for shard in shards if shard.split == split] for split in splits}
 
 
-def _shards(folder: Path, paths: Sequence[Path], suffix: str) -> list[ShardFile]:
+def _shards(folder: Path, home: Path, names: Sequence[str], suffix: str) -> list[ShardFile]:
     shards = []
-    for path in paths:
-        found = NAME.fullmatch(path.name) or LOOSE.fullmatch(path.name)
-        if found and found["suffix"] == suffix and path.is_file():
+    for name in names:
+        found = NAME.fullmatch(name) or LOOSE.fullmatch(name)
+        if found and found["suffix"] == suffix:
+            path = home / name
             first = path.relative_to(folder).parts[0]
             split = found["split"] or (first if first in ORDER else None)
             total = int(found["total"]) if "total" in found.groupdict() else None

@@ -88,6 +88,7 @@ class ShardDataset(Dataset):
     path: str | Path
     verified = True  # whether ``scan`` looks at every byte: an index made without does not do for one with it
     drop_empty = False
+    caption_column: str | None = None  # the key of the captions, where they have one
     shares: str | None = None  # a division by chance, of shards without splits
     seed = 0
 
@@ -113,7 +114,7 @@ class ShardDataset(Dataset):
         folder = placed(self.path, split)
         of_file = None if split is None or self.shares is not None or self._has_no_splits(folder) else split
         shards = find_shards(folder, of_file, self.suffix)
-        samples = _indexed(folder, of_file, shards, self.scan, self.verified)
+        samples = self._indexed(folder, of_file, shards)
         self._must_be_all(folder, of_file, shards, sum(len(sample.texts) for sample in samples))
         pairs = pair_set(folder, of_file, shards, with_captions(samples, shards, self.drop_empty), self.pick)
         if split is None or of_file is not None:
@@ -129,6 +130,21 @@ class ShardDataset(Dataset):
         from wordsight.read.validate.shards import check_shards
 
         return check_shards(self, Path(self.path), report)
+
+    def _indexed(self, folder: Path, split: str | None, shards: Sequence[Path]) -> list[Sample]:
+        """The samples of the shards by their index, or by looking through all of them."""
+        index = folder / f"index-{split or 'all'}.json"
+        names = [path.relative_to(folder).as_posix() for path in shards]
+        stamps = [[name, *stamp_of(path)] for name, path in zip(names, shards, strict=True)]
+        head = {"format": FORMAT, "captions": self.caption_column, "shards": stamps}
+        stored = _stored(index, head, self.verified)
+        if stored is not None:
+            return stored
+        samples = look_through(shards, self.scan)
+        content = head | {"verified": self.verified, "samples": [astuple(sample) for sample in samples]}
+        with suppress(OSError), atomic_file(index) as file:
+            file.write(json.dumps(content).encode())
+        return samples
 
     def not_all(self, folder: Path, split: str | None, shards: Sequence[Path], found: int) -> str:  # noqa: ARG002
         """Why so many pairs are not all that were written; else empty."""
@@ -176,27 +192,7 @@ def pair_set(
     )
 
 
-def _indexed(
-    folder: Path, split: str | None, shards: Sequence[Path], scan: Scan, verified: bool
-) -> list[Sample]:
-    """The samples of the shards by their index, or by looking through all of them."""
-    index = folder / f"index-{split or 'all'}.json"
-    names = [path.relative_to(folder).as_posix() for path in shards]
-    head = {
-        "format": FORMAT,
-        "shards": [[name, *stamp_of(path)] for name, path in zip(names, shards, strict=True)],
-    }
-    kept = _kept(index, head, verified)
-    if kept is not None:
-        return kept
-    samples = look_through(shards, scan)
-    content = head | {"verified": verified, "samples": [astuple(sample) for sample in samples]}
-    with suppress(OSError), atomic_file(index) as file:
-        file.write(json.dumps(content).encode())
-    return samples
-
-
-def _kept(index: Path, head: dict[str, Any], verified: bool) -> list[Sample] | None:
+def _stored(index: Path, head: dict[str, Any], verified: bool) -> list[Sample] | None:
     try:
         content = json.loads(index.read_bytes())
         same = all(content[key] == value for key, value in head.items())

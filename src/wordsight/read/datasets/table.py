@@ -10,7 +10,7 @@ from wordsight.files.tables import Row, header_of, is_token_file, kind_of, read_
 from wordsight.read.datasets.columns import Columns, find_column, known_columns
 from wordsight.read.datasets.dataset import CaptionDataset
 from wordsight.read.datasets.picture_names import PictureFolder
-from wordsight.read.datasets.records import Captioned, Missing
+from wordsight.read.datasets.records import Captioned, Missing, same_split
 from wordsight.read.datasets.values import captions_of, identifier_of, listed_in
 from wordsight.read.validate.items import note_without_splits
 
@@ -68,7 +68,7 @@ class Table(CaptionDataset):
     def load(self, source: Path, folder: PictureFolder) -> list[Captioned]:
         """In order of first appearance."""
         rows = read_rows(source)
-        columns = self.columns.among(list(dict.fromkeys(name for row in rows for name in row.values)), source)
+        columns = self.columns.among(_names(rows), source)
         groups: dict[tuple[str, str | None], list[Row]] = {}
         for row in rows:
             name = _cell(row, columns.image, source)
@@ -77,20 +77,40 @@ class Table(CaptionDataset):
             groups.setdefault((name, _cell(row, columns.split, source)), []).append(row)
         return [_item(name, split, own, columns, folder, source) for (name, split), own in groups.items()]
 
+    def pictures_named(self) -> list[Path]:
+        source = self.source(None)
+        rows, folder = read_rows(source), self.folder(source, None)
+        column = find_column("image", self.columns.image, _names(rows), source)
+        return [folder.find(name) for row in rows if (name := _cell(row, column, source))]
+
     def texts(self, splits: Sequence[str] | None = None) -> list[str]:
-        """Where all are wanted, or there are no splits, the table need not name pictures."""
+        """The table need not name pictures, unless they are divided by chance."""
+        if splits is not None and self.shares is not None:
+            return super().texts(splits)
         source = self.source(None)
         rows = read_rows(source)
-        names = list(dict.fromkeys(name for row in rows for name in row.values))
-        split = find_column("split", self.columns.split, names, source, needed=False)
-        if splits is not None and (split is not None or self.shares is not None):
-            return super().texts(splits)
-        column = find_column("caption", self.columns.caption, names, source)
+        column = find_column("split", self.columns.split, _names(rows), source, needed=False)
+        if splits is not None and column is not None:
+            rows = [row for split in splits for row in _of_split(rows, split, column, source)]
+        column = find_column("caption", self.columns.caption, _names(rows), source)
         return [text for row in rows for text, _ in _captions(row, column, source)]
 
     def check(self, report: "Report") -> "list[Texts]":
         note_without_splits(self.items(), self.without_splits, report)
         return super().check(report)
+
+
+def _of_split(rows: Sequence[Row], split: str, column: str, path: Path) -> list[Row]:
+    chosen = [row for row in rows if _cell(row, column, path) in same_split(split)]
+    if not chosen:
+        known = dict.fromkeys(str(_cell(row, column, path)) for row in rows)
+        raise InputError(f'{path} has no rows of split "{split}"; it has {", ".join(known)}')
+    return chosen
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """The names of the columns; in JSON lines, of all that any row has."""
+    return list(dict.fromkeys(name for row in rows for name in row.values))
 
 
 def _item(

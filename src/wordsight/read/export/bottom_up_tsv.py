@@ -1,107 +1,23 @@
-"""The bottom-up-attention TSV -> a precomputed folder with boxes and picture sizes; streamed and resumable.
-
-Every line is ``image_id, image_w, image_h, num_boxes, boxes, features``, separated by tabs; boxes and
-features are base64 of little-endian float32, ``num_boxes`` rows of 4 and (usually) 2048 numbers; boxes in
-pixels.
-"""
+"""Bottom-up-attention TSV -> a precomputed folder with boxes and picture sizes; streamed, resumable."""
 
 import base64
-import binascii
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
 
-from wordsight.errors import InputError, MissingFileError
+from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
 from wordsight.files.documents import read_lines
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.export.precomputed import FeatureType, PrecompWriter
+from wordsight.read.formats.detection_tsv import Detection, Line, read_bottom_up
 
-COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
+MOST_DAMAGED = 20  # lines, before any whole one: then the file is of another format
 SAVE_EVERY = 512  # images between two notes of how far we are
-
-
-@dataclass(frozen=True, eq=False)
-class Detection:
-    """One line of the TSV."""
-
-    size: tuple[float, float]  # width, height in pixels
-    boxes: Float[np.ndarray, "region 4"]  # left, top, right, bottom in pixels
-    features: Float[np.ndarray, "region feature"]
-
-
-@dataclass(frozen=True, eq=False)
-class Line:
-    """One line of the TSV, cut into columns and not yet decoded."""
-
-    where: str  # file and line number
-    number: int
-    end: int  # byte at which the next line begins
-    columns: Sequence[bytes]
-    complete: bool  # False where the file ends without a line feed, perhaps because it is still being fetched
-
-    @property
-    def image_id(self) -> str:
-        return self.columns[0].decode("utf-8", "replace").strip()
-
-    def decode(self) -> Detection:
-        """Raises ValueError for a wrong number of columns, no number, no base64, another length."""
-        if len(self.columns) != len(COLUMNS):
-            raise InputError(
-                f"{self.where} has {len(self.columns)} columns, expected {len(COLUMNS)} "
-                f"({', '.join(COLUMNS)}); if this is the last line, the file is cut short: fetch it again"
-            )
-        width, height, count = (self._number(column) for column in (1, 2, 3))
-        boxes, features = self._array(4, int(count)), self._array(5, int(count))
-        if boxes.shape[1] != 4:
-            raise InputError(f"{self.where}: boxes have {boxes.shape[1]} numbers each, expected 4")
-        return Detection((width, height), boxes, features)
-
-    def _number(self, column: int) -> float:
-        try:
-            value = float(self.columns[column])
-        except ValueError:
-            value = 0.0
-        if not value >= 1:
-            raise InputError(
-                f"{self.where}: {COLUMNS[column]} is {self.columns[column][:40]!r}, expected a number from "
-                "1 up"
-            )
-        return value
-
-    def _array(self, column: int, rows: int) -> np.ndarray:
-        name = COLUMNS[column]
-        try:
-            content = base64.b64decode(self.columns[column].strip(), validate=True)
-        except binascii.Error as error:
-            raise InputError(f"{self.where}: {name} is not base64 ({error}); fetch the file again") from error
-        if not content or len(content) % (4 * rows):
-            raise InputError(
-                f"{self.where}: {name} holds {len(content)} bytes, which is not float32 for {rows} boxes; "
-                "fetch the file again"
-            )
-        values = np.frombuffer(content, dtype="<f4").reshape(rows, -1)
-        if not np.isfinite(values).all():
-            raise InputError(f"{self.where}: {name} holds NaN or infinity; extract this image again")
-        return values
-
-
-def read_bottom_up(path: Path, start: int = 0, number: int = 0) -> Iterator[Line]:
-    """The lines of the TSV from a byte on, ``number`` being the lines before it."""
-    if not path.is_file():
-        raise MissingFileError(f"{path} does not exist")
-    with path.open("rb") as file:
-        file.seek(start)
-        for content in file:
-            number, start = number + 1, start + len(content)
-            if content.strip():
-                columns = content.rstrip(b"\r\n").split(b"\t")
-                yield Line(f"{path} line {number}", number, start, columns, content.endswith(b"\n"))
 
 
 @dataclass(eq=False)
@@ -113,13 +29,16 @@ class Converted:
     feature_dim: int = 0
     done: list[bool] = field(default_factory=list)  # one per distinct id
     positions: dict[str, list[int]] = field(default_factory=dict)  # file -> byte, lines read
-    repeated: int = 0  # lines whose id came before; the first is kept
-    unused: int = 0  # lines whose id is not asked for
+    counted: dict[str, int] = field(default_factory=dict)  # file -> lines that are in the counts below
+    repeated: int = 0  # lines whose id came before; the first whole one is kept
+    unused: int = 0  # lines whose id is not wanted
+    damaged: int = 0  # lines that cannot be read, of images that came whole elsewhere
 
     def __str__(self) -> str:
         return (
             f"{sum(self.done):,} images of {self.regions} regions x {self.feature_dim:,}; lines left out: "
-            f"{self.repeated:,} of an image that came before, {self.unused:,} of images not asked for"
+            f"{self.repeated:,} of an image that came before, {self.unused:,} of images not wanted, "
+            f"{self.damaged:,} damaged, whose image came whole in another"
         )
 
     def save(self, path: Path) -> None:
@@ -164,6 +83,16 @@ def _ids_of(paths: Sequence[Path]) -> list[str]:
     return list(dict.fromkeys(line.image_id for path in paths for line in read_bottom_up(path)))
 
 
+@dataclass(frozen=True)
+class Damaged:
+    """A line that could not be read, where it begins, and why."""
+
+    path: str
+    start: int  # byte
+    number: int
+    reason: str
+
+
 class _Conversion:
     """The lines of the TSV, each put in its rows; knows how far it is."""
 
@@ -185,6 +114,7 @@ class _Conversion:
         fingerprint = hashlib.sha256("\n".join([dtype, *order]).encode()).hexdigest()
         self.state = Converted(order=fingerprint, done=[False] * len(self.rows))
         self.writer: PrecompWriter | None = None
+        self.damaged: dict[int, Damaged] = {}  # images of which no line was whole so far
         if self.note.is_file():
             self._resume(fingerprint)
 
@@ -212,27 +142,42 @@ class _Conversion:
                 self._save()
 
     def _read(self, path: Path) -> None:
-        byte, number = self.state.positions.get(str(path), (0, 0))
+        name = str(path)
+        byte, number = self.state.positions.get(name, (0, 0))
         for line in read_bottom_up(path, byte, number):
-            self._take(line)
+            self._take(line, name)
             if line.complete:
-                self.state.positions[str(path)] = [line.end, line.number]
+                self.state.positions[name] = [line.end, line.number]
+                self.state.counted[name] = max(line.number, self.state.counted.get(name, 0))
             if line.number % SAVE_EVERY == 0 and self.writer is not None:
                 self._save()
                 self.progress(sum(self.state.done), len(self.rows))
 
-    def _take(self, line: Line) -> None:
+    def _take(self, line: Line, path: str) -> None:
         number = self.numbers.get(line.image_id)
+        new = line.number > self.state.counted.get(path, 0)
         if number is None:
-            self.state.unused += 1
+            self.state.unused += new
         elif self.state.done[number]:
-            self.state.repeated += 1
+            self.state.repeated += new
         else:
-            self._write(line)
-            self.state.done[number] = True
+            self._try(line, number, path, new)
 
-    def _write(self, line: Line) -> None:
-        found = line.decode()
+    def _try(self, line: Line, number: int, path: str, new: bool) -> None:
+        """A line that cannot be read may come again, whole; what is left of such is an error in the end."""
+        try:
+            found = line.decode()
+        except InputError as error:
+            self.state.damaged += new
+            self.damaged.setdefault(number, Damaged(path, line.start, line.number, str(error)))
+            if self.writer is None and len(self.damaged) > MOST_DAMAGED:  # no file of this format
+                raise
+            return
+        self._write(line, found)
+        self.state.done[number] = True
+        self.damaged.pop(number, None)
+
+    def _write(self, line: Line, found: Detection) -> None:
         state = self.state
         if self.writer is None:
             state.regions, state.feature_dim = found.features.shape
@@ -247,6 +192,17 @@ class _Conversion:
         for row in self.rows[line.image_id]:
             self.writer.write(row, (found.features, found.boxes, found.size))
 
+    def _begin_at_damaged(self) -> str:
+        """Say which lines no other line makes up for; the next run reads on from the first of them."""
+        left = sorted(self.damaged.values(), key=lambda one: (one.path, one.start))
+        self.state.damaged -= len(left)  # they are read again
+        for one in reversed(left):
+            self.state.positions[one.path] = [one.start, one.number - 1]
+        if self.writer is not None:
+            self._save()
+        count = f"damaged lines: {len(left)}, the first " if len(left) > 1 else ""
+        return count + left[0].reason
+
     def _save(self) -> None:
         assert self.writer is not None
         self.writer.sync()
@@ -256,6 +212,8 @@ class _Conversion:
         """Put the files in their place; images that no TSV holds are an error."""
         missing = [name for name, number in self.numbers.items() if not self.state.done[number]]
         files = ", ".join(path.name for path in self.paths)
+        if self.damaged:
+            raise InputError(self._begin_at_damaged())
         if missing or self.writer is None:
             raise InputError(
                 f"{len(missing)} of {len(self.rows)} images are in none of {files}, "

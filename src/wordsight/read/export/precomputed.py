@@ -11,7 +11,10 @@ import numpy as np
 
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files.npy import ArrayFile, writing
+from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
+from wordsight.read.features.store import FeatureStore
+from wordsight.sets import Regions
 
 Size = Sequence[float | int] | np.ndarray  # width, height in pixels
 FeatureType = Literal["float32", "float16"]
@@ -193,3 +196,30 @@ def _images(
         count += 1
     if count < expected:
         raise InputError(f"{' and '.join(given)} ended after {count} images, but there are {expected} ids")
+
+
+def write_store(folder: str | Path, split: str, store: FeatureStore, pairs: PairSet) -> int:
+    """Write one split with the stored regions of its pictures, and return how many images it has.
+
+    Raises InputError for pictures that are not stored, and for stores whose pictures differ in their number
+    of regions (a detector's): the format has no mask.
+    """
+    if not isinstance(pairs.images, PictureFiles):
+        raise InputError(f"{pairs.source}: its images are no picture files, so no store holds their regions")
+    images = store.source(pairs.images.paths)
+    texts = [[pairs.texts[text] for text in own] for own in pairs.texts_by_image()]
+    features = (_whole(images.read([row]), name) for row, name in enumerate(pairs.names))
+    found = (images.read([row]).boxes for row in range(len(images)))
+    boxes = (box[0].numpy() for box in found if box is not None)
+    write_precomp(folder, split, features, texts, pairs.names, boxes)
+    return len(images)
+
+
+def _whole(regions: Regions, name: str) -> np.ndarray:
+    if not regions.mask.all():
+        raise InputError(
+            f"{name} has {int(regions.mask.sum())} regions and others have {regions.mask.shape[1]}, but the "
+            "format has one number for all",
+            "extract the features without --detector",
+        )
+    return np.asarray(regions.features[0])

@@ -60,7 +60,9 @@ class PixelReader(Reader):
 
     ``size``: height and width in pixels, or one number for both. ``mean``, ``std``: per channel, of values
     in [0, 1]. ``keep_aspect`` False squashes the whole picture to that size; True scales its shorter side to
-    ``short_side`` (by default the larger of height and width) and cuts out the centre.
+    ``short_side`` (by default the larger of height and width) and cuts out the centre. A centre between two
+    pixels begins at the smaller one, as in transformers, or with ``round_crop`` at the even one, as in
+    torchvision, which VSE++ was trained with.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class PixelReader(Reader):
         resample: str = "bilinear",
         keep_aspect: bool = False,
         short_side: int | None = None,
+        round_crop: bool = False,
     ) -> None:
         if resample not in RESAMPLE:
             raise InputError(f'resample = "{resample}" is unknown; known: {", ".join(sorted(RESAMPLE))}')
@@ -80,6 +83,7 @@ class PixelReader(Reader):
         self.resample = resample
         self.keep_aspect = keep_aspect
         self.short_side = short_side
+        self.round_crop = round_crop
         self.height, self.width = (size, size) if isinstance(size, int) else size
         if short_side is not None and short_side < max(self.height, self.width):
             raise InputError(
@@ -89,7 +93,8 @@ class PixelReader(Reader):
     @property
     def settings(self) -> dict[str, Any]:
         size = self.size if isinstance(self.size, int) else list(self.size)
-        names = ("mean", "std", "resample", "keep_aspect", "short_side")
+        names = ["mean", "std", "resample", "keep_aspect", "short_side"]
+        names += ["round_crop"] if self.round_crop else []  # left out, it changes no identity of before
         return {"size": size, **{name: getattr(self, name) for name in names}}
 
     @property
@@ -138,10 +143,14 @@ class PixelReader(Reader):
             return Frame(np.asarray(_resized(image, (self.width, self.height), filter_)), size, WHOLE)
         scale = (self.short_side or max(self.height, self.width)) / min(image.size)
         wide, high = (max(int(side * scale + 1e-6), 1) for side in image.size)
-        left, top = (wide - self.width) // 2, (high - self.height) // 2
+        left, top = self._begin(wide - self.width), self._begin(high - self.height)
         corners = (left, top, left + self.width, top + self.height)
         window = (left / wide, top / high, corners[2] / wide, corners[3] / high)
         return Frame(np.asarray(_resized(image, (wide, high), filter_).crop(corners)), size, window)
+
+    def _begin(self, left_over: int) -> int:
+        """Where the centre begins, in pixels from the edge; Python rounds a half to the even number."""
+        return round(left_over / 2) if self.round_crop else left_over // 2
 
     def stack(self, frames: Sequence[Frame]) -> Pixels:
         """Frames -> one normalized batch."""

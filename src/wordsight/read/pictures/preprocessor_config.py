@@ -25,20 +25,25 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
 
 
 def model_pixels(
-    model: str, size: int | None = None, fit: str = "squash", revision: str | None = None
+    model: str,
+    size: int | None = None,
+    fit: str = "squash",
+    revision: str | None = None,
+    round_crop: bool = False,
 ) -> PixelReader:
     """Pixels as a published model was trained on them, for an encoder that trains it further.
 
     ``model``  hub name or local folder; its preprocessor_config.json says size and normalization
     ``size``   height and width in pixels, in place of the published ones
     ``fit``    "squash" shows the whole picture; "published" only its centre, if the model was trained so
+    ``round_crop``  as in PixelReader
 
     What comes out is a PixelReader, and is saved as one: its numbers, not the model's name.
     """
-    return pixel_reader(find_model(model, revision, FILES), fit, size)
+    return pixel_reader(find_model(model, revision, FILES), fit, size, round_crop)
 
 
-def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
+def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = False) -> PixelReader:
     """Pictures of the published size and normalization; ``size`` (pixels) replaces the published one.
 
     ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
@@ -63,6 +68,7 @@ def pixel_reader(folder: Path, fit: str, size: int | None) -> PixelReader:
         resample=next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
         keep_aspect=crop,
         short_side=max(short_side, height, width) if crop and short_side else None,
+        round_crop=round_crop,
     )
 
 

@@ -1,0 +1,55 @@
+"""Options of every command that reads a data set: its pictures, its columns, its splits."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Pictures = Annotated[
+    Path | None,
+    typer.Option("--pictures", help="The pictures' folder, if it is not beside the caption file."),
+]
+ImageColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the pictures in a table, if its name does not say so."),
+]
+CaptionColumn = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column of the captions in a table, or key in WebDataset's .json."),
+]
+SplitColumn = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Column of the splits in a table (train, val, test).")
+]
+Division = Annotated[
+    str | None,
+    typer.Option(
+        "--split",
+        metavar="TRAIN/VAL/TEST",
+        help="Divide data without splits by chance, picture by picture: 80/10/10.",
+    ),
+]
+DivisionSeed = Annotated[
+    int | None, typer.Option("--split-seed", help="Draws the division of --split; 0 if it is not given.")
+]
+Splits = Annotated[
+    str,
+    typer.Option(help="Splits whose texts count, as train,val; data without splits counts whole."),
+]
+
+
+def changes_of(**settings: Any) -> list[str]:
+    """The settings that were given, as changes of a configuration's [data]."""
+    return [
+        f"data.{name}={value if isinstance(value, int) else json.dumps(str(value), ensure_ascii=False)}"
+        for name, value in settings.items()
+        if value is not None
+    ]
+
+
+def split_names(splits: str) -> list[str]:
+    """The names in "train,val"."""
+    names = [name.strip() for name in splits.split(",") if name.strip()]
+    if not names:
+        raise typer.BadParameter(f"--splits {splits!r} names no split; for instance train,val")
+    return names
