@@ -8,6 +8,7 @@ import typer
 
 from wordsight import aliases
 from wordsight.cli import compare, data, evaluate, import_model, index, labels, search, serve, train
+from wordsight.runtime.malloc import keep_freed_memory
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _INTERRUPTED = "interrupted; what was finished is kept: the same command goes on from there (train: --resume)"
@@ -47,6 +48,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
+    keep_freed_memory()  # of this process, which is the command's own
+    warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
     try:
@@ -62,6 +65,11 @@ def main(arguments: list[str] | None = None) -> None:
         _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
     except (ValueError, OSError, ArithmeticError) as error:
         _stop(_in_words(error), ABSENT if type(error).__name__ == "MissingModel" else FAILED)
+
+
+def _in_one_line(message: Warning | str, *_: object) -> str:
+    """A warning as a sentence of the command, without the line of code that it comes from."""
+    return f"wordsight: {message}\n"
 
 
 def _with_current_options(arguments: list[str]) -> list[str]:

@@ -8,7 +8,6 @@ from torch import nn
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.sets import EmbeddingSet
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
@@ -21,7 +20,6 @@ def silent(stage: str, done: int, total: int) -> None:
 @contextmanager
 def inference(module: nn.Module) -> Iterator[None]:
     """No gradients and evaluation mode; afterwards every part is in the mode that it was in."""
-    keep_freed_memory()
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:

@@ -7,7 +7,6 @@ a comparison that is killed leaves no run behind that writes into the folders of
 
 import json
 import os
-import resource
 import subprocess
 import sys
 from contextlib import closing
@@ -31,6 +30,8 @@ from wordsight.learn.resume import BEST
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.runs import measure, train
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.runtime.usage import cpu_seconds, peak_memory_mb
 
 TRUST = "--trust-remote-code"
 MEASURED, RANKS, LOG = "measured.json", "ranks.npz", "output.txt"
@@ -77,7 +78,11 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
     begun = (folder / "last").is_dir()
     started = monotonic()
     history = train(config, folder, resume=begun)
-    spent = {"wall": monotonic() - started, "cpu": _cpu(), "went_on": begun}  # then it is not all of the time
+    spent = {
+        "wall": monotonic() - started,
+        "cpu": cpu_seconds(),
+        "went_on": begun,
+    }  # then it is not all of the time
     matcher = Matcher.from_pretrained(folder / BEST, trust_remote_code=trust_remote_code)
     pairs = config.measured_pairs(split)
     recalls = measure(config, matcher, pairs)
@@ -95,7 +100,7 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
         "recalls": recalls.to_dict(),
         "pointing": pointing,
         "training_seconds": spent,
-        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_memory_mb": peak_memory_mb(),  # null where the system does not say
         "pairs_scored_per_second": scoring_speed(matcher, pairs),
         "best_epoch": history.best_epoch,
         "validation_rsum": history.best_rsum,
@@ -119,11 +124,6 @@ def scoring_speed(matcher: Matcher, pairs: PairSet) -> float:
     return len(images) * len(texts) / min(times)
 
 
-def _cpu() -> float:
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
 def _write(path: Path, facts: Any) -> None:
     with atomic_file(path) as file:
         file.write((json.dumps(facts, indent=2) + "\n").encode())
@@ -138,6 +138,7 @@ def _end_with_the_input() -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
+    keep_freed_memory()
     Thread(target=_end_with_the_input, daemon=True).start()
     try:
         with closing(locked(Path(sys.argv[1]))):

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ def value(cell: Mapping[str, Any], key: str) -> float:
         return float(cell["recalls"][way][recall])
     if key == "minutes":
         return float(cell["training_seconds"]["cpu"]) / 60
-    return float(cell[key])
+    return math.nan if cell[key] is None else float(cell[key])
 
 
 def read_rows(grid: Grid, cells: Sequence[Cell], home: Path) -> list[Row]:
@@ -97,7 +98,9 @@ def to_markdown(grid: Grid, rows: Sequence[Row]) -> str:
         ]
         fields += [f"{row.interval[0]:.1f}-{row.interval[1]:.1f}", _difference(row)]
         fields += [("≥ " if row.resumed else "") + f"{row.mean('minutes'):.1f}"]
-        fields += [f"{row.mean('peak_memory_mb'):.0f}", f"{row.mean('pairs_scored_per_second') / 1e6:.2f}"]
+        memory = row.mean("peak_memory_mb")
+        fields += ["" if math.isnan(memory) else f"{memory:.0f}"]
+        fields += [f"{row.mean('pairs_scored_per_second') / 1e6:.2f}"]
         if pointing:
             fields.append("" if row.pointing is None else f"{row.pointing:.1f}")
         lines.append(f"| {' | '.join(fields)} |")

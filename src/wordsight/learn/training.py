@@ -33,7 +33,6 @@ from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
-from wordsight.runtime.malloc import keep_freed_memory
 
 __all__ = ["History", "Training", "fit"]
 
@@ -68,7 +67,6 @@ def fit(
     Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
     written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
     """
-    keep_freed_memory()
     run = _Run(matcher, loss, train, settings, Path(folder), validate, resume)
     with Interrupt(active=run.processes.world == 1) as interrupt:
         try:

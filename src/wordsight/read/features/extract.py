@@ -13,7 +13,6 @@ from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
-from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.prefetch import prefetch
 from wordsight.sets import Regions
 
@@ -80,7 +79,6 @@ def extract(
         raise InputError(
             f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
         )
-    keep_freed_memory()
     result = Extraction()
     files = [Path(path).absolute() for path in paths]
     with (

@@ -14,7 +14,6 @@ from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
-from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.fill_dates import fill_dates
@@ -52,7 +51,6 @@ class Update:
         self._known: list[Candidate] = []  # files of contents that are stored
 
     def run(self) -> Report:
-        keep_freed_memory()
         try:
             entries = scan_sources.todo(self.writer.facts)
             for done, looked in enumerate(
