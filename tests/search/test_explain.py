@@ -7,6 +7,7 @@ import torch
 from support.search_models import KINDS, PICTURES, WORD_KINDS, build, index, searcher
 from support.small_problem import SpacedWords
 
+from wordsight.read.text.base import Tokenizer
 from wordsight.search.explain import evidence, told
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.parser import parse
@@ -108,10 +109,10 @@ def test_pieces_of_a_word_are_one_word() -> None:
     assert [word.items for word in words] == [(1, 2), (3, 4, 5, 6), (7, 8, 9)]
 
 
-class Spelled:
+class Spelled(Tokenizer):
     """Wordpieces of two letters, lower-cased and without accents, as BERT's are."""
 
-    max_length, mask_id = 64, None
+    max_length = 64
 
     def __init__(self, inner: SpacedWords) -> None:
         self.inner = inner

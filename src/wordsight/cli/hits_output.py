@@ -19,6 +19,7 @@ from wordsight.report.overlay import WordMatch, draw_alignment, strength
 from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
 
+SHOWN = 4  # words that were not read, at either end
 LINE = "---- from here on, no better than what a query without an answer finds ----"
 
 
@@ -55,6 +56,23 @@ def summary(hits: Hits, seconds: float, kind: str) -> str:
     match = "nothing here matches" if hits.nothing_matches else f"{hits.relevant} match"
     past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
     return f"{match}; {hits.total} {kind} pass, {how}{past}; {seconds:.2f} s"
+
+
+def notes(hits: Hits) -> Iterator[str]:
+    """Lines for people about the query itself: what the model does not know, and what it did not read."""
+    if hits.suggestions:
+        words = ", ".join(one.word for one in hits.suggestions)
+        instead = ", ".join(one.instead for one in hits.suggestions)
+        yield f"the model does not know {printable(words)}; did you mean {instead}?"
+    if hits.unread:
+        yield unread_note(hits.unread)
+
+
+def unread_note(unread: str) -> str:
+    words = unread.split()
+    shown = " ".join(words if len(words) <= 2 * SHOWN else [*words[:SHOWN], "...", *words[-SHOWN:]])
+    count = "1 word" if len(words) == 1 else f"{len(words)} words"
+    return f"the text is longer than this model reads; its last {count} did not count: {printable(shown)}"
 
 
 def as_json(hit: Hit, number: int) -> str:

@@ -182,13 +182,24 @@ def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:
         captions = [
             {"file": shown(str(one.file)), "named": one.named, "found": one.found} for one in report.captions
         ]
-        more = {"skipped": skipped, "left_out": dict(report.left_out), "captions": captions}
+        more = {
+            "skipped": skipped,
+            "left_out": dict(report.left_out),
+            "captions": captions,
+            "cut": report.cut,
+        }
         typer.echo(json.dumps(counts | more))
     else:
         told = ", ".join(f"{count} {name}" for name, count in counts.items())
         typer.echo(f"{opened.folder}: {told}, {len(report.skipped)} skipped")
         for one in report.captions:
             typer.echo(one.to_text())
+    if report.cut:
+        typer.echo(
+            f"{report.cut:,} texts are longer than this model reads, and their ends do not count; the first: "
+            f'"{shown(report.first_cut[:80])}..."',
+            err=True,
+        )
     if report.left_out:
         typer.echo(left_out_text(report.left_out), err=True)
     for path, reason in report.skipped:

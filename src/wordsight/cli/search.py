@@ -251,7 +251,7 @@ def _show(
     as_json: bool = False,
     null: bool = False,
 ) -> None:
-    from wordsight.cli.hits_output import summary
+    from wordsight.cli.hits_output import notes, summary
 
     shown = _shown(hits, strict)
     if null:
@@ -259,7 +259,8 @@ def _show(
         typer.echo(b"".join(os.fsencode(hit.item.path) + b"\0" for hit in shown), nl=False)
     else:
         _print(hits, shown, as_json)
-    print(summary(hits, time.perf_counter() - began, kind), file=sys.stderr)
+    for line in (summary(hits, time.perf_counter() - began, kind), *notes(hits)):
+        print(line, file=sys.stderr)
 
 
 def _shown(hits: "Hits", strict: bool) -> "list[Hit]":
@@ -306,6 +307,7 @@ def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher", ro
 
 
 def _as_text(told: Any) -> str:
+    from wordsight.cli.hits_output import unread_note
     from wordsight.report.overlay import strength
 
     lines = [f"score {told.score:.3f}", told.sentence]
@@ -322,6 +324,8 @@ def _as_text(told: Any) -> str:
         lines.append(f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}")
     if len(told.parts) > 1:
         lines += [f"  {part.direction}s add {part.score:.3f}" for part in told.parts]
+    if told.unread:
+        lines.append(unread_note(told.unread))
     return "\n".join(lines)
 
 

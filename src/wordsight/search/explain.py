@@ -37,6 +37,7 @@ def explain(
         parts=parts,
         score=sum(part.score for part in parts),
         text=asked.sentence,
+        unread=asked.unread,
     )
 
 

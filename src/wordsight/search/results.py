@@ -5,6 +5,7 @@ from typing import Literal, TypeAlias
 
 from wordsight.search.index.database import Item
 from wordsight.search.query.parser import Query
+from wordsight.search.query.spelling import Suggestion
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
 Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evidence says what each means
@@ -58,6 +59,8 @@ class Hits:
     query: Query | None  # None: a picture alone was searched by
     line: float  # the score at which relevance ends
     offset: int = 0
+    unread: str = ""  # the end of the sentence, if that is more than the model reads
+    suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt
 
     @property
     def nothing_matches(self) -> bool:
@@ -91,3 +94,4 @@ class Explanation:
     parts: tuple[Part, ...]  # their scores add up to the score
     score: float
     text: str  # what was explained
+    unread: str = ""  # the end of the text, if that is more than the model reads

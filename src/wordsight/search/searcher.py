@@ -120,7 +120,7 @@ class Searcher:
         line = moment.calibration.line(_length(moment.matcher, asked)) if asked.is_known else math.inf
         scored = self._scored(moment, asking, filters, engine, keep, page, line)
         hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return self._with_words(hits, moment.snapshot, asked, asking, levels)
+        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
 
     @torch.no_grad()
     def find_texts(
@@ -177,7 +177,7 @@ class Searcher:
         keep = self._operators(moment, asked, asking, levels)
         scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
         hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return self._with_words(hits, moment.snapshot, asked, asking, levels)
+        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
 
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
@@ -304,6 +304,13 @@ class Searcher:
         return replace(
             hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, told, strict=True))
         )
+
+
+def _with_notes(hits: Hits, asked: EncodedQuery) -> Hits:
+    """What the model did not read of the query, and what was probably meant by words it does not know."""
+    texts = (asked, *asked.excluded)
+    unread = " ".join(text.unread for text in texts if text.unread)
+    return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))
 
 
 def _asking(moment: SearchSession, asked: EncodedQuery) -> QueryScorer:

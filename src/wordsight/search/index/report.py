@@ -20,6 +20,8 @@ class Report:
     skipped: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)  # how many folders and files by the reason
     captions: list[CaptionFile] = field(default_factory=list)
+    cut: int = 0  # texts that are longer than the model reads, so that their ends do not count
+    first_cut: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,4 +34,5 @@ class Candidate:
     made: Frame | str | None = None  # what is encoded
     taken: int | None = None  # when, of a picture that is encoded; nanoseconds since 1970
     reason: str = ""
+    is_cut: bool = False  # a text that is longer than the model reads
     is_unreadable: bool = False  # the content itself, so that what the index knew of the file is over

@@ -21,6 +21,8 @@ from wordsight.search.index.report import Candidate, Report
 from wordsight.search.index.scan_sources import Entry, Progress, Scan
 from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.index.writer import Writer
+from wordsight.search.query.encoded import words_of
+from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
 
 KNOWN_AT_ONCE = 1000  # files of known content that are written together
@@ -93,10 +95,12 @@ class Update:
         if self._has(entry.part):
             return Candidate(entry, entry.part)
         try:
-            self.matcher.tokenizer([text])
+            length = int(self.matcher.tokenizer([text]).lengths[0])
         except ValueError as error:  # too long for this model, or empty in its eyes
             return Candidate(entry, reason=str(error), is_unreadable=True)
-        return Candidate(entry, entry.part, made=text)
+        is_full = length >= self.matcher.tokenizer.max_length
+        is_cut = is_full and unread_end(self.matcher.tokenizer, text, words_of(self.matcher.tokenizer, text))
+        return Candidate(entry, entry.part, made=text, is_cut=bool(is_cut))
 
     def _has(self, content: str) -> bool:
         query = "SELECT 1 FROM contents WHERE content = ?"
@@ -109,6 +113,9 @@ class Update:
         Files of known contents are written when there are many, but they do not cut the batch in the making:
         whether a process was killed or not, its batches are the same.
         """
+        if looked.is_cut:
+            self.report.cut += 1
+            self.report.first_cut = self.report.first_cut or str(looked.made)
         if looked.reason:
             self._skip(looked)
         elif looked.content in self._new:

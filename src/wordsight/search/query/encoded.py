@@ -21,7 +21,9 @@ from torch import Tensor
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import Tokenizer, word_starts
 from wordsight.search.query.parser import Query, QueryError, Term
+from wordsight.search.query.spelling import Suggestion, closest_word
 from wordsight.search.query.stop_words import names_something
+from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import shares_by_word
@@ -49,6 +51,8 @@ class EncodedQuery:
     words: tuple[EncodedWord, ...]
     whole: bool  # the text is one vector: its only "word" is the sentence
     excluded: tuple["EncodedQuery", ...] = ()
+    unread: str = ""  # its end, if that is more than the model reads
+    suggestions: tuple[Suggestion, ...] = ()  # for words that the model never learnt
 
     @property
     def is_known(self) -> bool:
@@ -76,16 +80,28 @@ def ask(matcher: Matcher, query: Query) -> EncodedQuery:
     words = list(plain.words)
     for term in query.terms:
         _mark(words, term)
-    return EncodedQuery(plain.sentence, _repeated(plain.set, words), tuple(words), False, excluded)
+    repeated = _repeated(plain.set, words)
+    return replace(plain, set=repeated, words=tuple(words), excluded=excluded)
 
 
 def encode_plain_text(matcher: Matcher, text: str) -> EncodedQuery:
     """A text without operators."""
-    encoded = matcher.encode_texts([text]).detach()
-    if encoded.vectors.shape[1] == 1:
-        known = _any_known(words_of(matcher.tokenizer, text))
-        return EncodedQuery(text, encoded, (EncodedWord(text, (0,), 0, len(text), known),), True)
-    return EncodedQuery(text, encoded, tuple(words_of(matcher.tokenizer, text)), False)
+    encoded, words = matcher.encode_texts([text]).detach(), words_of(matcher.tokenizer, text)
+    whole = encoded.vectors.shape[1] == 1
+    return EncodedQuery(
+        sentence=text,
+        set=encoded,
+        words=(EncodedWord(text, (0,), 0, len(text), _any_known(words)),) if whole else tuple(words),
+        whole=whole,
+        unread=unread_end(matcher.tokenizer, text, words),
+        suggestions=_suggestions(matcher.tokenizer, words),
+    )
+
+
+def _suggestions(tokenizer: Tokenizer, words: Sequence[EncodedWord]) -> tuple[Suggestion, ...]:
+    unknown = dict.fromkeys(word.text for word in words if not word.known)
+    found = ((word, closest_word(word, tokenizer.vocabulary.entries)) for word in unknown)  # type: ignore[attr-defined]
+    return tuple(Suggestion(word, instead) for word, instead in found if instead is not None)
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:
@@ -140,7 +156,7 @@ def _of_one_vector(plain: EncodedQuery, query: Query, excluded: tuple[EncodedQue
             "weighed; leave + and ^ out (- works: it is compared on its own)",
             query.terms[0].position,
         )
-    return EncodedQuery(plain.sentence, plain.set, plain.words, True, excluded)
+    return replace(plain, excluded=excluded)
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
