@@ -10,10 +10,19 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
-from support.small_problem import COLOURS, SETTINGS, share_ranked_first, small_matcher, small_pairs, train
+from support.small_problem import (
+    COLOURS,
+    DIM,
+    SETTINGS,
+    share_ranked_first,
+    small_matcher,
+    small_pairs,
+    train,
+)
 from torch import Tensor, nn
 
 from wordsight.encode.regions import RegionEncoder
+from wordsight.errors import InputError
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
 from wordsight.learn.collapse import Collapse, CollapseWarning, score_spread
@@ -485,6 +494,35 @@ def test_tensorboard_gets_the_same_numbers(tmp_path: Path) -> None:
     assert [point.value for point in board.Scalars("step/loss")] == pytest.approx(logged)
 
 
+def test_batches_computed_at_once_give_the_bits_of_one_after_another(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        ends = [
+            fit_plainly(tmp_path / f"{parallel}", accumulate=2, epochs=3, parallel_batches=parallel)
+            for parallel in (False, True)
+        ]
+    finally:
+        torch.set_num_threads(threads)
+    assert weights_of(ends[0]).equal(weights_of(ends[1]))
+    logs = [[step["loss"] for step in events(tmp_path / name, "step")] for name in ("False", "True")]
+    assert logs[0] == logs[1]
+    assert len(logs[0]) == 9  # three steps an epoch: two of two batches, and one of the last batch
+
+
+def test_batches_that_depend_on_each_other_are_not_computed_at_once(tmp_path: Path) -> None:
+    settings = replace(PLAIN, accumulate=2, parallel_batches=True)
+    drawing = small_matcher(dropout=0.2)
+    before = weights_of(drawing)
+    with pytest.raises(InputError, match="an encoder draws random numbers"):
+        fit(drawing, InfoNCE(0.1), small_pairs(), settings, tmp_path / "dropout")
+    assert weights_of(drawing).equal(before)
+    counting = small_matcher(dropout=0.0)
+    counting.image_encoder.norm = nn.BatchNorm1d(DIM)
+    with pytest.raises(InputError, match=r"image_encoder\.norm is a batch norm"):
+        fit(counting, InfoNCE(0.1), small_pairs(), settings, tmp_path / "norm")
+
+
 def test_one_line_per_epoch_where_stderr_is_no_terminal(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -545,6 +583,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
     [
         ({"epochs": 0}, "epochs = 0; expected at least 1"),
         ({"batch_size": 1}, "batch_size = 1; expected at least 2"),
+        ({"parallel_batches": True}, "accumulate = 1; expected at least 2 where parallel_batches = true"),
         ({"texts_per_image": 0}, "texts_per_image = 0; expected at least 1"),
         ({"texts_per_image": 2, "distinct_images": True}, "since distinct_images keeps them apart"),
         ({"schedule": "linear"}, "schedule = 'linear'; expected one of constant, step, cosine"),

@@ -17,6 +17,8 @@ import torch
 from wordsight.errors import InputError
 from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
 from wordsight.learn.processes import Processes
+from wordsight.learn.settings import Training
+from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
@@ -159,6 +161,23 @@ class Batches:
         if self.drop_words is None:
             return pad_ids([self.tokenizer.finish(words) for words in texts])
         return pad_ids([self.drop_words.ids(words, draw, self.drop_specials) for words in texts])
+
+
+def make_batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
+    """The batches that a matcher is trained on as the settings say."""
+    regions, words = settings.drop_regions, settings.drop_words
+    changes = settings.flip_pictures, settings.crop_pictures, settings.crop_area
+    return Batches(
+        train, matcher.tokenizer, matcher.read_images, settings.batch_size,
+        seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
+        texts_per_image=settings.texts_per_image,
+        drop_regions=DropRegions(regions) if regions else None,
+        drop_words=DropWords(words, matcher.tokenizer) if words else None,
+        drop_specials=settings.drop_specials,
+        change_pictures=ChangePictures(*changes) if changes != (0.0, 1.0, 1.0) else None,
+        read_parts=getattr(matcher.reader, "read_parts", None),
+        processes=processes,
+    )  # fmt: skip
 
 
 def _without_repeats(order: Sequence[int], identities: Sequence[int], size: int) -> list[list[int]]:

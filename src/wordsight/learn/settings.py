@@ -50,6 +50,10 @@ class Training:
     epochs: int = 25  # one epoch visits every text once
     batch_size: int = 128  # pairs per batch, over all processes together
     accumulate: int = 1  # batches per step; negatives still come from within each batch
+    parallel_batches: bool = False
+    """On a CPU, the batches of a step are computed at once, each on a thread of its own: for small networks,
+    which gain little from several threads per product. The result has the bits of one thread. Networks
+    must have no dropout and no batch norm; with a GPU or torchrun it changes nothing."""
     drop_last: bool = True  # leave out the last batch of an epoch when it is short (never the only one)
     distinct_images: bool = (
         False  # no two pairs of one image (of one identity) in a batch: no false negatives
@@ -121,6 +125,8 @@ class Training:
         )
         for name, known in _CHOICES.items():
             _expect(getattr(self, name) in known, name, getattr(self, name), f"one of {', '.join(known)}")
+        several = self.accumulate > 1 or not self.parallel_batches
+        _expect(several, "accumulate", self.accumulate, "at least 2 where parallel_batches = true")
         alone = self.texts_per_image == 1 or not self.distinct_images
         _expect(alone, "texts_per_image", self.texts_per_image, "1, since distinct_images keeps them apart")
         _expect(self.learning_rate > 0, "learning_rate", self.learning_rate, "more than 0")

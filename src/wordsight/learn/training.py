@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
-from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
+from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.average import WeightAverage
-from wordsight.learn.batches import WEIGHTS, Batches, ahead, random_seed
-from wordsight.learn.collapse import Collapse, explain_non_finite, score_spread
+from wordsight.learn.batches import WEIGHTS, ahead, make_batches, random_seed
+from wordsight.learn.collapse import Collapse, explain_non_finite
 from wordsight.learn.device import find_device, in_float32, takes_bf16, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
@@ -74,7 +74,7 @@ def fit(
                 run.train_epoch(interrupt)
                 run.finish_epoch()
         finally:
-            run.journal.close()
+            run.close()
     return run.history
 
 
@@ -96,7 +96,7 @@ class _Run:
         self.device = find_device(settings.device, self.processes.local_rank)
         self.bf16 = takes_bf16(settings.precision, self.device)
         self.matcher, self.loss = matcher.to(self.device).train(), loss.to(self.device).train()
-        self.batches = _batches(matcher, train, settings, self.processes)
+        self.batches = make_batches(matcher, train, settings, self.processes)
         self.steps_per_epoch = math.ceil(len(self.batches.rows(0)) / settings.accumulate)
         self.processes.same_everywhere(self.matcher, self.loss)
         self.trained = _trained(self.matcher, self.loss, settings)
@@ -111,9 +111,20 @@ class _Run:
         for message in unreached_stages(settings, self.loss, self.steps_per_epoch):
             self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
+        self.accumulate = self._accumulation()
         if settings.compile:
             self.matcher.image_encoder.compile()
             self.matcher.text_encoder.compile()
+
+    def _accumulation(self) -> OneByOne | AtOnce:
+        alone = self.processes.world == 1 and self.device.type == "cpu"
+        if self.settings.parallel_batches and alone:
+            return AtOnce(self._encode, self.loss, self.matcher, self.settings.accumulate)
+        return OneByOne(self._encode_seeded, self.loss)
+
+    def close(self) -> None:
+        self.accumulate.close()
+        self.journal.close()
 
     def _begin_or_go_on(self, resume: bool) -> Progress:
         if self.processes.first:
@@ -171,17 +182,11 @@ class _Run:
         """One change of the weights, by the mean loss of a group of batches."""
         at, optimizer = self.progress, self.trained.optimizer
         optimizer.zero_grad(set_to_none=True)
-        losses, spreads = [], []
-        for number in group:
-            pairs = self._encode(next(coming), number)
-            value = self.loss(pairs)
-            if value.requires_grad:  # not when no pair of the batch has a negative
-                (value * self._ramp(number, len(rows)) / len(group)).backward()
-            losses.append(value.detach())
-            spreads.append(score_spread(pairs.scores))
+        factors = (self._ramp(number, len(rows)) / len(group) for number in group)
+        step = self.accumulate(zip(group, coming, factors, strict=False))
         norm = self._clip()
-        mean, spread, length = torch.stack([_mean(losses), _mean(spreads), norm]).tolist()
-        self._refuse_non_finite(mean, length, pairs, rows[group[-1]])
+        mean, spread, length = torch.stack([_mean(step.losses), _mean(step.spreads), norm]).tolist()
+        self._refuse_non_finite(mean, length, step.last, rows[group[-1]])
         place = at.step, at.epoch, self.steps_per_epoch
         self.rate = set_learning_rates(optimizer, *place, self.settings)
         optimizer.step()
@@ -193,10 +198,13 @@ class _Run:
     def _ramp(self, number: int, batches: int) -> float:
         return (number + 1) / batches if self.progress.epoch == self.settings.loss_ramp_epoch else 1.0
 
-    def _encode(self, batch: PairBatch, number: int) -> EncodedPairs:
+    def _encode_seeded(self, batch: PairBatch, number: int) -> EncodedPairs:
         """Dropout draws from the batch's own seed: where a run has been does not matter."""
         place = (self.settings.seed, self.progress.epoch, number, self.processes.rank)
         torch.manual_seed(random_seed(WEIGHTS, *place))
+        return self._encode(batch)
+
+    def _encode(self, batch: PairBatch) -> EncodedPairs:
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             pairs = self.processes.encode(self.matcher, batch)
         return in_float32(pairs) if self.bf16 else pairs
@@ -270,22 +278,6 @@ class _Run:
         self.progress.collapse = self.collapse.state()
         if self.processes.first:
             save(self.folder, self.trained, self.progress)
-
-
-def _batches(matcher: Matcher, train: PairSet, settings: Training, processes: Processes) -> Batches:
-    regions, words = settings.drop_regions, settings.drop_words
-    changes = settings.flip_pictures, settings.crop_pictures, settings.crop_area
-    return Batches(
-        train, matcher.tokenizer, matcher.read_images, settings.batch_size,
-        seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
-        texts_per_image=settings.texts_per_image,
-        drop_regions=DropRegions(regions) if regions else None,
-        drop_words=DropWords(words, matcher.tokenizer) if words else None,
-        drop_specials=settings.drop_specials,
-        change_pictures=ChangePictures(*changes) if changes != (0.0, 1.0, 1.0) else None,
-        read_parts=getattr(matcher.reader, "read_parts", None),
-        processes=processes,
-    )  # fmt: skip
 
 
 def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
