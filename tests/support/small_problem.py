@@ -29,7 +29,7 @@ from wordsight.similarity.max_sim import MaxSim
 
 COLOURS = ["red", "orange", "yellow", "green", "blue", "violet", "white", "black", "brown", "pink"]
 DIM = 16
-SETTINGS = Training(
+SETTINGS = Training(precision="float32",
     epochs=3, batch_size=8, learning_rate=0.01, schedule="constant", device="cpu", log_every=1, workers=1,
     drop_regions=0.2, drop_words=0.2, ema=0.9,
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The settings device and precision -> where to train, and whether in bfloat16; and back to float32."""
+"""The setting device -> where to train; and pairs in bfloat16 back to float32."""
 
 from dataclasses import replace
 
@@ -26,15 +26,6 @@ def _device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise InputError(f'[training] device = "{name}"; expected auto, cpu, cuda or cuda:1') from None
-
-
-def takes_bf16(precision: str, device: torch.device) -> bool:
-    gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if precision == "bf16" and device.type == "cuda" and not gpu:
-        raise InputError(
-            '[training] precision = "bf16", but this GPU has no bfloat16; use "auto" or "float32"'
-        )
-    return precision == "bf16" or (precision == "auto" and gpu)
 
 
 def in_float32(pairs: EncodedPairs) -> EncodedPairs:

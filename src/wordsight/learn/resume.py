@@ -142,6 +142,12 @@ def describe_run(
     return known
 
 
+def run_facts(folder: Path) -> dict[str, Any] | None:
+    """The run.json of a folder; None where there is none."""
+    there = folder / RUN
+    return plain_json.read(there) if there.is_file() else None
+
+
 def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Make the folder of a new run, or see that it is of the same run; anything else is an error."""
     there = folder / RUN

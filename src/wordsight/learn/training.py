@@ -16,7 +16,7 @@ from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, ahead, make_batches, random_seed
 from wordsight.learn.collapse import Collapse, explain_non_finite
-from wordsight.learn.device import find_device, in_float32, takes_bf16, wants_cuda
+from wordsight.learn.device import find_device, in_float32, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed, time_left
@@ -26,8 +26,9 @@ from wordsight.learn.optimizers import (
     named_weights,
     set_learning_rates,
 )
+from wordsight.learn.precision import Precision, decide, repeat
 from wordsight.learn.processes import Processes
-from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, save
+from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, run_facts, save
 from wordsight.learn.settings import Training
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
@@ -94,7 +95,7 @@ class _Run:
         self.settings, self.folder = settings, folder
         self.processes = Processes.join(cuda=wants_cuda(settings.device))
         self.device = find_device(settings.device, self.processes.local_rank)
-        self.bf16 = takes_bf16(settings.precision, self.device)
+        self.precision = self._decide_precision(resume)
         self.matcher, self.loss = matcher.to(self.device).train(), loss.to(self.device).train()
         self.batches = make_batches(matcher, train, settings, self.processes)
         self.steps_per_epoch = math.ceil(len(self.batches.rows(0)) / settings.accumulate)
@@ -108,7 +109,8 @@ class _Run:
             self.collapse.load(self.progress.collapse)
         position, step = self.progress.log_position, self.progress.step
         self.journal = Journal(folder, self.processes.first, position, step)
-        for message in unreached_stages(settings, self.loss, self.steps_per_epoch):
+        messages = [self.precision.warning] if self.precision.warning else []
+        for message in [*messages, *unreached_stages(settings, self.loss, self.steps_per_epoch)]:
             self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
         self.accumulate = self._accumulation()
@@ -126,10 +128,25 @@ class _Run:
         self.accumulate.close()
         self.journal.close()
 
+    def _decide_precision(self, resume: bool) -> Precision:
+        """As the first process decides, or as the run was begun: another machine repeats the decision."""
+        if not self.processes.first:
+            return Precision(**self.processes.tell(None))
+        begun = run_facts(self.folder) if resume else None
+        setting = self.settings.precision
+        found = (
+            decide(setting, self.device)
+            if begun is None
+            else repeat(begun.get("precision"), setting, self.device)
+        )
+        self.processes.tell(found.to_dict())
+        return found
+
     def _begin_or_go_on(self, resume: bool) -> Progress:
         if self.processes.first:
             world = self.processes.world
             run = describe_run(self.matcher, self.loss, self.batches, self.settings, world)
+            run["precision"] = self.precision.to_dict()
             open_folder(self.folder, run, resume)
         self.processes.tell(None)  # wait until the folder is there
         return (load(self.folder, self.trained) if resume else None) or Progress()
@@ -205,9 +222,9 @@ class _Run:
         return self._encode(batch)
 
     def _encode(self, batch: PairBatch) -> EncodedPairs:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16):
             pairs = self.processes.encode(self.matcher, batch)
-        return in_float32(pairs) if self.bf16 else pairs
+        return in_float32(pairs) if self.precision.bf16 else pairs
 
     def _clip(self) -> Tensor:
         """Average the gradients over the processes and shorten them; the length they had."""
