@@ -285,3 +285,36 @@ def test_features_of_a_table_that_has_no_captions(tmp_path: Path) -> None:
     path = tmp_path / "pictures.csv"
     path.write_text("filename\n0.png\n1.png\n")
     assert [found.name for found in picture_paths(path)[0]] == ["0.png", "1.png"]
+
+
+# Indexes
+
+
+def test_columns_of_the_captions_and_texts_of_an_index(tmp_path: Path) -> None:
+    """open_clip#789: the column of the captions could not be named on the command line."""
+    build("max-sim").save_pretrained(tmp_path / "model")
+    rows = "".join(f"{picture(tmp_path / 'p' / f'{n}.png', n).name}\tring {n}\n" for n in range(3))
+    path = tmp_path / "t.csv"
+    path.write_text(f"datei\tbeschreibung\n{rows}")
+    columns = ["--image-column", "datei", "--caption-column", "beschreibung"]
+    index, model = tmp_path / "i", tmp_path / "model"
+    folder = tmp_path / "p"
+    options = ["--captions", path, "--pictures", folder, *columns]
+    done = output("index", folder, "--model", model, "--out", index, *options)
+    assert "3 of the 3 pictures that it names" in done
+    found = run("search", index, "ring", "--text", "ring 2", "--json").stdout
+    hits = map(json.loads, found.splitlines())
+    assert [Path(hit["path"]).name for hit in hits if "path" in hit] == ["2.png"]
+    texts = tmp_path / "texts"
+    output("index", "--texts", path, *columns[2:], "--model", model, "--out", texts)
+    assert '"items": 3' in output("index", "--out", texts, "--stats", "--json")
+
+
+def test_null_captions_are_no_texts_of_an_index(tmp_path: Path) -> None:
+    """openvino.genai#225, fastai#1372: null became the caption "None"."""
+    build("max-sim").save_pretrained(tmp_path / "model")
+    path = tmp_path / "captions.json"
+    said = [{"image_id": 1, "caption": None}, {"image_id": 1, "caption": "a red ring"}]
+    path.write_text(json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": said}))
+    output("index", "--texts", path, "--model", tmp_path / "model", "--out", tmp_path / "i")
+    assert '"items": 1' in output("index", "--out", tmp_path / "i", "--stats", "--json")

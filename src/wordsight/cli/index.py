@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.data_options import CaptionColumn, ImageColumn
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
@@ -56,6 +57,8 @@ def index(
     pictures: Annotated[
         Path | None, typer.Option(help="The folder that the names in --captions start from.")
     ] = None,
+    image_column: ImageColumn = None,
+    caption_column: CaptionColumn = None,
     exclude: Exclude = None,
     follow_links: FollowLinks = None,
     precision: Annotated[
@@ -99,14 +102,16 @@ def index(
     share_freed_memory()
     kind, sources = "texts" if texts else "images", folders or texts or []
     check_sources(kind, sources, captions or [], drop_all)  # before anything is made
-    files = [CaptionFile(file, pictures) for file in captions or []]
+    files = [CaptionFile(file, pictures, image_column, caption_column) for file in captions or []]
     if not out.exists():
         caption_join.check(files, sources)
     with begun_or_removed(out):
         opened = _opened(out, model, kind, precision, bool(sources), trust_remote_code)
         if sources:
             rules = changed_rules(opened.walk_rules(), exclude, follow_links)
-            report = in_step(opened, sources, files, batch_size, workers, device, drop_all, rules)
+            report = in_step(
+                opened, sources, files, batch_size, workers, device, drop_all, rules, caption_column
+            )
     skipped = False
     if sources:
         _show_report(opened, report, as_json)
@@ -162,6 +167,7 @@ def in_step(
     device: str = "auto",
     drop_all: bool = False,
     rules: "WalkRules | None" = None,
+    caption_column: str | None = None,
 ) -> "Report":
     """``Index.update`` on the device, with a bar."""
     import torch
@@ -172,7 +178,9 @@ def in_step(
     if hasattr(opened.matcher.reader, "to"):
         opened.matcher.reader.to(device)
     with _bar() as progress:
-        return opened.update(sources, progress, captions, batch_size, workers, drop_all, rules)
+        return opened.update(
+            sources, progress, captions, batch_size, workers, drop_all, rules, caption_column
+        )
 
 
 def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:

@@ -34,17 +34,21 @@ WHERE part = ''
 class CaptionFile:
     """A caption file, and how many of the pictures that it names the walk has found.
 
-    ``pictures``: the folder that its names start from; None: where its format looks for them.
+    ``pictures``: the folder that its names start from; None: where its format looks for them. The columns are
+    those of a table; None: found by their names.
     """
 
     file: Path
     pictures: Path | None = None
+    image_column: str | None = None
+    caption_column: str | None = None
     named: int = 0
     found: int = 0
     first_missing: str = ""
 
     def open(self) -> Dataset:
-        return open_dataset(self.file, pictures=self.pictures)
+        columns = {"image_column": self.image_column, "caption_column": self.caption_column}
+        return open_dataset(self.file, pictures=self.pictures, **columns)
 
     def to_text(self) -> str:
         text = f"{self.file}: {self.found:,} of the {self.named:,} pictures that it names are in the index"

@@ -144,17 +144,19 @@ class Index:
         workers: int = 4,
         drop_all: bool = False,
         rules: WalkRules | None = None,
+        caption_column: str | None = None,
     ) -> Report:
         """Bring the index in step with these folders (of texts: files); items of others stay as they are.
 
         ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
         takes its items with it, and is no error. ``rules``: which pictures are left out from now on; None: as
-        before. Killed at any moment it loses the current batch at most.
+        before. ``caption_column``: of the tables that an index of texts is made of. Killed at any moment it
+        loses the current batch at most.
         Raises StoreInUse if another process writes, IndexFull if the disk is full.
         """
         with self._writer() as writer:
             if self.kind == "texts":
-                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all)
+                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)
             else:
                 files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
                 rules = walk_rules.remember(writer, rules)

@@ -134,7 +134,11 @@ def scan_pictures(
 
 
 def scan_texts(
-    connection: sqlite3.Connection, sources: Sequence[Path], progress: Progress, gone_ok: bool
+    connection: sqlite3.Connection,
+    sources: Sequence[Path],
+    progress: Progress,
+    gone_ok: bool,
+    caption_column: str | None = None,
 ) -> Scan:
     """Lines of .txt files, captions of tables and caption files; equal texts of one file count once."""
     check_sources("texts", sources, (), gone_ok)
@@ -145,7 +149,7 @@ def scan_texts(
         if gone_ok and not os.path.lexists(path):
             continue
         changed = Path(source).stat().st_mtime_ns
-        for page in _pages(_texts(Path(source), scan)):
+        for page in _pages(_texts(Path(source), caption_column, scan)):
             rows = [(path, digest(text), len(text.encode()), changed, text) for text in page]
             connection.executemany(
                 "INSERT OR IGNORE INTO temp.found (path, part, bytes, changed, text) VALUES (?, ?, ?, ?, ?)",
@@ -241,8 +245,8 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
         )
 
 
-def _texts(source: Path, scan: Scan) -> Iterator[str]:
-    for number, line in enumerate(texts_of(source), 1):
+def _texts(source: Path, caption_column: str | None, scan: Scan) -> Iterator[str]:
+    for number, line in enumerate(texts_of(source, caption_column=caption_column), 1):
         text = database.clean(line).strip()
         if len(text) > LONGEST_TEXT:
             where = f"{source} text {number}"
