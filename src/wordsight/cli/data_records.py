@@ -83,9 +83,8 @@ def records(
     """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
     settings = {"pictures": pictures, "split": split, "seed": split_seed}
     settings |= {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
-    if restval is None:
-        restval = Restval.val if format_ == Format.tfrecord else Restval.train
-    splits, own_rule = _splits(source, restval, settings, trust_remote_code)
+    default = Restval.val if format_ == Format.tfrecord else Restval.train
+    splits, own_rule = _splits(source, restval or default, settings, trust_remote_code)
     order = None if keep_order else seed
     if format_ == Format.webdataset:
         from wordsight.read.export.webdataset import write_webdataset

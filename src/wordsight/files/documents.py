@@ -66,6 +66,17 @@ def _not_text(content: bytes, error: UnicodeDecodeError, path: Path | str) -> st
     )
 
 
+def beginning_of(path: Path, size: int = 2**16) -> str:
+    """The beginning of a text file, as far as it can be read: enough to tell what kind of file it is."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        try:
+            content = file.read(size)
+        except (EOFError, gzip.BadGzipFile, zlib.error):
+            return ""
+    encoding = next((name for mark, name in MARKS if content.startswith(mark)), "utf-8")
+    return codecs.getincrementaldecoder(encoding)("replace").decode(content)
+
+
 def read_lines(path: Path) -> list[str]:
     """One stripped string per line. Only a line feed ends a line, as in the files' other readers."""
     lines = read_text(path).split("\n")

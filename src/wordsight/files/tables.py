@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
-from wordsight.files.documents import read_json, read_lines, read_text
+from wordsight.files.documents import beginning_of, read_json, read_lines, read_text
 
 _NUMBERED = r"(?:#[A-Za-z][\w-]*)?#\d+"  # Flickr8k: picture.jpg#0; Flickr8k-CN: picture.jpg#zhc#0
 TOKEN_LINES = (  # files without a header; where a space ends the name, it has to look like that of a picture
@@ -76,12 +76,12 @@ def kind_of(path: Path) -> str:
 
 def is_token_file(path: Path) -> bool:
     """Whether a file begins as Flickr8k's ``token.txt`` does."""
-    return _begins_as_token_file(_with_line_feeds(read_text(path)))
+    return _begins_as_token_file(_with_line_feeds(beginning_of(path)))
 
 
 def header_of(path: Path) -> list[str]:
     """The names of the columns of a delimited file."""
-    return dialect_of(_with_line_feeds(read_text(path)), kind_of(path)).named
+    return dialect_of(_with_line_feeds(beginning_of(path)), kind_of(path)).named
 
 
 def dialect_of(text: str, kind: str = "") -> Dialect:

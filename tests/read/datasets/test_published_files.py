@@ -269,6 +269,23 @@ def test_shards_in_folders_named_as_splits(tmp_path: Path) -> None:
     assert (dataset.read("train").texts, dataset.read("dev").texts) == (["train"], ["val"])
 
 
+def test_persons_in_shards_are_divided_whole_and_own_splits_are_respected(tmp_path: Path) -> None:
+    members = {}
+    for n in range(20):
+        said = json.dumps({"caption": f"text {n}", "identity": n % 5}).encode()
+        members |= {f"{n:02}.jpg": b"x", f"{n:02}.json": said}
+    shard(tmp_path / "one" / "00000.tar", members)
+    divided = open_dataset(tmp_path / "one", split="60/20/20")
+    persons = [set(divided.read(split).identities.tolist()) for split in ("train", "val", "test")]
+    assert [len(found) for found in persons] == [3, 1, 1]
+    assert set.union(*persons) == set(range(5))
+    shard(tmp_path / "two" / "train-000000.tar", sample("0"))
+    with pytest.raises(ValueError, match=r"has splits of its own: train; leave out split = '8/1/1'"):
+        open_dataset(tmp_path / "two", split="8/1/1").read("train")
+    with pytest.raises(FileNotFoundError, match=r"is read by split; it has train"):
+        open_dataset(tmp_path / "two").read()
+
+
 def test_a_gap_between_shards_of_one_folder_is_found(tmp_path: Path) -> None:
     for name in ("a/00000.tar", "a/00002.tar", "b/00007.tar"):
         shard(tmp_path / name, sample("0"))

@@ -60,7 +60,10 @@ class Dataset(ABC):
         for split in self.chosen(None):
             pairs = self.read(split)
             if not isinstance(pairs.images, PictureFiles):
-                raise InputError(f"{self.kind}: its pictures are no files, and this needs picture files")
+                raise InputError(
+                    f"{self.kind}: its pictures are no files, and this needs picture files",
+                    "name their folder, if the format has one: --pictures FOLDER",
+                )
             texts = pairs.texts_by_image()
             for path, name, own in zip(pairs.images.paths, pairs.names, texts, strict=True):
                 said = [pairs.texts[text] for text in own]

@@ -96,13 +96,13 @@ def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -
     if empty:
         raise InputError(
             f"{source}: empty captions: {len(empty)}, the first at {empty[0]}; "
-            "fill them in, or set drop_empty = true to leave them out"
+            "fill them in, or set drop_empty = true under [data] to leave them out"
         )
     silent = [item for item in items if not item.texts]
     if silent:
         raise InputError(
             f"{source}: pictures without a caption: {len(silent)}, the first {silent[0].name} "
-            f"({silent[0].where}); write one for each, or set drop_empty = true to leave these pictures out"
+            f"({silent[0].where}); write one for each, or set drop_empty = true under [data] to drop them"
         )
     return list(items)
 

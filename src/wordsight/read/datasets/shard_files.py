@@ -42,8 +42,10 @@ def find_shards(folder: Path, split: str | None, suffix: str = "") -> list[Path]
     names = (None,) if split is None else same_split(split)
     found = next((there[name] for name in names if name in there), None)
     if found is None:
-        example = shard_name(split or "train", 0, 1, suffix)
-        known = ", ".join(name or "shards of no split" for name in there) or "none at all"
+        known = ", ".join(name or "shards without a split" for name in there) or "none at all"
+        if split is None:
+            raise MissingFileError(f"{folder} is read by split; it has {known}")
+        example = shard_name(split, 0, 1, suffix)
         raise MissingFileError(
             f"{folder} holds no shards of split {split!r} ({example} and so on); it has {known}"
         )

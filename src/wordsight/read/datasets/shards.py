@@ -112,19 +112,15 @@ class ShardDataset(Dataset):
     def read(self, split: str | None = None) -> PairSet:
         """Raises MissingFileError for absent shards, InputError for damaged ones."""
         folder = placed(self.path, split)
-        of_file = None if split is None or self.shares is not None or self._has_no_splits(folder) else split
-        shards = find_shards(folder, of_file, self.suffix)
-        samples = self._indexed(folder, of_file, shards)
-        self._must_be_all(folder, of_file, shards, sum(len(sample.texts) for sample in samples))
-        pairs = pair_set(folder, of_file, shards, with_captions(samples, shards, self.drop_empty), self.pick)
-        if split is None or of_file is not None:
-            return pairs
-        if self.shares is None:
-            raise InputError(
-                f"{folder} has no splits, so split {split!r} cannot be chosen", self.without_splits
-            )
-        drawn = divide(pairs.names, self.shares, self.seed)
-        return pairs.subset([row for row, own in enumerate(drawn) if own in same_split(split)])
+        own = self._own_split(folder, split)
+        shards = find_shards(folder, own, self.suffix)
+        samples = self._indexed(folder, own, shards)
+        if problem := self.not_all(folder, own, shards, sum(len(sample.texts) for sample in samples)):
+            raise InputError(f"{folder}: {problem}; fetch or write this split again")
+        samples = with_captions(samples, shards, self.drop_empty)
+        if split is not None and self.shares is not None:
+            samples = self._drawn(samples, split)
+        return pair_set(folder, own, shards, samples, self.pick)
 
     def check(self, report: "Report") -> "list[Texts]":
         from wordsight.read.validate.shards import check_shards
@@ -150,15 +146,29 @@ class ShardDataset(Dataset):
         """Why so many pairs are not all that were written; else empty."""
         return ""
 
-    def _must_be_all(self, folder: Path, split: str | None, shards: Sequence[Path], found: int) -> None:
-        if problem := self.not_all(folder, split, shards, found):
-            raise InputError(f"{folder}: {problem}; fetch or write this split again")
+    def _own_split(self, folder: Path, split: str | None) -> str | None:
+        """The split that the shards are to have in their names; None for shards that have none."""
+        there = list(shards_by_split(folder, self.suffix)) if folder.is_dir() else []
+        names = [name for name in there if name is not None]
+        if self.shares is not None and names:
+            hint = f"leave out split = {self.shares!r}"
+            raise InputError(f"{folder} has splits of its own: {', '.join(names)}", hint)
+        if there != [None]:
+            return split
+        if split is not None and self.shares is None:
+            what = f"{folder} has no splits, so split {split!r} cannot be chosen"
+            raise InputError(what, self.without_splits)
+        return None
 
-    def _has_no_splits(self, folder: Path) -> bool:
-        return folder.is_dir() and set(shards_by_split(folder, self.suffix)) == {None}
+    def _drawn(self, samples: Sequence[Sample], split: str) -> list[Sample]:
+        keys = [
+            sample.name if sample.identity is None else f"identity {sample.identity}" for sample in samples
+        ]
+        drawn = divide(keys, str(self.shares), self.seed)
+        return [sample for sample, own in zip(samples, drawn, strict=True) if own in same_split(split)]
 
 
-def with_captions(samples: Sequence[Sample], shards: Sequence[Path], drop_empty: bool) -> Sequence[Sample]:
+def with_captions(samples: list[Sample], shards: Sequence[Path], drop_empty: bool) -> list[Sample]:
     """The samples, all of which have captions; those without are an error, or left out."""
     silent = [sample for sample in samples if not any(sample.texts)]
     if not silent:
