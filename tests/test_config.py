@@ -51,6 +51,19 @@ def test_a_folder_of_the_same_name_does_not_hide_a_published_one(
     assert load_config("demo").source.endswith("demo.toml")
 
 
+def test_an_empty_change_takes_a_key_or_a_table_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "[training]\nepochs = 3\nseed = 5\n[labels]\ncount = 7\n[reader.size]\nx = 1\n")
+    tables = Config.load(path, ["training.epochs=", "labels=", "data.path=''"]).tables
+    assert tables["training"] == {"seed": 5}
+    assert "labels" not in tables
+    assert tables["data"] == {"path": ""}
+    for change, there in (("training.epoch=", "epochs, seed"), ("tokenizer=", "training, labels, reader")):
+        with pytest.raises(
+            ValueError, match=f"takes {change[:-1]} out, which is not there; there is {there}"
+        ):
+            Config.load(path, [change])
+
+
 def test_changes_are_values_as_toml_writes_them_or_plain_text(tmp_path: Path) -> None:
     path = written(tmp_path, '[training]\nepochs = 3\n[data]\nname = "world"\n')
     changes = ["training.epochs=5", "training.milestones=[2, 4]", "data.name=karpathy", "loss.name='triplet'"]

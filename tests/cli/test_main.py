@@ -79,6 +79,9 @@ def test_anyones_score_matrix_is_measured(tmp_path: Path) -> None:
     np.save(tmp_path / "scores.npy", np.repeat(np.eye(4), 5, axis=1) + 0.0)
     told = wordsight("evaluate", "--scores", tmp_path / "scores.npy", "--json")
     assert json.loads(told.stdout)["rsum"] == 600
+    np.save(tmp_path / "third.npy", np.random.default_rng(0).normal(size=(7, 35)))
+    told = wordsight("evaluate", "--scores", tmp_path / "third.npy", "--json")
+    assert not re.search(r"\.\d{7}", told.stdout), "a number with digits that nobody has measured"
     broken = np.full((4, 20), np.nan)
     np.save(tmp_path / "broken.npy", broken)
     refused = wordsight("evaluate", "--scores", tmp_path / "broken.npy")

@@ -8,6 +8,7 @@ from PIL import Image
 from support.search_models import PICTURES, index, model, path_of, searcher, texts_index
 from support.small_problem import wordsight
 
+from wordsight.files.json_text import rounded
 from wordsight.search.index.index import Index
 from wordsight.search.relevance.threshold import Calibration
 
@@ -50,7 +51,7 @@ def test_json_lines_hold_all_of_a_hit() -> None:
     told = [json.loads(line) for line in done.stdout.splitlines()]
     hits = searcher().find_images("a red star", k=3).hits
     assert [(one["rank"], one["id"], one["score"]) for one in told] == [
-        (n, hit.item.id, hit.score) for n, hit in enumerate(hits, start=1)
+        (n, hit.item.id, rounded(hit.score)) for n, hit in enumerate(hits, start=1)
     ]
     assert [word["word"] for word in told[0]["words"]] == ["a", "red", "star"]
     assert told[0]["words"][1]["box"] == list(hits[0].words[1].box or ())

@@ -32,6 +32,7 @@ pytest.importorskip("fastapi", reason="the page and the REST interface need word
 from starlette.testclient import TestClient
 from support.running_server import listening
 
+from wordsight.files.json_text import rounded
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
@@ -92,9 +93,9 @@ def test_a_search_says_what_the_searcher_finds(served: TestClient) -> None:
     assert ids(answer) == [hit.item.id for hit in found.hits]
     assert (told["total"], told["relevant"], told["offset"]) == (found.total, found.relevant, 2)
     for hit, expected in zip(told["hits"], found.hits, strict=True):
-        assert hit["score"] == expected.score
+        assert hit["score"] == rounded(expected.score)
         assert [word["word"] for word in hit["words"]] == SENTENCE.split()
-        assert [word["found"] for word in hit["words"]] == pytest.approx([w.found for w in expected.words])
+        assert [word["found"] for word in hit["words"]] == [rounded(w.found) for w in expected.words]
         assert hit["missing"] == expected.missing
         assert all(
             word["box"] == list(w.box or ()) for word, w in zip(hit["words"], expected.words, strict=True)
@@ -347,7 +348,9 @@ def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_pa
         assert [hit["item"]["name"] for hit in told["hits"]] == [
             Path(hit.item.path).name for hit in expected.hits
         ]
-        assert [hit["score"] for hit in told["hits"]] == pytest.approx([hit.score for hit in expected.hits])
+        assert [hit["score"] for hit in told["hits"]] == pytest.approx(
+            [rounded(hit.score) for hit in expected.hits]
+        )
         assert {item["name"] for item in one.get("/v1/items").json()["items"]} == {
             f"new{row}.png" for row in range(10, 15)
         }
@@ -363,10 +366,7 @@ def test_an_answer_is_of_one_index_whatever_takes_its_place(tmp_path: Path) -> N
     index_of(folder, range(6), model("max-sim"))
     index_of(spare, range(8, 14), small_model(tmp_path / "other"))
     told = [
-        [
-            (hit.item.path, pytest.approx(hit.score))
-            for hit in Searcher(Index.open(path)).find_images("a star").hits
-        ]
+        [(hit.item.path, rounded(hit.score)) for hit in Searcher(Index.open(path)).find_images("a star").hits]
         for path in (folder, spare)
     ]
     end, seen = threading.Event(), set[int]()

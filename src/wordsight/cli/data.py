@@ -1,6 +1,5 @@
 """Commands about data: features extract, data check, world, convert and records, vocab build and labels."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +18,7 @@ from wordsight.cli.data_options import (
 )
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.trust import TrustRemoteCode
+from wordsight.files.json_text import to_json
 from wordsight.runtime.malloc import share_freed_memory
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -171,7 +171,7 @@ def check(
 
     columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
     report = run(path, vocabulary=vocabulary, pictures=pictures, split=split, seed=split_seed, **columns)
-    typer.echo(json.dumps(report.to_dict()) if as_json else report.to_text())
+    typer.echo(to_json(report.to_dict()) if as_json else report.to_text())
     if not report.ok:
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ import typer
 
 from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
+from wordsight.files.json_text import to_json
 
 WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "all": "measure what you have with --protocol all",
@@ -173,8 +174,8 @@ def _only_numbers(**options: Path | None) -> None:
 
 def _show_report(found: Any, pointing: Any, as_json: bool) -> None:
     if as_json:
-        explain = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
-        typer.echo(json.dumps(explain))
+        numbers = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
+        typer.echo(to_json(numbers))
         return
     typer.echo(found.to_text())
     if pointing is not None:

@@ -1,6 +1,5 @@
 """Hits -> lines of text, JSON, a picture with boxes, a page: what the search commands print and write."""
 
-import json
 import math
 import os
 import unicodedata
@@ -12,6 +11,7 @@ from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
+from wordsight.files.json_text import to_json
 from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
 from wordsight.report.html import page
@@ -77,7 +77,7 @@ def unread_note(unread: str) -> str:
 
 def as_json(hit: Hit, number: int) -> str:
     """One line."""
-    return json.dumps(hit_to_dict(hit) | {"rank": number})
+    return to_json(hit_to_dict(hit) | {"rank": number})
 
 
 def hit_to_dict(hit: Hit) -> dict[str, Any]:

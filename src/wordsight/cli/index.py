@@ -13,6 +13,7 @@ from wordsight.cli.data_options import CaptionColumn, ImageColumn
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
+from wordsight.files.json_text import to_json
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def index(
         _verify(opened, as_json)
     if stats:
         told = opened.stats()
-        typer.echo(json.dumps(told.to_dict()) if as_json else told.to_text())
+        typer.echo(to_json(told.to_dict()) if as_json else told.to_text())
     if skipped:
         raise typer.Exit(3)
 

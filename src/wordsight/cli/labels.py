@@ -1,6 +1,5 @@
 """Commands about semantic labels: labels (what a picture or a text shows), vocab labels (learn them)."""
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,6 +9,7 @@ import typer
 from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files.json_text import to_json
 
 if TYPE_CHECKING:
     from wordsight.matcher import Matcher
@@ -45,7 +45,7 @@ def labels(
     from wordsight.runs import open_matcher
 
     for told in predicted(open_matcher(model, trust_remote_code), items, top, names):
-        typer.echo(json.dumps(told) if as_json else _as_text(told))
+        typer.echo(to_json(told) if as_json else _as_text(told))
 
 
 def predicted(

@@ -1,6 +1,5 @@
 """Commands that ask an index: search, similar, captions, explain."""
 
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from wordsight.cli.folder_index import index_at
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files.json_text import to_json
 
 if TYPE_CHECKING:
     from wordsight.search.index.index import Index
@@ -222,7 +222,7 @@ def explain(
     if out is not None:
         is_texts = searcher.index.kind == "texts"
         explain_one(out, told, query if is_texts else _file_of(searcher, number, root))
-    typer.echo(json.dumps(explanation_to_dict(told)) if as_json else _as_text(told))
+    typer.echo(to_json(explanation_to_dict(told)) if as_json else _as_text(told))
 
 
 @contextmanager

@@ -18,7 +18,11 @@ from wordsight.cli.trust import TrustRemoteCode, search_this_folder
 
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="TABLE.KEY=VALUE", help="Change one setting; may be given several times."),
+    typer.Option(
+        "--set",
+        metavar="TABLE.KEY=VALUE",
+        help="Change one setting, or with nothing after = take it out; may be given several times.",
+    ),
 ]
 ConfigFile = Annotated[
     str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of one in configs/.")

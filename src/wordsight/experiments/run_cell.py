@@ -5,7 +5,6 @@ says, or goes on with it, and writes measured.json and ranks.npz there. It ends 
 a comparison that is killed leaves no run behind that writes into the folders of the next one.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.pointing import can_point
 from wordsight.experiments.grid import Cell
 from wordsight.files.atomic import atomic_file
+from wordsight.files.json_text import to_json
 from wordsight.files.lock import locked
 from wordsight.learn.resume import BEST
 from wordsight.matcher import Matcher
@@ -126,7 +126,7 @@ def scoring_speed(matcher: Matcher, pairs: PairSet) -> float:
 
 def _write(path: Path, facts: Any) -> None:
     with atomic_file(path) as file:
-        file.write((json.dumps(facts, indent=2) + "\n").encode())
+        file.write((to_json(facts, indent=2) + "\n").encode())
 
 
 def _end_with_the_input() -> None:

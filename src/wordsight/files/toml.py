@@ -11,7 +11,10 @@ from wordsight.errors import InputError
 
 
 def read_tables(path: Path, changes: Sequence[str] = ()) -> dict[str, Any]:
-    """Each change is "table.key=value", the value as TOML writes it (or plain text); ${NAME} is replaced."""
+    """Each change is "table.key=value", the value as TOML writes it (or plain text); ${NAME} is replaced.
+
+    "table.key=" takes the key out, so that it has its default; "table=" takes the table out.
+    """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -45,14 +48,30 @@ def changed(tables: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, 
 def _apply(tables: dict[str, Any], change: str) -> None:
     address, equals, text = change.partition("=")
     *path, key = address.strip().split(".")
-    if not equals or not path:
+    if not equals or not (path or (key and not text.strip())):
         raise InputError(f'the change "{change}" is not table.key=value, for instance training.epochs=10')
+    if not text.strip():
+        _remove(tables, path, key, change)
+        return
     table = tables
     for name in path:
         table = table.setdefault(name, {})
         if not isinstance(table, dict):
             raise InputError(f'the change "{change}": {name} = {table!r} is no table that could hold a key')
     table[key] = _value(text.strip())
+
+
+def _remove(tables: dict[str, Any], path: Sequence[str], key: str, change: str) -> None:
+    table: Any = tables
+    for name in path:
+        table = table.get(name) if isinstance(table, dict) else None
+    if not isinstance(table, dict) or key not in table:
+        raise InputError(
+            f'the change "{change}" takes {".".join([*path, key])} out, which is not there; '
+            f"there is {', '.join(table) if isinstance(table, dict) and table else 'nothing'} "
+            f"(an empty text is written {'.'.join([*path, key])}='\"\"')"
+        )
+    del table[key]
 
 
 def _value(text: str) -> Any:

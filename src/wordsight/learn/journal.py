@@ -1,6 +1,5 @@
 """Events of a run -> log.jsonl (always), TensorBoard (when installed), a bar or lines on stderr."""
 
-import json
 import math
 import os
 import sys
@@ -12,6 +11,7 @@ from typing import Any
 
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from wordsight.files.json_text import to_json
 from wordsight.learn.collapse import CollapseWarning
 
 LOG = "log.jsonl"
@@ -46,7 +46,7 @@ class Journal:
     def write(self, event: str, step: int, **facts: Any) -> None:
         if not self.writes:
             return
-        self.file.write(json.dumps({"event": event, "step": step} | facts).encode() + b"\n")
+        self.file.write(to_json({"event": event, "step": step} | facts).encode() + b"\n")
         self.file.flush()
         if self.board:
             for name, value in facts.items():

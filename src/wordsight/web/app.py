@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from wordsight.errors import InputError
 from wordsight.search.searcher import Searcher
 from wordsight.web import item_routes, problems, search_routes
+from wordsight.web.rounded_json import RoundedJSON
 from wordsight.web.security import AccessPolicy, SecurityMiddleware
 from wordsight.web.state import Library
 
@@ -56,6 +57,7 @@ def create_app(
         docs_url=None,  # they would load scripts from elsewhere
         redoc_url=None,
         redirect_slashes=False,
+        default_response_class=RoundedJSON,
         lifespan=lifespan,
     )
     app.state.library = library

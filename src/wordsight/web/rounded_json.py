@@ -1,0 +1,14 @@
+"""Response class of the REST interface: JSON with rounded numbers, as on the command line."""
+
+from typing import Any
+
+from fastapi.responses import JSONResponse
+
+from wordsight.files.json_text import to_json
+
+
+class RoundedJSON(JSONResponse):
+    """An answer whose floats are rounded (``to_json``)."""
+
+    def render(self, content: Any) -> bytes:
+        return to_json(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
