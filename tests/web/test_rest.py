@@ -349,7 +349,7 @@ def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_pa
             Path(hit.item.path).name for hit in expected.hits
         ]
         assert [hit["score"] for hit in told["hits"]] == pytest.approx(
-            [rounded(hit.score) for hit in expected.hits]
+            [hit.score for hit in expected.hits], rel=1e-5
         )
         assert {item["name"] for item in one.get("/v1/items").json()["items"]} == {
             f"new{row}.png" for row in range(10, 15)
@@ -366,7 +366,10 @@ def test_an_answer_is_of_one_index_whatever_takes_its_place(tmp_path: Path) -> N
     index_of(folder, range(6), model("max-sim"))
     index_of(spare, range(8, 14), small_model(tmp_path / "other"))
     told = [
-        [(hit.item.path, rounded(hit.score)) for hit in Searcher(Index.open(path)).find_images("a star").hits]
+        [
+            (hit.item.path, pytest.approx(hit.score, rel=1e-5))
+            for hit in Searcher(Index.open(path)).find_images("a star").hits
+        ]
         for path in (folder, spare)
     ]
     end, seen = threading.Event(), set[int]()
