@@ -325,7 +325,7 @@ def index_of(folder: Path, rows: Sequence[int], made_by: Path, name: str = "{:02
 
 def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_path: Path) -> None:
     folder = tmp_path / "index"
-    first = index_of(folder, range(4), model("max-sim"))
+    before = index_of(folder, range(4), model("max-sim")).generation()
     (tmp_path / "other").mkdir()
     other = small_model(tmp_path / "other")  # its vectors have other sizes
     ask = (
@@ -342,7 +342,7 @@ def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_pa
         for path in ask:
             assert "make one: wordsight index" in is_problem(one.get(path), 503, "index")["detail"]
         second = index_of(folder, range(10, 15), other, "new{}.png")
-        assert second.generation() == first.meta.format == 1
+        assert second.generation() == before  # so that a count does not tell them apart
         expected = Searcher(Index.open(folder)).find_images("a red ball")
         told = one.get(ask[0]).json()
         assert [hit["item"]["name"] for hit in told["hits"]] == [
@@ -441,7 +441,7 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
         ("GET", "/v1/search", {}, 422, "invalid"),
         ("GET", "/v1/search", {"params": {"query": ""}}, 422, "invalid"),
         ("GET", "/v1/search", {"params": {"query": "   "}}, 422, "query"),
-        ("GET", "/v1/search", {"params": {"query": '"a dog'}}, 422, "query"),
+        ("GET", "/v1/search", {"params": {"query": 'a +"" dog'}}, 422, "query"),
         ("GET", "/v1/search", {"params": {"query": "a dog^99"}}, 422, "query"),
         ("GET", "/v1/search", {"params": {"query": "-dog"}}, 422, "query"),
         ("GET", "/v1/search", {"params": {"query": "a\0dog"}}, 422, "query"),
@@ -557,7 +557,7 @@ def test_head_is_get_without_a_body(served: TestClient, path: str) -> None:
 
 
 def test_a_query_that_cannot_be_read_says_where(served: TestClient) -> None:
-    told = is_problem(served.get("/v1/search", params={"query": 'a dog "runs'}), 422, "query")
+    told = is_problem(served.get("/v1/search", params={"query": "a dog ^2"}), 422, "query")
     assert told["position"] == 7
 
 

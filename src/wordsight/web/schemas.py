@@ -150,7 +150,8 @@ class Item(BaseModel):
     width: int
     height: int
     bytes: int
-    modified: float = Field(description="Seconds since 1970.")
+    modified: float = Field(description="When the file was changed: seconds since 1970.")
+    taken: float | None = Field(description="When the picture was taken, by its EXIF: seconds since 1970.")
     thumbnail: str | None = Field(
         description="Where a small version is, as a path from the top of the server's address, below its "
         "--root-path; it may be kept for ever."
@@ -169,11 +170,20 @@ class Hit(BaseModel):
     words: list[Word]
 
 
+class Suggestion(BaseModel):
+    """A word of the query that the model does not know, and the one that was probably meant."""
+
+    word: str
+    instead: str
+
+
 class Answer(BaseModel):
     """One page of hits, the best first."""
 
     sentence: str | None = Field(description="What was scored, without operators. null: a picture alone.")
     excluded: list[str] = Field(description="What must not be in the picture.")
+    unread: str = Field(description="The end of the query, if that is more than the model reads.")
+    suggestions: list[Suggestion]
     total: int = Field(description="Items that pass the filters and the operators.")
     relevant: int = Field(description="How many of them are above the line.")
     line: float | None = Field(description="The score at which relevance ends.")
@@ -202,6 +212,7 @@ class Explanation(BaseModel):
     kind: Evidence
     sentence: str = Field(description="What evidence this is, plainly.")
     text: str
+    unread: str = Field(description="The end of the text, if that is more than the model reads.")
     score: float = Field(description="The sum of the parts.")
     parts: list[Part]
     regions: list[Box] = Field(description="What the shares are over; empty where boxes are unknown.")

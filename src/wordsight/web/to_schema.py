@@ -30,6 +30,8 @@ def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer
     return models.Answer(
         sentence=found.query.sentence if found.query else None,
         excluded=list(found.query.excluded) if found.query else [],
+        unread=database.clean(found.unread),
+        suggestions=[models.Suggestion(word=one.word, instead=one.instead) for one in found.suggestions],
         total=found.total,
         relevant=found.relevant,
         line=_finite(found.line),
@@ -64,6 +66,7 @@ def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
         height=stored.height,
         bytes=stored.bytes,
         modified=stored.modified,
+        taken=stored.taken,
         thumbnail=thumbnail if kind == "images" else None,
     )
 
@@ -78,6 +81,7 @@ def explanation(found: results.Explanation) -> models.Explanation:
         kind=found.kind,
         sentence=found.sentence,
         text=database.clean(found.text),
+        unread=database.clean(found.unread),
         score=float(found.score),
         parts=[
             models.Part(direction=part.direction, seeker=part.direction, score=float(part.score))
