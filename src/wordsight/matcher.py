@@ -3,7 +3,9 @@
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -34,7 +36,6 @@ class Matcher(nn.Module):
     and the similarity are trained. ``Matcher.build`` makes one, ``from_pretrained`` from a folder.
     """
 
-    reader: Any
     tokenizer: Any
     image_encoder: Any
     text_encoder: Any
@@ -49,11 +50,33 @@ class Matcher(nn.Module):
         similarity: Similarity,
     ) -> None:
         super().__init__()
-        object.__setattr__(self, "reader", reader)  # frozen: neither trained nor among the weights
+        object.__setattr__(self, "_reader", reader)  # frozen: neither trained nor among the weights
+        self._reader_lock = Lock()
         self.tokenizer = tokenizer
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.similarity = similarity
+
+    @property
+    def reader(self) -> Any:
+        """Turns pictures into what the image encoder reads; a saved matcher builds it at the first picture.
+
+        A sentence needs no reader, whose backbone is the slowest part to load.
+        """
+        with self._reader_lock:
+            if isinstance(self._reader, Deferred):
+                object.__setattr__(self, "_reader", self._reader.build())
+        return self._reader
+
+    @reader.setter
+    def reader(self, reader: Any) -> None:
+        object.__setattr__(self, "_reader", reader)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": self.reader, "_reader_lock": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _reader_lock=Lock())
 
     @classmethod
     def build(cls, tables: Mapping[str, Mapping[str, Any]], **given: Any) -> "Matcher":
@@ -68,14 +91,22 @@ class Matcher(nn.Module):
 
     @classmethod
     def _build(
-        cls, tables: Mapping[str, Mapping[str, Any]], given: dict[str, Any], budget: TensorBudget | None
+        cls,
+        tables: Mapping[str, Mapping[str, Any]],
+        given: dict[str, Any],
+        budget: TensorBudget | None,
+        reader: "Deferred | None" = None,
     ) -> "Matcher":
+        """``reader``: builds the reader later; its settings are checked now."""
         made: dict[str, Any] = {}
         for kind in PARTS:
             if kind not in tables:
                 raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
             registry.check_trusted(kind, tables[kind])  # before any of them is built
-        for kind in PARTS:
+        if reader is not None:
+            registry.complete("reader", tables["reader"])
+            made["reader"] = reader
+        for kind in PARTS[len(made) :]:
             with nullcontext() if budget is None else budget.spent_by(f"[{kind}]"):
                 made[kind] = registry.build(kind, tables[kind], **given)
             given |= _sizes(kind, made[kind])
@@ -185,10 +216,12 @@ class Matcher(nn.Module):
         home = model_folder(folder, revision, local_files_only, token)
         parts = checkpoint.read_config(home)["parts"]
         budget = TensorBudget(checkpoint.numbers_in(home), f"the weights in {home} can fill")
-        with trusting(addresses_in(parts) if trust_remote_code else (), str(home / checkpoint.CONFIG)):
-            matcher = cls._build(
-                {kind: _with_paths(table, home) for kind, table in parts.items()}, {}, budget
-            )
+        allowed = addresses_in(parts) if trust_remote_code else []
+        config = str(home / checkpoint.CONFIG)
+        with trusting(allowed, config):
+            tables = {kind: _with_paths(table, home) for kind, table in parts.items()}
+            reader = Deferred(tables.get("reader", {}), allowed, config, budget)
+            matcher = cls._build(tables, {}, budget, reader)
         checkpoint.load_weights(matcher, inside(home, checkpoint.WEIGHTS))
         return matcher.eval()
 
@@ -229,6 +262,20 @@ class Matcher(nn.Module):
             ).repo_id  # with the user, if left out
             self._save(home, card or {}, named)
             return str(api.upload_folder(repo_id=named, folder_path=str(home)))
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """The reader of a saved matcher before its first picture: its table, imports and memory."""
+
+    table: Mapping[str, Any]
+    allowed: Sequence[str]
+    config: str
+    budget: TensorBudget
+
+    def build(self) -> Any:
+        with trusting(self.allowed, self.config), self.budget.spent_by("[reader]"):
+            return registry.build("reader", self.table)
 
 
 def model_folder(
