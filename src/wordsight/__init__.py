@@ -57,7 +57,7 @@ __all__ = [
     "load_config",
     "train",
 ]
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 _MODULES = {
     "config": ("Config", "load_config"),
     "encode.base": ("ImageEncoder", "TextEncoder"),

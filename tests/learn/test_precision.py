@@ -55,6 +55,16 @@ def test_the_decision_stands_in_run_json_and_is_repeated(
     assert json.loads((run / "run.json").read_text())["precision"]["bf16"] is True
 
 
+def test_a_run_of_before_in_bfloat16_goes_on_under_auto(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    fit(small_matcher(), InfoNCE(), small_pairs(), replace(SHORT, precision="bf16"), run)
+    facts = json.loads((run / "run.json").read_text())
+    del facts["precision"]
+    (run / "run.json").write_text(json.dumps(facts))
+    fit(small_matcher(), InfoNCE(), small_pairs(), replace(SHORT, epochs=2), run, resume=True)
+    assert json.loads((run / "run.json").read_text())["precision"]["bf16"] is True
+
+
 def test_what_is_slow_is_said_before_the_first_step(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

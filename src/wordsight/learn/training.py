@@ -137,7 +137,7 @@ class _Run:
         found = (
             decide(setting, self.device)
             if begun is None
-            else repeat(begun.get("precision"), setting, self.device)
+            else repeat(begun.get("precision"), begun["training"]["precision"], self.device)
         )
         self.processes.tell(found.to_dict())
         return found
