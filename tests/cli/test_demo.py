@@ -57,7 +57,7 @@ def test_it_measures_indexes_searches_and_shows(
     assert (home / "demo" / "report.html").is_file()
     assert len(list((home / "demo" / "pictures").glob("*.png"))) == PICTURES
     monkeypatch.chdir(home)
-    assert "every promise holds" in wordsight("index", "--out", "demo/world.index", "--verify").stdout
+    assert "integrity check passed" in wordsight("index", "--out", "demo/world.index", "--verify").stdout
 
 
 def test_three_queries_are_answered_as_the_search_answers_them(

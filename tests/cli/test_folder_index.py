@@ -34,7 +34,7 @@ def test_the_first_question_makes_the_index_and_the_next_ones_follow(
     names = {path.name for path in pictures.iterdir()}
     found, told = searched(pictures, "a red ball", "--model", models[0])
     assert found == names
-    assert "looked through for the first time" in told
+    assert "indexed for the first time" in told
     assert str(cached_index_folder(pictures)) in told
     assert "10 added" in told
     assert {path.name for path in pictures.iterdir()} == names

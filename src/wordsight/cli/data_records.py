@@ -34,7 +34,7 @@ class Restval(StrEnum):
 
 
 class Format(StrEnum):
-    """What the shards are."""
+    """Format of the shards."""
 
     tfrecord = "tfrecord"
     webdataset = "webdataset"

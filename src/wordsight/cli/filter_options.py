@@ -1,4 +1,4 @@
-"""What a person types of folders, dates, sizes and words -> Filters."""
+"""Command-line options for folders, dates, sizes and words -> Filters."""
 
 import os
 import re

@@ -90,7 +90,7 @@ def _of_folder(
             _must_hold_pictures(pictures)
             share_freed_memory()
             Index.create(home, made_by, trust_remote_code=trust_remote_code)
-            _print_status(f"{pictures} is looked through for the first time; its index is kept in {home}")
+            _print_status(f"{pictures} is indexed for the first time, in {home}")
         with suppress(OSError):
             os.utime(home / META)
         try:

@@ -51,7 +51,7 @@ def _words(hit: Hit) -> str:
 
 
 def summary(hits: Hits, seconds: float, kind: str) -> str:
-    """What was searched, for people."""
+    """Summary of a search, for people."""
     how = "all compared" if hits.exact else "only a shortlist compared"
     match = "nothing here matches" if hits.nothing_matches else f"{hits.relevant} match"
     past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
@@ -143,7 +143,7 @@ def explain_hits(path: Path, title: str, hits: Hits, best: Explanation, roots: P
 
 
 def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
-    """The same of one picture."""
+    """Explain one picture."""
     if path.suffix.lower() in (".html", ".htm"):
         matches = [match_of(one.word) for one in explanation.words]
         example = Example(picture, explanation.text, matches, explanation.score, 0, name=Path(picture).name)

@@ -35,7 +35,7 @@ def index(
         list[Path] | None,
         typer.Argument(
             metavar="FOLDER...",
-            help="Folders of pictures, looked through to their depths; what is hidden (.name) is left out.",
+            help="Folders of pictures, with all folders below; hidden ones (.name) are left out.",
         ),
     ] = None,
     model: Annotated[
@@ -216,7 +216,7 @@ def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:
 
 
 def _calibrate(opened: "Index") -> None:
-    """What no answer looks like in this index is measured now, and not at the first question."""
+    """Measure the relevance threshold of this index now, not at the first search."""
     from wordsight.search.searcher_state import calibrate
 
     recall = calibrate(opened)
@@ -236,7 +236,7 @@ def _verify(opened: "Index", as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps({"problems": found}))
     else:
-        typer.echo("\n".join(found) or f"{opened.folder}: every promise holds")
+        typer.echo("\n".join(found) or f"{opened.folder}: integrity check passed")
     if found:
         raise typer.Exit(1)
 

@@ -38,7 +38,7 @@ def labels(
     ] = False,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """What each picture or text shows, in a model's semantic labels, with probabilities.
+    """Predict a model's semantic labels for pictures or texts, with probabilities.
 
     Each is judged by the mean of its own vectors; in a score, by what the other side finds in it.
     """

@@ -73,7 +73,7 @@ def _in_one_line(message: Warning | str, *_: object) -> str:
 
 
 def _with_current_options(arguments: list[str]) -> list[str]:
-    """The same command line; an option of version 0.1.0 becomes the one of today, and a warning says so."""
+    """Replace options of version 0.1.0 by those of today, with a warning."""
     current = []
     for argument in arguments:
         option, equals, value = argument.partition("=")

@@ -227,7 +227,7 @@ def explain(
 
 @contextmanager
 def _items_in_words() -> Iterator[None]:
-    """An item that is not there is told as a sentence."""
+    """Report an item that is not there in one sentence."""
     try:
         yield
     except KeyError as error:

@@ -111,7 +111,7 @@ def serve(
 
 
 def missing_packages() -> list[str]:
-    """Of those that the extra ``serve`` brings."""
+    """Packages of the extra ``serve`` that are not installed."""
     return [package for module, package in NEEDED.items() if find_spec(module) is None]
 
 
@@ -124,7 +124,7 @@ def need_extra() -> None:
 def _searchers(
     folders: list[Path], model: str | None, memory_mb: float, trust_remote_code: bool
 ) -> tuple["Searcher | None", "Searcher | None"]:
-    """Of pictures and of texts; raises ValueError for two of one kind."""
+    """Searchers of pictures and of texts; raises ValueError for two of one kind."""
     from wordsight.search.searcher import Searcher
 
     by_kind: dict[str, Searcher] = {}

@@ -84,7 +84,7 @@ def import_trusted(kind: str, address: str) -> Any:
 
 
 def import_address(kind: str, name: str, address: str) -> Any:
-    """What stands at "module:Class"; a module that is not there, or has no such class, is an InputError."""
+    """Import "module:Class"; a missing module or class is an InputError."""
     module, _, attribute = address.partition(":")
     try:
         return reduce(getattr, attribute.split("."), importlib.import_module(module))

@@ -129,7 +129,7 @@ def _is_grid(picture: EmbeddingSet) -> bool:
 
 
 def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: EncodedQuery) -> str:
-    """What evidence this is, in one sentence."""
+    """The kind of evidence, in one sentence."""
     attending = {one.direction for one in alignments}
     count = int(picture.lengths[0])
     if kind == "whole":

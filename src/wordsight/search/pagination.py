@@ -17,7 +17,7 @@ MOST = 1000  # hits of one page
 
 @dataclass(frozen=True)
 class Page:
-    """Which of the hits are wanted."""
+    """The wanted part of the hits."""
 
     k: int = 10
     offset: int = 0
@@ -34,7 +34,7 @@ class Page:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a question has found, before it is looked at."""
+    """Scores of a query, before the page is cut out."""
 
     asking: Question
     rows: np.ndarray | None  # None: all

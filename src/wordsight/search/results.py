@@ -1,4 +1,4 @@
-"""What a search gives back: hits with their words, and how many of all lie above the line."""
+"""Results of a search: hits with their words, and how many of all are above the threshold."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -77,7 +77,7 @@ class ExplainedWord:
 
 @dataclass(frozen=True)
 class Part:
-    """What one direction of the similarity adds to the score."""
+    """The share of one attention direction in the score."""
 
     direction: Literal["word", "region", "label"]
     score: float

@@ -87,7 +87,7 @@ class Searcher:
         return self.moments.now()
 
     def calibration(self) -> Calibration:
-        """That of the index as it is now."""
+        """The calibration of the newest state of the index."""
         return self.moments.now().calibration
 
     def shortlist_recall(self) -> shortlist.Recall:
@@ -104,7 +104,7 @@ class Searcher:
         engine: str = "auto",
         sort: str = "score",
     ) -> Hits:
-        """Pictures that a sentence tells of; see search/query.py for what + - ^ and quotes mean.
+        """Find pictures that match a sentence; see search/query.py for what + - ^ and quotes mean.
 
         Raises QueryError for what is no query, ValueError for an index of texts.
         """
@@ -126,7 +126,7 @@ class Searcher:
     def find_texts(
         self, picture: Picture, k: int = 10, offset: int = 0, filters: Filters | None = None
     ) -> Hits:
-        """Sentences that tell of a picture, from an index of texts. Raises UnreadablePicture."""
+        """Find sentences that match a picture, from an index of texts. Raises UnreadablePicture."""
         self._must_hold("texts", "to find sentences")
         page, moment = Page(k, offset), self.moments.now()
         image = moment.matcher.encode_images([picture])
@@ -153,7 +153,7 @@ class Searcher:
         engine: str = "auto",
         sort: str = "score",
     ) -> Hits:
-        """Pictures like a picture (a file, or the id of an item, which is then left out), and like words.
+        """Find pictures similar to one (a file, or the id of an item, then left out), and to words.
 
         The regions of the picture take the place of the words: each looks for itself in the others. With
         ``text`` the score is (1 - weight) x (picture) + weight x (words), each in deviations from its mean
@@ -181,7 +181,7 @@ class Searcher:
 
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
-        """Why an item has its score: of a picture with a sentence, of a text with a picture.
+        """Explain the score of an item: of a picture with a sentence, of a text with a picture.
 
         In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
         """
@@ -207,7 +207,7 @@ class Searcher:
     def _operators(
         self, moment: SearchSession, asked: EncodedQuery, asking: QueryScorer, levels: Sequence[float]
     ) -> Keep | None:
-        """Which pictures have every required word and no excluded one."""
+        """A filter for pictures with every required word and no excluded one."""
         required = [n for n, word in enumerate(asked.words) if word.required]
         excluded = [(one, _asking(moment, one)) for one in asked.excluded]
         if not required and not excluded:

@@ -52,7 +52,7 @@ class SearchSession:
 
     @property
     def matcher(self) -> Matcher:
-        """That made the vectors of this snapshot."""
+        """The matcher that made the vectors of this snapshot."""
         return self.index.matcher
 
     @property
@@ -93,7 +93,7 @@ class SearchSession:
 
     @property
     def recall(self) -> Recall:
-        """Of the shortlist."""
+        """Recall of the shortlist."""
         with self._lock:
             return self._recall
 
@@ -129,7 +129,7 @@ class SearchSession:
         return measured
 
     def _kept(self) -> dict[str, Any]:
-        """What was measured of this very state, by whatever process."""
+        """Measurements of this very state, by whichever process."""
         try:
             told = plain_json.read(self.index.folder / FILE)
             self.index.check_there()  # or it is of another index that has had as many commits

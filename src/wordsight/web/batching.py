@@ -60,7 +60,7 @@ class SharedScans:
         keep: Keep | None = None,
         memory_mb: float = 256.0,
     ) -> Scores:
-        """What ``score_rows`` returns; filters and operators have readings of their own."""
+        """Scores as ``score_rows`` returns them; filters and operators take passes of their own."""
         if rows is not None or keep is not None or not isinstance(asking, QueryScorer):
             self._count(1)
             return score_rows(asking, stored, rows, keep, memory_mb)

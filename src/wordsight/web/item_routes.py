@@ -29,7 +29,7 @@ SHORTLY = "private, max-age=60"
 
 @router.get("/v1/about", tags=["items"], operation_id="about", responses=responses())
 async def about(library: Served) -> models.About:
-    """What is served, and the limits of a request."""
+    """Describe the indexes and the limits of a request."""
     return await library.draw(_about, library)
 
 

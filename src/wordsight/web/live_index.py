@@ -20,7 +20,7 @@ _log = logging.getLogger("wordsight.web")
 
 
 class LiveIndex(SessionCache):
-    """The same promises, except that a change may be seen some seconds later."""
+    """An index that is followed in the background: a change is seen some seconds later."""
 
     def __init__(self, searcher: Searcher) -> None:
         shares = searcher.false_positive_rate, searcher.word_false_positive_rate
@@ -36,7 +36,7 @@ class LiveIndex(SessionCache):
             raise Refused(503, "index", f"The index cannot be read: {error}.") from error
 
     def _before(self) -> SearchSession | None:
-        """What answers without waiting: the newest moment, or the one before while that is made."""
+        """A session without waiting: the newest, or the one before while that is made."""
         moment = self._moment
         if moment is None:
             return None

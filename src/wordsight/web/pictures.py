@@ -91,7 +91,7 @@ def original_media(file: Path) -> str:
 
 
 def refused(stored: Item, error: UnreadablePicture) -> Refused:
-    """What is told of a picture of the index whose file cannot be opened."""
+    """The error for a picture of the index whose file cannot be opened."""
     gone = not os.path.lexists(stored.path)
     told = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
     return Refused(

@@ -1,4 +1,4 @@
-"""What went wrong -> application/problem+json (RFC 9457): what it is, the limit, the next step."""
+"""Errors -> application/problem+json (RFC 9457): what it is, the limit, the next step."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -112,7 +112,7 @@ def unforeseen(id: str) -> JSONResponse:
 
 
 def of_value(error: ValueError) -> JSONResponse:
-    """What the search itself refuses; its sentences are written for people."""
+    """A problem for an error of the search; its message is written for people."""
     if isinstance(error, QueryError):
         return problem(422, "query", str(error), position=error.position)
     if isinstance(error, UnreadablePicture):
@@ -170,5 +170,5 @@ def _reason(error: Any) -> str:
 
 
 def _text(given: str) -> str:
-    """What can be answered: half a surrogate pair has no bytes."""
+    """Text that can be sent: half a surrogate pair has no bytes."""
     return given.encode("utf-8", "replace").decode()

@@ -10,7 +10,7 @@ _log = logging.getLogger("wordsight.web")
 
 
 def new_id() -> str:
-    """Of a request; an answer that failed carries it, so that it can be found in the log."""
+    """Id of a request; a failed answer carries it, so that it can be found in the log."""
     return secrets.token_hex(4)
 
 

@@ -43,7 +43,7 @@ Weight = Annotated[
 
 
 class Filtered(BaseModel):
-    """Which items are searched."""
+    """The items to search."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -55,7 +55,7 @@ class Filtered(BaseModel):
 
 
 class Paged(Filtered):
-    """Which hits are wanted."""
+    """The wanted part of the hits."""
 
     k: Count = 20
     offset: Offset = 0
@@ -70,7 +70,7 @@ class Search(Paged):
 
 
 class SearchBody(Search):
-    """The same, in which a number is a number: `"20"` and `true` are none."""
+    """A search as JSON, with strict types: `"20"` and `true` are no numbers."""
 
     model_config = ConfigDict(strict=True)
 
@@ -101,13 +101,13 @@ class Explain(BaseModel):
 
 
 class ExplainBody(Explain):
-    """The same, in which a number is a number."""
+    """An explanation request as JSON, with strict types."""
 
     model_config = ConfigDict(strict=True)
 
 
 class Listing(Filtered):
-    """Which items are listed."""
+    """The items to list."""
 
     k: Count = 50
     offset: Offset = 0
@@ -199,7 +199,7 @@ class ExplainedWord(Word):
 
 
 class Part(BaseModel):
-    """What one direction of the similarity adds to the score."""
+    """The share of one attention direction in the score."""
 
     direction: str = Field(description="Which side attends to the other: word, region or label.")
     seeker: str = Field(description="The old name of direction.", deprecated=True)
@@ -244,7 +244,7 @@ class Folders(BaseModel):
 
 
 class About(BaseModel):
-    """What is served."""
+    """Facts about the served indexes."""
 
     version: str
     images: int | None = Field(description="Pictures that can be searched; null: no index of pictures.")

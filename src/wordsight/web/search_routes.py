@@ -59,7 +59,7 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
     operation_id="search_by_body",
 )
 async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
-    """The same with the question in the body, so that it stands in no log of addresses."""
+    """Search with the query in the body, so that no log of addresses holds it."""
     return await library.search(_search, library, asked)
 
 
@@ -90,7 +90,7 @@ def _similar_to_item(library: Library, asked: models.SimilarTo) -> models.Answer
 async def similar_to_sent(
     library: Served, asked: Annotated[SimilarForm, Form(media_type="multipart/form-data")]
 ) -> models.Answer:
-    """Pictures like one that is sent; it is looked at and forgotten."""
+    """Pictures similar to one that is sent; the sent picture is not stored."""
     data = await asked.picture.read()
     return await library.search(_similar_to_data, library, data, asked)
 
@@ -167,7 +167,7 @@ async def explain(library: Served, asked: Annotated[models.Explain, Query()]) ->
     operation_id="explain_by_body",
 )
 async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.Explanation:
-    """The same with the question in the body."""
+    """Explain with the query in the body."""
     return await library.search(_explain, library.of_images(), asked.query, asked.id)
 
 

@@ -1,4 +1,4 @@
-"""Every request passes here first: who asks, under which name, with what and how much.
+"""Every request passes here first: client, host name, content and size are checked.
 
 Without a token the server listens on this machine alone, and answers only to this machine's names: a page of
 another site whose name is bent to this address (DNS rebinding) is refused.
@@ -48,7 +48,7 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Who may ask, and what is handed out.
+    """Clients that may connect, and files that may be sent.
 
     ``token``       None: anybody may ask, but only by ``names``
     ``root_path``   below which a proxy shows the server, e.g. "/photos"; "" at its top
@@ -180,7 +180,7 @@ def _check_address(scope: Scope) -> None:
 
 
 def _name(host: str) -> str:
-    """Of a Host header, without the port. Raises Refused for what is no host (RFC 9110, 7.2)."""
+    """Name in a Host header, without the port. Raises Refused for what is no host (RFC 9110, 7.2)."""
     match = HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > 65535:
         raise Refused(400, "host", f"The header Host is {host[:100]}; expected a name, or a name:port.")

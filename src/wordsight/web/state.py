@@ -22,7 +22,7 @@ DRAWING = 2  # thumbnails at once, so that pictures on a page never wait for sea
 
 @dataclass(eq=False)
 class Library:
-    """What is served; at least one of the two."""
+    """The served indexes: of pictures, of texts, or both."""
 
     images: Searcher | None
     texts: Searcher | None
@@ -43,7 +43,7 @@ class Library:
 
     @property
     def listed(self) -> Searcher:
-        """Whose items are listed: the pictures, if there are any."""
+        """The index whose items are listed: the pictures, if there are any."""
         return self.searchers[0]
 
     def of_images(self) -> Searcher:

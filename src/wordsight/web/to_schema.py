@@ -1,4 +1,4 @@
-"""What a search returns -> what an answer says: the same facts in the words of the REST interface."""
+"""Results of a search -> answers of the REST interface."""
 
 import math
 import os

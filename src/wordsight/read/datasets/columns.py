@@ -25,7 +25,7 @@ SECOND = {  # taken where none of the others is there, the first of them that is
 
 @dataclass(frozen=True)
 class Columns:
-    """Which column holds what; None: found by its name, and split and identity may be absent."""
+    """The columns of a table; None: found by its name, and split and identity may be absent."""
 
     image: str | None = None
     caption: str | None = None

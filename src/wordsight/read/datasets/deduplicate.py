@@ -17,14 +17,14 @@ from wordsight.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Fold:
-    """Which row to read for each image, and which image each caption tells of."""
+    """The row to read for each image, and the image of each caption."""
 
     rows: Int[np.ndarray, " image"]  # the first of the rows that repeat the image
     image_of: Int[np.ndarray, " text"]
     names: Sequence[str] = ()
 
     def named(self, names: Sequence[str]) -> "Fold":
-        """The same with one name per image."""
+        """Add one name per image."""
         return replace(self, names=list(names))
 
     def only(self, texts: Sequence[int]) -> "Fold":

@@ -84,7 +84,7 @@ def picture_folder(
 
 
 def _parts(name: str) -> list[str]:
-    """Of a path or an address, below its root, drive or host; none if it leaves its folder."""
+    """Parts of a path or an address, below its root, drive or host; none if it leaves its folder."""
     path = _ABOVE.sub("", name.replace("\\", "/").partition("?")[0])
     parts = [part for part in path.split("/") if part not in ("", ".")]
     return [] if ".." in parts else parts

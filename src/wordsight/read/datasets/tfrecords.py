@@ -52,7 +52,7 @@ class Records(ShardDataset):
 
 
 def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:
-    """What each record of a shard says."""
+    """Scan the records of a shard."""
     for frame in read_frames(shard, verify):
         yield _understood(frame, shard, number)
 
@@ -80,7 +80,7 @@ def _understood(frame: Frame, shard: Path, number: int) -> Sample:
 
 @contextmanager
 def _told(frame: Frame, shard: Path) -> Iterator[None]:
-    """What is wrong inside a record is told with its place."""
+    """Add the place to errors inside a record."""
     try:
         yield
     except ValueError as error:

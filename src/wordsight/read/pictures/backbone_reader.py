@@ -234,7 +234,7 @@ class BackboneReader(Reader):
     def _side_by_side(
         self, layers: list[Float[Tensor, "image region _"]]
     ) -> Float[Tensor, "image region feature"]:
-        """What the layers tell of the same regions, as the settings want it."""
+        """Join the layers' features of the same regions, as the settings say."""
         if self.signed_sqrt:
             layers = [feature_maps.signed_root(layer) for layer in layers]
         if self.unit:  # each layer counts the same

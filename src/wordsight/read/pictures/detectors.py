@@ -39,7 +39,7 @@ class Candidates(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """What finds things in pictures of its own size."""
+    """A network that finds things in pictures of its own size."""
 
     pixels: PixelReader
 

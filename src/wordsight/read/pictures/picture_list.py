@@ -32,7 +32,7 @@ def list_pictures(pictures: Iterable[Picture]) -> list[Picture]:
 
 
 def _described(value: object) -> str:
-    """What a value is, for a message: "one array of 64 x 48 x 3", "one picture (dog.jpg)", "nan (float)"."""
+    """Describe a value for a message: "one array of 64 x 48 x 3", "one picture (dog.jpg)", "nan (float)"."""
     shape = getattr(value, "shape", None)
     if shape is not None:
         return f"one {type(value).__name__} of {' x '.join(map(str, shape))}"

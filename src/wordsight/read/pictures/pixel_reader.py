@@ -50,7 +50,7 @@ class Frame:
     """One picture brought to the size that a model reads, and which part of the picture that is."""
 
     values: UInt8[np.ndarray, "height width 3"]
-    size: tuple[int, int]  # width, height of the whole picture in pixels, as it is looked at
+    size: tuple[int, int]  # width, height of the whole upright picture in pixels
     window: tuple[float, float, float, float]  # the part in view: left, top, right, bottom; fractions
     others: tuple["Frame", ...] = ()  # the same picture in other sizes, for whoever else looks at it
 
@@ -116,7 +116,7 @@ class PixelReader(Reader):
         return self.stack([self.prepare(picture) for picture in pictures])
 
     def read_parts(self, pictures: Sequence[Picture], cuts: Sequence[Cut]) -> Pixels:
-        """The same of a part of each picture, brought to the size whatever its shape: for training."""
+        """Read a part of each picture, brought to the size whatever its shape: for training."""
         return self.stack([self._part(picture, cut) for picture, cut in zip(pictures, cuts, strict=True)])
 
     def _part(self, picture: Picture, cut: Cut) -> Frame:
@@ -127,7 +127,7 @@ class PixelReader(Reader):
         return Frame(np.asarray(values), size, window)
 
     def _shown(self, size: tuple[int, int]) -> Box:
-        """What ``prepare`` shows of a picture of that size: all of it, or its centre."""
+        """The part of a picture of that size that ``prepare`` shows: all of it, or its centre."""
         if not self.keep_aspect:
             return 0.0, 0.0, float(size[0]), float(size[1])
         scale = min(size) / (self.short_side or max(self.height, self.width))
@@ -270,7 +270,7 @@ def _resized(image: "Image", size: tuple[int, int], filter_: int) -> "Image":
 
 
 def _inside(box: Box, size: tuple[int, int]) -> Box:
-    """What rounding has moved over an edge, back on it."""
+    """Move back onto the edge what rounding has moved over it."""
     width, height = size
     return max(box[0], 0.0), max(box[1], 0.0), min(box[2], width), min(box[3], height)
 

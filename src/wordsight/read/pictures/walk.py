@@ -32,7 +32,7 @@ NO_MEDIA = ".nomedia"
 
 @dataclass(frozen=True)
 class WalkRules:
-    """What a walk leaves out besides, and whether it goes through links.
+    """Further patterns that a walk leaves out, and whether it follows links.
 
     ``exclude``       patterns as in a .gitignore: ``raw``, ``raw/``, ``*.gif``, ``2019/**/drafts``
     ``follow_links``  read folders behind links too, each folder once
@@ -64,7 +64,7 @@ class WalkRules:
 
 @dataclass
 class WalkNotes:
-    """What a walk met besides pictures; paths are as ``os.fsdecode`` gives them."""
+    """Files that are no pictures, met by a walk; paths are as ``os.fsdecode`` gives them."""
 
     closed: list[tuple[str, str]] = field(default_factory=list)  # folders that cannot be read, and why
     skipped: list[tuple[str, str]] = field(default_factory=list)  # files

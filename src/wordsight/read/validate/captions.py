@@ -41,7 +41,7 @@ def texts_of_pairs(split: str, pairs: PairSet) -> Texts:
 
 
 def check_texts(splits: Sequence[Texts], report: Report) -> None:
-    """What can be said of captions alone, appended to the report."""
+    """Check captions alone; findings go to the report."""
     splits = sorted(splits, key=lambda split: split_order(split.split))
     report.facts += [facts_of(split) for split in splits]
     for split in splits:
@@ -72,7 +72,7 @@ def facts_of(split: Texts) -> Facts:
 
 
 def check_unknown(splits: Sequence[Texts], vocabulary: Path, rule: str | None, report: Report) -> None:
-    """Which share of the words the vocabulary does not have; called after ``check_texts``.
+    """Share of words that the vocabulary does not have; called after ``check_texts``.
 
     Without a ``rule`` of parting words, the one that leaves the fewest unknown is taken.
     """

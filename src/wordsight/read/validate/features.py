@@ -12,12 +12,12 @@ import numpy as np
 from wordsight.read.validate.captions import CONTAINED
 from wordsight.read.validate.report import Report, some
 
-CHUNK = 64 * 2**20  # bytes of features looked at together
+CHUNK = 64 * 2**20  # bytes of features per block
 
 
 @dataclass
 class Scan:
-    """What one pass over a feature file has seen."""
+    """Result of one pass over a feature file."""
 
     path: Path
     split: str
@@ -45,7 +45,7 @@ def _chunks(features: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
 
 
 def check_scan(scan: Scan, ids: Sequence[str] | None, report: Report) -> None:
-    """What is wrong within one file, appended to the report."""
+    """Check one file; findings go to the report."""
     name = scan.path.name
     if scan.not_finite:
         report.add(

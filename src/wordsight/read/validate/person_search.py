@@ -8,7 +8,7 @@ from wordsight.read.validate.report import Report, some
 
 
 def check_persons(items: Sequence[Captioned], report: Report) -> None:
-    """What can be said of identities alone, appended to the report."""
+    """Check identities alone; findings go to the report."""
     splits: dict[str, set[str]] = defaultdict(set)  # of each person
     persons: dict[str, set[str]] = defaultdict(set)  # of each split
     for item in items:

@@ -12,7 +12,7 @@ HEAD = 4096  # bytes that tell most files of equal size apart
 
 
 def check_pictures(items: Sequence[Captioned], report: Report) -> None:
-    """What can be said of the files without opening the pictures, appended to the report."""
+    """Check the files without opening the pictures; findings go to the report."""
     sizes = {item.picture: _size(item.picture) for item in items}
     absent = [item for item in items if sizes[item.picture] is None]
     if absent:

@@ -147,7 +147,7 @@ def _check_raw(folder: Path, splits: list[Texts], pictures: Path, report: Report
 
 
 def _note_protocol(folder: Path, splits: list[Texts], report: Report) -> None:
-    """What numbers of other programs on these files mean."""
+    """Note how other programs count on these files."""
     captions = {split.split: len(split.texts) for split in splits}
     if captions.get("dev", 0) > DEV_LIMIT:
         report.add(

@@ -1,4 +1,4 @@
-"""What a check found: facts about every split, and findings that say what is wrong, where, and what to do."""
+"""Result of a check: facts about every split, and findings with their place and remedy."""
 
 import textwrap
 from collections import Counter
@@ -24,7 +24,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Facts:
-    """What one split holds."""
+    """Counts of one split."""
 
     split: str
     images: int
@@ -56,7 +56,7 @@ class Report:
     def add_error(self, error: Exception, where: str) -> None:
         """A reader's error, which says what is wrong and, behind a semicolon, what to do."""
         what, _, todo = str(error).partition("; ")
-        self.add("error", what, where, todo or "mend this first: what follows it could not be looked at")
+        self.add("error", what, where, todo or "Fix this first; later checks were skipped.")
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -50,7 +50,7 @@ def _found(folder: Path, split: str | None, suffix: str, report: Report) -> list
 
 
 def _reporting(scan: Scan, report: Report) -> Scan:
-    """The same scan, which ends at the first fault of a shard and reports it instead of raising it."""
+    """A scan that ends at the first fault of a shard and reports it instead of raising it."""
 
     def reported(shard: Path, number: int) -> Iterator[Sample]:
         try:

@@ -24,12 +24,12 @@ LARGEST = 64  # regions of a picture, for what an alignment needs
 BLOCK = 1 << 20  # numbers of a block: of more, memory that is new each time costs more than the scores
 COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
 DIGITS = 9  # of a score in float64 that count for the order
-CLOSE = 1e-4  # scores in float32 that differ by less are looked at again in float64
+CLOSE = 1e-4  # scores in float32 that differ by less are scored again in float64
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """What is scored: sets of vectors by row (an index's Snapshot)."""
+    """Sets of vectors by row (an index's Snapshot)."""
 
     ids: Int[np.ndarray, " row"]  # of the items
 
@@ -47,7 +47,7 @@ class Ready(Rows, Protocol):
 
 @runtime_checkable
 class Question(Protocol):
-    """What gives a row its score."""
+    """Scorer of rows: a query, a picture, or both."""
 
     @property
     def query(self) -> EmbeddingSet: ...
@@ -85,7 +85,7 @@ class QueryScorer:
         return found_by_word(self.align(rows)) if cheaply is None else cheaply
 
     def aligned_numbers(self) -> int:
-        """What ``found`` may need for each row beside its set: copies of the query, and what it finds."""
+        """Numbers that ``found`` needs for each row besides its set: copies of the query, and its result."""
         return COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * LARGEST)
 
 

@@ -59,7 +59,7 @@ class Screen:
         return self.integers is not None
 
     def make(self) -> None:
-        """What the second question would wait for."""
+        """Build the int8 rows, before the second query needs them."""
         with self._lock:
             if self.integers is not None and not self._rows:
                 self._rows = list(self._made(self.integers))
@@ -84,7 +84,7 @@ class Screen:
         return None
 
     def scores(self, asking: QueryScorer) -> Bounds | None:
-        """Of all rows, in order; None if they are not to be had."""
+        """Bounds of all rows, in order; None if there are none."""
         self._asked += 1
         if self.pays and self._asked > 1:
             self.make()

@@ -35,7 +35,7 @@ class Recall:
 
 
 def mean_vector(query: EmbeddingSet) -> Float[np.ndarray, " dim"]:
-    """Of unit vectors: what an index keeps of its items, too."""
+    """Mean of unit vectors: the pooled vector that an index stores of each item."""
     total = masked_unit(query).sum(1)[0] / query.lengths[0]
     found: np.ndarray = total.float().cpu().numpy()
     return found
@@ -59,7 +59,7 @@ def nearest_rows(
 def measure_recall(
     matcher: Matcher, snapshot: Snapshot, texts: Sequence[str], memory_mb: float = 256.0
 ) -> Recall:
-    """Of the smallest shortlist that is good enough, or of the largest: on some of these texts."""
+    """Recall of the smallest shortlist that is good enough, or of the largest, on some of these texts."""
     asked = [texts[n] for n in spread_rows(len(texts), QUERIES)]
     with torch.no_grad():
         queries = [matcher.encode_texts([text]) for text in asked]

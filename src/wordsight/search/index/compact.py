@@ -18,7 +18,7 @@ AT_ONCE = 256  # contents that are copied together
 
 @dataclass(frozen=True)
 class Compaction:
-    """What it came to."""
+    """Result of a compaction."""
 
     dropped: int  # contents that no item has
     freed: int  # bytes

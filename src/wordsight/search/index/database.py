@@ -116,7 +116,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Filters:
-    """Which items count; what is None allows all.
+    """The items to search; None allows all.
 
     ``folder``: absolute, or the last names of a folder, such as "holiday" or "2024/may", wherever it is.
     ``after``, ``before``: of ``Item.date``, seconds since 1970. ``text``: words that are all in the captions
@@ -212,7 +212,7 @@ def generation(connection: sqlite3.Connection) -> int:
 
 @contextmanager
 def in_words(folder: Path) -> Iterator[None]:
-    """Failures of the disk and of SQLite inside the block are told with the next step."""
+    """Add the next step to failures of the disk and of SQLite inside the block."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -246,7 +246,7 @@ def _full(folder: Path, error: Exception) -> IndexFull:
 
 
 def clean(text: str) -> str:
-    """What SQLite can hold as text: no NUL, no half of a surrogate pair."""
+    """Text that SQLite can store: no NUL, no half of a surrogate pair."""
     return text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Folder:
-    """What ``Filters.folder`` can name."""
+    """A folder that ``Filters.folder`` can name."""
 
     path: str  # absolute
     name: str  # below the root

@@ -105,7 +105,7 @@ class Index:
 
     @classmethod
     def open_to_write(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
-        """The same; an index of an older format is brought to this one first."""
+        """Open for writing; an index of an older format is migrated first."""
         folder = Path(folder)
         if (folder / manifest.META).is_file():
             with manifest.writing(folder):
@@ -121,7 +121,7 @@ class Index:
 
     @contextmanager
     def _there(self) -> Iterator[None]:
-        """What is read inside is of this index, and not of another that takes its place."""
+        """Raise IndexReplaced if another index takes the place of this one inside the block."""
         try:
             yield
         except (OSError, ValueError):
@@ -194,7 +194,7 @@ class Index:
             return compact(writer, progress)
 
     def verify(self, progress: Progress = silent) -> list[str]:
-        """What is wrong, one sentence each; an empty list if every promise holds."""
+        """Problems of the index, one sentence each; empty if the integrity check passed."""
         return list(problems(self.folder, self.meta, progress))
 
     def repair(self) -> int:
@@ -205,7 +205,7 @@ class Index:
                 return sum(writer.drop_content(content) for content in contents)
 
     def walk_rules(self) -> WalkRules:
-        """Which pictures of a folder an update leaves out."""
+        """The pictures of a folder that an update leaves out."""
         with self._there(), database.in_words(self.folder):
             connection = database.connect(self.folder)
             try:

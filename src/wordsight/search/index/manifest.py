@@ -45,7 +45,7 @@ MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
 
 @dataclass(frozen=True)
 class Meta:
-    """What ``index.json`` says."""
+    """Content of ``index.json``."""
 
     format: int
     kind: str  # "images" or "texts"
@@ -100,7 +100,7 @@ _FITS: dict[str, Callable[[Any], bool]] = {  # what index.json may say
 
 
 def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
-    """What tells an index from another that is put in its place; None where there is none.
+    """Fingerprint of an index, by which a replaced one is detected; None without an index.
 
     When ``index.json`` was written, and which file the facts are: as long as somebody has that file open, no
     other one gets its number.
@@ -188,7 +188,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """What a creation left that did not come to its end."""
+    """Remove what an interrupted creation left."""
     recover(folder / MODEL)
     for path in folder.iterdir():
         if path.is_dir():

@@ -10,7 +10,7 @@ from wordsight.search.index.scan_sources import Entry
 
 @dataclass
 class Report:
-    """What an update did; ``skipped`` are pictures and folders that could not be read, and why."""
+    """Result of an update; ``skipped`` are pictures and folders that could not be read, and why."""
 
     added: int = 0
     updated: int = 0  # other bytes, or other captions
@@ -26,7 +26,7 @@ class Report:
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """An entry that a thread has looked at: of known content (nothing made), to be encoded, or unreadable."""
+    """An entry that a thread has read: of known content, to be encoded, or unreadable."""
 
     entry: Entry
     content: str = ""

@@ -1,4 +1,4 @@
-"""Folders and files -> a temporary table of what is there now, and of that what has to be looked at.
+"""Folders and files -> a temporary table of the files that exist, and of those that have to be read.
 
 Everything is streamed into SQLite's temporary file, so that memory does not grow with the number of files.
 """
@@ -67,7 +67,7 @@ class Entry:
 
 @dataclass
 class Scan:
-    """What was found where; ``closed`` folders could not be read, and what is below them is left alone."""
+    """Counts and sources of a scan; ``closed`` folders could not be read, and items below them stay."""
 
     roots: list[bytes] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
@@ -161,7 +161,7 @@ def scan_texts(
 
 
 def todo(connection: sqlite3.Connection) -> Iterator[Entry]:
-    """What has to be looked at, ordered by path; the connection may write meanwhile."""
+    """Entries to be read, ordered by path; the connection may write meanwhile."""
     last = 0
     while rows := connection.execute(_PAGE, (last, PAGE)).fetchall():
         for _, *row in rows:

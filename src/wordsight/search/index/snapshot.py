@@ -167,7 +167,7 @@ class Snapshot:
         return np.sort(self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)])
 
     def items_in(self) -> Counter[bytes]:
-        """Of each folder that holds files of this index, how many items lie in it itself."""
+        """Number of items directly in each folder of the index."""
         with self._lock:
             return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
 

@@ -1,4 +1,4 @@
-"""What is there now -> an index in step with it: added, changed, renamed, deleted; a batch counts whole."""
+"""Files on disk -> an index in step with them: added, changed, renamed, deleted, in whole batches."""
 
 import os
 import threading
@@ -108,7 +108,7 @@ class Update:
             return database.value(self._reader, query, (content,)) is not None
 
     def _take(self, looked: Candidate) -> None:
-        """Sort what was looked at; a batch is written when it is full.
+        """Sort the entries that were read; a batch is written when it is full.
 
         Files of known contents are written when there are many, but they do not cut the batch in the making:
         whether a process was killed or not, its batches are the same.
@@ -120,7 +120,7 @@ class Update:
             self._skip(looked)
         elif looked.content in self._new:
             self._waiting.append(replace(looked, made=None))
-        elif looked.made is None or self._has(looked.content):  # perhaps stored since it was looked at
+        elif looked.made is None or self._has(looked.content):  # perhaps stored since it was read
             self._known.append(replace(looked, made=None))
         else:
             self._new[looked.content] = looked
@@ -243,7 +243,7 @@ class Update:
         return next((row for path, *row in rivals.fetchall() if _is_gone(path)), None)
 
     def _delete(self) -> None:
-        """What is below the sources, was not found, and is in no folder that could not be read."""
+        """Delete items below the sources that were not found, except in folders that could not be read."""
         where, parameters = _inside(self.found.roots)
         closed, of_closed = _inside([os.fsencode(folder) for folder, _ in self.found.closed])
         query = (

@@ -34,7 +34,7 @@ SEGMENT_BYTES = 1 << 29  # of vectors; a segment that has more is closed, and th
 
 @dataclass(frozen=True)
 class Layout:
-    """What a row of each file is."""
+    """The type and size of a row in each file."""
 
     dim: int
     precision: str

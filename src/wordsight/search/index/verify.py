@@ -1,4 +1,4 @@
-"""An index -> what is wrong in it: every promise that its files make to each other, looked at one by one."""
+"""Integrity check: an index -> its problems, by every relation between its files."""
 
 import os
 import sqlite3
@@ -16,7 +16,7 @@ SHOWN = 10  # damaged contents that are named
 
 
 def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
-    """One sentence for each; none if all is well. A writer may be at work: one moment of it is looked at."""
+    """One sentence for each problem. A writer may be at work: one snapshot is checked."""
     yield from _of_model(folder, meta)
     try:
         with Snapshot(folder, meta.layout) as snapshot:

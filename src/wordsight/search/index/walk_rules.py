@@ -1,4 +1,4 @@
-"""Which pictures an update leaves out -> a fact of the index, so that the next update leaves them out too."""
+"""The pictures that an update leaves out, stored in the index for the next update."""
 
 import json
 import sqlite3

@@ -37,7 +37,7 @@ class Writer:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """What is appended and changed inside counts when the block ends well, and only then."""
+        """Commit everything appended and changed inside when the block ends without an error."""
         try:
             with database.transaction(self.facts):
                 yield
@@ -48,7 +48,7 @@ class Writer:
             self._segment.keep()
 
     def begin_segment(self) -> None:
-        """What is appended from here on goes to new files."""
+        """Append to new files from here on."""
         if self._segment is not None:
             self._segment.close()
         self._segment = None

@@ -51,7 +51,7 @@ class TextAgainstAll:
 
 @dataclass(frozen=True)
 class Background:
-    """What ``measure_background`` found in one state of an index."""
+    """Null scores of one state of an index, from ``measure_background``."""
 
     pictures: int  # how many the texts were compared with
     texts: tuple[TextAgainstAll, ...]
@@ -126,7 +126,7 @@ def strangers(
 
 
 class _Told:
-    """Which pictures are said to show what."""
+    """The things that each picture's captions name."""
 
     def __init__(self, beside: Sequence[str]) -> None:
         self.count = len(beside)
@@ -136,7 +136,7 @@ class _Told:
                 self.rows.setdefault(word, []).append(row)
 
     def shares(self, text: str) -> Float[np.ndarray, " picture"]:
-        """Of the words of this text that name something, the share that each picture's captions have."""
+        """Share of this text's naming words that each picture's captions have."""
         words = _named(text)
         shares = np.zeros(self.count)
         for word in words:
@@ -188,7 +188,7 @@ def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAl
 
 
 def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:
-    """What single words find in some pictures: most of them are not there."""
+    """How well single words are found in some pictures: most of them are not there."""
     words, chance = list(known_words(matcher)), random.Random(1)
     words = chance.sample(words, min(len(words), 100))
     rows = spread_rows(len(snapshot), 100)

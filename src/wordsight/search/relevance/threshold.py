@@ -40,7 +40,7 @@ BOTH = 0.02  # the least share of pictures that makes a group
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Of one state of an index. ``sample`` are some of its sets, to ask what a query finds in general."""
+    """Thresholds of one state of an index; ``sample`` are some of its sets, to score queries against."""
 
     background: Background
     sample: EmbeddingSet
@@ -143,6 +143,6 @@ def from_json(told: dict[str, Any]) -> Background:
 
 
 def background_scores(asking: QueryScorer, sample: EmbeddingSet) -> Float[Tensor, " picture"]:
-    """What a query scores in general."""
+    """Scores of a query over the sample."""
     with torch.no_grad():
         return asking.scores(sample).float().cpu()
