@@ -1,12 +1,14 @@
 """Weights and settings -> optimizer with groups, and the learning rate of every step."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from wordsight.errors import InputError
+from wordsight.learn.muon import Muon, stacked_matrices
 from wordsight.learn.names import longest_start, refuse_unknown
 from wordsight.learn.settings import Training, WeightGroup
 
@@ -16,10 +18,13 @@ def named_weights(matcher: nn.Module, loss: nn.Module) -> dict[str, nn.Parameter
     return dict(matcher.named_parameters()) | {f"loss.{name}": p for name, p in loss.named_parameters()}
 
 
-def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> Optimizer:
+def make_optimizer(
+    weights: Mapping[str, nn.Parameter], settings: Training, modules: Iterable[nn.Module] = ()
+) -> Optimizer:
     """One parameter group per setting of ``groups`` and one for the rest; a factor of 0 freezes its weights.
 
-    Each keeps its WeightGroup as "own", for ``set_learning_rates``.
+    Each keeps its WeightGroup as "own", for ``set_learning_rates``. With Muon the matrices of ``modules``
+    are in groups of their own, whose "scale" leads from the learning rate to ``matrix_rate``.
     """
     refuse_unknown("groups", settings.groups, weights)
     members: dict[str, list[nn.Parameter]] = {}
@@ -34,13 +39,29 @@ def make_optimizer(weights: Mapping[str, nn.Parameter], settings: Training) -> O
         trained = [parameter for parameter in parameters if parameter.requires_grad]
         if trained:
             tables.append({"params": trained, "own": own, "weight_decay": weight_decay})
+    if settings.optimizer == "muon":
+        tables = list(_with_matrices_apart(tables, dict(stacked_matrices(modules)), settings))
     if not tables:
         raise InputError("there is nothing to train: every weight is frozen; see [training] groups")
     if settings.optimizer == "sgd":
         return SGD(tables, settings.learning_rate, momentum=settings.betas[0])
-    adam = AdamW if settings.optimizer == "adamw" else Adam
+    kinds: dict[str, type[Adam]] = {"adamw": AdamW, "adam": Adam, "muon": Muon}
     betas = (settings.betas[0], settings.betas[1])
-    return adam(tables, settings.learning_rate, betas=betas, eps=settings.eps)
+    return kinds[settings.optimizer](tables, settings.learning_rate, betas=betas, eps=settings.eps)
+
+
+def _with_matrices_apart(
+    tables: Iterable[dict[str, Any]], parts: Mapping[Tensor, int], settings: Training
+) -> Iterator[dict[str, Any]]:
+    scale = settings.matrix_rate / settings.learning_rate
+    for table in tables:
+        matrices = [weight for weight in table["params"] if weight in parts]
+        rest = [weight for weight in table["params"] if weight not in parts]
+        if matrices:
+            counts = [parts[weight] for weight in matrices]
+            yield table | {"params": matrices, "parts": counts, "scale": scale}
+        if rest:
+            yield table | {"params": rest}
 
 
 def learning_rate_share(step: int, epoch: int, steps_per_epoch: int, settings: Training) -> float:
@@ -67,7 +88,9 @@ def set_learning_rates(
     rate = settings.learning_rate * learning_rate_share(step, epoch, steps_per_epoch, settings)
     for group in optimizer.param_groups:
         share = group["own"].share(epoch)
-        group["lr"] = group["own"].factor * (
-            rate if share is None else settings.learning_rate * share * _warm(step, settings)
+        group["lr"] = (
+            group["own"].factor
+            * group.get("scale", 1.0)
+            * (rate if share is None else settings.learning_rate * share * _warm(step, settings))
         )
     return rate

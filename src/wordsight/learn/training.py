@@ -299,8 +299,9 @@ class _Run:
 
 def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
     weights = named_weights(matcher, loss)
+    optimizer = make_optimizer(weights, settings, [*matcher.modules(), *loss.modules()])
     average = WeightAverage(matcher, settings.ema, settings.ema_only) if settings.ema else None
-    return Trained(matcher, loss, weights, make_optimizer(weights, settings), average)
+    return Trained(matcher, loss, weights, optimizer, average)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
