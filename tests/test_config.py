@@ -36,6 +36,13 @@ def test_every_configuration_opens_with_what_it_is_and_how_to_run_it(name: str) 
     assert f"wordsight train configs/{name}.toml" in head or f"wordsight {name}" in head
 
 
+@pytest.mark.parametrize("data", ["f30k", "coco"])
+def test_the_recipes_of_chan_drop_start_and_end_where_its_code_does(data: str) -> None:
+    """With a BiGRU they are dropped like words; [CLS] and [SEP] of a BERT never are."""
+    assert load_config(f"chan-{data}-gru").training.drop_specials
+    assert not load_config(f"chan-{data}-bert").training.drop_specials
+
+
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_what_is_saved_is_read_back(name: str, tmp_path: Path) -> None:
     config = load_config(name)
