@@ -12,6 +12,7 @@ from PIL import Image
 from wordsight.matcher import Matcher
 from wordsight.read.synthetic.dataset import World
 from wordsight.read.text.vocabulary import Vocabulary
+from wordsight.read.text.word_tokenizer import Words
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 
@@ -86,6 +87,16 @@ def texts_index(kind: str = "max-sim") -> Index:
     (folder / "texts.txt").write_text("\n".join(dict.fromkeys(world().texts)))
     made = Index.create(folder / "index", model(kind), "texts")
     made.update([folder / "texts.txt"])
+    return made
+
+
+def short_index(folder: Path) -> Index:
+    """By a model that reads five words of a text."""
+    matcher = build("max-sim")
+    matcher.tokenizer = Words(Vocabulary.learn(world().texts, min_count=1), max_length=7, truncate=True)
+    matcher.save_pretrained(folder / "model")
+    made = Index.create(folder / "index", folder / "model")
+    made.update([pictures()])
     return made
 
 

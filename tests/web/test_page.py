@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 from support.heic import save_heic
-from support.search_models import PICTURES, index, model, path_of, pictures, texts_index
+from support.search_models import PICTURES, index, model, path_of, pictures, short_index, texts_index
 
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.query.parser import QueryError, _clean, _parts, parse
@@ -115,6 +115,24 @@ def expected(text: str, k: int = 24) -> list[str]:
 
 
 # Typing
+
+
+def test_it_opens_ready_to_type(tab: Any) -> None:
+    assert focused(tab) == "query"
+    tab.keyboard.type("a red star")
+    tab.wait_for_selector(".hit .chip")
+    assert tab.locator("#query").input_value() == "a red star"
+    tab.locator("footer").click()
+    tab.keyboard.type("s")
+    assert tab.locator("#query").input_value() == "a red stars"
+
+
+def test_where_one_touches_no_keyboard_covers_the_page(browser: Any, address: str) -> None:
+    one = Tab(browser, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    one.page.goto(address)
+    one.page.wait_for_selector(".hit")
+    assert one.page.evaluate("document.activeElement === document.body")
+    one.context.close()
 
 
 def test_it_opens_with_the_newest_pictures(tab: Any) -> None:
@@ -282,9 +300,9 @@ def test_nothing_that_matches_is_said_first(tab: Any) -> None:
         "Nothing here clearly matches. These come closest"
     )
     assert tab.locator("#hits .line").count() == 0
-    search(tab, "a red star")
+    search(tab, "a red star")  # the same verdict as the command line's, also where every word is found
     playwright.expect(tab.locator("#status")).to_contain_text(
-        "Perhaps these. Every word is found in the first"
+        "Nothing here clearly matches. These come closest"
     )
     assert tab.locator("#hits .line").count() == 0
 
@@ -432,6 +450,155 @@ def test_a_tap_keeps_its_region(browser: Any, address: str) -> None:
     playwright.expect(hit.locator(".region")).not_to_have_class(re.compile(r"\bon\b"))
     assert not one.errors
     one.context.close()
+
+
+# The viewer
+
+
+def look_closer(page: Any, text: str = "a red star") -> Any:
+    search(page, text)
+    page.locator(".open").first.click()
+    playwright.expect(page.locator("#viewer")).to_be_visible()
+    until(page, "document.querySelector('#viewer img').naturalWidth > 0")
+    return page.locator("#viewer")
+
+
+def zoomed(page: Any) -> float:
+    told = "new DOMMatrix(getComputedStyle(document.querySelector('#viewer .picture')).transform).a"
+    return float(page.evaluate(told))
+
+
+def test_the_viewer_zooms_by_wheel_keys_buttons_and_double_click(tab: Any) -> None:
+    viewer = look_closer(tab)
+    box = viewer.locator(".view").bounding_box()
+    assert viewer.get_by_role("button", name="Zoom out").is_disabled()
+    with asks(tab, "size=2560"):  # what is enlarged needs more pixels
+        tab.keyboard.press("+")
+    assert zoomed(tab) == pytest.approx(1.5)
+    viewer.get_by_role("button", name="Zoom in").click()
+    assert zoomed(tab) == pytest.approx(2.25)
+    tab.keyboard.press("-")
+    tab.keyboard.press("0")
+    assert zoomed(tab) == 1
+    tab.mouse.move(box["x"] + 10, box["y"] + 10)
+    tab.mouse.wheel(0, -500)
+    until(tab, "document.querySelector('#viewer .view').classList.contains('enlarged')")
+    corner = viewer.locator(".picture").bounding_box()
+    assert corner["x"] - box["x"] > -30  # what is under the pointer stays there
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + 400, box["y"] + 400, steps=3)
+    tab.mouse.up()
+    moved = viewer.locator(".picture").bounding_box()
+    assert (moved["x"], moved["y"]) == pytest.approx((box["x"], box["y"]), abs=1)  # never out of its place
+    tab.keyboard.press("0")
+    tab.mouse.dblclick(box["x"] + 50, box["y"] + 50)
+    assert zoomed(tab) == pytest.approx(3)
+    tab.keyboard.press("ArrowRight")
+    assert zoomed(tab) == 1  # the next picture is shown whole
+
+
+def test_a_word_lights_up_its_region_in_an_enlarged_picture(tab: Any) -> None:
+    viewer = look_closer(tab)
+    playwright.expect(viewer.locator(".evidence")).not_to_be_empty()
+    viewer.locator(".chip").first.hover()
+    before = viewer.locator(".region").bounding_box()
+    tab.keyboard.press("+")
+    after = viewer.locator(".region").bounding_box()
+    assert after["width"] == pytest.approx(1.5 * before["width"], rel=0.01)
+
+
+def test_the_file_can_be_opened_saved_and_its_path_copied(browser: Any, address: str) -> None:
+    one = Tab(browser, permissions=["clipboard-read", "clipboard-write"])
+    one.page.goto(address)
+    viewer = look_closer(one.page)
+    path = viewer.locator(".path").inner_text()
+    viewer.get_by_role("button", name="Copy path").click()
+    playwright.expect(viewer.locator(".copy")).to_have_text("Copied")
+    assert one.page.evaluate("navigator.clipboard.readText()") == path
+    with one.context.expect_page() as opened:
+        viewer.get_by_role("link", name="Open original").click()
+    assert "/original" in opened.value.url
+    with one.page.expect_download() as download:
+        viewer.get_by_role("link", name="Download").click()
+    assert download.value.suggested_filename == Path(path).name
+    assert Path(download.value.path()).read_bytes() == Path(path).read_bytes()
+    one.context.close()
+
+
+def test_the_file_can_be_had_with_a_token_too(browser: Any) -> None:
+    with serving(create_app(Searcher(index()), rules=AccessPolicy(TOKEN))) as where:
+        one = Tab(browser)
+        one.page.goto(f"{where}#token={TOKEN}")
+        viewer = look_closer(one.page)
+        path = viewer.locator(".path").inner_text()
+        with one.page.expect_download() as download:
+            viewer.get_by_role("link", name="Download").click()
+        assert Path(download.value.path()).read_bytes() == Path(path).read_bytes()
+        with one.context.expect_page() as opened:
+            viewer.get_by_role("link", name="Open original").click()
+        until(opened.value, "location.protocol === 'blob:' && document.images[0]?.naturalWidth > 0")
+        assert not one.errors
+        one.context.close()
+
+
+def test_files_that_are_not_handed_out_are_not_offered(browser: Any) -> None:
+    with serving(create_app(Searcher(index()), rules=AccessPolicy(originals=False))) as where:
+        one = Tab(browser)
+        one.page.goto(where)
+        viewer = look_closer(one.page)
+        assert not viewer.locator(".original").is_visible()
+        assert not viewer.locator(".download").is_visible()
+        assert viewer.locator(".copy").is_visible()
+        one.context.close()
+
+
+def test_the_viewer_goes_on_to_hits_that_are_not_there_yet(tab: Any) -> None:
+    tab.route("**/v1/items?*", lambda route: route.continue_(url=route.request.url.replace("k=24", "k=9")))
+    tab.reload()
+    until(tab, "document.querySelectorAll('.open').length === 9")
+    tab.locator(".open").nth(8).click()
+    playwright.expect(tab.locator("#viewer .place")).to_have_text(f"9 of {PICTURES}")
+    with asks(tab, "/v1/items"):
+        tab.get_by_role("button", name="Next picture").click()
+    playwright.expect(tab.locator("#viewer .place")).to_have_text(f"10 of {PICTURES}")
+    tab.keyboard.press("Home")
+    playwright.expect(tab.locator("#viewer .place")).to_have_text(f"1 of {PICTURES}")
+    playwright.expect(tab.locator("#viewer .before")).to_be_disabled()
+
+
+def test_a_finger_turns_to_the_next_picture_and_two_enlarge_it(browser: Any, address: str) -> None:
+    one = Tab(browser, viewport={"width": 390, "height": 800}, has_touch=True, is_mobile=True)
+    one.page.goto(address + "?q=a+red+star")
+    one.page.wait_for_selector(".hit .chip")
+    one.page.locator(".open").first.tap()
+    view = one.page.locator("#viewer .view").bounding_box()
+    touch = one.context.new_cdp_session(one.page)
+    middle = view["y"] + view["height"] / 2
+
+    def touches(kind: str, *xs: float) -> None:
+        points = [{"x": x, "y": middle, "id": n} for n, x in enumerate(xs)]
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touches("touchStart", 300)
+    for x in (250, 200, 120):
+        touches("touchMove", x)
+    touches("touchEnd")
+    playwright.expect(one.page.locator("#viewer .place")).to_have_text(f"2 of {PICTURES}")
+    touches("touchStart", 180, 220)
+    touches("touchMove", 120, 280)
+    touches("touchEnd")
+    assert zoomed(one.page) > 2
+    assert not one.errors
+    one.context.close()
+
+
+def test_what_is_said_of_a_hit_needs_no_dictionary(tab: Any) -> None:
+    viewer = look_closer(tab, "a red zebra")
+    playwright.expect(viewer.locator(".verdict")).to_contain_text(
+        re.compile(r"better (match )?than 95\s% of the pictures\.")
+    )
+    playwright.expect(viewer.locator(".verdict")).to_contain_text("“zebra”")
+    assert "line of relevance" not in viewer.inner_text()
 
 
 # Filters
@@ -761,11 +928,13 @@ def test_a_query_that_cannot_be_read_is_told_and_the_hits_stay(browser: Any, add
     one = Tab(browser)
     one.page.goto(address + "?q=a+red+star")
     one.page.wait_for_selector(".hit .chip")
-    one.page.locator("#query").fill('a "red')
-    playwright.expect(one.page.get_by_role("alert").first).to_contain_text("never closed")
+    one.page.locator("#query").fill("a red^99")
+    playwright.expect(one.page.get_by_role("alert").first).to_contain_text("from 1 to 9")
     assert one.page.locator(".open").count() == PICTURES
-    one.page.locator("#query").fill('a "red"')
+    playwright.expect(one.page.locator("#hits")).to_have_class(re.compile("stale"))
+    one.page.locator("#query").fill("a red^2")
     playwright.expect(one.page.locator("#problem")).to_be_empty()
+    playwright.expect(one.page.locator("#hits")).not_to_have_class(re.compile("stale"))
     one.context.close()
 
 
@@ -798,12 +967,14 @@ def test_a_server_that_is_gone_is_waited_for(browser: Any) -> None:
         port = int(where.rsplit(":", 1)[1].strip("/"))
     one.page.locator("#query").fill("a red star")
     playwright.expect(one.page.locator("#gone")).to_be_visible()
+    playwright.expect(one.page.locator("#hits")).to_have_css("opacity", "0.3")  # they answer another query
     assert "wordsight serve" in one.page.locator("#gone").inner_text()
     time.sleep(0.2)
     with serving(create_app(Searcher(index())), port):
         one.page.wait_for_selector(".hit .chip")
         playwright.expect(one.page.locator("#gone")).to_be_hidden()
         assert names(one.page) == expected("a red star")
+        playwright.expect(one.page.locator("#hits")).to_have_css("opacity", "1")
         one.context.close()
 
 
@@ -821,6 +992,34 @@ def test_a_token_is_asked_for_and_pictures_are_shown_with_it(browser: Any) -> No
         assert TOKEN not in linked.page.url
         assert not linked.errors
         linked.context.close()
+
+
+def test_a_query_that_the_model_does_not_read_or_know_is_said(browser: Any, tmp_path: Path) -> None:
+    with serving(create_app(Searcher(short_index(tmp_path)))) as where:
+        one = Tab(browser)
+        one.page.goto(where)
+        search(one.page, SENTENCE)
+        status = one.page.locator("#status")
+        playwright.expect(status).to_contain_text("its last 3 words did not count: “small blue circle”")
+        search(one.page, "a red satr")
+        playwright.expect(status).to_contain_text("The model does not know “satr”. Did you mean star?")
+        one.page.get_by_role("button", name="star", exact=True).first.click()
+        playwright.expect(one.page.locator("#query")).to_have_value("a red star")
+        playwright.expect(status).not_to_contain_text("Did you mean")
+        assert not one.errors
+        one.context.close()
+
+
+def test_pictures_that_may_not_be_shown_are_explained(
+    browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORDSIGHT_CACHE", str(tmp_path))  # another user
+    with serving(create_app(Searcher(index()))) as where:
+        one = Tab(browser)
+        one.page.goto(where)
+        playwright.expect(one.page.locator("#status")).to_contain_text("Start the server with --root")
+        playwright.expect(one.page.locator(".unseeable").first).to_be_visible()
+        one.context.close()
 
 
 def test_an_index_of_texts_alone_asks_for_a_picture(browser: Any) -> None:

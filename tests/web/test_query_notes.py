@@ -1,18 +1,14 @@
 """What a model did not read of a query, and words that it does not know, are said by REST (CLIP#212)."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from support.search_models import build, pictures, world
+from support.search_models import short_index
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
 from starlette.testclient import TestClient
 
-from wordsight.read.text.vocabulary import Vocabulary
-from wordsight.read.text.word_tokenizer import Words
-from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 from wordsight.web.app import create_app
 
@@ -24,16 +20,6 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     folder = tmp_path_factory.mktemp("short")
     with TestClient(create_app(Searcher(short_index(folder))), base_url="http://localhost") as one:
         yield one
-
-
-def short_index(folder: Path) -> Index:
-    """By a model that reads five words of a text."""
-    matcher = build("max-sim")
-    matcher.tokenizer = Words(Vocabulary.learn(world().texts, min_count=1), max_length=7, truncate=True)
-    matcher.save_pretrained(folder / "model")
-    made = Index.create(folder / "index", folder / "model")
-    made.update([pictures()])
-    return made
 
 
 def test_the_end_that_was_not_read_is_in_the_answer(served: TestClient) -> None:

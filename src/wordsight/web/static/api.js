@@ -21,6 +21,7 @@ export function takeToken() {
 }
 export const keepToken = (token) => sessionStorage.setItem(KEPT, token);
 const token = () => sessionStorage.getItem(KEPT);
+export const hasToken = () => Boolean(token());
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
 
@@ -73,20 +74,37 @@ export async function isBack() {
   }
 }
 
-/** An image of the server's; where a token is needed, an <img> alone could not send it. */
-export async function show(image, path) {
+/** Below this page, whatever prefix a proxy has put before it. */
+const relative = (path) => path.slice(path.indexOf("v1/"));
+export const original = (item) => `v1/items/${item.id}/original`;
+
+const blobUrl = async (path) => URL.createObjectURL(await (await fetched(path)).blob());
+
+/** An image of the server's; where a token is needed, an <img> alone could not send it. ``keep``: what is shown stays until then. */
+export async function show(image, path, { keep = false } = {}) {
   if (image.dataset.path === path) return;
   image.dataset.path = path;
-  const relative = path.replace(/^\//, "");
-  if (!token()) {
-    image.src = relative;
-    return;
-  }
   try {
-    const url = URL.createObjectURL(await (await fetched(relative)).blob());
-    image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
-    if (image.dataset.path === path) image.src = url;
+    const url = token() ? await blobUrl(relative(path)) : relative(path);
+    if (keep) await Object.assign(new Image(), { src: url }).decode();
+    if (image.dataset.path !== path) return;
+    if (token()) image.addEventListener("load", () => URL.revokeObjectURL(url), { once: true });
+    image.src = url;
   } catch {
-    image.dispatchEvent(new Event("error"));
+    if (!keep) image.dispatchEvent(new Event("error"));
+  }
+}
+
+/** A file in a tab of its own, or saved under a name. */
+export async function openFile(path, name) {
+  const tab = name ? null : window.open("", "_blank");
+  try {
+    const url = await blobUrl(path);
+    if (tab) tab.location = url;
+    else Object.assign(document.createElement("a"), { href: url, download: name }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  } catch (error) {
+    tab?.close();
+    throw error;
   }
 }

@@ -23,3 +23,20 @@ export function size(bytes) {
   const unit = bytes >= 2 ** 20 ? [2 ** 20, "MB"] : [2 ** 10, "KB"];
   return `${(bytes / unit[0]).toLocaleString("en", { maximumSignificantDigits: 2 })} ${unit[1]}`;
 }
+
+/** Whether the text is on the clipboard now; ``within``: where an element may take the focus meanwhile. */
+export async function copied(text, within) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {  // there is none without https, except on this machine
+    const field = element("textarea", { class: "unseen", readonly: true }), focused = document.activeElement;
+    field.value = text;
+    within.append(field);
+    field.select();
+    const done = document.execCommand("copy");
+    field.remove();
+    focused?.focus();
+    return done;
+  }
+}

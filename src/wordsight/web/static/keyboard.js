@@ -5,6 +5,8 @@ export function listen(input, opens) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const typing = event.target.matches("input:not([type=radio]), select");
+    if (event.key === "/" && event.target === input && !input.value) return take(event, input);  // no query begins so
+    if (event.target === document.body && event.key.length === 1 && !" /".includes(event.key)) return input.focus();  // it types there
     if ((event.key === "/" || event.key === "Escape") && !typing) return take(event, input);
     const all = opens();
     if (event.target === input && event.key === "ArrowDown") return take(event, all[0]);

@@ -28,11 +28,17 @@ let timer = 0;
 
 const hits = new Hits(list, {
   light: (word, evidence) => lightRegion(beside, word, evidence),
-  open: (at) => viewer.open(at, typed(), Boolean(about?.texts)),
+  open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals) }),
 });
 const viewer = new Viewer(byId("viewer"), {
   turn: (n) => hits.shown[n],
   count: () => hits.shown.length,
+  total: () => Math.max(hits.shown.length, reachable(answer)),
+  more: async () => {
+    const before = hits.shown.length;
+    if (!more.hidden) await ask({ offset: before });
+    return hits.shown.length > before;
+  },
   similar: (item) => likeItem(item, "pictures"),
   sentences: (item) => likeItem(item, "sentences"),
   closed: (at) => opens()[at]?.focus(),
@@ -111,7 +117,8 @@ function shown(found, offset) {
   list.classList.toggle("sentences", isSearch && wanted() === "sentences");
   beside.hidden = !list.classList.contains("sentences");
   list.classList.toggle("bare", !items[0]?.words.length);
-  more.hidden = !found || hits.shown.length >= Math.min(MOST, isSorted(found) ? found.relevant : found.total);
+  more.hidden = !found || hits.shown.length >= reachable(found);
+  list.classList.remove("stale");
   tell(found);
   showTheWords();
 }
@@ -121,6 +128,8 @@ function placeOfFocus(offset) {
   if (offset) return focused === more ? hits.shown.length : -1;
   return opens().indexOf(focused?.closest(".hit")?.querySelector(".open"));
 }
+/** How many hits can be seen one after the other. */
+const reachable = (found) => Math.min(MOST, (isSorted(found ?? {}) ? found.relevant : found?.total) ?? 0);
 const isSorted = (found) => Boolean(found.hits) && wanted() === "pictures" && filters.values.sort === "date";
 
 /** Colours begin anew with a new question, in the order of its words. */
@@ -133,7 +142,7 @@ function tell(found) {
   const kind = wanted(), pictures = kind === "pictures";
   const asked = {
     about, kind, narrow: pictures && filters.narrow, sort: pictures && filters.values.sort,
-    signs: /(^|\s)[+-]\S/.test(typed()), compareAll: () => filters.set("engine", "exact"),
+    signs: /(^|\s)[+-]\S/.test(typed()), instead: correct, compareAll: () => filters.set("engine", "exact"),
     clear: () => filters.clear(), best: () => filters.set("sort", ""),
   };
   status.replaceChildren(...verdict(found, asked));
@@ -142,6 +151,13 @@ function tell(found) {
   empty.hidden = !lines;
   empty.replaceChildren(...(lines ? [element("h2", {}, lines[0]), element("p", {}, ...lines.slice(1))] : []));
   if (!(about.images ?? about.texts)) setTimeout(() => about && !(about.images ?? about.texts) && refresh(), AGAIN);
+}
+
+/** The words that were probably meant, in the place of those that the model does not know. */
+function correct(suggestions) {
+  for (const { word, instead } of suggestions) input.value = input.value.replaceAll(word, instead);
+  showTheWords();
+  ask();
 }
 
 /** What the field takes now, and which choices there are. */
@@ -173,6 +189,7 @@ function failed(error) {
   if (error instanceof server.NeedsToken) return askForToken();
   problem.textContent = error.message.charAt(0).toUpperCase() + error.message.slice(1);
   status.replaceChildren();
+  list.classList.add("stale");  // they belong to another query
   if (error.problem?.status !== 422 || liked.what) {
     hits.clear();
     more.hidden = true;
@@ -182,6 +199,7 @@ function failed(error) {
 
 async function waitForServer() {
   gone.hidden = false;
+  list.classList.add("stale");
   status.replaceChildren();
   while (!(await server.isBack())) await new Promise((done) => setTimeout(done, AGAIN));
   if (gone.hidden) return;
@@ -259,3 +277,4 @@ addEventListener("popstate", recall);
 keys.listen(input, opens);
 server.takeToken();
 recall();
+if (matchMedia("(hover: hover)").matches) input.focus({ preventScroll: true });  // elsewhere a keyboard would cover the page

@@ -6,6 +6,8 @@ const NOTE = {
   hint: " Frames are hints: this model compares pictures as a whole.",
   whole: " This model compares pictures as a whole: it cannot say where a word is.",
 };
+const UNSEEN = " Pictures are not shown: this index was made by somebody else, or was moved. Start the server with --root and their folder.";
+const ENDS = 4;  // words that are shown of what was not read, at either end
 const counted = (count, kind) => `${count.toLocaleString("en")} ${count === 1 ? kind.slice(0, -1) : kind}`;
 
 /** "8,000 pictures, 40,000 sentences" */
@@ -14,32 +16,42 @@ export function served({ images, texts }) {
   return parts.filter(([count]) => count !== null).map((part) => counted(...part)).join(", ");
 }
 
-/** ``asked``: {kind, narrow, sort, compareAll}. */
+/** ``asked``: {about, kind, narrow, sort, compareAll, instead}. */
 export function verdict(found, asked) {
   if (!found?.total) return [];
-  if (!found.hits) return [asked.narrow ? `${counted(found.total, asked.kind)}, the newest first.` : "The newest first."];
-  const all = found.exact ? counted(found.total, asked.kind) : `a shortlist of ${counted(found.total, asked.kind)}`;
-  const notes = [...shortlist(found, asked), ...unknown(found, asked), NOTE[found.hits[0]?.evidence] ?? ""];
-  const order = asked.sort === "date" ? "newest" : "best";
-  if (found.relevant) return [`${found.relevant.toLocaleString("en")} of ${all} match, the ${order} first.`, ...notes];
-  const [first] = found.hits;
-  if (first && hasEveryWord(first)) return [element("strong", {}, "Perhaps these."), ` Every word is found in the first, but of ${all} none stands out.`, ...notes];
-  const closest = first ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
-  return [element("strong", {}, "Nothing here clearly matches."), closest, ...notes];
+  return [...told(found, asked), ...(asked.about.images && !asked.about.opens_pictures ? [UNSEEN] : [])];
 }
 
-/** What scores below the line may still be what was meant. */
-const hasEveryWord = ({ words, missing, evidence }) => evidence !== "whole" && !missing && words.some((word) => word.judged);
+function told(found, asked) {
+  if (!found.hits) return [asked.narrow ? `${counted(found.total, asked.kind)}, the newest first.` : "The newest first."];
+  const all = found.exact ? counted(found.total, asked.kind) : `a shortlist of ${counted(found.total, asked.kind)}`;
+  const notes = [...shortlist(found, asked), ...unknown(found, asked), ...unread(found), NOTE[found.hits[0]?.evidence] ?? ""];
+  const order = asked.sort === "date" ? "newest" : "best";
+  if (found.relevant) return [`${found.relevant.toLocaleString("en")} of ${all} match, the ${order} first.`, ...notes];
+  const closest = found.hits.length ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
+  return [element("strong", {}, "Nothing here clearly matches."), closest, ...notes];
+}
 
 function shortlist(found, { compareAll }) {
   return found.exact ? [] : [" ", deed("Compare all", compareAll)];
 }
 
 /** Words that the model never learnt find nothing anywhere. */
-function unknown(found, { kind }) {
+function unknown(found, { kind, instead }) {
   if (kind === "sentences") return [];
   const names = (found.hits[0]?.words ?? []).filter((word) => !word.known).map((word) => `“${word.word}”`);
-  return names.length ? [` The model does not know ${names.join(", ")}.`] : [];
+  const known = names.length ? [` The model does not know ${names.join(", ")}.`] : [];
+  const meant = found.suggestions ?? [];
+  return meant.length ? [...known, " Did you mean ", deed(meant.map((one) => one.instead).join(", "), () => instead(meant)), "?"] : known;
+}
+
+/** What stands behind the length that a model reads counts for nothing. */
+function unread({ unread: end }) {
+  if (!end) return [];
+  const words = end.split(/\s+/), few = 2 * ENDS;
+  const shown = words.length > few ? [...words.slice(0, ENDS), "…", ...words.slice(-ENDS)] : words;
+  const count = words.length === 1 ? "word" : `${words.length} words`;
+  return [` The query is longer than this model reads; its last ${count} did not count: “${shown.join(" ")}”.`];
 }
 
 /** A title and a paragraph where there is nothing to see; ``asked`` also holds {about, clear, best, signs}. */

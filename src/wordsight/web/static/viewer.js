@@ -1,58 +1,108 @@
-// One hit, large: where each word looks, what evidence that is, and where to go from there.
+// One hit, large: where each word looks, what evidence that is, what can be done with its file, and where to go from there.
 
 import * as server from "./api.js";
-import { date, element, size } from "./dom.js";
+import { copied, date, element, size } from "./dom.js";
 import { chip, hue, lightRegion } from "./hits.js";
+import { Zoom } from "./zoom.js";
+
+const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".told", ".path", ".facts",
+  ".similar", ".sentences", ".before", ".after", ".close", ".copy", ".file", ".original", ".download", ".in", ".out"];
+const SAID = 1500;  // milliseconds that a button says what it did
 
 export class Viewer {
-  /** ``turn(n)`` gives the n-th hit; ``similar`` and ``sentences`` are called with an item. */
-  constructor(dialog, { turn, count, similar, sentences, closed }) {
-    Object.assign(this, { dialog, turn, count, at: 0, asked: null });
-    const part = (selector) => dialog.querySelector(selector);
-    this.parts = Object.fromEntries(["img", ".picture", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence",
-      ".told", ".path", ".facts", ".sentences", ".before", ".after"].map((selector) => [selector.replace(".", ""), part(selector)]));
-    part(".close").addEventListener("click", () => dialog.close());
-    part(".similar").addEventListener("click", () => this.leave(similar));
-    part(".sentences").addEventListener("click", () => this.leave(sentences));
-    part(".before").addEventListener("click", () => this.go(-1));
-    part(".after").addEventListener("click", () => this.go(1));
+  /** ``turn(n)`` gives the n-th hit of ``count()``, ``more()`` fetches the next ones; ``similar`` and ``sentences`` are called with an item. */
+  constructor(dialog, { turn, count, total, more, similar, sentences, closed }) {
+    Object.assign(this, { dialog, turn, count, total, more, at: 0, asked: null });
+    this.parts = Object.fromEntries(PARTS.map((selector) => [selector.replace(".", ""), dialog.querySelector(selector)]));
+    const { parts } = this;
+    this.zoom = new Zoom(parts.view, parts.picture, {
+      enlarged: () => server.show(parts.img, `${this.item.thumbnail}&size=2560`, { keep: true }),
+      swiped: (step) => this.go(step),
+      changed: (scale, most) => {
+        parts.out.disabled = scale <= 1;
+        parts.in.disabled = scale >= most;
+      },
+    });
+    parts.close.addEventListener("click", () => dialog.close());
+    parts.similar.addEventListener("click", () => this.leave(similar));
+    parts.sentences.addEventListener("click", () => this.leave(sentences));
+    parts.before.addEventListener("click", () => this.go(-1));
+    parts.after.addEventListener("click", () => this.go(1));
+    parts.in.addEventListener("click", () => this.zoom.step(1));
+    parts.out.addEventListener("click", () => this.zoom.step(-1));
+    parts.copy.addEventListener("click", () => this.copy());
+    for (const name of ["original", "download"]) parts[name].addEventListener("click", (event) => this.file(event, name));
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => closed(this.at));
-    dialog.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (!step) return;
-      event.preventDefault();
-      this.go(step);
-    });
+    dialog.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  get item() {
+    return this.turn(this.at).item;
+  }
+
+  key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const deeds = {
+      ArrowLeft: () => this.go(-1), ArrowRight: () => this.go(1), "+": () => this.zoom.step(1), "=": () => this.zoom.step(1),
+      "-": () => this.zoom.step(-1), 0: () => this.zoom.reset(), Home: () => this.go(-this.at),
+    };
+    if (!deeds[event.key]) return;
+    event.preventDefault();
+    deeds[event.key]();
   }
 
   leave(deed) {
-    const { item } = this.turn(this.at);
+    const { item } = this;
     this.dialog.close();
     deed(item);
   }
 
-  go(step) {
+  async go(step) {
     const next = this.at + step;
-    if (next >= 0 && next < this.count()) this.open(next, this.query, this.canSay);
+    if (next < 0) return;
+    if (next >= this.count() && !(await this.more())) return;
+    if (next < this.count() && this.dialog.open) this.open(next, this.query, this.has);
   }
 
-  /** ``query``: what is explained; nothing where a picture alone was searched by. */
-  open(at, query, canSay) {
-    Object.assign(this, { at, query, canSay });
+  async copy() {
+    const { copy } = this.parts, done = await copied(this.item.path, this.dialog);
+    copy.textContent = done ? "Copied" : "Copy it by hand";
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => (copy.textContent = "Copy path"), SAID);
+  }
+
+  /** Where a token is needed a link alone could not send it. */
+  file(event, name) {
+    if (!server.hasToken()) return;
+    event.preventDefault();
+    const failed = (error) => (this.parts.evidence.textContent = error.message);
+    server.openFile(event.currentTarget.getAttribute("href"), name === "download" && this.item.name).catch(failed);
+  }
+
+  /** ``query``: what is explained; nothing where a picture alone was searched by. ``has``: {texts, originals} of the server. */
+  open(at, query, has) {
+    Object.assign(this, { at, query, has });
     const hit = this.turn(at), { item } = hit, { parts } = this;
-    parts.place.textContent = `${at + 1} of ${this.count()}`;
+    parts.place.textContent = `${(at + 1).toLocaleString("en")} of ${this.total().toLocaleString("en")}`;
     parts.h2.textContent = item.name;
     parts.path.textContent = item.path;
-    parts.facts.textContent = [date(1000 * item.modified), `${item.width} × ${item.height}`, size(item.bytes)].join(" · ");
+    parts.facts.textContent = [date(1000 * (item.taken ?? item.modified)), `${item.width} × ${item.height}`, size(item.bytes)].join(" · ");
     parts.told.textContent = item.text;
-    parts.verdict.textContent = verdict(hit);
+    parts.verdict.textContent = verdict(hit, Boolean(query));
     parts.evidence.textContent = "";
-    parts.sentences.hidden = !canSay;
+    parts.sentences.hidden = !has.texts;
+    parts.original.href = server.original(item);
+    parts.download.href = `${server.original(item)}?download=true`;
+    parts.download.download = item.name;
+    for (const link of [parts.original, parts.download]) link.hidden = !has.originals;
     parts.before.disabled = at === 0;
-    parts.after.disabled = at === this.count() - 1;
+    parts.after.disabled = at >= this.total() - 1;
     parts.picture.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
+    parts.view.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
     parts.img.alt = item.text || item.name;
+    parts.picture.classList.remove("unseeable");
+    this.zoom.reset();
     server.show(parts.img, `${item.thumbnail}&size=1280`);
     this.explained(hit.words, hit.evidence);
     if (query && hit.words.length) this.explain(query, item.id);
@@ -87,12 +137,17 @@ export class Viewer {
   }
 }
 
-function verdict(hit) {
+/** In plain words: how good the match is, and what is missing. */
+function verdict(hit, hasQuery) {
   if (hit.score === undefined) return "";
-  const judged = hit.words.filter((word) => word.judged), missing = judged.filter((word) => !word.is_found).length;
-  const found = judged.length ? `${judged.length - missing} of ${judged.length} words found; ` : "";
-  const above = hit.relevant ? "" : " It is below the line of relevance.";
-  return `${found}closer than ${hit.percentile.toFixed(1)} % of all.${above}`;
+  const missing = hit.words.filter((word) => word.judged && !word.is_found).map((word) => `“${word.word}”`);
+  const judged = hit.words.some((word) => word.judged);
+  const words = !judged ? "" : missing.length ? ` Not found: ${missing.join(", ")}.` : " Every word was found.";
+  const better = Math.floor(hit.percentile);
+  const than = better > 0 ? `than ${better}\u00a0% of the pictures` : "";
+  const clear = than ? `${hasQuery ? "A better match" : "More alike"} ${than}.` : "";
+  const vague = `Not a clear match${than && `, but ${hasQuery ? "better" : "more alike"} ${than}`}.`;
+  return `${hit.relevant ? clear : vague}${words}`.trim();
 }
 
 /** Every region, as dark as the word looks at it. */
