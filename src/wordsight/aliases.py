@@ -38,7 +38,7 @@ def current_part(kind: str, name: str) -> str:
 
 
 def current_settings(settings: Mapping[str, Any], known: Collection[str]) -> dict[str, Any]:
-    """The same settings; an old name that is not ``known`` becomes the known one of today."""
+    """Rename old settings that are not ``known`` to those of today."""
     return {
         SETTINGS[key] if key not in known and SETTINGS.get(key) in known else key: value
         for key, value in settings.items()
@@ -58,7 +58,7 @@ def current(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def previous_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The same settings under their old names: a hash over names stays what it was."""
+    """Settings under their old names: a hash over names stays what it was."""
     return {_BEFORE.get(key, key): value for key, value in settings.items()}
 
 

@@ -48,7 +48,7 @@ def train(config: Config, folder: Path, resume: bool = False) -> History:
             log.exists() and log.stat().st_size > 0
         )
 
-    with removed_on_failure(folder, kept=begun):
+    with removed_on_failure(folder, keep=begun):
         return _train(config, folder, resume)
 
 

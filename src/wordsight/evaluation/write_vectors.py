@@ -28,7 +28,7 @@ def write_vectors(
     """Write ``{split}_image_features.npy`` and ``{split}_caption_features.npy`` in float32, and their labels.
 
     The vectors are those of the encoders, not normalized: [image dim] where each has one; [image item dim]
-    where all have equally many; else [all items, dim] one after another, with ``_lengths.npy`` beside it.
+    where all have equally many; else [all items, dim] one after another, with ``_lengths.npy`` lengths_path it.
     Equal numbers in ``{split}_image_labels.npy`` and ``{split}_caption_labels.npy`` belong together;
     ``{split}_image_names.txt`` and ``{split}_captions.txt`` have a line for each.
     """
@@ -76,10 +76,10 @@ def _write(folder: Path, name: str, sets: Iterator[EmbeddingSet]) -> list[Writte
         _write_header(file, shape)
     if len(set(lengths)) <= 1:
         return [(path, shape)]
-    beside = folder / f"{name}_lengths.npy"
-    with atomic_file(beside) as file:
+    lengths_path = folder / f"{name}_lengths.npy"
+    with atomic_file(lengths_path) as file:
         np.save(file, np.array(lengths))
-    return [(path, shape), (beside, (len(lengths),))]
+    return [(path, shape), (lengths_path, (len(lengths),))]
 
 
 def _shape(lengths: Sequence[int], dim: int) -> tuple[int, ...]:

@@ -22,7 +22,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
 
     A full disk is an OSError that names the file: those of a write alone do not.
     """
-    with removed_on_failure(path.parent, kept=lambda: True):
+    with removed_on_failure(path.parent, keep=lambda: True):
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
@@ -48,7 +48,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     and ``recover`` puts it back if the process died in between.
     """
     folder = Path(folder)
-    with removed_on_failure(folder.parent, kept=lambda: True):
+    with removed_on_failure(folder.parent, keep=lambda: True):
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover(folder)
         fresh = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
@@ -67,7 +67,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def removed_on_failure(folder: Path, kept: Callable[[], bool] = lambda: False) -> Iterator[None]:
+def removed_on_failure(folder: Path, keep: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """If the block fails, the folder that it made goes again, and the empty ones that it made above it.
 
     A folder that was there before the block stays, and so does one that another process writes to, or that
@@ -79,7 +79,7 @@ def removed_on_failure(folder: Path, kept: Callable[[], bool] = lambda: False) -
     except StoreInUse:
         raise
     except BaseException:
-        if folder in new and not kept():
+        if folder in new and not keep():
             shutil.rmtree(folder, ignore_errors=True)
         for path in new:
             with suppress(OSError):  # it holds something, or was never made

@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:
 
 @dataclass(frozen=True)
 class Outline:
-    """What a JSON document is made of: enough to tell formats apart."""
+    """Outline of a JSON document: enough to tell formats apart."""
 
     is_list: bool
     keys: frozenset[str]  # of the object; of a list, those of its first entry

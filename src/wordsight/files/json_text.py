@@ -17,7 +17,7 @@ def to_json(value: Any, **how: Any) -> str:
 
 
 def rounded(value: Any) -> Any:
-    """The same value with every float in it rounded; mappings and sequences become dicts and lists."""
+    """Round every float in a value; mappings and sequences become dicts and lists."""
     if isinstance(value, Mapping):
         return {key: rounded(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

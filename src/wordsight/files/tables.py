@@ -109,7 +109,7 @@ def _cut(line: str, delimiter: str) -> list[str]:
 
 
 def _with_line_feeds(text: str) -> str:
-    """The same lines, where an old Macintosh ended them with carriage returns alone."""
+    """Split lines that an old Macintosh ended with carriage returns alone."""
     return text if "\n" in text else text.replace("\r", "\n")
 
 

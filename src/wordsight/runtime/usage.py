@@ -1,4 +1,4 @@
-"""What this process has used so far: processor seconds, and memory where the system says so."""
+"""Processor seconds and memory that this process has used, where the system says so."""
 
 import os
 import sys

@@ -307,7 +307,7 @@ class Searcher:
 
 
 def _with_notes(hits: Hits, asked: EncodedQuery) -> Hits:
-    """What the model did not read of the query, and what was probably meant by words it does not know."""
+    """Add the words that the model did not read, and suggestions for words that it does not know."""
     texts = (asked, *asked.excluded)
     unread = " ".join(text.unread for text in texts if text.unread)
     return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))

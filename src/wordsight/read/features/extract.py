@@ -82,7 +82,7 @@ def extract(
     result = Extraction()
     files = [Path(path).absolute() for path in paths]
     with (
-        removed_on_failure(Path(folder), kept=lambda: True),
+        removed_on_failure(Path(folder), keep=lambda: True),
         StoreWriter(Path(folder), reader.identity, reader.settings, dtype) as writer,
         tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):

@@ -15,7 +15,7 @@ class Tokenizer:
 
     @property
     def mask_id(self) -> int | None:
-        """What a masked word becomes in training; None if there is no such token."""
+        """Id of a masked word in training; None if there is no such token."""
         return None
 
     def __len__(self) -> int:

@@ -47,7 +47,7 @@ def begun_or_removed(folder: Path) -> Iterator[None]:
         except (OSError, ValueError):
             return False
 
-    with removed_on_failure(folder, kept=begun):
+    with removed_on_failure(folder, keep=begun):
         yield
 
 

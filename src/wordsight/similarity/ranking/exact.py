@@ -71,10 +71,10 @@ def _integers(similarity: Similarity, precision: Precision, device: str) -> Inte
     """The integer product to screen with, or None for float32, which gives the same ranks."""
     hard = isinstance(similarity, MaxSim) and not similarity.keeps_lengths
     if precision == "int8" and not hard:
-        kept = " whose vectors keep their lengths" if isinstance(similarity, MaxSim) else ""
+        suffix = " whose vectors keep their lengths" if isinstance(similarity, MaxSim) else ""
         raise InputError(
             f'precision = "int8" certifies the ranks of MaxSim with unit vectors only, not of '
-            f'{type(similarity).__name__}{kept}; use "auto" or "float32"'
+            f'{type(similarity).__name__}{suffix}; use "auto" or "float32"'
         )
     if precision == "float32" or not hard:
         return None

@@ -1,0 +1,57 @@
+"""The code reads as plain English: words of the field, and docstrings that open with a plain sentence."""
+
+import ast
+import io
+import re
+import tokenize
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
+MODULES = sorted(SOURCE.rglob("*.py"))
+# Words that once named everything and therefore nothing; the field has better ones.
+DIALECT = {
+    "told", "asked", "asking", "kept", "beside", "looked", "mend", "mended", "held", "moment", "moments", "born",
+    "seeker", "seekers", "theirs", "ours",
+}  # fmt: skip
+ALLOWED = {"held_out"}  # a term of the field
+OPENINGS = re.compile(r"(What|The same|Of|Who|Whose|That|Which)\b")
+PROSE = re.compile(r"\b(mend(s|ed)?|is told|are told|who asks|looked (at|through)|at the door)\b", re.IGNORECASE)
+# Rooms whose identifiers have been brought to the vocabulary; a room is added when it has.
+CLEAN = (
+    "encode", "evaluation", "experiments", "files", "importers", "learn", "pretrained", "registry", "report",
+    "runtime", "similarity",
+)  # fmt: skip
+ANY = pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(SOURCE)))
+
+
+def words_of(identifier: str) -> set[str]:
+    """The words of an identifier in snake_case or CamelCase."""
+    return {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", identifier)}
+
+
+def documented(path: Path) -> list[tuple[str, str]]:
+    """The name and the docstring of a module and of everything in it."""
+    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, kinds)]
+    return [(getattr(node, "name", path.stem), text) for node in nodes if (text := ast.get_docstring(node))]
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(SOURCE).parts[0] in CLEAN], ids=str)
+def test_identifiers_are_the_words_of_the_field(path: Path) -> None:
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    names = {token.string for token in tokens if token.type == tokenize.NAME} - ALLOWED
+    assert not {name: found for name in names if (found := words_of(name) & DIALECT)}
+
+
+@ANY
+def test_docstrings_open_with_a_plain_sentence(path: Path) -> None:
+    assert not [f"{name}: {text.splitlines()[0]}" for name, text in documented(path) if OPENINGS.match(text)]
+
+
+@ANY
+def test_strings_and_comments_use_plain_words(path: Path) -> None:
+    tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
+    texts = [t.string for t in tokens if t.type in (tokenize.STRING, tokenize.COMMENT)]
+    assert not [found.group() + " in: " + text[:90] for text in texts if (found := PROSE.search(text))]
