@@ -12,12 +12,14 @@ SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 MODULES = sorted(SOURCE.rglob("*.py"))
 # Words that once named everything and therefore nothing; the field has better ones.
 DIALECT = {
-    "told", "asked", "asking", "kept", "beside", "looked", "mend", "mended", "held", "moment", "moments", "born",
-    "seeker", "seekers", "theirs", "ours",
+    "told", "asked", "asking", "kept", "beside", "looked", "mend", "mended", "held", "moment",
+    "moments", "born", "seeker", "seekers", "theirs", "ours",
 }  # fmt: skip
 ALLOWED = {"held_out"}  # a term of the field
 OPENINGS = re.compile(r"(What|The same|Of|Who|Whose|That|Which)\b")
-PROSE = re.compile(r"\b(mend(s|ed)?|is told|are told|who asks|looked (at|through)|at the door)\b", re.IGNORECASE)
+PROSE = re.compile(
+    r"\b(mend(s|ed)?|is told|are told|who asks|looked (at|through)|at the door)\b", re.IGNORECASE
+)
 # Rooms whose identifiers have been brought to the vocabulary; a room is added when it has.
 CLEAN = (
     "encode", "evaluation", "experiments", "files", "importers", "learn", "pretrained", "registry", "report",
@@ -38,7 +40,9 @@ def documented(path: Path) -> list[tuple[str, str]]:
     return [(getattr(node, "name", path.stem), text) for node in nodes if (text := ast.get_docstring(node))]
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.relative_to(SOURCE).parts[0] in CLEAN], ids=str)
+@pytest.mark.parametrize(
+    "path", [path for path in MODULES if path.relative_to(SOURCE).parts[0] in CLEAN], ids=str
+)
 def test_identifiers_are_the_words_of_the_field(path: Path) -> None:
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
     names = {token.string for token in tokens if token.type == tokenize.NAME} - ALLOWED

@@ -223,7 +223,7 @@ class Matcher(nn.Module):
         with trusting(allowed, config):
             tables = {kind: _with_paths(table, home) for kind, table in parts.items()}
             reader = Deferred(tables.get("reader", {}), allowed, config, budget)
-            matcher = cls._build(tables, {}, budget, reader)
+            matcher = cls._build(tables, {}, budget, reader if reader.is_slow else None)
         checkpoint.load_weights(matcher, inside(home, checkpoint.WEIGHTS))
         return matcher.eval()
 
@@ -274,6 +274,12 @@ class Deferred:
     allowed: Sequence[str]
     config: str
     budget: TensorBudget
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether it holds a network of its own, which takes seconds to load."""
+        name = self.table.get("name")
+        return isinstance(name, str) and getattr(registry.find("reader", name), "has_network", False)
 
     def build(self) -> Any:
         with trusting(self.allowed, self.config), self.budget.spent_by("[reader]"):

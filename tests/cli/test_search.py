@@ -221,7 +221,9 @@ SENTENCE = """
 import sys
 from wordsight.cli.main import main
 from wordsight.matcher import Matcher
+from wordsight.read.pictures.pixel_reader import PixelReader
 
+PixelReader.has_network = True  # as a backbone reader
 opened, original = [], Matcher.from_pretrained.__func__
 Matcher.from_pretrained = classmethod(lambda *a, **k: opened.append(original(*a, **k)) or opened[-1])
 try:

@@ -199,12 +199,12 @@ class TestPhotographs:
         pointing = json.loads(told.stdout)["pointing"]
         assert (pointing["words"], pointing["unplaced"], pointing["unknown"]) == (21, 1, 0)
         # the centre lies in the playhouse (4 words) and, just, in the white dog (5)
-        assert pointing["centre"] == pytest.approx(9 / 21)
+        assert pointing["centre"] == pytest.approx(9 / 21, abs=1e-6)
         matcher, pairs = Matcher.from_pretrained(run / "best"), objects_of(run, known)
         with torch.no_grad():
             hits, chances, _ = point_plainly(matcher, pairs)
-        assert pointing["share"] == pytest.approx(sum(hits) / 21)
-        assert pointing["chance"] == pytest.approx(sum(chances) / 21)
+        assert pointing["share"] == pytest.approx(sum(hits) / 21, abs=1e-6)
+        assert pointing["chance"] == pytest.approx(sum(chances) / 21, abs=1e-6)
 
     def test_the_line_and_the_page(self, tmp_path: Path, data: Path, known: Path) -> None:
         run, page = photo_run(tmp_path / "run", data), tmp_path / "page.html"

@@ -22,6 +22,7 @@ from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, one_identity_per_image
 from wordsight.read.features.precomputed_reader import Precomputed
+from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.read.text.word_tokenizer import Words
 from wordsight.sets import Regions, Tokens
@@ -77,7 +78,7 @@ def small_matcher(dropout: float = 0.2, seed: int = 0) -> Matcher:
     )
 
 
-class SpacedWords:
+class SpacedWords(Tokenizer):
     """A tokenizer in few lines: words stand between spaces, and ``pieces_of`` gives the ids of each."""
 
     max_length, mask_id = 64, None

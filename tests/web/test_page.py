@@ -536,7 +536,8 @@ def test_the_file_can_be_had_with_a_token_too(browser: Any) -> None:
         assert Path(download.value.path()).read_bytes() == Path(path).read_bytes()
         with one.context.expect_page() as opened:
             viewer.get_by_role("link", name="Open original").click()
-        until(opened.value, "location.protocol === 'blob:' && document.images[0]?.naturalWidth > 0")
+        opened.value.wait_for_url(re.compile("^blob:"))
+        opened.value.wait_for_function("document.images[0]?.naturalWidth > 0")
         assert not one.errors
         one.context.close()
 

@@ -28,7 +28,7 @@ def write_vectors(
     """Write ``{split}_image_features.npy`` and ``{split}_caption_features.npy`` in float32, and their labels.
 
     The vectors are those of the encoders, not normalized: [image dim] where each has one; [image item dim]
-    where all have equally many; else [all items, dim] one after another, with ``_lengths.npy`` lengths_path it.
+    where all have equally many; else [all items, dim] one after another, with ``_lengths.npy``.
     Equal numbers in ``{split}_image_labels.npy`` and ``{split}_caption_labels.npy`` belong together;
     ``{split}_image_names.txt`` and ``{split}_captions.txt`` have a line for each.
     """

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from wordsight.encode.pool import MaxPool, pooled
 from wordsight.registry import REGISTRY, build, describe
+from wordsight.registry.trust import addresses_in, trusting
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import BothWays
@@ -127,7 +128,9 @@ def with_memory(similarity: Similarity, memory_mb: float) -> Similarity:
 
 
 def make_copy(similarity: Similarity) -> Similarity:
-    made: Similarity = build("similarity", describe(similarity))
+    table = describe(similarity)
+    with trusting(addresses_in(table)):  # some of them are defined here
+        made: Similarity = build("similarity", table)
     made.load_state_dict(similarity.state_dict())
     return made.train(similarity.training)
 
