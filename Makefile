@@ -11,13 +11,12 @@ demo: $(VENV)/installed
 test: $(VENV)/tested
 	$(BIN)/pytest -n auto --dist loadfile
 
-# What depends on numerics, computed as an AVX2 processor does it, and without any vector instructions.
-NUMERICS = tests/learn tests/similarity tests/search tests/evaluation tests/cli/test_demo.py tests/test_every_combination.py
+# Scores, ranks, the int8 screen and the whole demo, computed as an AVX2 processor and as a plain x86-64 does it.
 test-portable: $(VENV)/tested
 	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2 \
-		$(BIN)/pytest -n auto --dist loadfile $(NUMERICS)
+		$(BIN)/pytest -n auto --dist loadfile tests/similarity tests/search/engine tests/cli/test_demo.py
 	ONEDNN_MAX_CPU_ISA=SSE41 ATEN_CPU_CAPABILITY=default MKL_ENABLE_INSTRUCTIONS=SSE4_2 \
-		$(BIN)/pytest -n auto --dist loadfile tests/similarity tests/search/engine tests/search/relevance
+		$(BIN)/pytest -n auto --dist loadfile tests/similarity/ranking tests/search/engine
 
 check: $(VENV)/checked
 	$(BIN)/ruff format --check .
