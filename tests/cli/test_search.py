@@ -23,7 +23,7 @@ def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch
     lines = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == ["1", "2", "3", "----", "4", "5"]
     assert ".png" in lines[0]
-    assert "3 match; 24 pictures pass, all compared" in done.stderr
+    assert "3 of 24 pictures match; " in done.stderr
     second = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 2).stdout.splitlines()
     assert [line.split()[0] for line in second] == ["6", "7", "8", "9", "10"]
     past = wordsight("search", FOLDER, "a red star", "-k", 5, "--page", 99)
@@ -34,9 +34,10 @@ def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch
 
 def test_strict_exits_with_5_when_nothing_matches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Calibration, "line", lambda *_: 10.0)
+    monkeypatch.setattr(Calibration, "levels", lambda self, text, scorer: [10.0] * len(text.words))
     done = wordsight("search", FOLDER, "a red star", "--strict")
     assert (done.exit_code, done.stdout) == (5, "")
-    assert "nothing here matches" in done.stderr
+    assert done.stderr.startswith("No picture matches; 24 pictures compared; ")
     assert wordsight("search", FOLDER, "a red star").exit_code == 0
     monkeypatch.setattr(Calibration, "line", lambda *_: -10.0)
     assert wordsight("search", FOLDER, "a red star", "--strict").exit_code == 0

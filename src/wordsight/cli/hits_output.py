@@ -20,15 +20,13 @@ from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
 
 SHOWN = 4  # words that were not read, at either end
-LINE = "---- from here on, no better than what a query without an answer finds ----"
+LINE = "---- no match from here on ----"
 
 
 def table(hits: Hits) -> Iterator[str]:
-    """One line per hit, with the line of relevance where it falls."""
-    drawn = hits.relevant < hits.offset  # on a page before this one
+    """One line per hit, and a line below the last one that matches."""
     for number, hit in enumerate(hits.hits, start=hits.offset + 1):
-        if not hit.relevant and not drawn:
-            drawn = True
+        if not hit.relevant and number == hits.last_match + 1:
             yield LINE
         yield f"{number:4d}  {hit.score:7.3f}  {printable(name_of(hit))}{_words(hit)}"
 
@@ -50,12 +48,21 @@ def _words(hit: Hit) -> str:
     return "".join(f"  {what}{', '.join(words)}" for what, words in named.items() if words)
 
 
+def verdict(hits: Hits, kind: str) -> str:
+    """How many match, in one clause; ``kind``: pictures or sentences."""
+    among = f"{hits.total:,} {kind}" if hits.exact else f"a shortlist of {hits.total:,} {kind}"
+    if hits.itself:
+        others, matching = hits.total - hits.itself, max(0, hits.relevant - hits.itself)
+        return f"This picture is in the index. Similar: {matching or 'none'} of the {others:,} others"
+    if not hits.relevant:
+        return f"No {kind[:-1]} matches; {among} compared"
+    return f"{hits.relevant:,} of {among} match"
+
+
 def summary(hits: Hits, seconds: float, kind: str) -> str:
-    """What was searched, for people."""
-    how = "all compared" if hits.exact else "only a shortlist compared"
-    match = "nothing here matches" if hits.nothing_matches else f"{hits.relevant} match"
+    """The verdict and the time, for people."""
     past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
-    return f"{match}; {hits.total} {kind} pass, {how}{past}; {seconds:.2f} s"
+    return f"{verdict(hits, kind)}{past}; {seconds:.2f} s"
 
 
 def notes(hits: Hits) -> Iterator[str]:
@@ -139,7 +146,7 @@ def explain_hits(path: Path, title: str, hits: Hits, best: Explanation, roots: P
     if outside:
         lost += f" {len(outside)} left out, in no folder that you indexed; name theirs with --root."
     examples = [_example(title, hit, file, hits) for hit, file in there]
-    write_page(path, title, f"{_headline(hits)} {best.sentence}{lost}", examples)
+    write_page(path, title, f"{verdict(hits, 'pictures')}. {best.sentence}{lost}", examples)
 
 
 def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
@@ -182,9 +189,3 @@ def _example(text: str, hit: Hit, file: Path, hits: Hits) -> Example:
     name = os.path.basename(hit.item.path)
     number = hits.offset + 1 + hits.hits.index(hit)
     return Example(str(file), text, words, hit.score, number, hits.total, name, hit.relevant)
-
-
-def _headline(hits: Hits) -> str:
-    if hits.nothing_matches:
-        return f"Nothing here matches; these come nearest among {hits.total}."
-    return f"{hits.relevant} of {hits.total} match."

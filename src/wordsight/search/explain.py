@@ -47,6 +47,12 @@ class Reason(NamedTuple):
     evidence: Evidence
     words: tuple[WordFound, ...]
 
+    @property
+    def shows_every_word(self) -> bool:
+        """Whether every word that names something is found; never in a text that is one vector."""
+        judged = [word for word in self.words if word.judged]
+        return self.evidence != "whole" and bool(judged) and not any(word.is_missing for word in judged)
+
 
 def reasons(
     asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
 from wordsight.search.engine.brute_force import Question, best_rows
@@ -34,39 +34,62 @@ class Page:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """What a question has found, before it is looked at."""
+    """The scores of all rows, before a page of them is made."""
 
     asking: Question
     rows: np.ndarray | None  # None: all
-    scores: Float[np.ndarray, " row"]
-    line: float
+    scores: Float[np.ndarray, " row"]  # -inf: left out by an operator
+    threshold: float
     exact: bool
+    every_word: Bool[np.ndarray, " row"] | None = None  # rows in which every word is found; None: none
+
+    @property
+    def matches(self) -> Bool[np.ndarray, " row"]:
+        """One verdict per row: its score reaches the threshold, or every word is found in it."""
+        good = self.scores >= self.threshold
+        good = good if self.every_word is None else good | self.every_word
+        found: Bool[np.ndarray, " row"] = good & np.isfinite(self.scores)
+        return found
 
 
 def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
     """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
-    alive = np.isfinite(scored.scores)
-    above = alive & (scored.scores >= scored.line)
-    rows, scores = _chosen(snapshot, scored, page, above, memory_mb)
-    relevant, total = int(above.sum()), int(alive.sum())
+    matches, total = scored.matches, int(np.isfinite(scored.scores).sum())
+    lowest = float(scored.scores[matches].min(initial=np.inf))
+    places, rows, scores = _chosen(snapshot, scored, page, matches, memory_mb)
     percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
     facts = zip(snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True)
-    hits = tuple(Hit(*told, (), told[2] >= scored.line) for told in facts)
-    return Hits(hits, relevant, total, scored.exact, query, scored.line, page.offset)
+    hits = tuple(Hit(*one, (), bool(match)) for one, match in zip(facts, matches[places], strict=True))
+    return Hits(
+        hits=hits,
+        relevant=int(matches.sum()),
+        total=total,
+        exact=scored.exact,
+        query=query,
+        line=lowest if matches.any() else scored.threshold,
+        offset=page.offset,
+        last_match=int((np.isfinite(scored.scores) & (scored.scores >= lowest)).sum()),
+    )
 
 
 def _chosen(
-    snapshot: Snapshot, scored: Scored, page: Page, above: np.ndarray, memory_mb: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
+    snapshot: Snapshot, scored: Scored, page: Page, matches: np.ndarray, memory_mb: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places among the scores, rows and scores of the page: by score, or the matches from the newest on."""
     last = page.offset + page.k
     if page.sort == "score":
         rows, scores = best_rows(scored.asking, snapshot, scored.rows, scored.scores, last, memory_mb)
-        return rows[page.offset :], scores[page.offset :]
-    places = np.flatnonzero(above)
+        rows, scores = rows[page.offset :], scores[page.offset :]
+        return _places(scored.rows, rows), rows, scores
+    places = np.flatnonzero(matches)
     rows = places if scored.rows is None else scored.rows[places]
     order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))[page.offset : last]
-    return rows[order], scored.scores[places[order]].astype(np.float64)
+    return places[order], rows[order], scored.scores[places[order]].astype(np.float64)
+
+
+def _places(all_rows: np.ndarray | None, rows: np.ndarray) -> np.ndarray:
+    """Where these rows are among all that were scored, which ascend."""
+    return rows if all_rows is None else np.searchsorted(all_rows, rows)
 
 
 def _lower(

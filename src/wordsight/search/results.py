@@ -39,7 +39,7 @@ class Hit:
     score: float
     percentile: float  # percent of the searched items that score lower
     words: tuple[WordFound, ...]
-    relevant: bool  # above the line
+    relevant: bool  # it matches: its score reaches the relevance threshold, or every word is found in it
     evidence: Evidence | None = None  # what the boxes of the words are; None where no words were asked
 
     @property
@@ -53,12 +53,14 @@ class Hits:
     """One page of a search."""
 
     hits: tuple[Hit, ...]
-    relevant: int  # of all that were scored, how many are above the line
+    relevant: int  # of all that were scored, how many match
     total: int  # that pass the filters and the operators
     exact: bool  # False: a shortlist was scored, not all
     query: Query | None  # None: a picture alone was searched by
-    line: float  # the score at which relevance ends
+    line: float  # the lowest score of a match; the relevance threshold where nothing matches
     offset: int = 0
+    itself: int = 0  # how many of all hits are the very picture that others are to be like
+    last_match: int = 0  # the rank, from 1, of the last hit that matches, by score; 0: none does
     unread: str = ""  # the end of the sentence, if that is more than the model reads
     suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt
 

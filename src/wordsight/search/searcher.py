@@ -22,25 +22,35 @@ from wordsight.pairs import Picture
 from wordsight.search.engine import shortlist
 from wordsight.search.engine.brute_force import Keep, QueryScorer, Question, score_rows
 from wordsight.search.engine.hybrid import Blend
-from wordsight.search.explain import Reason, explain, reasons
-from wordsight.search.index.index import Filters, Index, Snapshot
+from wordsight.search.engine_choice import EngineChoice
+from wordsight.search.explain import explain
+from wordsight.search.hit_words import (
+    as_verdict,
+    explain_text,
+    scorer_of,
+    text_length,
+    text_reason,
+    with_text_words,
+    with_words,
+)
+from wordsight.search.index.index import Filters, Index
 from wordsight.search.pagination import Page, Scored, page_of
-from wordsight.search.query.encoded import EncodedQuery, ask, encode_plain_text
+from wordsight.search.picture_query import Itself, embedded
+from wordsight.search.query.encoded import EncodedQuery, ask
 from wordsight.search.query.parser import parse
+from wordsight.search.relevance.matches import EveryWord
 from wordsight.search.relevance.threshold import (
     FALSE_POSITIVE_RATE,
     WORD_FALSE_POSITIVE_RATE,
     Calibration,
     upper_quantile,
 )
-from wordsight.search.results import Explanation, Hit, Hits
+from wordsight.search.results import Explanation, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
 
-ENGINES = ("auto", "exact", "shortlist")
 Scan: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
-PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
-GOOD = 0.9  # recall of a good one
+CHECKED = 100  # texts, the best by score, whose words are looked for in the picture
 
 
 class Searcher:
@@ -66,13 +76,11 @@ class Searcher:
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
         self.memory_mb = memory_mb
-        self.false_positive_rate, self.word_false_positive_rate = (
-            false_positive_rate,
-            word_false_positive_rate,
-        )
+        self.false_positive_rate = false_positive_rate
+        self.word_false_positive_rate = word_false_positive_rate
         self.scan = scan
         self.moments = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
-        self._products_per_second = 5e9  # a first guess; each exact search corrects it
+        self._choice = EngineChoice()
 
     @property
     def index(self) -> Index:
@@ -114,13 +122,14 @@ class Searcher:
         asked = ask(moment.matcher, query)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        asking = _asking(moment, asked)
+        asking = scorer_of(moment, asked)
         levels = moment.calibration.levels(asked, asking)
         keep = self._operators(moment, asked, asking, levels)
-        line = moment.calibration.line(_length(moment.matcher, asked)) if asked.is_known else math.inf
-        scored = self._scored(moment, asking, filters, engine, keep, page, line)
+        threshold = self._threshold(moment, asked)
+        scored = self._scored(moment, asking, filters, engine, keep, page, threshold)
+        scored = self._judged(moment, scored, EveryWord(asked, asking, levels))
         hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
+        return with_words(hits, moment.snapshot, asked, asking, levels)
 
     @torch.no_grad()
     def find_texts(
@@ -134,12 +143,18 @@ class Searcher:
             return Hits((), 0, 0, True, None, 0.0, offset)
         asking = QueryScorer(moment.matcher.similarity, image, "text")
         rows = moment.snapshot.rows_where(filters or Filters())
-        scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
-        scored = Scored(asking, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
+        scores, level = (
+            self.scan(asking, moment.held, rows, memory_mb=self.memory_mb),
+            moment.text_level(image),
+        )
+        found = np.zeros(len(scores), bool)
+        for place in np.argsort(-scores, kind="stable")[:CHECKED]:
+            row = int(place if rows is None else rows[place])
+            found[place] = text_reason(moment, row, image, level).shows_every_word
+        threshold = upper_quantile(scores, self.false_positive_rate)
+        scored = Scored(asking, rows, scores, threshold, True, found)
         hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
-        level = moment.text_level(image)
-        told = tuple(_with_text_words(moment, hit, image, level) for hit in hits.hits)
-        return replace(hits, hits=told)
+        return with_text_words(hits, moment, image, level)
 
     @torch.no_grad()
     def similar(
@@ -152,12 +167,15 @@ class Searcher:
         weight: float = 0.5,
         engine: str = "auto",
         sort: str = "score",
+        content: str | None = None,
     ) -> Hits:
         """Pictures like a picture (a file, or the id of an item, which is then left out), and like words.
 
         The regions of the picture take the place of the words: each looks for itself in the others. With
         ``text`` the score is (1 - weight) x (picture) + weight x (words), each in deviations from its mean
-        over the index. Operators of the text count as in a search.
+        over the index. Operators of the text count as in a search. A picture that is in the index itself,
+        which the hash of its bytes tells (``content``; of a file it is known), is a hit, and the verdict on
+        the others does without it.
         """
         self._must_hold("images", "to find similar pictures")
         if not 0 <= weight <= 1:
@@ -166,18 +184,20 @@ class Searcher:
         query = None if text is None else parse(text)
         if not len(moment.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        by_picture = QueryScorer(moment.matcher.similarity, _embedded(moment, picture))
+        by_picture = QueryScorer(moment.matcher.similarity, embedded(moment, picture))
+        itself = Itself.of(moment.snapshot, picture, content)
         if query is None:
-            scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
-            return page_of(moment.snapshot, scored, page, None, self.memory_mb)
+            scored = self._scored(moment, by_picture, filters, engine, None, page, None, itself)
+            return itself.counted(page_of(moment.snapshot, scored, page, None, self.memory_mb), scored.rows)
         asked = ask(moment.matcher, query)
-        asking = _asking(moment, asked)
+        asking = scorer_of(moment, asked)
         levels = moment.calibration.levels(asked, asking)
         blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
         keep = self._operators(moment, asked, asking, levels)
-        scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
-        hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
+        scored = self._scored(moment, blend, filters, engine, keep, page, None, itself)
+        scored = self._judged(moment, scored, EveryWord(asked, asking, levels))
+        hits = itself.counted(page_of(moment.snapshot, scored, page, query, self.memory_mb), scored.rows)
+        return with_words(hits, moment.snapshot, asked, asking, levels)
 
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
@@ -188,13 +208,14 @@ class Searcher:
         moment = self.moments.now()
         row = moment.snapshot.row_of(id)
         if moment.index.kind == "texts":
-            return _explain_text(moment, query, row)
+            return explain_text(moment, query, row)
         if not isinstance(query, str):
             raise InputError("a picture of this index is explained with a sentence, not with a picture")
         asked = ask(moment.matcher, parse(query))
-        asking = _asking(moment, asked)
+        asking = scorer_of(moment, asked)
         levels = moment.calibration.levels(asked, asking)
-        return explain(asked, asking, moment.snapshot.gather(np.array([row])), levels)
+        reason = explain(asked, asking, moment.snapshot.gather(np.array([row])), levels)
+        return as_verdict(reason, reason.score >= self._threshold(moment, asked)) if asked.whole else reason
 
     def _must_hold(self, kind: str, purpose: str) -> None:
         if self.index.kind != kind:
@@ -204,12 +225,16 @@ class Searcher:
                 f"this one can be searched by {other}"
             )
 
+    def _threshold(self, moment: SearchSession, asked: EncodedQuery) -> float:
+        """The score from which on a picture matches; of a sentence without a known word, none does."""
+        return moment.calibration.line(text_length(moment.matcher, asked)) if asked.is_known else math.inf
+
     def _operators(
         self, moment: SearchSession, asked: EncodedQuery, asking: QueryScorer, levels: Sequence[float]
     ) -> Keep | None:
         """Which pictures have every required word and no excluded one."""
         required = [n for n, word in enumerate(asked.words) if word.required]
-        excluded = [(one, _asking(moment, one)) for one in asked.excluded]
+        excluded = [(one, scorer_of(moment, one)) for one in asked.excluded]
         if not required and not excluded:
             return None
         needed = torch.tensor([levels[n] for n in required])
@@ -234,11 +259,11 @@ class Searcher:
         keep: Keep | None,
         page: Page,
         line: float | None,
-        left_out: Picture | int | None = None,
+        itself: Itself | None = None,
     ) -> Scored:
         snapshot = moment.snapshot
         rows = snapshot.rows_where(filters or Filters())
-        exact = self._is_exact(moment, asking, rows, engine)
+        exact = self._choice.is_exact(moment, asking, rows, engine)
         if not exact:
             size = max(moment.recall.size, 4 * (page.offset + page.k))
             rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
@@ -248,13 +273,19 @@ class Searcher:
             scores = self._screened(moment, asking, page, line)
         if scores is None:
             scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
-        self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
-        if isinstance(left_out, int):
-            row = snapshot.row_of(left_out)
-            scores[row if rows is None else rows == row] = -np.inf
+        self._choice.learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
+        others = scores
+        if itself is not None and len(itself.rows):
+            own = itself.among(np.arange(len(snapshot)) if rows is None else rows)
+            others = np.where(own, -np.inf, scores).astype(np.float32)
+            scores = others if itself.left_out else scores
         if line is None:
-            line = upper_quantile(scores, self.false_positive_rate)
+            line = upper_quantile(others, self.false_positive_rate)
         return Scored(asking, rows, scores, line, exact)
+
+    def _judged(self, moment: SearchSession, scored: Scored, every_word: EveryWord) -> Scored:
+        """The scores with the rows in which every word is found."""
+        return replace(scored, every_word=every_word.rows(moment.held, scored.rows, self.memory_mb))
 
     def _screened(
         self, moment: SearchSession, asking: QueryScorer, page: Page, line: float
@@ -266,84 +297,3 @@ class Searcher:
         scores, rows = settled
         scores[rows] = score_rows(asking, moment.snapshot, rows, None, self.memory_mb)
         return scores
-
-    def _is_exact(
-        self, moment: SearchSession, asking: Question, rows: np.ndarray | None, engine: str
-    ) -> bool:
-        if engine not in ENGINES:
-            raise InputError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
-        if engine != "auto":
-            return engine == "exact"
-        count = len(moment.snapshot) if rows is None else len(rows)
-        seconds = self._products(moment.snapshot, asking, count) / self._products_per_second
-        return seconds <= PATIENCE or count <= shortlist.SIZES[-1] or moment.recall.recall < GOOD
-
-    def _products(self, snapshot: Snapshot, asking: Question, count: int) -> float:
-        """Multiplications of an exact search."""
-        if not len(snapshot):
-            return 0.0
-        return count * float(snapshot.lengths.mean()) * asking.query.vectors.numel()
-
-    def _learn_speed(self, snapshot: Snapshot, asking: Question, count: int, seconds: float) -> None:
-        if count >= 1000 and seconds > 0:
-            measured = self._products(snapshot, asking, count) / seconds
-            self._products_per_second = (self._products_per_second + measured) / 2
-
-    def _with_words(
-        self,
-        hits: Hits,
-        snapshot: Snapshot,
-        asked: EncodedQuery,
-        asking: QueryScorer,
-        levels: Sequence[float],
-    ) -> Hits:
-        if not hits.hits:
-            return hits
-        pictures = snapshot.gather(np.array([hit.row for hit in hits.hits]))
-        told = reasons(asked, asking.align(pictures), pictures, levels)
-        return replace(
-            hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, told, strict=True))
-        )
-
-
-def _with_notes(hits: Hits, asked: EncodedQuery) -> Hits:
-    """What the model did not read of the query, and what was probably meant by words it does not know."""
-    texts = (asked, *asked.excluded)
-    unread = " ".join(text.unread for text in texts if text.unread)
-    return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))
-
-
-def _asking(moment: SearchSession, asked: EncodedQuery) -> QueryScorer:
-    return QueryScorer(moment.matcher.similarity, asked.set)
-
-
-def _embedded(moment: SearchSession, picture: Picture | int) -> EmbeddingSet:
-    if isinstance(picture, int):
-        found = moment.snapshot.gather(np.array([moment.snapshot.row_of(picture)]))
-    else:
-        found = moment.matcher.encode_images([picture])
-    return EmbeddingSet(found.vectors, found.mask)
-
-
-def _explain_text(moment: SearchSession, picture: Picture, row: int) -> Explanation:
-    image = moment.matcher.encode_images([picture])
-    asked = encode_plain_text(moment.matcher, moment.snapshot.item(row).text)
-    level = moment.text_level(image)
-    return explain(asked, _asking(moment, asked), image, [level] * len(asked.words))
-
-
-def _with_text_words(moment: SearchSession, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-    asked = encode_plain_text(moment.matcher, hit.item.text)
-    told = reasons(asked, _asking(moment, asked).align(image), image, [level] * len(asked.words))
-    return _reasoned(hit, told[0])
-
-
-def _reasoned(hit: Hit, reason: Reason) -> Hit:
-    return replace(hit, words=reason.words, evidence=reason.evidence)
-
-
-def _length(matcher: Matcher, asked: EncodedQuery) -> int:
-    """Words of the sentence, each as often as it counts."""
-    if asked.whole:
-        return len(matcher.tokenizer.words(asked.sentence))
-    return sum(word.weight for word in asked.words)
