@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from wordsight.errors import InputError
 from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of, query_blocks
-from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
 
@@ -179,8 +178,8 @@ def _gradient_of_all(
             back, also = torch.autograd.grad(found, (cosines, gram), gradient[start:stop, rows])
             back = back.flatten(0, 1)
             for_gram += also
-            for_queries[rows] += product(back.T.contiguous(), flat.T.contiguous())
-            for_flat += product(back, query_units[rows].T.contiguous())
+            for_queries[rows] += torch.mm(back.T, flat)
+            for_flat += torch.mm(back, query_units[rows])
         for_flat += torch.bmm(for_gram + for_gram.transpose(1, 2), vectors).flatten(0, 1)
         where, _ = stack_rows(contexts.lengths[start:stop], query_units.device)
         for_rows = query_units.new_zeros(contexts.starts[stop] - contexts.starts[start], query_units.shape[1])

@@ -11,11 +11,12 @@ from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
+from wordsight.similarity.kernels.few_shapes import column_size, full_columns
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, runs, stacked, unscaled
 from wordsight.similarity.pooling import Pooling
 
-CACHED_COSINES = 600_000  # the cosines of a block stay in a processor's cache: more is slower, not faster
+CACHED_COSINES = 1 << 19  # the cosines of a block stay in a processor's cache: more is slower, not faster
 AT_ONCE = 1 << 20  # numbers of contexts in a block that few queries look at
 
 
@@ -213,7 +214,7 @@ class AttentionSimilarity(Similarity):
     def scores_of(self, stack: Stack, chunk: Chunk, queries: PackedTexts) -> Float[Tensor, "context query"]:
         most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
         scores = []
-        for start, stop in queries.pieces(max(1, most), chunk.first, chunk.last):
+        for start, stop in queries.pieces(full_columns(most), chunk.first, chunk.last):
             before = queries.starts[chunk.first]
             rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
             lengths = queries.lengths[start:stop]
@@ -232,7 +233,7 @@ class AttentionSimilarity(Similarity):
 
     def _rows_for(self, contexts: PackedTexts, queries: int) -> int:
         """Context rows for a block of so many queries; few queries take larger blocks."""
-        many = self.cosines_at_once(contexts.device) // max(1, queries)
+        many = self.cosines_at_once(contexts.device) // column_size(queries)
         if not isinstance(contexts.items, UnitSet):  # the rows are copied
             many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
         return max(many, self.context_rows(contexts.device))
@@ -309,7 +310,7 @@ class _Found(torch.autograd.Function):
 
 def query_blocks(queries: PackedTexts, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
     """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
-    for start, stop in queries.pieces(max(1, most)):
+    for start, stop in queries.pieces(full_columns(most)):
         yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
 
 

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.similarity.kernels.few_shapes import in_few_shapes
 
 def product(
     rows: Float[Tensor, "row dim"], columns: Float[Tensor, "column dim"]
@@ -29,6 +30,8 @@ def _half_product(rows: Tensor, columns: Tensor) -> Tensor:
             return torch.mm(rows, columns.T, out_dtype=torch.float32)
         except (RuntimeError, TypeError, NotImplementedError):  # an older torch, or a device without it
             pass
+    if rows.device.type == "cpu":
+        return in_few_shapes(_mm, rows, columns).float()
     return torch.mm(rows, columns.T).float()
 
 
@@ -37,8 +40,12 @@ def _mm(rows: Tensor, columns: Tensor) -> Tensor:
 
 
 def _onednn(rows: Tensor, columns: Tensor) -> Tensor:
-    found: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
-    return found
+    return in_few_shapes(_linear, rows, columns)
+
+
+def _linear(rows: Tensor, columns: Tensor) -> Tensor:
+    product: Tensor = torch.ops.mkldnn._linear_pointwise(rows, columns, None, "none", [], "")
+    return product
 
 
 @cache
