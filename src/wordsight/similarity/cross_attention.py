@@ -77,7 +77,7 @@ class CrossAttention(AttentionSimilarity):
     def attend(
         self, contexts: Stack, queries: Float[Tensor, "row dim"], lengths: Sequence[int]
     ) -> tuple[Float[Tensor, "n context row"], Float[Tensor, "n row"]]:
-        cosines = cosines_of(contexts.vectors, queries)
+        cosines = cosines_of(contexts.vectors, queries, contexts.rows)
         return self.found(cosines, _gram(contexts.vectors), contexts.mask, lengths)
 
     def found(

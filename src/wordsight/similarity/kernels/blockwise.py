@@ -11,7 +11,7 @@ from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
-from wordsight.similarity.kernels.few_shapes import column_size, full_columns
+from wordsight.similarity.kernels.few_shapes import column_size, full_columns, padded_once
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, runs, stacked, unscaled
 from wordsight.similarity.pooling import Pooling
@@ -25,6 +25,11 @@ class Stack(NamedTuple):
 
     vectors: Float[Tensor, "n context dim"]
     mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
+    rows: Float[Tensor, "row dim"] | None = None  # the vectors one after another, padded for products
+
+    def for_many(self, queries: int) -> "Stack":
+        """The stack for so many queries: padded once, not for each block of them."""
+        return self._replace(rows=padded_once(self.vectors.flatten(0, 1), queries))
 
 
 class Chunk(NamedTuple):
@@ -213,8 +218,8 @@ class AttentionSimilarity(Similarity):
 
     def scores_of(self, stack: Stack, chunk: Chunk, queries: PackedTexts) -> Float[Tensor, "context query"]:
         most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
-        scores = []
-        for start, stop in queries.pieces(full_columns(most), chunk.first, chunk.last):
+        stack, scores = stack.for_many(len(chunk.vectors)), []
+        for start, stop in queries.packed_pieces(full_columns(most), chunk.first, chunk.last):
             before = queries.starts[chunk.first]
             rows = chunk.vectors[queries.starts[start] - before : queries.starts[stop] - before]
             lengths = queries.lengths[start:stop]
@@ -285,7 +290,7 @@ class _Found(torch.autograd.Function):
         query_units = query_units.to(dtype)
         most = similarity.cosines_at_once(query_units.device)
         for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
-            stack = similarity.stack(contexts, start, stop, dtype)
+            stack = similarity.stack(contexts, start, stop, dtype).for_many(len(query_units))
             for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
                 if keep is None or places is None:
                     found[start:stop, rows] = similarity.best_match(stack, query_units[rows], lengths)
@@ -310,14 +315,19 @@ class _Found(torch.autograd.Function):
 
 def query_blocks(queries: PackedTexts, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
     """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
-    for start, stop in queries.pieces(full_columns(most)):
+    for start, stop in queries.packed_pieces(full_columns(most)):
         yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
 
 
 def cosines_of(
-    contexts: Float[Tensor, "n context dim"], queries: Float[Tensor, "row dim"]
+    contexts: Float[Tensor, "n context dim"],
+    queries: Float[Tensor, "row dim"],
+    rows: Float[Tensor, "context_row dim"] | None = None,
 ) -> Float[Tensor, "n context row"]:
-    return product(contexts.flatten(0, 1), queries).view(*contexts.shape[:2], len(queries))
+    """``rows``: the contexts' vectors one after another, padded or not, where they are there already."""
+    count, length, _ = contexts.shape
+    cosines = product(contexts.flatten(0, 1) if rows is None else rows, queries)
+    return cosines[: count * length].view(count, length, len(queries))
 
 
 def pooled(

@@ -1,15 +1,14 @@
-"""A product of any size -> products of few sizes, because oneDNN keeps half a megabyte for every size it meets.
+"""A product of any size -> products of few sizes: oneDNN keeps half a megabyte for each size that it meets.
 
-oneDNN compiles a program for each size of a product, and torch and oneDNN each keep up to 1,024 of them: torch
-for every thread. A search has as many rows as a filter leaves and as many columns as the query has words, so a
-server would collect sizes, and memory, for hours. Compiling also takes longer than the product of one query.
+oneDNN compiles a program for each size. It keeps up to 1,024 of them, and torch as many again in each
+thread. A search has as many rows as a filter leaves and as many columns as its query has words, so a server
+would collect sizes, and memory, for hours. Compiling also takes longer than the product of one query.
 """
 
 from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -22,7 +21,7 @@ Product = Callable[[Tensor, Tensor], Tensor]
 
 
 class Span(NamedTuple):
-    """Rows of a product that are multiplied together; a span may overlap the one before, or be longer than all."""
+    """Rows that are multiplied together; a span may overlap the one before, or be longer than all rows."""
 
     start: int
     size: int  # one of ROWS
@@ -31,7 +30,7 @@ class Span(NamedTuple):
 def in_few_shapes(
     multiply: Product, rows: Float[Tensor, "row dim"], columns: Float[Tensor, "column dim"]
 ) -> Float[Tensor, "row column"]:
-    """``multiply(rows, columns)`` by calls with sizes of ROWS and COLUMNS alone, for each number of dimensions."""
+    """``multiply(rows, columns)`` by calls whose sizes are of ROWS and COLUMNS."""
     count, most = len(rows), COLUMNS[-1]
     spans = spans_of(count, may_pad=len(columns) >= min(PAD_FROM, rows.shape[1]))
     if len(spans) == 1 and len(columns) <= most:
@@ -43,6 +42,14 @@ def in_few_shapes(
             part = slice(span.start, span.start + span.size)
             found[part, first : first + most] = _multiply(multiply, rows[part], span, some)
     return found
+
+
+def padded_once(rows: Float[Tensor, "row dim"], columns: int) -> Float[Tensor, "size dim"]:
+    """The rows as each of several products with ``columns`` columns in all would pad them."""
+    if rows.device.type != "cpu" or columns <= COLUMNS[-1]:
+        return rows
+    spans = spans_of(len(rows), may_pad=True)
+    return _filled(rows, spans[0].size) if len(spans) == 1 else rows
 
 
 def column_size(columns: int) -> int:
@@ -86,6 +93,7 @@ def _filled(vectors: Float[Tensor, "row dim"], size: int) -> Float[Tensor, "size
     """The vectors, followed by zeros."""
     if len(vectors) == size:
         return vectors
-    filled = vectors.new_zeros(size, vectors.shape[1])
+    filled = vectors.new_empty(size, vectors.shape[1])
     filled[: len(vectors)] = vectors
+    filled[len(vectors) :] = 0
     return filled

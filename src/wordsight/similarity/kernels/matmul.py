@@ -13,6 +13,7 @@ from torch import Tensor
 
 from wordsight.similarity.kernels.few_shapes import in_few_shapes
 
+
 def product(
     rows: Float[Tensor, "row dim"], columns: Float[Tensor, "column dim"]
 ) -> Float[Tensor, "row column"]:

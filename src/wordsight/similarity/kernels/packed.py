@@ -1,5 +1,6 @@
 """An embedding set -> its real items, of unit length, shortest members first, so that nothing pads."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, groupby
@@ -142,6 +143,16 @@ class PackedTexts:
                 end = max(end, min(last, start + int(most_rows) // self.lengths[0]))
             while end < last and (end + 1 - start) * self.lengths[end] <= most_rows:
                 end += 1
+            yield start, end
+            start = end
+
+    def packed_pieces(
+        self, most_rows: int, start: int = 0, stop: int | None = None
+    ) -> Iterator[tuple[int, int]]:
+        """Neighbours of at most so many rows together, without padding; never fewer than one member."""
+        stop = len(self) if stop is None else stop
+        while start < stop:
+            end = bisect_right(self.starts, self.starts[start] + most_rows, start + 2, stop + 1) - 1
             yield start, end
             start = end
 
