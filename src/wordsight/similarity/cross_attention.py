@@ -168,7 +168,7 @@ def _gradient_of_all(
     for_queries = torch.zeros_like(query_units)
     most = similarity.cosines_at_once(query_units.device) // 3
     for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
-        vectors, mask = similarity.stack(contexts, start, stop)
+        vectors, mask, _ = similarity.stack(contexts, start, stop)
         gram, flat = _gram(vectors), vectors.flatten(0, 1)
         for_gram, for_flat = torch.zeros_like(gram), torch.zeros_like(flat)
         for rows, lengths in query_blocks(queries, most // len(flat)):
