@@ -10,7 +10,7 @@ LEVEL = {
     "errors": -2, "aliases": -1, "files": -1, "runtime": -1,
     "sets": 0, "pairs": 0, "registry": 0, "pretrained": 0,
     "read": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
-    "matcher": 2,
+    "matcher": 2, "lazy_matcher": 2.5,
     "learn": 3, "evaluation": 3, "search": 3,
     "config": 4, "importers": 4,
     "runs": 5,

@@ -1,12 +1,13 @@
 """A model on disk, JSON and safetensors: read strictly, with a reason for everything that is refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wordsight.errors import InputError, MissingFileError
@@ -60,9 +61,12 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     path.chmod(0o644)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """The weights' file; a tensor is read when it is taken from it."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; the model folder is incomplete, copy it again") from None
     except SafetensorError as error:
@@ -71,9 +75,27 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Strict: every weight of the file finds its place and every place its weight, or nothing is loaded."""
-    saved, expected = read_weights(path), module.state_dict()
+def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """Tensors by name; those of other prefixes are not read."""
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+
+
+def check_names(path: Path, parts: Sequence[str]) -> None:
+    """Raises InputError for weights of another part than these; reads none of them."""
+    with _opened(path) as file:
+        strange = [name for name in file.keys() if name.split(".")[0] not in parts]  # noqa: SIM118
+    if strange:
+        raise InputError(f"{path} belongs to another configuration: {strange[0]} has no place")
+
+
+def load_weights(module: nn.Module, path: Path, prefix: str = "") -> None:
+    """Strict: every weight of the file finds its place and every place its weight, or nothing is loaded.
+
+    ``prefix``: that of a part's weights, which are the only ones that are read.
+    """
+    saved = read_weights(path, prefix)
+    expected = {prefix + name: tensor for name, tensor in module.state_dict().items()}
     problems = [f"{name} is missing" for name in expected if name not in saved]
     problems += [f"{name} has no place" for name in saved if name not in expected]
     problems += [
@@ -84,7 +106,7 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if problems:
         some = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise InputError(f"{path} belongs to another configuration: {some}")
-    module.load_state_dict(saved)
+    module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in saved.items()})
 
 
 def _shape(tensor: Tensor) -> str:

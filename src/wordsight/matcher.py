@@ -70,16 +70,8 @@ class Matcher(nn.Module):
     def _build(
         cls, tables: Mapping[str, Mapping[str, Any]], given: dict[str, Any], budget: TensorBudget | None
     ) -> "Matcher":
-        made: dict[str, Any] = {}
-        for kind in PARTS:
-            if kind not in tables:
-                raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
-            registry.check_trusted(kind, tables[kind])  # before any of them is built
-        for kind in PARTS:
-            with nullcontext() if budget is None else budget.spent_by(f"[{kind}]"):
-                made[kind] = registry.build(kind, tables[kind], **given)
-            given |= _sizes(kind, made[kind])
-        return cls(**made)
+        check_tables(tables)
+        return cls(**build_parts(PARTS, tables, given, budget))
 
     @property
     def device(self) -> torch.device:
@@ -183,12 +175,9 @@ class Matcher(nn.Module):
         "module:Class", is an error, unless ``trust_remote_code`` allows the import.
         """
         home = model_folder(folder, revision, local_files_only, token)
-        parts = checkpoint.read_config(home)["parts"]
-        budget = TensorBudget(checkpoint.numbers_in(home), f"the weights in {home} can fill")
-        with trusting(addresses_in(parts) if trust_remote_code else (), str(home / checkpoint.CONFIG)):
-            matcher = cls._build(
-                {kind: _with_paths(table, home) for kind, table in parts.items()}, {}, budget
-            )
+        tables = tables_in(home)
+        with trusting(addresses_in(tables) if trust_remote_code else (), str(home / checkpoint.CONFIG)):
+            matcher = cls._build(tables, {}, budget_of(home))
         checkpoint.load_weights(matcher, inside(home, checkpoint.WEIGHTS))
         return matcher.eval()
 
@@ -245,6 +234,40 @@ def model_folder(
     if any((home / name).is_file() for name in checkpoint.OF_A_RUN):
         raise MissingFileError(f"{home} is a run without a best model yet; go on with it: train --resume")
     return home
+
+
+def tables_in(home: Path) -> dict[str, Any]:
+    """The tables of a saved matcher's parts, with the paths of the files that they name."""
+    parts = checkpoint.read_config(home)["parts"]
+    return {kind: _with_paths(table, home) for kind, table in parts.items()}
+
+
+def budget_of(home: Path) -> TensorBudget:
+    """As many numbers as the weights of a saved matcher can fill."""
+    return TensorBudget(checkpoint.numbers_in(home), f"the weights in {home} can fill")
+
+
+def check_tables(tables: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises InputError for a part that is missing or names untrusted code; before any of them is built."""
+    for kind in PARTS:
+        if kind not in tables:
+            raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
+        registry.check_trusted(kind, tables[kind])
+
+
+def build_parts(
+    kinds: Sequence[str],
+    tables: Mapping[str, Mapping[str, Any]],
+    given: Mapping[str, Any],
+    budget: TensorBudget | None,
+) -> dict[str, Any]:
+    """Some of the parts, in this order; sizes that one part knows are offered to the next."""
+    made, offered = {}, dict(given)
+    for kind in kinds:
+        with nullcontext() if budget is None else budget.spent_by(f"[{kind}]"):
+            made[kind] = registry.build(kind, tables[kind], **offered)
+        offered |= _sizes(kind, made[kind])
+    return made
 
 
 def _empty(encoder: Any, device: torch.device) -> EmbeddingSet:

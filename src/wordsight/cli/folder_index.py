@@ -38,7 +38,6 @@ def index_at(
     Raises FileNotFoundError if nothing is there, ValueError for a folder without pictures or an index that
     another model has made.
     """
-    from wordsight.runs import matcher_folder
     from wordsight.search.index.index import Index
     from wordsight.search.index.manifest import META
 
@@ -50,7 +49,9 @@ def index_at(
             )
         opened = Index.open(path, trust_remote_code)
         if model is not None:
-            opened.check_model(matcher_folder(model))
+            from wordsight.importers.clip_siglip import opened_folder
+
+            opened.check_model(opened_folder(model))
         return opened
     if not path.is_dir():
         told = "is a file" if path.exists() else "is not there"

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from wordsight.files.atomic import removed_on_failure
-from wordsight.matcher import Matcher
+from wordsight.lazy_matcher import LazyMatcher, open_lazily
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.search.index import database, manifest, picture_roots, scan_sources, walk_rules
 from wordsight.search.index.caption_join import CaptionFile
@@ -127,9 +127,10 @@ class Index:
         self.check_there()
 
     @cached_property
-    def matcher(self) -> Matcher:
+    def matcher(self) -> LazyMatcher:
+        """Reads sentences at once; what reads pictures opens when it is first needed."""
         with self._there():
-            return Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
+            return open_lazily(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
 
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raises ValueError, with what differs, if the index was made by another model."""
