@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
-    "errors": -2, "aliases": -1, "files": -1, "runtime": -1,
+    "errors": -2, "aliases": -1, "files": -1, "runtime": -1, "progress": -1,
     "sets": 0, "pairs": 0, "registry": 0, "pretrained": 0,
     "read": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
     "matcher": 2, "lazy_matcher": 2.5,

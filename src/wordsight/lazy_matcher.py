@@ -1,11 +1,11 @@
 """A saved matcher that opens in two steps: the text side at once, the image side when a picture needs it.
 
-A sentence is compared with stored vectors, so searching by one needs neither the vision model nor its library,
-which take several times as long to load as everything else.
+A sentence is compared with stored vectors, so searching by one needs neither the vision model nor its
+library, which take several times as long to load as everything else.
 """
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class LazyMatcher(Matcher):
         self.open_image_side()
         return super().named_children()
 
-    def named_modules(self, *given: Any, **named: Any) -> Iterator[tuple[str, nn.Module]]:
+    def named_modules(self, *given: Any, **named: Any) -> Any:
         self.open_image_side()
         return super().named_modules(*given, **named)
 

@@ -35,6 +35,7 @@ from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 
 
@@ -98,12 +99,19 @@ def measure_model(
     intervals: bool = True,
     save_scores: Path | None = None,
     trust_remote_code: bool = False,
+    progress: Progress = silent,
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
     data = open_data(model, config, changes, split, trust_remote_code)
     matcher = open_matcher(model, trust_remote_code)
     recalls = measure(
-        data.config, matcher, data.pairs, **settings_given, intervals=intervals, save_scores=save_scores
+        data.config,
+        matcher,
+        data.pairs,
+        **settings_given,
+        intervals=intervals,
+        save_scores=save_scores,
+        progress=progress,
     )
     pointing = pointing_accuracy(matcher, data.pairs) if can_point(matcher, data.pairs) else None
     return Measured(data.config, matcher, split, data.pairs, recalls, pointing)

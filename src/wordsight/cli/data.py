@@ -19,6 +19,7 @@ from wordsight.cli.data_options import (
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
+from wordsight.progress import ProgressDisplay
 from wordsight.runtime.malloc import share_freed_memory
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
@@ -107,7 +108,8 @@ def extract(
     }
     asked |= {"detector": detector, "detections": detections}
     reader = _reader(model, config, out, trust_remote_code, **asked).to(_device(device))
-    result = run(reader, paths, out, batch_size=batch_size)
+    with ProgressDisplay() as progress:
+        result = run(reader, paths, out, batch_size=batch_size, progress=progress)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
     if notes.left_out:
@@ -201,7 +203,11 @@ def convert(
     """Turn bottom-up-attention TSV files into a precomputed folder, boxes included."""
     from wordsight.read.export.bottom_up_tsv import convert_bottom_up
 
-    typer.echo(convert_bottom_up(source, out, split, ids))
+    with ProgressDisplay() as progress:
+        folder = convert_bottom_up(
+            source, out, split, ids, progress=lambda done, wanted: progress("pictures", done, wanted)
+        )
+    typer.echo(folder)
 
 
 def build(

@@ -9,6 +9,7 @@ import typer
 from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
+from wordsight.progress import ProgressDisplay
 
 WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "all": "measure what you have with --protocol all",
@@ -140,16 +141,18 @@ def evaluate(
         )
         _show_report(found, None, as_json)
     elif sources.alone:
-        measured = measure_model(
-            sources.models[0],
-            config,
-            changes or (),
-            sources.split,
-            asked,
-            intervals,
-            save_scores,
-            trust_remote_code,
-        )
+        with ProgressDisplay() as progress:
+            measured = measure_model(
+                sources.models[0],
+                config,
+                changes or (),
+                sources.split,
+                asked,
+                intervals,
+                save_scores,
+                trust_remote_code,
+                progress,
+            )
         _show_report(measured.recalls, measured.pointing, as_json)
         if objects is not None and measured.pointing is None:
             typer.echo("this model makes one vector of all regions or words, so no word points", err=True)

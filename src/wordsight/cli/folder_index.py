@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.index import Index
 
+PATIENCE = 5.0  # seconds that bringing a folder's index in step may take without a word
 EXAMPLE = "openai/clip-vit-base-patch32"
 
 
@@ -76,14 +77,14 @@ def _of_folder(
     trust_remote_code: bool,
 ) -> "Index":
     from wordsight.files.lock import StoreInUse
-    from wordsight.runs import matcher_folder
+    from wordsight.importers.clip_siglip import opened_folder
     from wordsight.search.index.index import Index, begun_or_removed
     from wordsight.search.index.manifest import META, identity
 
     if model is None:
         home = _last_used(pictures)
     else:
-        made_by = matcher_folder(model)
+        made_by = opened_folder(model)
         home = cached_index_folder(pictures) / identity(made_by)[:12]
     with begun_or_removed(home):
         if not (home / META).is_file():
@@ -125,7 +126,7 @@ def _must_hold_pictures(folder: Path) -> None:
 
 def _follow(kept: "Index", pictures: Path, rules: "WalkRules | None") -> None:
     """Take in new, changed, renamed and deleted pictures; what changed is said on stderr."""
-    report = in_step(kept, [pictures], rules=rules)
+    report = in_step(kept, [pictures], rules=rules, patience=PATIENCE)
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
     if any(counts.values()):
         if report.left_out:

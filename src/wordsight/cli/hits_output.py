@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
 from wordsight.files.json_text import to_json
-from wordsight.report.examples import Example
-from wordsight.report.gallery import gallery
-from wordsight.report.html import page
 from wordsight.report.overlay import WordMatch, draw_alignment, strength
 from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
+
+if TYPE_CHECKING:
+    from wordsight.report.examples import Example
 
 SHOWN = 4  # words that were not read, at either end
 LINE = "---- from here on, no better than what a query without an answer finds ----"
@@ -145,6 +145,8 @@ def explain_hits(path: Path, title: str, hits: Hits, best: Explanation, roots: P
 def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
     """The same of one picture."""
     if path.suffix.lower() in (".html", ".htm"):
+        from wordsight.report.examples import Example
+
         matches = [match_of(one.word) for one in explanation.words]
         example = Example(picture, explanation.text, matches, explanation.score, 0, name=Path(picture).name)
         write_page(path, explanation.text, explanation.sentence, [example])
@@ -168,7 +170,10 @@ def write_overlay(path: Path, picture: str, explanation: Explanation) -> None:
         drawn.save(file, kind)
 
 
-def write_page(path: Path, title: str, headline: str, examples: list[Example]) -> None:
+def write_page(path: Path, title: str, headline: str, examples: "list[Example]") -> None:
+    from wordsight.report.gallery import gallery
+    from wordsight.report.html import page
+
     with atomic_file(path) as file:
         file.write(page(escape(title), escape(headline), gallery(examples)).encode())
 
@@ -177,7 +182,9 @@ def match_of(word: WordFound) -> WordMatch:
     return WordMatch(word.word, word.found, word.box if word.is_found else None)
 
 
-def _example(text: str, hit: Hit, file: Path, hits: Hits) -> Example:
+def _example(text: str, hit: Hit, file: Path, hits: Hits) -> "Example":
+    from wordsight.report.examples import Example
+
     words = [match_of(word) for word in hit.words]
     name = os.path.basename(hit.item.path)
     number = hits.offset + 1 + hits.hits.index(hit)

@@ -1,9 +1,7 @@
 """The command of the index: folders of pictures, or files of texts, in; an index in step with them out."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,13 +12,14 @@ from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_r
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
+from wordsight.progress import ProgressDisplay
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.caption_join import CaptionFile
-    from wordsight.search.index.index import Index, Report
-    from wordsight.search.index.scan_sources import Progress
+    from wordsight.search.index.index import Index
+    from wordsight.search.index.report import Report
 
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
 
@@ -121,7 +120,7 @@ def index(
     if repair:
         typer.echo(f"{out}: {opened.repair()} damaged items dropped; index again to have them back")
     if compact:
-        with _bar() as progress:
+        with ProgressDisplay() as progress:
             done = opened.compact(progress)
         typer.echo(f"{out}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
     if verify:
@@ -169,16 +168,18 @@ def in_step(
     drop_all: bool = False,
     rules: "WalkRules | None" = None,
     caption_column: str | None = None,
+    patience: float = 0.0,
 ) -> "Report":
-    """``Index.update`` on the device, with a bar."""
+    """``Index.update`` on the device; ``patience`` is that of what a log shows of it."""
     import torch
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    opened.matcher.to(device)
-    if hasattr(opened.matcher.reader, "to"):
-        opened.matcher.reader.to(device)
-    with _bar() as progress:
+    if torch.device(device) != opened.matcher.device:  # what is there needs no move, and need not open
+        opened.matcher.to(device)
+        if hasattr(opened.matcher.reader, "to"):
+            opened.matcher.reader.to(device)
+    with ProgressDisplay(patience) as progress:
         return opened.update(
             sources, progress, captions, batch_size, workers, drop_all, rules, caption_column
         )
@@ -231,7 +232,7 @@ def shown(path: str) -> str:
 
 
 def _verify(opened: "Index", as_json: bool) -> None:
-    with _bar() as progress:
+    with ProgressDisplay() as progress:
         found = opened.verify(progress)
     if as_json:
         typer.echo(json.dumps({"problems": found}))
@@ -239,22 +240,3 @@ def _verify(opened: "Index", as_json: bool) -> None:
         typer.echo("\n".join(found) or f"{opened.folder}: every promise holds")
     if found:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _bar() -> Iterator["Progress"]:
-    """A bar per stage on stderr with the time that is left, if that is a terminal."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    bars: dict[str, tqdm] = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(desc=stage, total=total or None, disable=None, file=sys.stderr)
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()

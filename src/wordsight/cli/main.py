@@ -2,12 +2,12 @@
 
 import sys
 import warnings
+from importlib import import_module
 from typing import Any
 
 import typer
 
 from wordsight import aliases
-from wordsight.cli import compare, data, evaluate, import_model, index, labels, search, serve, train
 from wordsight.runtime.malloc import keep_freed_memory
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -17,27 +17,36 @@ _EPILOG = (
     "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
 )
 
-app = typer.Typer(
-    name="wordsight",
-    help="Match pictures and sentences word by word: learn it, measure it, see why.",
-    epilog=_EPILOG,
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-train.register(app)
-evaluate.register(app)
-compare.register(app)
-data.register(app)
-import_model.register(app)
-index.register(app)
-labels.register(app)
-search.register(app)
-serve.register(app)
+COMMANDS = {  # by module, in the order of --help; a command loads its own module alone
+    "train": ("train", "demo", "config"),
+    "evaluate": ("evaluate",),
+    "compare": ("compare",),
+    "data": ("features", "data", "vocab"),
+    "import_model": ("import",),
+    "index": ("index",),
+    "labels": ("labels",),
+    "search": ("search", "similar", "captions", "explain"),
+    "serve": ("serve",),
+}
 
 
-@app.callback(invoke_without_command=True)
+def app_with(command: str | None = None) -> typer.Typer:
+    """The application with this command, or with all of them where it is not one."""
+    app = typer.Typer(
+        name="wordsight",
+        help="Match pictures and sentences word by word: learn it, measure it, see why.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback(invoke_without_command=True)(_version)
+    for module in [name for name, commands in COMMANDS.items() if command in commands] or COMMANDS:
+        import_module(f"wordsight.cli.{module}").register(app)
+    return app
+
+
 def _version(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
     if version:
         from importlib.metadata import version as installed
@@ -52,11 +61,9 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
+    args = _with_current_options(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(
-            args=_with_current_options(sys.argv[1:] if arguments is None else arguments),
-            prog_name="wordsight",
-        )
+        app_with(args[0] if args else None)(args=args, prog_name="wordsight")
     except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
         if end.code == INTERRUPTED:
             _stop(_INTERRUPTED, INTERRUPTED)
@@ -88,6 +95,8 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if type(error).__name__ == "ProtocolMismatchError":
+        from wordsight.cli import evaluate
+
         return str(error.explain(evaluate.WAYS))  # type: ignore[attr-defined]
     return str(error) or type(error).__name__
 
@@ -95,3 +104,10 @@ def _in_words(error: Exception) -> str:
 def _stop(message: str, code: int) -> Any:
     print(f"wordsight: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """``app``: the application with every command."""
+    if name == "app":
+        return app_with()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,6 +1,6 @@
 """A matcher and its pairs -> their embeddings, batch by batch, without gradients and in evaluation mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,13 +8,8 @@ from torch import nn
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
-
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @contextmanager

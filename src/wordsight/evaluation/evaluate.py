@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
+from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.evaluate_matrix import rank_all_matches, rank_matrix
 from wordsight.evaluation.protocols import Protocol, find_protocol
 from wordsight.evaluation.recall import FoldRanks, Recalls
@@ -13,6 +13,7 @@ from wordsight.evaluation.score_matrix import ComputedScores, as_scores, check_f
 from wordsight.evaluation.write_scores import write_scores
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision, rank_matches
 

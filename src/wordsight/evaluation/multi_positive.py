@@ -13,12 +13,13 @@ from torch.nn import functional as F
 from wordsight.errors import InputError
 from wordsight.evaluation.average_precision import PRECISIONS
 from wordsight.evaluation.cxc_eccv import Relevance
-from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
+from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.ground_truth import ListedGroundTruth, rank_all
 from wordsight.evaluation.recall import TIES, Direction, K, direction_of
 from wordsight.evaluation.score_matrix import ComputedScores, Scores, ScoresLike, as_scores, check_finite
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.ranking.count import Ties
 

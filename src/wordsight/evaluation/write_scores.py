@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
-from wordsight.evaluation.encode import Progress, batches, encode_rows, encode_texts, inference, silent
+from wordsight.evaluation.encode import batches, encode_rows, encode_texts, inference
 from wordsight.evaluation.score_matrix import write_header
 from wordsight.files.atomic import atomic_file
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 
 
 def write_scores(

@@ -7,10 +7,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wordsight.evaluation.encode import Progress, batches, encode_rows, inference, silent
+from wordsight.evaluation.encode import batches, encode_rows, inference
 from wordsight.files.atomic import atomic_file
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 
 HEADER = 128  # bytes; numpy's header of a float array of up to three axes takes them all

@@ -13,6 +13,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from wordsight.files.json_text import to_json
 from wordsight.learn.collapse import CollapseWarning
+from wordsight.progress import EVERY, ProgressDisplay
 
 LOG = "log.jsonl"
 SMOOTHING = 10.0  # seconds over which the speed is averaged
@@ -28,6 +29,8 @@ class Journal:
     def __init__(self, folder: Path, writes: bool = True, position: int = 0, step: int = 0):
         self.writes = writes
         self.bar: tqdm[Any] | None = None
+        self.lines = ProgressDisplay()  # where stderr is no terminal
+        self.epoch, self.batches, self.done = "", 0, 0
         self.started = time.monotonic()
         if not writes:
             return
@@ -68,19 +71,27 @@ class Journal:
             warnings.warn(message, CollapseWarning, stacklevel=4)
 
     def begin_epoch(self, epoch: int, epochs: int, batches: int, done: int) -> None:
-        if self.writes and sys.stderr.isatty():
-            name = f"epoch {epoch + 1}/{epochs}"
-            self.bar = tqdm(total=batches, initial=done, desc=name, unit="batch", leave=False)
+        self.epoch, self.batches, self.done = f"epoch {epoch + 1}/{epochs}", batches, done
+        if not self.writes:
+            return
+        if sys.stderr.isatty():
+            self.bar = tqdm(total=batches, initial=done, desc=self.epoch, unit="batch", leave=False)
+        else:
+            self.lines(self.epoch, done, batches)
 
     def advance(self, batches: int, **facts: str) -> None:
         if self.bar is not None:
             self.bar.set_postfix(facts, refresh=False)
             self.bar.update(batches)
+        elif self.writes:
+            self.done += batches
+            self.lines(self.epoch, self.done, self.batches)
 
     def end_epoch(self) -> None:
         if self.bar is not None:
             self.bar.close()
             self.bar = None
+        self.lines = ProgressDisplay(patience=EVERY)  # each epoch that ends has a line of its own
 
     def close(self) -> None:
         self.end_epoch()
@@ -107,14 +118,6 @@ class Speed:
         remembered = math.exp(-took / SMOOTHING) if self.rate else 0.0
         self.rate = remembered * self.rate + (1 - remembered) * pairs / took
         self.last = now
-
-
-def time_left(seconds: float) -> str:
-    """Seconds in words: "40 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def numbers(facts: Mapping[str, Any]) -> dict[str, float]:

@@ -19,7 +19,7 @@ from wordsight.learn.collapse import Collapse, explain_non_finite
 from wordsight.learn.device import find_device, in_float32, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
-from wordsight.learn.journal import Journal, Speed, time_left
+from wordsight.learn.journal import Journal, Speed
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
     make_optimizer,
@@ -34,6 +34,7 @@ from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.progress import in_words
 
 __all__ = ["History", "Training", "fit"]
 
@@ -285,7 +286,7 @@ class _Run:
         took = (monotonic() - self.started) / self.epochs_here
         rsum = f", rsum {facts['rsum']:.1f} (best {at.best_rsum:.1f})" if "rsum" in facts else ""
         left = total - at.epoch - 1
-        rest = f", {time_left(took)} per epoch, at most {time_left(took * left)} left" if left else ""
+        rest = f", {in_words(took)} per epoch, at most {in_words(took * left)} left" if left else ""
         return f"epoch {at.epoch + 1}/{total}: loss {facts['loss']:.4g}{rsum}{rest}"
 
     def _save(self) -> None:

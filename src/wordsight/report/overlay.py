@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from wordsight.errors import InputError
 from wordsight.pairs import Picture
-from wordsight.read.pictures.pixel_reader import open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -79,6 +78,8 @@ def draw_alignment(
             f"{len(boxes)} boxes, {len(labels)} labels and {len(found)} strengths; expected equal"
         )
     words = [WordMatch(*word) for word in zip(labels, found, boxes, strict=True)]
+    from wordsight.read.pictures.pixel_reader import open_picture
+
     shown = open_picture(picture)
     height = max(1, round(width * shown.height / shown.width))
     sharp = Image.Resampling.NEAREST if shown.width * 3 <= width else Image.Resampling.LANCZOS

@@ -188,7 +188,7 @@ def test_threads_and_batches_change_nothing(tmp_path: Path, pictures: list[Path]
 def test_the_bar_keeps_away_from_stdout(
     tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(pictures, tmp_path / "store", progress=True)
+    run(pictures, tmp_path / "store")
     assert capsys.readouterr().out == ""
 
 

@@ -15,6 +15,7 @@ from typing import BinaryIO
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.read.datasets.tfrecords import CAPTION, CAPTION_IDS, DATA, END, FILENAME, LABEL, SPLIT, START
 from wordsight.read.export.picture_bytes import picture_at, rgb_jpeg
 from wordsight.read.export.resumable_shards import (
@@ -53,7 +54,7 @@ def write_records(
     splits: Mapping[str, PairSet],
     settings: RecordSettings | None = None,
     skip_unreadable: bool = False,
-    progress: bool = True,
+    progress: Progress = silent,
 ) -> list[Skipped]:
     """Write the splits by name; returns the pairs left out because their picture cannot be decoded.
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wordsight.pairs import PairSet
+from wordsight.progress import Progress, silent
 from wordsight.read.datasets.webdataset import SUFFIX
 from wordsight.read.export.picture_bytes import as_it_is, picture_at
 from wordsight.read.export.resumable_shards import (
@@ -36,7 +37,7 @@ def write_webdataset(
     shards: int = 1,
     seed: int | None = 12345,
     skip_unreadable: bool = False,
-    progress: bool = True,
+    progress: Progress = silent,
 ) -> list[Skipped]:
     """Write the splits by name, train in ``shards`` files and in the order that the seed draws.
 

@@ -4,11 +4,12 @@ import os
 import sqlite3
 from collections.abc import Iterator
 
+from wordsight.progress import Progress
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database
 from wordsight.search.index.dates import COMPLETE
-from wordsight.search.index.scan_sources import PAGE, Progress
+from wordsight.search.index.scan_sources import PAGE
 from wordsight.search.index.writer import Writer
 
 _UNDATED = """

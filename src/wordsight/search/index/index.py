@@ -10,24 +10,26 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wordsight.files.atomic import removed_on_failure
 from wordsight.lazy_matcher import LazyMatcher, open_lazily
+from wordsight.progress import Progress, silent
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.search.index import database, manifest, picture_roots, scan_sources, walk_rules
-from wordsight.search.index.caption_join import CaptionFile
+from wordsight.search.index import database, manifest, picture_roots, walk_rules
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
-from wordsight.search.index.report import Report
-from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.stats import Stats, measured
-from wordsight.search.index.sync import Update
 from wordsight.search.index.verify import damaged, problems
 from wordsight.search.index.writer import Writer
 
-__all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
+if TYPE_CHECKING:
+    from wordsight.search.index.caption_join import CaptionFile
+    from wordsight.search.index.report import Report
+
+__all__ = ["Filters", "Index", "Item", "Snapshot"]
 
 
 class IndexReplaced(ValueError):  # noqa: N818
@@ -46,10 +48,6 @@ def begun_or_removed(folder: Path) -> Iterator[None]:
 
     with removed_on_failure(folder, kept=begun):
         yield
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 class Index:
@@ -140,13 +138,13 @@ class Index:
         self,
         sources: Sequence[Path],
         progress: Progress = silent,
-        captions: Sequence[Path | CaptionFile] = (),
+        captions: "Sequence[Path | CaptionFile]" = (),
         batch_size: int = 32,
         workers: int = 4,
         drop_all: bool = False,
         rules: WalkRules | None = None,
         caption_column: str | None = None,
-    ) -> Report:
+    ) -> "Report":
         """Bring the index in step with these folders (of texts: files); items of others stay as they are.
 
         ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
@@ -155,6 +153,10 @@ class Index:
         loses the current batch at most.
         Raises StoreInUse if another process writes, IndexFull if the disk is full.
         """
+        from wordsight.search.index import scan_sources
+        from wordsight.search.index.caption_join import CaptionFile
+        from wordsight.search.index.sync import Update
+
         with self._writer() as writer:
             if self.kind == "texts":
                 found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)

@@ -7,13 +7,13 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
-from wordsight.read.datasets.detect_format import texts_of
+from wordsight.progress import Progress
 from wordsight.read.pictures.walk import (
     PICTURE_SUFFIXES,
     FoundFile,
@@ -25,7 +25,6 @@ from wordsight.read.pictures.walk import (
 from wordsight.search.index import caption_join, database
 from wordsight.search.index.caption_join import CaptionFile
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
 LONGEST_TEXT = 10_000  # characters
 LONGEST_SIDECAR = 1 << 20  # bytes
 PAGE = 1000  # rows held at once
@@ -246,6 +245,8 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
 
 
 def _texts(source: Path, caption_column: str | None, scan: Scan) -> Iterator[str]:
+    from wordsight.read.datasets.detect_format import texts_of
+
     for number, line in enumerate(texts_of(source, caption_column=caption_column), 1):
         text = database.clean(line).strip()
         if len(text) > LONGEST_TEXT:

@@ -11,6 +11,7 @@ import torch
 
 from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
+from wordsight.progress import Progress
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
@@ -18,7 +19,7 @@ from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.fill_dates import fill_dates
 from wordsight.search.index.report import Candidate, Report
-from wordsight.search.index.scan_sources import Entry, Progress, Scan
+from wordsight.search.index.scan_sources import Entry, Scan
 from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.index.writer import Writer
 from wordsight.search.query.encoded import words_of
