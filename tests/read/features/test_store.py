@@ -23,6 +23,7 @@ from wordsight.files.append import AppendFile
 from wordsight.files.lock import StoreInUse
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
+from wordsight.progress import ProgressDisplay
 from wordsight.read.features import store_writer
 from wordsight.read.features.extract import Extraction, extract, find_pictures
 from wordsight.read.features.store import FeatureStore
@@ -77,7 +78,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 def run(
     paths: Sequence[Path], folder: Path, reader: MeanColours | None = None, **settings: Any
 ) -> Extraction:
-    given = {"batch_size": 3, "progress": False, "workers": 2} | settings
+    given = {"batch_size": 3, "workers": 2} | settings
     return extract(reader or MeanColours(), paths, folder, **given)
 
 
@@ -185,11 +186,16 @@ def test_threads_and_batches_change_nothing(tmp_path: Path, pictures: list[Path]
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
 
 
-def test_the_bar_keeps_away_from_stdout(
+def test_progress_keeps_away_from_stdout_and_counts_every_picture(
     tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(pictures, tmp_path / "store")
-    assert capsys.readouterr().out == ""
+    seen = []
+    with ProgressDisplay() as display:
+        run(pictures, tmp_path / "store", progress=lambda *at: (seen.append(at), display(*at)))
+    assert [done for _, done, _ in seen] == list(range(len(pictures) + 1))
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == f"pictures: begins, 0 of {len(pictures)} done\n"
 
 
 def test_pictures_without_features_are_one_error(tmp_path: Path, pictures: list[Path]) -> None:
