@@ -68,7 +68,11 @@ def test_three_queries_are_answered_as_the_search_answers_them(
     assert len(asked) == 3
     answered = [wordsight(*words_of(line)) for line in asked]
     assert "".join(answer.stdout for answer in answered) in told.stdout
-    assert all((home / "demo" / f"search-{number}.html").is_file() for number in (1, 2, 3))
+    for number, answer in enumerate(answered, 1):  # which pictures so small a training finds is not promised
+        page = home / "demo" / f"search-{number}.html"
+        unwritten = f"no hit to explain: {page.relative_to(home)} is not written"
+        assert page.is_file() != (unwritten in answer.stderr)
+        assert told.stderr.count(unwritten) == answer.stderr.count(unwritten)
 
 
 def test_the_last_query_asks_for_what_no_picture_shows(told: subprocess.CompletedProcess[str]) -> None:
