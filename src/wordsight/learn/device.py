@@ -1,12 +1,8 @@
-"""The settings device and precision -> where to train, and whether in bfloat16; and back to float32."""
-
-from dataclasses import replace
+"""The setting device -> where to train."""
 
 import torch
 
 from wordsight.errors import InputError
-from wordsight.pairs import EncodedPairs
-from wordsight.sets import EmbeddingSet
 
 
 def wants_cuda(device: str) -> bool:
@@ -26,21 +22,3 @@ def _device(name: str) -> torch.device:
         return torch.device(name)
     except RuntimeError:
         raise InputError(f'[training] device = "{name}"; expected auto, cpu, cuda or cuda:1') from None
-
-
-def takes_bf16(precision: str, device: torch.device) -> bool:
-    gpu = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    if precision == "bf16" and device.type == "cuda" and not gpu:
-        raise InputError(
-            '[training] precision = "bf16", but this GPU has no bfloat16; use "auto" or "float32"'
-        )
-    return precision == "bf16" or (precision == "auto" and gpu)
-
-
-def in_float32(pairs: EncodedPairs) -> EncodedPairs:
-    """Cast the input of a loss, after encoders and scores were computed in bfloat16."""
-
-    def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
-        return replace(embeddings, vectors=embeddings.vectors.float())
-
-    return replace(pairs, images=wide(pairs.images), texts=wide(pairs.texts), scores=pairs.scores.float())

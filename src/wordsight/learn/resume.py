@@ -28,6 +28,7 @@ from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files import atomic, plain_json
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
+from wordsight.learn.precision import Arithmetic
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 
@@ -117,12 +118,18 @@ def load(folder: Path, trained: Trained) -> Progress | None:
 
 
 def describe_run(
-    matcher: Matcher, loss: nn.Module, batches: Batches, settings: Training, world: int
+    matcher: Matcher,
+    loss: nn.Module,
+    batches: Batches,
+    settings: Training,
+    world: int,
+    arithmetic: Arithmetic,
 ) -> dict[str, Any]:
     """Content of run.json: all that the final weights depend on."""
     trained = ("image_encoder", "text_encoder", "similarity")
     facts = {
         "training": asdict(settings),
+        "arithmetic": arithmetic.to_dict(),
         "loss": registry.describe(loss),
         "parts": {kind: registry.describe(getattr(matcher, kind)) for kind in trained},
         "reader": str(getattr(matcher.reader, "identity", "")),
@@ -142,16 +149,22 @@ def describe_run(
     return known
 
 
+def begun_run(folder: Path) -> dict[str, Any] | None:
+    """The run.json of the run in this folder; None if there is none."""
+    there = folder / RUN
+    return plain_json.read(there) if there.is_file() else None
+
+
 def open_folder(folder: Path, run: Mapping[str, Any], resume: bool) -> None:
     """Make the folder of a new run, or see that it is of the same run; anything else is an error."""
-    there = folder / RUN
-    if resume and there.is_file():
-        _refuse_another_run(folder, plain_json.read(there), run)
+    begun = begun_run(folder) if resume else None
+    if begun is not None:
+        _refuse_another_run(folder, begun, run)
     elif any((folder / name).exists() for name in (LAST, BEST)):
         raise AlreadyExistsError(f"{folder} already holds a run; resume it, or name another folder")
     folder.mkdir(parents=True, exist_ok=True)
     _clear_unfinished(folder)
-    checkpoint.write_json(there, run)
+    checkpoint.write_json(folder / RUN, run)
 
 
 def _clear_unfinished(folder: Path) -> None:
@@ -166,6 +179,8 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
     free = {f"training.{name}" for name in _FREE}
     if now["training"]["schedule"] != "cosine":
         free.add("training.epochs")  # with a cosine, the learning rate of every step depends on the last one
+    if now["training"]["precision"] == "auto":
+        free.add("training.precision")  # what the run was begun with is repeated
     kinds = ("training", "loss", "parts", "reader", "data")
     before = _with_defaults(before)
     old, new = (_flat({kind: facts.get(kind) for kind in kinds}) for facts in (before, now))

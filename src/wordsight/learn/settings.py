@@ -96,7 +96,8 @@ class Training:
 
     precision: str = "auto"  # or "float32", "bf16"
     """bf16 computes encoders and scores in bfloat16 where that is safe (autocast); weights, loss and
-    optimizer stay float32. auto takes bf16 on a GPU that has it, and float32 elsewhere."""
+    optimizer stay float32. auto takes bf16 on a GPU that has it, and on a CPU where a product of the model's
+    sizes is clearly faster so; the choice stands in run.json, and a resumed run repeats it."""
     ema: float = 0.0  # decay of the running average of the weights, which is what is validated; 0 = none
     ema_only: Sequence[str] = ()  # average only weights whose names start so (CMPL: not the LSTM)
     compile: bool = False  # compile the encoders with torch.compile

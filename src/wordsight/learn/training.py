@@ -16,7 +16,7 @@ from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, ahead, make_batches, random_seed
 from wordsight.learn.collapse import Collapse, explain_non_finite
-from wordsight.learn.device import find_device, in_float32, takes_bf16, wants_cuda
+from wordsight.learn.device import find_device, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed, time_left
@@ -26,8 +26,9 @@ from wordsight.learn.optimizers import (
     named_weights,
     set_learning_rates,
 )
+from wordsight.learn.precision import Arithmetic, choose_arithmetic, in_float32
 from wordsight.learn.processes import Processes
-from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, save
+from wordsight.learn.resume import Progress, Trained, begun_run, describe_run, load, open_folder, save
 from wordsight.learn.settings import Training
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
@@ -94,8 +95,10 @@ class _Run:
         self.settings, self.folder = settings, folder
         self.processes = Processes.join(cuda=wants_cuda(settings.device))
         self.device = find_device(settings.device, self.processes.local_rank)
-        self.bf16 = takes_bf16(settings.precision, self.device)
         self.matcher, self.loss = matcher.to(self.device).train(), loss.to(self.device).train()
+        begun = begun_run(folder) if resume else None
+        chosen = choose_arithmetic(settings, self.device, self.matcher, begun)
+        self.arithmetic: Arithmetic = self.processes.tell(chosen)  # the choice of the first process
         self.batches = make_batches(matcher, train, settings, self.processes)
         self.steps_per_epoch = math.ceil(len(self.batches.rows(0)) / settings.accumulate)
         self.processes.same_everywhere(self.matcher, self.loss)
@@ -108,7 +111,8 @@ class _Run:
             self.collapse.load(self.progress.collapse)
         position, step = self.progress.log_position, self.progress.step
         self.journal = Journal(folder, self.processes.first, position, step)
-        for message in unreached_stages(settings, self.loss, self.steps_per_epoch):
+        notes = *unreached_stages(settings, self.loss, self.steps_per_epoch), *self.arithmetic.warnings()
+        for message in notes:
             self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
         self.accumulate = self._accumulation()
@@ -129,7 +133,7 @@ class _Run:
     def _begin_or_go_on(self, resume: bool) -> Progress:
         if self.processes.first:
             world = self.processes.world
-            run = describe_run(self.matcher, self.loss, self.batches, self.settings, world)
+            run = describe_run(self.matcher, self.loss, self.batches, self.settings, world, self.arithmetic)
             open_folder(self.folder, run, resume)
         self.processes.tell(None)  # wait until the folder is there
         return (load(self.folder, self.trained) if resume else None) or Progress()
@@ -205,9 +209,9 @@ class _Run:
         return self._encode(batch)
 
     def _encode(self, batch: PairBatch) -> EncodedPairs:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.arithmetic.bf16):
             pairs = self.processes.encode(self.matcher, batch)
-        return in_float32(pairs) if self.bf16 else pairs
+        return in_float32(pairs) if self.arithmetic.bf16 else pairs
 
     def _clip(self) -> Tensor:
         """Average the gradients over the processes and shorten them; the length they had."""
