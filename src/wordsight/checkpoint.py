@@ -45,6 +45,9 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{folder} has format {version}, newer than {FORMAT}, the newest known here; update wordsight"
         )
+    for name, table in config["parts"].items():
+        if not isinstance(table, dict):
+            raise InputError(f"{folder / CONFIG} has {str(table)[:60]} as parts.{name}; expected a table")
     return dict(config)
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from wordsight import checkpoint, registry
 from wordsight.encode.projection import out_dim
-from wordsight.errors import InputError, MissingFileError
+from wordsight.errors import MissingFileError
 from wordsight.files import atomic
 from wordsight.files.contained import check_links, inside
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
@@ -73,7 +73,9 @@ class Matcher(nn.Module):
         made: dict[str, Any] = {}
         for kind in PARTS:
             if kind not in tables:
-                raise InputError(f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}")
+                raise registry.TableError(
+                    f"[{kind}] is missing; a matcher needs the tables {', '.join(PARTS)}"
+                )
             registry.check_trusted(kind, tables[kind])  # before any of them is built
         for kind in PARTS:
             with nullcontext() if budget is None else budget.spent_by(f"[{kind}]"):
@@ -287,10 +289,8 @@ def _describe(part: Any, folder: Path) -> dict[str, Any]:
 _FILES = ("vocabulary", "model", "detector")  # settings that may name a file inside the saved folder
 
 
-def _with_paths(table: Any, home: Path) -> Any:
+def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """The table with the paths of the files that it names, all of which must be in the folder."""
-    if not isinstance(table, Mapping):
-        return table
     named = {key: inside(home, table[key]) for key in _FILES if isinstance(table.get(key), str)}
     for key, path in named.items():
         if not path.exists():

@@ -13,6 +13,7 @@ from wordsight.encode.projection import build_projection, projected
 from wordsight.encode.rows import packed, unpacked
 from wordsight.errors import InputError
 from wordsight.pretrained.models import import_transformers
+from wordsight.pretrained.published_files import built_from, check_published
 from wordsight.sets import EmbeddingSet, Tokens
 
 FOLDER = "text_encoder"  # where the architecture is saved, inside a matcher's folder
@@ -92,11 +93,16 @@ class BertEncoder(TextEncoder):
 def _load(model: str, pretrained: bool) -> Any:
     """The transformer, without the pooler that no word vector passes through."""
     transformers = import_transformers()
+    check_published(Path(model))
     try:
-        if pretrained:
-            bert = transformers.AutoModel.from_pretrained(model, dtype=torch.float32)
-        else:
-            bert = transformers.AutoModel.from_config(transformers.AutoConfig.from_pretrained(model))
+        with built_from(model):
+            if pretrained:
+                bert = transformers.AutoModel.from_pretrained(
+                    model, dtype=torch.float32, trust_remote_code=False
+                )
+            else:
+                config = transformers.AutoConfig.from_pretrained(model, trust_remote_code=False)
+                bert = transformers.AutoModel.from_config(config, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(_not_found(model, error)) from error
     if getattr(bert, "pooler", None) is not None:

@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from wordsight.files.contained import inside
+
 
 class AppendFile:
     """A file that grows at its end; what has been added is kept or dropped."""
 
     def __init__(self, path: Path, size: int) -> None:
+        inside(path.parent, path.name)  # or a link in a folder of others would be written through
         self.file: BinaryIO = path.open("r+b" if path.is_file() else "w+b", buffering=0)
         self.size = self.end = size
         self.file.truncate(size)

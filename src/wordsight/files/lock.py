@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wordsight.errors import WordsightError
+from wordsight.files.contained import inside
 
 LOCK = "lock"
 NO_LOCK = "WORDSIGHT_NO_LOCK"
@@ -35,7 +36,7 @@ def locked(folder: Path) -> BinaryIO:
 
     Raises StoreInUse if another process holds it, CannotLock if the file system cannot lock it.
     """
-    lock = (folder / LOCK).open("a+b", buffering=0)
+    lock = inside(folder, LOCK).open("a+b", buffering=0)
     try:
         _lock(lock)
     except OSError as error:

@@ -1,6 +1,5 @@
 """A folder of a published dual encoder (CLIP, SigLIP) -> its family, its towers, what scales its scores."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,9 @@ import torch
 from torch import Tensor
 
 from wordsight.errors import InputError
-from wordsight.pretrained.models import find_model, import_transformers, quiet, weight_files
+from wordsight.files import plain_json
+from wordsight.pretrained.models import LOCAL, find_model, import_transformers, quiet, weight_files
+from wordsight.pretrained.published_files import built_from, check_published
 
 Side = Literal["vision", "text"]
 Tables: TypeAlias = dict[str, dict[str, Any]]
@@ -113,10 +114,7 @@ def model_type(folder: Path) -> str | None:
     """Family name in the config.json of a published model; None for any other folder."""
     if not (folder / "config.json").is_file():
         return None
-    try:
-        facts = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{folder / 'config.json'} is not JSON ({error}); fetch it again") from error
+    facts = plain_json.read(folder / "config.json")
     kind = facts.get("model_type") if isinstance(facts, Mapping) and "parts" not in facts else None
     return kind if isinstance(kind, str) else None
 
@@ -128,13 +126,15 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
     Raises ValueError if the weights do not fill the tower, which transformers would make up at random.
     """
     transformers = import_transformers()
+    check_published(folder)
     kind = getattr(transformers, getattr(family_of(folder), side))
-    config = _side_config(transformers.AutoConfig.from_pretrained(folder, local_files_only=True), side)
-    if not pretrained:
-        return kind(config).float()
-    with quiet(transformers):
+    with built_from(folder):
+        config = _side_config(transformers.AutoConfig.from_pretrained(folder, **LOCAL), side)
+        if not pretrained:
+            return kind(config).float()
+    with quiet(transformers), built_from(folder):
         tower, loading = kind.from_pretrained(
-            folder, config=config, local_files_only=True, dtype=torch.float32, output_loading_info=True
+            folder, config=config, dtype=torch.float32, output_loading_info=True, **LOCAL
         )
     absent = sorted([*loading["missing_keys"], *(str(key) for key in loading["mismatched_keys"])])
     if absent:
@@ -158,7 +158,8 @@ def _side_config(config: Any, side: Side) -> Any:
 def text_facts(folder: Path) -> tuple[str, int]:
     """The family's name, and how many tokens its text tower reads at most."""
     family = family_of(folder)
-    config = import_transformers().AutoConfig.from_pretrained(folder, local_files_only=True)
+    check_published(folder)
+    config = import_transformers().AutoConfig.from_pretrained(folder, **LOCAL)
     return family.name, int(_side_config(config, "text").max_position_embeddings)
 
 

@@ -10,9 +10,13 @@ from types import ModuleType
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.pretrained.published_files import built_from, check_published
 
 SAFE = ("model*.safetensors", "model.safetensors.index.json")
 PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")  # read with weights_only, never unpickled
+
+
+LOCAL = {"local_files_only": True, "trust_remote_code": False}  # of every call that reads a folder
 
 
 class MissingModel(FileNotFoundError):  # noqa: N818
@@ -105,9 +109,10 @@ def load_vision(folder: Path) -> Any:
     Raises ValueError if the weights do not fill the model, which transformers would make up at random.
     """
     transformers = import_transformers()
-    with quiet(transformers):
+    check_published(folder)
+    with quiet(transformers), built_from(folder):
         model, loading = transformers.AutoModel.from_pretrained(
-            folder, local_files_only=True, dtype="float32", output_loading_info=True
+            folder, dtype="float32", output_loading_info=True, **LOCAL
         )
     whole = not hasattr(model, "vision_model")
     # the pooler summarizes what we read in parts; many published files leave it out
@@ -121,10 +126,11 @@ def load_vision(folder: Path) -> Any:
 def load_detector(folder: Path) -> Any:
     """The detector in a folder, frozen. Raises ValueError if it is another model, or weights are missing."""
     transformers = import_transformers()
+    check_published(folder)
     try:
         with quiet(transformers):
             model, loading = transformers.AutoModelForObjectDetection.from_pretrained(
-                folder, local_files_only=True, dtype="float32", output_loading_info=True
+                folder, dtype="float32", output_loading_info=True, **LOCAL
             )
     except ValueError as error:
         if "AutoModelForObjectDetection" not in str(error):
@@ -148,11 +154,14 @@ def _complete(folder: Path, absent: list[str]) -> None:
 def random_vision(name: str, revision: str | None = None) -> Any:
     """The backbone with random weights, for which config.json is enough. Raises MissingModel."""
     transformers = import_transformers()
+    check_published(Path(name))
     try:
-        config = transformers.AutoConfig.from_pretrained(name, revision=revision)
+        config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MissingModel(_what_to_fetch(name, revision, (), _first_line(error))) from error
-    network = transformers.AutoModel.from_config(getattr(config, "vision_config", config)).float()
+    with built_from(name):
+        config = getattr(config, "vision_config", config)
+        network = transformers.AutoModel.from_config(config, trust_remote_code=False).float()
     if getattr(config, "unpadded_pooling", False):
         _pool_without_padding(network)
     return network

@@ -25,6 +25,7 @@ from wordsight.registry.settings import (
 __all__ = [
     "BASES",
     "REGISTRY",
+    "TableError",
     "build",
     "check_trusted",
     "complete",

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from wordsight.aliases import previous_settings
 from wordsight.errors import InputError
+from wordsight.files import plain_json
 from wordsight.files.atomic import link_or_copy
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
@@ -101,7 +102,7 @@ class BackboneReader(Reader):
         self.detections = detections
         self._detector = None if self.detector is None else open_detector(self.detector)
         self.folder = find_model(self.model, revision, preprocessor_config.FILES)
-        self._config = json.loads((self.folder / "config.json").read_text(encoding="utf-8"))
+        self._config = plain_json.read(self.folder / "config.json")
         self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
         views = (

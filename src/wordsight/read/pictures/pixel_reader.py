@@ -84,7 +84,13 @@ class PixelReader(Reader):
         self.keep_aspect = keep_aspect
         self.short_side = short_side
         self.round_crop = round_crop
-        self.height, self.width = (size, size) if isinstance(size, int) else size
+        sides = [size, size] if isinstance(size, int) else list(size)
+        if len(sides) != 2 or len(self.mean) != 3 or len(self.std) != 3:
+            raise InputError(
+                f"size = {size}, mean = {self.mean}, std = {self.std}; expected one side or two, and a mean "
+                "and a std for each of three channels"
+            )
+        self.height, self.width = sides
         if short_side is not None and short_side < max(self.height, self.width):
             raise InputError(
                 f"short_side = {short_side} is less than the {self.height} x {self.width} pixels to cut out"

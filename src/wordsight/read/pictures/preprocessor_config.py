@@ -1,12 +1,13 @@
 """A published preprocessor_config.json -> a PixelReader that shows pictures as the model was trained on."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files import plain_json
 from wordsight.pretrained.models import find_model
 from wordsight.read.pictures.pixel_reader import RESAMPLE, PixelReader
+from wordsight.registry import instantiate
 
 FILES = ("preprocessor_config.json", "processor_config.json")  # the second holds it as "image_processor"
 SQUASHED_FROM = 384  # ConvNeXt's and ResNet's processors crop only below this size
@@ -16,8 +17,11 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
     """The published settings; a model without them is an error: a guess would be wrong in silence."""
     for name in FILES:
         if (folder / name).is_file():
-            settings = json.loads((folder / name).read_text(encoding="utf-8"))
-            return dict(settings.get("image_processor", settings))
+            settings = plain_json.read(folder / name)
+            inner = settings.get("image_processor", settings) if isinstance(settings, dict) else None
+            if not isinstance(inner, dict):
+                raise InputError(f"{folder / name} describes no preprocessing; fetch it again")
+            return inner
     raise MissingFileError(
         f"{folder} has no {FILES[0]}, which says the size and the normalization that the model expects; "
         "fetch it from where the model came from and put it beside config.json"
@@ -55,21 +59,33 @@ def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = Fa
         raise InputError(
             f"{folder} expects blue before red (do_flip_channel_order), which cannot be read yet"
         )
+    try:
+        shown = _pixel_settings(settings, fit, size) | {"round_crop": round_crop}
+        made: PixelReader = instantiate(PixelReader, f"{folder / FILES[0]}:", shown)
+        return made
+    except (LookupError, TypeError, ArithmeticError, AttributeError, StopIteration) as error:
+        problem = f"{type(error).__name__}: {error}"
+        raise InputError(
+            f"{folder / FILES[0]} describes no preprocessing ({problem}); fetch it again"
+        ) from error
+
+
+def _pixel_settings(settings: dict[str, Any], fit: str, size: int | None) -> dict[str, Any]:
+    """The settings of a PixelReader."""
     (height, width), short_side = _sizes(settings)
     if size is not None:
         short_side = short_side and short_side * size // min(height, width)
         height = width = size
     crop = fit == "published" and short_side is not None
     mean, std = _normalization(settings)
-    return PixelReader(
-        size=height if height == width else [height, width],
-        mean=mean,
-        std=std,
-        resample=next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
-        keep_aspect=crop,
-        short_side=max(short_side, height, width) if crop and short_side else None,
-        round_crop=round_crop,
-    )
+    return {
+        "size": height if height == width else [height, width],
+        "mean": mean,
+        "std": std,
+        "resample": next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
+        "keep_aspect": crop,
+        "short_side": max(short_side, height, width) if crop and short_side else None,
+    }
 
 
 def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int | None]:

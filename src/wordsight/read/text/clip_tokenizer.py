@@ -10,7 +10,8 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.dual_encoders import text_facts
-from wordsight.pretrained.models import import_transformers, quiet
+from wordsight.pretrained.models import LOCAL, import_transformers, quiet
+from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
@@ -188,12 +189,11 @@ def _load(folder: Path) -> Any:
             'pip install "wordsight[siglip]"',
             name="sentencepiece",
         )
+    check_published(folder)
     transformers = import_transformers()
     try:
         with quiet(transformers):
-            return transformers.AutoTokenizer.from_pretrained(
-                folder, local_files_only=True, split_special_tokens=True
-            )
+            return transformers.AutoTokenizer.from_pretrained(folder, split_special_tokens=True, **LOCAL)
     except Exception as error:  # damaged files fail in many ways, most of them without naming the file
         raise InputError(
             f"the tokenizer files in {folder} cannot be read ({type(error).__name__}: {error}); "

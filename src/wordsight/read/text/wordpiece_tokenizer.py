@@ -7,7 +7,8 @@ from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.atomic import atomic_folder
-from wordsight.pretrained.models import import_transformers
+from wordsight.pretrained.models import LOCAL, import_transformers
+from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
@@ -91,11 +92,12 @@ class WordPieces(Tokenizer):
 def _load(model: str) -> Any:
     """transformers' tokenizer, without the fixed length that some published ones pad and cut to."""
     folder = find_tokenizer(model)
+    check_published(folder)
     transformers = import_transformers()
     bare = not (folder / "tokenizer.json").is_file() and (folder / "vocab.txt").is_file()
     kind = transformers.BertTokenizer if bare else transformers.AutoTokenizer
     try:
-        tokenizer = kind.from_pretrained(folder, local_files_only=True)
+        tokenizer = kind.from_pretrained(folder, **LOCAL)
         backend = tokenizer.backend_tokenizer
     except Exception as error:  # damaged files fail in many ways, most of them without naming the file
         raise InputError(

@@ -7,6 +7,7 @@ is what makes a batch count: a reader's transaction sees all of it or nothing.
 
 import errno
 import os
+import re
 import sqlite3
 import unicodedata
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.files.lock import StoreInUse, has_locks
+from wordsight.search.index.schema_check import REMEDY, check_schema
 
 FACTS = "facts.sqlite"
 UNLOCKED = "model/config.json"  # a file of every index that nobody locks: SQLite's own must not be probed
@@ -79,6 +82,11 @@ END;
 """
 
 
+_FORMAT_1 = re.sub(" *taken INTEGER,[^\n]*", "", SCHEMA) + "CREATE INDEX items_by_date ON items (changed);"
+_MIGRATED = _FORMAT_1 + "ALTER TABLE contents ADD COLUMN taken INTEGER;"
+SCHEMAS = (SCHEMA, _FORMAT_1, _MIGRATED)  # all that an index may have
+
+
 class IndexFull(OSError):  # noqa: N818
     """There is no space for the next batch; all before it is stored."""
 
@@ -129,9 +137,15 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
     if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
         mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
     connection = _opened(folder, mode)
+    try:
+        check_schema(connection, SCHEMAS, folder / FACTS)
+    except BaseException:
+        connection.close()
+        raise
     connection.create_function("composed", 1, composed, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
+        connection.execute("PRAGMA trusted_schema = ON")  # our triggers fill the table of words
         connection.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")
     return connection
 
@@ -151,6 +165,8 @@ def _opened(folder: Path, mode: str) -> sqlite3.Connection:
         timeout=PATIENCE,
         check_same_thread=False,
     )
+    connection.execute("PRAGMA trusted_schema = OFF")
+    connection.execute("PRAGMA cell_size_check = ON")
     if not shared:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
@@ -184,6 +200,14 @@ def value(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = 
     """The one value that a query gives; None if it gives no row."""
     row = connection.execute(sql, parameters).fetchone()
     return None if row is None else row[0]
+
+
+def generation(connection: sqlite3.Connection) -> int:
+    """How many commits there have been."""
+    number = value(connection, "SELECT value FROM state WHERE name = 'generation'")
+    if not isinstance(number, int):
+        raise InputError("the index is damaged: its number of commits is not there", REMEDY)
+    return number
 
 
 @contextmanager

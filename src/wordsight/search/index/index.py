@@ -11,6 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 
+from wordsight.encode.projection import out_dim
+from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
@@ -21,6 +23,7 @@ from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
 from wordsight.search.index.report import Report
 from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.stats import Stats, measured
 from wordsight.search.index.sync import Update
@@ -129,7 +132,14 @@ class Index:
     @cached_property
     def matcher(self) -> Matcher:
         with self._there():
-            return Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
+            matcher = Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
+        if out_dim(matcher.text_encoder) != self.meta.dim:
+            raise InputError(
+                f"the vectors in {self.folder} have {self.meta.dim} numbers and those of the model in it "
+                f"{out_dim(matcher.text_encoder)}",
+                REMEDY,
+            )
+        return matcher
 
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raises ValueError, with what differs, if the index was made by another model."""
@@ -220,6 +230,6 @@ class Index:
         with self._there(), database.in_words(self.folder):
             connection = database.connect(self.folder)
             try:
-                return int(database.value(connection, "SELECT value FROM state WHERE name = 'generation'"))
+                return database.generation(connection)
             finally:
                 connection.close()

@@ -23,11 +23,13 @@ from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.atomic import link_or_copy, recover, removed_on_failure, sync_folder
+from wordsight.files.contained import check_links
 from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.read.features.store import difference
 from wordsight.search.index import database, dates
+from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 
@@ -36,6 +38,7 @@ OLDEST = 1  # of the formats that are read as they are
 META = "index.json"
 MODEL = "model"
 KINDS = ("images", "texts")
+MOST_DIMENSIONS = 10**6
 # From a format to the next: each changes the folder such that a kill in between leaves one of the two.
 MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
 
@@ -63,9 +66,10 @@ def read_meta(folder: Path) -> Meta:
             f"{folder} holds no {META}: it is not an index; make one: "
             f"wordsight index FOLDER --model MODEL --out {folder}"
         )
-    told = plain_json.read(folder / META)
+    check_links(folder, deep=False)
+    told = plain_json.read(folder / META, finite=True)
     version = told.get("format") if isinstance(told, dict) else None
-    if not isinstance(version, int):
+    if type(version) is not int:
         raise InputError(
             f"{folder / META} does not describe an index (no format in it); restore a copy of it"
         )
@@ -78,10 +82,21 @@ def read_meta(folder: Path) -> Meta:
             f"{folder} has format {version}; run wordsight index --out {folder} once: "
             f"it brings it to {FORMAT}"
         )
-    try:
-        return Meta(**told)
-    except TypeError as error:
-        raise InputError(f"{folder / META} is damaged ({error}); restore a copy of it") from error
+    wrong = [name for name, fits in _FITS.items() if name not in told or not fits(told[name])]
+    wrong += [name for name in told if name not in _FITS and name != "format"]
+    if wrong:
+        value = str(told.get(wrong[0], "left out"))[:60]
+        raise InputError(f"{folder / META} is damaged: {wrong[0]} is {value}", REMEDY)
+    return Meta(**told)
+
+
+_FITS: dict[str, Callable[[Any], bool]] = {  # what index.json may say
+    "kind": lambda value: value in KINDS,
+    "precision": lambda value: value in PRECISIONS,
+    "dim": lambda value: type(value) is int and 1 <= value <= MOST_DIMENSIONS,
+    "unit": lambda value: isinstance(value, bool),
+    "model": lambda value: isinstance(value, str),
+}
 
 
 def index_fingerprint(folder: Path) -> tuple[int, ...] | None:

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Integer
 
+from wordsight.errors import InputError
 from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 
@@ -48,9 +50,7 @@ class Snapshot:
             self._facts = database.connect(self.folder)
             try:
                 self._facts.execute("BEGIN")  # from the first reading on, this connection sees one moment
-                self.generation = int(
-                    database.value(self._facts, "SELECT value FROM state WHERE name = 'generation'")
-                )
+                self.generation = database.generation(self._facts)
                 self._segments = self._mapped()
                 self._taken = "c.taken" if dates.has_dates(self._facts) else "NULL"
                 self._date = dates.expression(self._facts)
@@ -62,16 +62,18 @@ class Snapshot:
         self._read_rows()
 
     def _mapped(self) -> dict[int, Segment]:
-        rows = self._facts.execute("SELECT number, vectors, contents, boxes FROM segments").fetchall()
-        extents = [
-            Extent(number, vectors, contents, bool(boxes)) for number, vectors, contents, boxes in rows
-        ]
+        rows = numbers(self._facts.execute("SELECT number, vectors, contents, boxes FROM segments"), 4)
+        if len(rows) and rows.min() < 0:
+            raise InputError("the index is damaged: a count of vectors is below 0", REMEDY)
+        extents = [Extent(a, b, c, bool(boxes)) for a, b, c, boxes in rows.tolist()]
         return {extent.number: Segment(self.folder, self.layout, extent) for extent in extents}
 
     def _read_rows(self) -> None:
         query = """SELECT i.id, c.segment, c.place, c.start, c.count
         FROM items i JOIN contents c ON c.key = i.content"""
         table = numbers(self._facts.execute(query), 5)
+        extents = {number: one.extent for number, one in self._segments.items()}
+        check_places(table[:, 1:], {number: (one.vectors, one.contents) for number, one in extents.items()})
         table = table[np.lexsort((table[:, 0], table[:, 2], table[:, 1]))]
         self.ids = table[:, 0].copy()
         self._segment, self._place = table[:, 1].astype(np.int32), table[:, 2].astype(np.int32)
@@ -227,7 +229,7 @@ def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
     """The whole numbers of a query as an array, without a Python object for each of them."""
     parts = [np.zeros((0, width), np.int64)]
     while rows := cursor.fetchmany(50_000):
-        parts.append(np.array(rows, dtype=np.int64))
+        parts.append(whole_numbers(rows))
     return np.concatenate(parts)
 
 
@@ -253,6 +255,10 @@ def _runs(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def _item(record: Sequence[Any]) -> Item:
     id_, path, content, bytes_, changed, width, height, taken, *texts = record
+    numbers_ = (bytes_, changed, width, height, 0 if taken is None else taken)
+    if not isinstance(path, str | bytes) or not all(isinstance(text, str) for text in (content, *texts)):
+        raise InputError(f"the index is damaged: item {id_} holds no text where text belongs", REMEDY)
+    whole_numbers([numbers_])
     text = "\n".join(text for text in texts if text)
     date = None if taken is None else taken / 1e9
     return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text, date)
