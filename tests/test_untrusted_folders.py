@@ -273,7 +273,7 @@ def test_a_failed_training_leaves_no_new_folder(tmp_path: Path, capsys: pytest.C
         "text_encoder.word_dim=99999999",
     ):
         with pytest.raises(SystemExit):
-            main(["train", "demo", "--set", wrong, "--out", str(out)])
+            main(["train", "demo", "--set", "data.images=8", "--set", wrong, "--out", str(out)])
         assert not (tmp_path / "new").exists(), wrong
         assert len(capsys.readouterr().err.strip().splitlines()) == 1
 
