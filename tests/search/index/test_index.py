@@ -664,7 +664,7 @@ DAMAGES: dict[str, tuple[Callable[[Index], Any], str]] = {
     ),
     "a content gone": (lambda i: write(i, "DELETE FROM contents WHERE key = 3"), "not there"),
     "vectors that overlap": (lambda i: write(i, "UPDATE contents SET start = 1 WHERE key = 3"), "overlaps"),
-    "a segment too short": (lambda i: write(i, "UPDATE segments SET contents = 5"), "has 5 contents"),
+    "a segment too short": (lambda i: write(i, "UPDATE segments SET contents = 5"), "has no content 5 of"),
     "the database": (lambda i: (i.folder / "facts.sqlite").write_bytes(b"x" * 5000), "is damaged"),
 }
 

@@ -72,5 +72,8 @@ def check_places(table: np.ndarray, extents: dict[int, tuple[int, int]]) -> None
         (place >= 0) & (place < contents) & (start >= 0) & (count >= 0) & (count <= vectors - start)
     )
     if not right.all():
-        wrong = table[int(np.argmin(right))].tolist()
-        raise InputError(f"the index is damaged: {wrong} is no place in its files of vectors", REMEDY)
+        segment, place, start, count = table[int(np.argmin(right))].tolist()
+        raise InputError(
+            f"the index is damaged: segment {segment} has no content {place} of {count} vectors from {start} on",
+            REMEDY,
+        )
