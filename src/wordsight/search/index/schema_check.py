@@ -74,6 +74,6 @@ def check_places(table: np.ndarray, extents: dict[int, tuple[int, int]]) -> None
     if not right.all():
         segment, place, start, count = table[int(np.argmin(right))].tolist()
         raise InputError(
-            f"the index is damaged: segment {segment} has no content {place} of {count} vectors from {start} on",
+            f"the index is damaged: segment {segment} has no content {place} of {count} vectors at {start}",
             REMEDY,
         )
