@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> None:
         raise
     except ModuleNotFoundError as error:
         _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
+    except MemoryError:
+        _stop("there is not enough memory for this; give smaller sizes or batches", FAILED)
     except (ValueError, OSError, ArithmeticError) as error:
         _stop(_in_words(error), ABSENT if type(error).__name__ == "MissingModel" else FAILED)
 
@@ -93,5 +95,13 @@ def _in_words(error: Exception) -> str:
 
 
 def _stop(message: str, code: int) -> Any:
-    print(f"wordsight: {message}", file=sys.stderr)
+    print(f"wordsight: {_printable(message)}", file=sys.stderr)
     sys.exit(code)
+
+
+def _printable(message: str) -> str:
+    """The message without what a file of others could do to a terminal: control characters are spelt."""
+    return "".join(
+        one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "surrogatepass").decode()
+        for one in message
+    )
