@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from wordsight import aliases
+from wordsight.cli.main import with_current_options
 from wordsight.config import Config
 from wordsight.matcher import Matcher
 
@@ -46,6 +47,15 @@ def test_an_old_option_works_with_a_warning() -> None:
     done = subprocess.run([*command, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert "--rule is now --word-splitter" in done.stderr
+
+
+@pytest.mark.parametrize("verb", ["serve", "search", "explain"])
+def test_an_old_option_is_renamed_only_where_it_was(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """``--root`` of features extract was the square root; elsewhere it is a folder of pictures."""
+    arguments = [verb, "photos.index", "--root", "photos"]
+    assert with_current_options(arguments) == arguments
+    assert capsys.readouterr().err == ""
+    assert with_current_options(["features", "extract", "--root"]) == ["features", "extract", "--signed-sqrt"]
 
 
 def test_an_old_configuration_means_the_same_under_names_of_today() -> None:

@@ -21,12 +21,18 @@ SETTINGS = {
     "rule": "word_splitter",
     "picture_column": "image_column",
 }
-OPTIONS = {
-    "--root": "--signed-sqrt",
-    "--detail": "--high-res-size",
-    "--detail-grid": "--high-res-grid",
-    "--rule": "--word-splitter",
-    "--false-accept": "--false-positive-rate",
+_SPLITTER = {"--rule": "--word-splitter"}
+_RATE = {"--false-accept": "--false-positive-rate"}
+OPTIONS: dict[
+    str, dict[str, str]
+] = {  # by the first word of a command: --root means something else in others
+    "features": {
+        "--root": "--signed-sqrt",
+        "--detail": "--high-res-size",
+        "--detail-grid": "--high-res-grid",
+    },
+    **dict.fromkeys(("data", "vocab"), _SPLITTER),
+    **dict.fromkeys(("search", "similar", "captions"), _RATE),
 }
 _PART_NAMES = {old: new for names in PARTS.values() for old, new in names.items()}
 _BEFORE = {new: old for old, new in SETTINGS.items()}

@@ -54,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
     try:
         app(
-            args=_with_current_options(sys.argv[1:] if arguments is None else arguments),
+            args=with_current_options(sys.argv[1:] if arguments is None else arguments),
             prog_name="wordsight",
         )
     except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
@@ -74,14 +74,15 @@ def _in_one_line(message: Warning | str, *_: object) -> str:
     return f"wordsight: {message}\n"
 
 
-def _with_current_options(arguments: list[str]) -> list[str]:
+def with_current_options(arguments: list[str]) -> list[str]:
     """Replace options of version 0.1.0 by those of today, with a warning."""
-    current = []
+    renamed = aliases.OPTIONS.get(arguments[0], {}) if arguments else {}
+    current: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
-        if option in aliases.OPTIONS and "--" not in current:
-            print(f"wordsight: {option} is now {aliases.OPTIONS[option]}", file=sys.stderr)
-            option = aliases.OPTIONS[option]
+        if option in renamed and "--" not in current:
+            print(f"wordsight: {option} is now {renamed[option]}", file=sys.stderr)
+            option = renamed[option]
         current.append(option + equals + value)
     return current
 

@@ -6,7 +6,6 @@ Nothing is remembered from batch to batch, so that a run may stop anywhere and g
 import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -22,6 +21,7 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
+from wordsight.runtime.prefetch import prefetch
 from wordsight.sets import Pixels, Regions, Tokens
 
 Made = TypeVar("Made")
@@ -221,14 +221,4 @@ def ahead(make: Callable[[int], Made], numbers: Sequence[int], workers: int, rea
     if workers == 0:
         yield from map(make, numbers)
         return
-    threads = ThreadPoolExecutor(workers, thread_name_prefix="read-images")
-    coming: deque[Future[Made]] = deque()
-    try:
-        for number in numbers:
-            coming.append(threads.submit(make, number))
-            if len(coming) > max(ready, workers):
-                yield coming.popleft().result()
-        while coming:
-            yield coming.popleft().result()
-    finally:
-        threads.shutdown(wait=True, cancel_futures=True)
+    yield from prefetch(make, numbers, workers, max(ready, workers) + 1)
