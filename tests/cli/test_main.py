@@ -45,16 +45,6 @@ def test_every_verb_explains_itself_with_an_example(verb: list[str]) -> None:
     assert "Example: wordsight" in " ".join(told.stdout.split())
 
 
-def test_help_loads_nothing_heavy() -> None:
-    program = (
-        "import sys; from wordsight.cli.main import app; "
-        "heavy = {'torch', 'numpy', 'transformers', 'PIL', 'huggingface_hub'} & set(sys.modules); "
-        "sys.exit(f'loaded: {heavy}' if heavy else 0)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_run_trains_measures_and_resumes(tmp_path: Path) -> None:
     run = tmp_path / "run"
     changes = [part for change in SMALL for part in ("--set", change)]

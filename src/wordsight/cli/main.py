@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from wordsight import aliases
-from wordsight.cli import compare, data, evaluate, import_model, index, labels, search, serve, train
+from wordsight.cli.lazy_group import lazy_group
 from wordsight.runtime.malloc import keep_freed_memory
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -17,24 +17,34 @@ _EPILOG = (
     "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
 )
 
+VERBS = {  # in the order of --help, each with the module that registers it
+    "train": "train",
+    "demo": "train",
+    "config": "train",
+    "evaluate": "evaluate",
+    "compare": "compare",
+    "features": "data",
+    "data": "data",
+    "vocab": "data",
+    "import": "import_model",
+    "index": "index",
+    "labels": "labels",
+    "search": "search",
+    "similar": "search",
+    "captions": "search",
+    "explain": "search",
+    "serve": "serve",
+}
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
+
 app = typer.Typer(
     name="wordsight",
+    cls=lazy_group({verb: f"wordsight.cli.{module}" for verb, module in VERBS.items()}, **_PLAIN),
     help="Match pictures and sentences word by word: learn it, measure it, see why.",
     epilog=_EPILOG,
     no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    **_PLAIN,
 )
-train.register(app)
-evaluate.register(app)
-compare.register(app)
-data.register(app)
-import_model.register(app)
-index.register(app)
-labels.register(app)
-search.register(app)
-serve.register(app)
 
 
 @app.callback(invoke_without_command=True)
@@ -91,6 +101,8 @@ def _in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
         return f"{error.filename}: {error.strerror}"
     if type(error).__name__ == "ProtocolMismatchError":
+        from wordsight.cli import evaluate
+
         return str(error.explain(evaluate.WAYS))  # type: ignore[attr-defined]
     return str(error) or type(error).__name__
 
