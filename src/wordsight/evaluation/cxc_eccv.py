@@ -1,8 +1,9 @@
-"""A folder of annotations (Crisscrossed Captions, ECCV Caption, or your own) -> who is right for whom.
+"""A folder of annotations (Crisscrossed Captions, ECCV Caption, or your own) -> the matching items per query.
 
-``testall_ids.txt``           the id of each image, in the order of the split, once or once per text
-``testall_capids.txt``        the id of each text
-CxC, as VSE-infinity prepared it:
+``testall_ids.txt``           the id of each image, in the order of the split, once or once per text;
+                              without it, the numbers at the end of the pictures' file names
+``testall_capids.txt``        the id of each text; without it, ``coco_test_ids.npy`` of ECCV Caption
+CxC as released: ``released_annotations``. CxC, as VSE-infinity prepared it:
 ``cxc_it.json``               {"t2i": {text: [[image, score], ...]}, "i2t": {image: [[text, score], ...]}}
 ``cxc_i2i.json``              {image: [[image, score], ...]}
 ``cxc_t2t.json``              {text: [[text, score], ...]}
@@ -19,6 +20,15 @@ from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.ground_truth import ListedGroundTruth
+from wordsight.evaluation.released_annotations import (
+    CAPTION_IDS,
+    MATCHING,
+    ScoredPairs,
+    coco_id,
+    cxc_file,
+    find_file,
+    read_caption_ids,
+)
 from wordsight.files.documents import field, read_json, read_lines
 from wordsight.pairs import PairSet
 
@@ -63,20 +73,29 @@ def read_relevance(folder: str | Path, name: str, pairs: PairSet) -> Relevance:
     and ValueError for ids that are not those of the pairs.
     """
     home = Path(folder)
-    images, texts = _image_ids(home / IMAGE_IDS, pairs), _text_ids(home / TEXT_IDS, pairs)
-    if name == "cxc" and (home / CXC).is_file():
+    images, texts = _image_ids(home, pairs), _text_ids(home, pairs)
+    if name == "cxc" and find_file(home, CXC) is not None:
         ways = _read_cxc(home, images, texts, pairs)
+    elif name == "cxc" and (sits := cxc_file(home, "sits", texts.names)) is not None:
+        ways = _released_cxc(home, sits, images, texts, pairs)
     else:
         ways = {
-            "i2t": _listed(home / f"{name}_image_to_caption.json", images, texts),
-            "t2i": _listed(home / f"{name}_caption_to_image.json", texts, images),
+            "i2t": _listed(_path(home, f"{name}_image_to_caption.json"), images, texts),
+            "t2i": _listed(_path(home, f"{name}_caption_to_image.json"), texts, images),
         }
     _must_know_own_images(ways["t2i"], pairs, home, name)
     return Relevance(name, ways)
 
 
-def _image_ids(path: Path, pairs: PairSet) -> _Ids:
-    names, images = _lines(path, "image"), len(pairs.images)
+def _path(home: Path, name: str) -> Path:
+    return find_file(home, name) or home / name
+
+
+def _image_ids(home: Path, pairs: PairSet) -> _Ids:
+    path = find_file(home, IMAGE_IDS)
+    if path is None:
+        return _ids_of_file_names(home, pairs)
+    names, images = read_lines(path), len(pairs.images)
     if len(names) == len(pairs.texts) != images:
         first_text = {int(image): text for text, image in reversed(list(enumerate(pairs.image_of)))}
         names = [names[first_text[image]] for image in range(images)] if len(first_text) == images else names
@@ -88,8 +107,20 @@ def _image_ids(path: Path, pairs: PairSet) -> _Ids:
     return _Ids(names, path, "image")
 
 
-def _text_ids(path: Path, pairs: PairSet) -> _Ids:
-    names = _lines(path, "text")
+def _ids_of_file_names(home: Path, pairs: PairSet) -> _Ids:
+    """COCO's own file names end with the id of the image."""
+    ids = [coco_id(Path(name).name) for name in pairs.names]
+    absent = next((name for name, number in zip(pairs.names, ids, strict=True) if number is None), None)
+    if absent is not None:
+        raise _missing_ids(home / IMAGE_IDS, "image", f"and the name {absent!r} does not end with one")
+    return _Ids([str(number) for number in ids], Path(pairs.source or "the pictures' names"), "image")
+
+
+def _text_ids(home: Path, pairs: PairSet) -> _Ids:
+    path = find_file(home, TEXT_IDS) or find_file(home, CAPTION_IDS)
+    if path is None:
+        raise _missing_ids(home / TEXT_IDS, "text", f"and {CAPTION_IDS} of ECCV Caption is not there either")
+    names = read_caption_ids(path) if path.name == CAPTION_IDS else read_lines(path)
     if len(names) != len(pairs.texts):
         raise InputError(
             f"{path} has {len(names)} ids for {len(pairs.texts)} texts; expected one line per text"
@@ -97,32 +128,58 @@ def _text_ids(path: Path, pairs: PairSet) -> _Ids:
     return _Ids(names, path, "text")
 
 
-def _lines(path: Path, kind: str) -> list[str]:
-    if not path.is_file():
-        raise MissingFileError(
-            f"{path} does not exist; it holds the id of each {kind}, one per line, in the order of the split "
-            "(VSE-infinity's cxc_annots has it for COCO's testall)"
+def _missing_ids(path: Path, kind: str, also: str) -> MissingFileError:
+    return MissingFileError(
+        f"{path} does not exist, {also}; it holds the id of each {kind}, one per line, in the order of the "
+        "split (VSE-infinity's cxc_annots has it for COCO's testall)"
+    )
+
+
+def _released_cxc(
+    home: Path, sits: ScoredPairs, images: _Ids, texts: _Ids, pairs: PairSet
+) -> dict[str, ListedGroundTruth]:
+    """A query matches what people gave a high score; queries without such an item are left out."""
+
+    def rows(matches: dict[str, list[str]], queries: _Ids, items: _Ids) -> list[list[int]]:
+        return [_known(matches.get(name, []), items) for name in queries.names]
+
+    found = {
+        "i2t": ListedGroundTruth.of(rows(sits.reversed().matches(MATCHING), images, texts), len(texts)),
+        "t2i": ListedGroundTruth.of(rows(sits.matches(MATCHING), texts, images), len(images)),
+    }
+    if not len(found["t2i"].queries):
+        raise InputError(
+            f"{sits.path} scores none of the {len(texts)} texts of {texts.path.name}; are they of one data "
+            "set, and of the same split?"
         )
-    return read_lines(path)
+    if (sis := cxc_file(home, "sis", images.names)) is not None:
+        similar_images = rows(sis.matches(ALIKE_IMAGES, both_ways=True), images, images)
+        found["i2i"] = ListedGroundTruth.of(similar_images, len(images))
+    if (sts := cxc_file(home, "sts", texts.names)) is not None:
+        found["t2t"] = _with_siblings(rows(sts.matches(ALIKE_TEXTS, both_ways=True), texts, texts), pairs)
+    return {way: right for way, right in found.items() if len(right.queries)}
+
+
+def _with_siblings(similar: Sequence[Sequence[int]], pairs: PairSet) -> ListedGroundTruth:
+    """Texts that are alike, and the other texts of the same image."""
+    siblings = [[other for other in own if other != text] for text, own in enumerate(_siblings(pairs))]
+    both = [[*some, *own] for some, own in zip(similar, siblings, strict=True)]
+    return ListedGroundTruth.of(both, len(pairs.texts))
 
 
 def _read_cxc(home: Path, images: _Ids, texts: _Ids, pairs: PairSet) -> dict[str, ListedGroundTruth]:
     """Between kinds every annotated pair is right; within a kind those that are alike enough."""
-    between = read_json(home / CXC)
-    path = home / CXC
+    path = _path(home, CXC)
+    between = read_json(path)
     found = {
         "i2t": _of_all_queries(field(between, "i2t", "the document", path), images, texts, path),
         "t2i": _of_all_queries(field(between, "t2i", "the document", path), texts, images, path),
     }
-    alike = [
-        _alike(home / "cxc_i2i.json", images, ALIKE_IMAGES),
-        _alike(home / "cxc_t2t.json", texts, ALIKE_TEXTS),
-    ]
-    siblings = [[other for other in own if other != text] for text, own in enumerate(_siblings(pairs))]
-    of_texts = [[*some, *own] for some, own in zip(alike[1], siblings, strict=True)]
+    similar_images = _alike(_path(home, "cxc_i2i.json"), images, ALIKE_IMAGES)
+    similar_texts = _alike(_path(home, "cxc_t2t.json"), texts, ALIKE_TEXTS)
     within = {
-        "i2i": ListedGroundTruth.of(alike[0], len(images)),
-        "t2t": ListedGroundTruth.of(of_texts, len(texts)),
+        "i2i": ListedGroundTruth.of(similar_images, len(images)),
+        "t2t": _with_siblings(similar_texts, pairs),
     }
     return found | {way: right for way, right in within.items() if len(right.queries)}
 
