@@ -54,7 +54,7 @@ def test_boxes_are_those_of_the_file(photographs: PairSet) -> None:
         for known in objects:
             assert known.word is not None
             word = words[known.word]
-            if word in boxes:
+            if word in boxes and tuple(words[known.word - 1 : known.word + 1]) not in of_two_words:
                 assert [known.box, *known.others] == [pytest.approx(box, abs=1e-6) for box in boxes[word]]
                 checked[word] += 1
     assert len(checked) >= 10, f"too few categories named in the captions: {checked}"

@@ -14,7 +14,8 @@ SYNONYMS: dict[str, str] = {  # separated by commas, without plurals
     "person": "man, woman, boy, girl, child, kid, lady, guy, gentleman, baby, toddler, people, player, "
     "rider, skier, surfer, skateboarder, snowboarder, cyclist, bicyclist, biker, motorcyclist, pedestrian, "
     "couple, crowd, audience, batter, catcher, pitcher, umpire, officer, policeman, worker, chef, "
-    "male, female, adult, teenager, teen, bride, groom, student, spectator, driver, passenger, family, group of people",
+    "male, female, adult, teenager, teen, bride, groom, student, spectator, driver, passenger, family, "
+    "group of people",
     "bicycle": "bike",
     "car": "automobile, vehicle, sedan, suv, taxi, cab, minivan",
     "motorcycle": "motorbike, motor bike, motor cycle, bike, moped, scooter",
