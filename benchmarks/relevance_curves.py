@@ -21,7 +21,7 @@ from wordsight.search.index.index import Index
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.query.encoded import encode_plain_text
 from wordsight.search.query.stop_words import names_something
-from wordsight.search.relevance.null_scores import AT_ONCE
+from wordsight.search.relevance.null_scores import TEXTS_PER_BATCH
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.search.searcher import Searcher
 from wordsight.sets import EmbeddingSet
@@ -64,7 +64,7 @@ def line_curve(
     points = []
     for setting in settings:
         at = replace(calibration, false_positive_rate=setting)
-        lines = np.array([at.line(words) for words in lengths])
+        lines = np.array([at.threshold(words) for words in lengths])
         points.append(CurvePoint(setting, float((without >= lines).mean()), float((best < lines).mean())))
     return points
 
@@ -76,7 +76,10 @@ def best_scores(
     best, without = (np.full(len(queries), -np.inf) for _ in range(2))
     texts = [query.text for query in queries]
     with torch.no_grad():
-        parts = [matcher.encode_texts(texts[n : n + AT_ONCE]) for n in range(0, len(texts), AT_ONCE)]
+        parts = [
+            matcher.encode_texts(texts[n : n + TEXTS_PER_BATCH])
+            for n in range(0, len(texts), TEXTS_PER_BATCH)
+        ]
         together = EmbeddingSet.join(parts)
         for start, stop, block in blocks(snapshot, None, memory_mb):
             scores = matcher.similarity(block.to(matcher.device), together).float().cpu().numpy()
@@ -136,7 +139,7 @@ def main() -> None:
     parser.add_argument("queries", type=Path)
     options = parser.parse_args()
     searcher = Searcher(Index.open(options.index))
-    session = searcher.now()
+    session = searcher.session()
     items = session.snapshot.items(np.arange(len(session.snapshot)))
     row_of = {os.path.realpath(item.path): row for row, item in enumerate(items)}
     lines = [json.loads(line) for line in options.queries.read_text(encoding="utf-8").splitlines()]

@@ -67,7 +67,7 @@ class Stopwatch:
         return timed
 
     def watch(self, asking: Searcher) -> None:
-        asking.moments.now = self.around("state", asking.moments.now)  # type: ignore[method-assign]
+        asking.sessions.now = self.around("state", asking.sessions.now)  # type: ignore[method-assign]
         asking.scan = self.around("scoring", asking.scan)
         for owner, name, stage in (
             (module, "ask", "text"),

@@ -19,7 +19,7 @@ FOLDER = index().folder
 
 def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     third = searcher().find_images("a red star", k=3).hits[-1].score
-    monkeypatch.setattr(Calibration, "line", lambda *_: third - 1e-6)
+    monkeypatch.setattr(Calibration, "threshold", lambda *_: third - 1e-6)
     done = wordsight("search", FOLDER, "a red star", "-k", 5)
     assert done.exit_code == 0
     lines = done.stdout.splitlines()
@@ -35,12 +35,12 @@ def test_a_table_has_a_line_where_relevance_ends(monkeypatch: pytest.MonkeyPatch
 
 
 def test_strict_exits_with_5_when_nothing_matches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Calibration, "line", lambda *_: 10.0)
+    monkeypatch.setattr(Calibration, "threshold", lambda *_: 10.0)
     done = wordsight("search", FOLDER, "a red star", "--strict")
     assert (done.exit_code, done.stdout) == (5, "")
     assert "nothing here matches" in done.stderr
     assert wordsight("search", FOLDER, "a red star").exit_code == 0
-    monkeypatch.setattr(Calibration, "line", lambda *_: -10.0)
+    monkeypatch.setattr(Calibration, "threshold", lambda *_: -10.0)
     assert wordsight("search", FOLDER, "a red star", "--strict").exit_code == 0
 
 
@@ -175,7 +175,7 @@ def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_wha
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     second = searcher().find_images("a red star", k=2).hits[-1].score
-    monkeypatch.setattr(Calibration, "line", lambda *_: second - 1e-6)
+    monkeypatch.setattr(Calibration, "threshold", lambda *_: second - 1e-6)
     wordsight("search", FOLDER, "a red star", "-k", 5, "--explain", tmp_path / "why.html")
     page = (tmp_path / "why.html").read_text()
     assert (page.count('<p class="rank first">'), page.count("below the line")) == (2, 3)

@@ -8,7 +8,7 @@ from support.search_models import KINDS, PICTURES, WORD_KINDS, build, index, sea
 from support.small_problem import SpacedWords
 
 from wordsight.read.text.base import Tokenizer
-from wordsight.search.explain import evidence, told
+from wordsight.search.explain import describe_evidence, evidence
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.parser import parse
 from wordsight.sets import EmbeddingSet
@@ -92,13 +92,13 @@ def test_overlapping_boxes_are_regions_and_one_vector_is_the_whole_picture() -> 
     assert evidence(asked, EmbeddingSet(vectors[:, :1], mask[:, :1], boxes[:, :1])) == "whole"
     one = EmbeddingSet(vectors[:, :1], mask[:, :1], boxes[:, :1])
     aligned = asking.matcher.similarity.align(one, asked.set)
-    assert "each word with the whole picture" in told("whole", aligned, one, asked)
+    assert "each word with the whole picture" in describe_evidence("whole", aligned, one, asked)
 
 
 def asking_of(text: str):  # type: ignore[no-untyped-def]
-    from wordsight.search.query.encoded import ask
+    from wordsight.search.query.encoded import encode_query
 
-    return ask(searcher().matcher, parse(text))
+    return encode_query(searcher().matcher, parse(text))
 
 
 def test_pieces_of_a_word_are_one_word() -> None:
@@ -143,11 +143,11 @@ class Spelled(Tokenizer):
 
 
 def test_a_word_of_several_pieces_is_required_as_a_whole() -> None:
-    from wordsight.search.query.encoded import ask
+    from wordsight.search.query.encoded import encode_query
 
     matcher = build("max-sim")
     matcher.tokenizer = Spelled(SpacedWords(lambda word: [4 + ord(letter) % 60 for letter in word[::2]]))
-    asked = ask(matcher, parse("red +bicycle^2"))
+    asked = encode_query(matcher, parse("red +bicycle^2"))
     assert [(word.text, word.required, word.weight) for word in asked.words] == [
         ("red", False, 1),
         ("bicycle", True, 2),

@@ -21,7 +21,7 @@ from support.search_models import (
 from wordsight.search.engine import brute_force
 from wordsight.search.engine.brute_force import QueryScorer, best_rows, score_rows
 from wordsight.search.index.index import Filters, Index
-from wordsight.search.query.encoded import ask, words_of
+from wordsight.search.query.encoded import encode_query, words_of
 from wordsight.search.query.parser import QueryError, parse
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.search.searcher import Searcher
@@ -98,7 +98,7 @@ def test_equal_scores_are_ordered_by_id() -> None:
 def test_blocks_hold_no_more_than_the_budget() -> None:
     with index().snapshot() as snapshot:
         numbers = snapshot.gather([0]).vectors.numel()
-        budget = 5 * brute_force.COPIES * 4 * numbers / 2**20
+        budget = 5 * brute_force.BLOCK_COPIES * 4 * numbers / 2**20
         sizes = [stop - start for start, stop, _ in brute_force.blocks(snapshot, None, budget)]
     assert sizes == [1, 5, 5, 5, 5, 3]
 
@@ -106,7 +106,7 @@ def test_blocks_hold_no_more_than_the_budget() -> None:
 @pytest.mark.parametrize("kind", WORD_KINDS)
 def test_a_weight_is_the_word_said_so_often(kind: str) -> None:
     matcher = searcher(kind).matcher
-    asked = ask(matcher, parse("a red^3 star"))
+    asked = encode_query(matcher, parse("a red^3 star"))
     plain = matcher.encode_texts(["a red star"])
     red = plain.vectors[:, 2:3]  # <start> a red star <end>
     assert torch.equal(asked.set.vectors, torch.cat([plain.vectors, red, red], 1))
@@ -223,7 +223,7 @@ def test_pages_are_pieces_of_one_list() -> None:
 def test_by_date_the_relevant_ones_come_newest_first(monkeypatch: pytest.MonkeyPatch) -> None:
     asking = searcher()
     ninth = asking.find_images("a star", k=9).hits[-1].score
-    monkeypatch.setattr(Calibration, "line", lambda *_: ninth - 1e-6)
+    monkeypatch.setattr(Calibration, "threshold", lambda *_: ninth - 1e-6)
     by_score = asking.find_images("a star", k=PICTURES)
     by_date = asking.find_images("a star", k=PICTURES, sort="date")
     relevant = [int(Path(hit.item.path).stem) for hit in by_score.hits if hit.relevant]

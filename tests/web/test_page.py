@@ -526,7 +526,7 @@ def test_the_file_can_be_opened_saved_and_its_path_copied(browser: Any, address:
 
 
 def test_the_file_can_be_had_with_a_token_too(browser: Any) -> None:
-    with serving(create_app(Searcher(index()), rules=AccessPolicy(TOKEN))) as where:
+    with serving(create_app(Searcher(index()), policy=AccessPolicy(TOKEN))) as where:
         one = Tab(browser)
         one.page.goto(f"{where}#token={TOKEN}")
         viewer = look_closer(one.page)
@@ -543,7 +543,7 @@ def test_the_file_can_be_had_with_a_token_too(browser: Any) -> None:
 
 
 def test_files_that_are_not_handed_out_are_not_offered(browser: Any) -> None:
-    with serving(create_app(Searcher(index()), rules=AccessPolicy(originals=False))) as where:
+    with serving(create_app(Searcher(index()), policy=AccessPolicy(originals=False))) as where:
         one = Tab(browser)
         one.page.goto(where)
         viewer = look_closer(one.page)
@@ -669,7 +669,7 @@ def test_filters_narrow_a_search_and_a_link_holds_them(tab: Any) -> None:
 def test_filters_hold_where_pictures_are_browsed_and_where_one_is_searched_by(tab: Any) -> None:
     tab.goto(tab.url + "?text=star&folder=even")
     asking = Searcher(index())
-    rows = asking.now().snapshot.rows_where(Filters(text="star", folder="even"))
+    rows = asking.session().snapshot.rows_where(Filters(text="star", folder="even"))
     assert rows is not None
     until(tab, "count => document.querySelectorAll('.open').length === count", len(rows))
     assert tab.locator("#status").inner_text() == f"{len(rows)} pictures, the newest first."
@@ -980,7 +980,7 @@ def test_a_server_that_is_gone_is_waited_for(browser: Any) -> None:
 
 
 def test_a_token_is_asked_for_and_pictures_are_shown_with_it(browser: Any) -> None:
-    with serving(create_app(Searcher(index()), rules=AccessPolicy(TOKEN))) as where:
+    with serving(create_app(Searcher(index()), policy=AccessPolicy(TOKEN))) as where:
         one = Tab(browser)
         one.page.goto(where)
         one.page.locator("#token").fill(TOKEN)

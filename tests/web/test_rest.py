@@ -44,17 +44,17 @@ from wordsight.web.app import create_app
 from wordsight.web.batching import SharedScans, score_together
 from wordsight.web.live_index import LiveIndex
 from wordsight.web.metrics import Metrics
-from wordsight.web.security import MOST_JSON, AccessPolicy
-from wordsight.web.state import THREADS, WAITING
-from wordsight.web.worker_pool import Work
+from wordsight.web.security import MAX_JSON_BYTES, AccessPolicy
+from wordsight.web.state import MAX_WAITING, SEARCH_THREADS
+from wordsight.web.worker_pool import WorkerPool
 
 SENTENCE = "a red star beside a small blue circle"
 TOKEN = "a-token-of-some-length"
 PROBLEM = "application/problem+json"
 
 
-def client(rules: AccessPolicy | None = None, images: Searcher | None = None, **more: Any) -> TestClient:
-    app = create_app(images or Searcher(index()), Searcher(texts_index()), rules)
+def client(policy: AccessPolicy | None = None, images: Searcher | None = None, **more: Any) -> TestClient:
+    app = create_app(images or Searcher(index()), Searcher(texts_index()), policy)
     return TestClient(app, base_url="http://localhost", raise_server_exceptions=False, **more)
 
 
@@ -407,7 +407,7 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
         (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
     made.update([folder])
     asking = Searcher(Index.open(tmp_path / "index"))
-    followed = asking.moments = LiveIndex(asking)
+    followed = asking.sessions = LiveIndex(asking)
     assert asking.find_images("a star").total == 4
     began, end, measure = threading.Event(), threading.Event(), SearchSession._background
 
@@ -571,7 +571,7 @@ def test_a_body_without_a_length_is_counted_as_it_comes() -> None:
             yield b"x" * 1000
 
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    with client(AccessPolicy(most_form=50_000)) as one:
+    with client(AccessPolicy(max_form_bytes=50_000)) as one:
         is_problem(one.post("/v1/similar", content=endless(), headers=headers), 413, "too-large")
 
 
@@ -714,7 +714,7 @@ def test_a_port_that_is_taken_is_named() -> None:
 def test_a_body_that_does_not_come_is_not_waited_for(path: str, drips: bool) -> None:
     kind = "application/json" if path == "/v1/search" else "multipart/form-data; boundary=b"
     head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: 1000\r\n\r\n"
-    app = create_app(Searcher(index()), rules=AccessPolicy(longest_body=0.5))
+    app = create_app(Searcher(index()), policy=AccessPolicy(max_body_seconds=0.5))
     with listening(app) as port, socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow:
         slow.sendall(head.encode() + b"--b\r\n")
         answer, end = b"", time.monotonic() + 20
@@ -749,15 +749,15 @@ def test_questions_of_one_moment_share_a_reading_and_change_no_answer() -> None:
         go.wait(0.01)
         return asking.find_images(text, k=7)
 
-    with ThreadPoolExecutor(len(texts)) as pool, shared._turn:  # a reading is under way
+    with ThreadPoolExecutor(len(texts)) as pool, shared._scan_lock:  # a reading is under way
         answers = [pool.submit(ask, text) for text in texts]
         while len(shared._waiting) < len(texts):
             go.wait(0.01)
-        shared._turn.release()
+        shared._scan_lock.release()
         found = [answer.result() for answer in answers]
-        shared._turn.acquire()
+        shared._scan_lock.acquire()
     assert found == alone
-    assert (shared.readings, shared.questions) == (1, len(texts))
+    assert (shared.scans, shared.queries) == (1, len(texts))
 
 
 @pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "bidirectional", "label-agreement", "cosine"])
@@ -782,7 +782,7 @@ def test_one_question_that_fails_takes_no_other_with_it() -> None:
         EmbeddingSet(torch.full((1, 2, 16), torch.nan), torch.ones(1, 2, dtype=torch.bool)),
     )
     with index().snapshot() as snapshot, ThreadPoolExecutor(2) as pool:
-        with shared._turn:
+        with shared._scan_lock:
             answers = [pool.submit(shared, asking, snapshot) for asking in (bad, good)]
             while len(shared._waiting) < 2:
                 threading.Event().wait(0.01)
@@ -805,7 +805,7 @@ def test_many_at_once_get_the_answers_of_one_after_the_other(served: TestClient)
 def test_more_than_can_wait_are_refused_and_told_when_to_come_again() -> None:
     with client() as one:
         library = one.app.state.library  # type: ignore[attr-defined]
-        library.search = Work(1, 0)
+        library.search = WorkerPool(1, 0)
         began, end = threading.Event(), threading.Event()
 
         def slow(*given: Any) -> Any:
@@ -869,8 +869,8 @@ def test_the_document_names_every_path_and_the_limits(served: TestClient) -> Non
         f"a query | {about['longest_query']:,} characters",
         f"an answer | {about['most_hits']}",
         f"a picture | {about['most_bytes'] >> 20} MB, {about['most_pixels'] // 10**6} million pixels",
-        f"a JSON body | {MOST_JSON >> 10} KB",
-        f"{THREADS} run, {WAITING} wait",
+        f"a JSON body | {MAX_JSON_BYTES >> 10} KB",
+        f"{SEARCH_THREADS} run, {MAX_WAITING} wait",
     ):
         assert limit in told
 

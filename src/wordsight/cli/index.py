@@ -19,7 +19,7 @@ from wordsight.runtime.malloc import share_freed_memory
 if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.caption_join import CaptionFile
-    from wordsight.search.index.index import Index, Report
+    from wordsight.search.index.index import Index, UpdateReport
     from wordsight.search.index.scan_sources import Progress
 
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
@@ -169,7 +169,7 @@ def in_step(
     drop_all: bool = False,
     rules: "WalkRules | None" = None,
     caption_column: str | None = None,
-) -> "Report":
+) -> "UpdateReport":
     """``Index.update`` on the device, with a bar."""
     import torch
 
@@ -184,7 +184,7 @@ def in_step(
         )
 
 
-def _show_report(opened: "Index", report: "Report", as_json: bool) -> None:
+def _show_report(opened: "Index", report: "UpdateReport", as_json: bool) -> None:
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
     if as_json:
         skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]

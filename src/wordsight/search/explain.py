@@ -15,29 +15,29 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import chosen_regions, found_by_word
 
-WHOLE: Box = (0.0, 0.0, 1.0, 1.0)
+WHOLE_PICTURE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 def explain(
-    asked: EncodedQuery, asking: QueryScorer, picture: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery, scorer: QueryScorer, picture: EmbeddingSet, levels: Sequence[float]
 ) -> Explanation:
-    """``picture`` is a set of one; ``asking.side`` must be "image"."""
+    """``picture`` is a set of one; ``scorer.side`` must be "image"."""
     with torch.no_grad():
-        alignments = asking.align(picture)
-    words = found_words(asked, alignments, picture, levels)[0]
-    shares = asked.shares(alignments)[0].cpu()
+        alignments = scorer.align(picture)
+    words = found_words(encoded, alignments, picture, levels)[0]
+    shares = encoded.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
-    kind = evidence(asked, picture, alignments)
+    kind = evidence(encoded, picture, alignments)
     parts = tuple(Part(one.direction, float(one.score[0])) for one in alignments)
     return Explanation(
         kind=kind,
-        sentence=told(kind, alignments, picture, asked),
+        sentence=describe_evidence(kind, alignments, picture, encoded),
         words=tuple(ExplainedWord(word, tuple(shares[real, n].tolist())) for n, word in enumerate(words)),
         regions=tuple(_box(box) for box in picture.boxes[0][real].cpu()) if picture.boxes is not None else (),
         parts=parts,
         score=sum(part.score for part in parts),
-        text=asked.sentence,
-        unread=asked.unread,
+        text=encoded.sentence,
+        unread=encoded.unread,
     )
 
 
@@ -49,22 +49,23 @@ class Reason(NamedTuple):
 
 
 def reasons(
-    asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[Reason]:
     """For each picture, what each word finds, and what evidence that is."""
-    words = found_words(asked, alignments, pictures, levels)
-    return [Reason(evidence(asked, pictures[[row]], alignments), own) for row, own in enumerate(words)]
+    words = found_words(encoded, alignments, pictures, levels)
+    return [Reason(evidence(encoded, pictures[[row]], alignments), own) for row, own in enumerate(words)]
 
 
 def found_words(
-    asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[tuple[WordFound, ...]]:
     """For each picture, what each word finds."""
-    found = asked.found(found_by_word(alignments)).float().tolist()
-    boxes = _boxes_at(pictures, _places(asked, alignments, pictures))
-    judged = [asked.whole or names_something(word.text) for word in asked.words]
+    found = encoded.found(found_by_word(alignments)).float().tolist()
+    boxes = _boxes_at(pictures, _places(encoded, alignments, pictures))
+    judged = [encoded.whole or names_something(word.text) for word in encoded.words]
     return [
-        tuple(map(_word, asked.words, found[row], levels, boxes[row], judged)) for row in range(len(pictures))
+        tuple(map(_word, encoded.words, found[row], levels, boxes[row], judged))
+        for row in range(len(pictures))
     ]
 
 
@@ -75,13 +76,13 @@ def _word(word: EncodedWord, found: float, level: float, box: Box | None, judged
     return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
 
 
-def _places(asked: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
+def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
     """The region that each word looks at most, -1 if none: that of its pieces together."""
-    single = all(len(word.items) == 1 for word in asked.words)
+    single = all(len(word.items) == 1 for word in encoded.words)
     if single:
         chosen = chosen_regions(alignments, pictures.mask)
-        return chosen[:, [word.items[0] for word in asked.words]].cpu()
-    shares = asked.shares(alignments).masked_fill(~pictures.mask[:, :, None], -1)
+        return chosen[:, [word.items[0] for word in encoded.words]].cpu()
+    shares = encoded.shares(alignments).masked_fill(~pictures.mask[:, :, None], -1)
     best = shares.max(1)
     return best.indices.masked_fill(best.values <= 0, -1).cpu()
 
@@ -90,7 +91,7 @@ def _boxes_at(pictures: EmbeddingSet, places: Int[Tensor, "pair word"]) -> list[
     """The boxes of these regions; None where there is no region, or its box is unknown."""
     if pictures.boxes is None:
         alone = pictures.lengths.eq(1).tolist()
-        known = [[WHOLE if one else None] * places.shape[1] for one in alone]
+        known = [[WHOLE_PICTURE if one else None] * places.shape[1] for one in alone]
     else:
         chosen = pictures.boxes.cpu()[torch.arange(len(places))[:, None], places.clamp(min=0)]
         known = [[(left, top, right, bottom) for left, top, right, bottom in row] for row in chosen.tolist()]
@@ -105,13 +106,13 @@ def _box(box: Float[Tensor, "4"]) -> Box:
     return left, top, right, bottom
 
 
-def evidence(asked: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
+def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
     """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole.
 
     "hint": at a cell, by a model that was never trained to point.
     """
     count = int(picture.lengths[0])
-    if asked.whole or count == 1:
+    if encoded.whole or count == 1:
         return "whole"
     if any(one.hint for one in alignments):
         return "hint"
@@ -128,12 +129,14 @@ def _is_grid(picture: EmbeddingSet) -> bool:
     return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
 
 
-def told(kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, asked: EncodedQuery) -> str:
+def describe_evidence(
+    kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, encoded: EncodedQuery
+) -> str:
     """The kind of evidence, in one sentence."""
     attending = {one.direction for one in alignments}
     count = int(picture.lengths[0])
     if kind == "whole":
-        both = "sentence and picture each as a whole" if asked.whole else "each word with the whole picture"
+        both = "sentence and picture each as a whole" if encoded.whole else "each word with the whole picture"
         return (
             f"This model compares {both}: the score is no evidence of where anything is, and a box would "
             "claim more than it knows."

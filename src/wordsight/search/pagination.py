@@ -6,13 +6,13 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from wordsight.errors import InputError
-from wordsight.search.engine.brute_force import Question, best_rows
+from wordsight.search.engine.brute_force import RowScorer, best_rows
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.query.parser import Query
 from wordsight.search.results import Hit, Hits
 
 SORTS = ("score", "date")
-MOST = 1000  # hits of one page
+MAX_HITS = 1000  # hits of one page
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Page:
     sort: str = "score"
 
     def __post_init__(self) -> None:
-        if not 1 <= self.k <= MOST:
-            raise InputError(f"k = {self.k}; a page has 1 to {MOST} hits")
+        if not 1 <= self.k <= MAX_HITS:
+            raise InputError(f"k = {self.k}; a page has 1 to {MAX_HITS} hits")
         if self.offset < 0:
             raise InputError(f"offset = {self.offset}; the first hit is 0")
         if self.sort not in SORTS:
@@ -36,23 +36,25 @@ class Page:
 class Scored:
     """Scores of a query, before the page is cut out."""
 
-    asking: Question
+    scorer: RowScorer
     rows: np.ndarray | None  # None: all
     scores: Float[np.ndarray, " row"]
-    line: float
+    threshold: float
     exact: bool
 
 
 def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
     """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
     alive = np.isfinite(scored.scores)
-    above = alive & (scored.scores >= scored.line)
+    above = alive & (scored.scores >= scored.threshold)
     rows, scores = _chosen(snapshot, scored, page, above, memory_mb)
     relevant, total = int(above.sum()), int(alive.sum())
     percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
-    facts = zip(snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True)
-    hits = tuple(Hit(*told, (), told[2] >= scored.line) for told in facts)
-    return Hits(hits, relevant, total, scored.exact, query, scored.line, page.offset)
+    rows_of_hits = zip(
+        snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True
+    )
+    hits = tuple(Hit(*columns, (), columns[2] >= scored.threshold) for columns in rows_of_hits)
+    return Hits(hits, relevant, total, scored.exact, query, scored.threshold, page.offset)
 
 
 def _chosen(
@@ -61,7 +63,7 @@ def _chosen(
     """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
     last = page.offset + page.k
     if page.sort == "score":
-        rows, scores = best_rows(scored.asking, snapshot, scored.rows, scored.scores, last, memory_mb)
+        rows, scores = best_rows(scored.scorer, snapshot, scored.rows, scored.scores, last, memory_mb)
         return rows[page.offset :], scores[page.offset :]
     places = np.flatnonzero(above)
     rows = places if scored.rows is None else scored.rows[places]

@@ -57,7 +57,7 @@ class Hits:
     total: int  # that pass the filters and the operators
     exact: bool  # False: a shortlist was scored, not all
     query: Query | None  # None: a picture alone was searched by
-    line: float  # the score at which relevance ends
+    threshold: float  # the score at which relevance ends
     offset: int = 0
     unread: str = ""  # the end of the sentence, if that is more than the model reads
     suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt

@@ -20,12 +20,12 @@ from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
 from wordsight.search.engine import shortlist
-from wordsight.search.engine.brute_force import Keep, QueryScorer, Question, score_rows
+from wordsight.search.engine.brute_force import Keep, QueryScorer, RowScorer, score_rows
 from wordsight.search.engine.hybrid import Blend
 from wordsight.search.explain import Reason, explain, reasons
 from wordsight.search.index.index import Filters, Index, Snapshot
 from wordsight.search.pagination import Page, Scored, page_of
-from wordsight.search.query.encoded import EncodedQuery, ask, encode_plain_text
+from wordsight.search.query.encoded import EncodedQuery, encode_plain_text, encode_query
 from wordsight.search.query.parser import parse
 from wordsight.search.relevance.threshold import (
     FALSE_POSITIVE_RATE,
@@ -38,9 +38,9 @@ from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
 
 ENGINES = ("auto", "exact", "shortlist")
-Scan: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
-PATIENCE = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
-GOOD = 0.9  # recall of a good one
+ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
+MAX_EXACT_SECONDS = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
+GOOD_RECALL = 0.9  # recall of a good one
 
 
 class Searcher:
@@ -61,7 +61,7 @@ class Searcher:
         memory_mb: float = 256,
         false_positive_rate: float = FALSE_POSITIVE_RATE,
         word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE,
-        scan: Scan = score_rows,
+        scan: ScoreRows = score_rows,
     ) -> None:
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
@@ -71,28 +71,28 @@ class Searcher:
             word_false_positive_rate,
         )
         self.scan = scan
-        self.moments = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
+        self.sessions = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
         self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
     def index(self) -> Index:
-        return self.moments.index
+        return self.sessions.index
 
     @property
     def matcher(self) -> Matcher:
         return self.index.matcher
 
-    def now(self) -> SearchSession:
+    def session(self) -> SearchSession:
         """The index as it is now, as the next question would see it; keep it while its snapshot is read."""
-        return self.moments.now()
+        return self.sessions.session()
 
     def calibration(self) -> Calibration:
         """The calibration of the newest state of the index."""
-        return self.moments.now().calibration
+        return self.sessions.session().calibration
 
     def shortlist_recall(self) -> shortlist.Recall:
         """How good the shortlist is in the index as it is now; measured when first asked."""
-        return self.moments.now().recall
+        return self.sessions.session().recall
 
     @torch.no_grad()
     def find_images(
@@ -108,38 +108,40 @@ class Searcher:
 
         Raises QueryError for what is no query, ValueError for an index of texts.
         """
-        self._must_hold("images", "to search by a sentence")
+        self._require_kind("images", "to search by a sentence")
         page, query = Page(k, offset, sort), parse(text)
-        moment = self.moments.now()
-        asked = ask(moment.matcher, query)
-        if not len(moment.snapshot):
+        session = self.sessions.session()
+        encoded = encode_query(session.matcher, query)
+        if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        asking = _asking(moment, asked)
-        levels = moment.calibration.levels(asked, asking)
-        keep = self._operators(moment, asked, asking, levels)
-        line = moment.calibration.line(_length(moment.matcher, asked)) if asked.is_known else math.inf
-        scored = self._scored(moment, asking, filters, engine, keep, page, line)
-        hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
+        scorer = _scorer(session, encoded)
+        levels = session.calibration.levels(encoded, scorer)
+        keep = self._operators(session, encoded, scorer, levels)
+        threshold = (
+            session.calibration.threshold(_length(session.matcher, encoded)) if encoded.is_known else math.inf
+        )
+        scored = self._scored(session, scorer, filters, engine, keep, page, threshold)
+        hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
+        return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
 
     @torch.no_grad()
     def find_texts(
         self, picture: Picture, k: int = 10, offset: int = 0, filters: Filters | None = None
     ) -> Hits:
         """Find sentences that match a picture, from an index of texts. Raises UnreadablePicture."""
-        self._must_hold("texts", "to find sentences")
-        page, moment = Page(k, offset), self.moments.now()
-        image = moment.matcher.encode_images([picture])
-        if not len(moment.snapshot):
+        self._require_kind("texts", "to find sentences")
+        page, session = Page(k, offset), self.sessions.session()
+        image = session.matcher.encode_images([picture])
+        if not len(session.snapshot):
             return Hits((), 0, 0, True, None, 0.0, offset)
-        asking = QueryScorer(moment.matcher.similarity, image, "text")
-        rows = moment.snapshot.rows_where(filters or Filters())
-        scores = self.scan(asking, moment.held, rows, memory_mb=self.memory_mb)
-        scored = Scored(asking, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
-        hits = page_of(moment.snapshot, scored, page, None, self.memory_mb)
-        level = moment.text_level(image)
-        told = tuple(_with_text_words(moment, hit, image, level) for hit in hits.hits)
-        return replace(hits, hits=told)
+        scorer = QueryScorer(session.matcher.similarity, image, "text")
+        rows = session.snapshot.rows_where(filters or Filters())
+        scores = self.scan(scorer, session.row_cache, rows, memory_mb=self.memory_mb)
+        scored = Scored(scorer, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
+        hits = page_of(session.snapshot, scored, page, None, self.memory_mb)
+        level = session.text_level(image)
+        explained = tuple(_with_text_words(session, hit, image, level) for hit in hits.hits)
+        return replace(hits, hits=explained)
 
     @torch.no_grad()
     def similar(
@@ -159,25 +161,25 @@ class Searcher:
         ``text`` the score is (1 - weight) x (picture) + weight x (words), each in deviations from its mean
         over the index. Operators of the text count as in a search.
         """
-        self._must_hold("images", "to find similar pictures")
+        self._require_kind("images", "to find similar pictures")
         if not 0 <= weight <= 1:
             raise InputError(f"weight = {weight}, the share of the words; expected 0 to 1")
-        page, moment = Page(k, offset, sort), self.moments.now()
+        page, session = Page(k, offset, sort), self.sessions.session()
         query = None if text is None else parse(text)
-        if not len(moment.snapshot):
+        if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        by_picture = QueryScorer(moment.matcher.similarity, _embedded(moment, picture))
+        by_picture = QueryScorer(session.matcher.similarity, _encode_picture(session, picture))
         if query is None:
-            scored = self._scored(moment, by_picture, filters, engine, None, page, None, picture)
-            return page_of(moment.snapshot, scored, page, None, self.memory_mb)
-        asked = ask(moment.matcher, query)
-        asking = _asking(moment, asked)
-        levels = moment.calibration.levels(asked, asking)
-        blend = Blend.of(by_picture, asking, weight, moment.calibration.sample)
-        keep = self._operators(moment, asked, asking, levels)
-        scored = self._scored(moment, blend, filters, engine, keep, page, None, picture)
-        hits = page_of(moment.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, moment.snapshot, asked, asking, levels), asked)
+            scored = self._scored(session, by_picture, filters, engine, None, page, None, picture)
+            return page_of(session.snapshot, scored, page, None, self.memory_mb)
+        encoded = encode_query(session.matcher, query)
+        scorer = _scorer(session, encoded)
+        levels = session.calibration.levels(encoded, scorer)
+        blend = Blend.of(by_picture, scorer, weight, session.calibration.sample)
+        keep = self._operators(session, encoded, scorer, levels)
+        scored = self._scored(session, blend, filters, engine, keep, page, None, picture)
+        hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
+        return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
 
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
@@ -185,18 +187,18 @@ class Searcher:
 
         In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
         """
-        moment = self.moments.now()
-        row = moment.snapshot.row_of(id)
-        if moment.index.kind == "texts":
-            return _explain_text(moment, query, row)
+        session = self.sessions.session()
+        row = session.snapshot.row_of(id)
+        if session.index.kind == "texts":
+            return _explain_text(session, query, row)
         if not isinstance(query, str):
             raise InputError("a picture of this index is explained with a sentence, not with a picture")
-        asked = ask(moment.matcher, parse(query))
-        asking = _asking(moment, asked)
-        levels = moment.calibration.levels(asked, asking)
-        return explain(asked, asking, moment.snapshot.gather(np.array([row])), levels)
+        encoded = encode_query(session.matcher, parse(query))
+        scorer = _scorer(session, encoded)
+        levels = session.calibration.levels(encoded, scorer)
+        return explain(encoded, scorer, session.snapshot.gather(np.array([row])), levels)
 
-    def _must_hold(self, kind: str, purpose: str) -> None:
+    def _require_kind(self, kind: str, purpose: str) -> None:
         if self.index.kind != kind:
             other = "captions PICTURE" if kind == "images" else "a sentence"
             raise InputError(
@@ -205,20 +207,20 @@ class Searcher:
             )
 
     def _operators(
-        self, moment: SearchSession, asked: EncodedQuery, asking: QueryScorer, levels: Sequence[float]
+        self, session: SearchSession, encoded: EncodedQuery, scorer: QueryScorer, levels: Sequence[float]
     ) -> Keep | None:
         """A filter for pictures with every required word and no excluded one."""
-        required = [n for n, word in enumerate(asked.words) if word.required]
-        excluded = [(one, _asking(moment, one)) for one in asked.excluded]
+        required = [n for n, word in enumerate(encoded.words) if word.required]
+        excluded = [(one, _scorer(session, one)) for one in encoded.excluded]
         if not required and not excluded:
             return None
         needed = torch.tensor([levels[n] for n in required])
-        unwanted = [(one, its, torch.tensor(moment.calibration.levels(one, its))) for one, its in excluded]
+        unwanted = [(one, its, torch.tensor(session.calibration.levels(one, its))) for one, its in excluded]
 
         def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
             stay = torch.ones(len(block), dtype=torch.bool)
             if required:
-                stay &= (asked.found(asking.found(block)).cpu()[:, required] >= needed).all(1)
+                stay &= (encoded.found(scorer.found(block)).cpu()[:, required] >= needed).all(1)
             for one, its, limits in unwanted:
                 stay &= ~(one.found(its.found(block)).cpu() >= limits).all(1)
             return stay
@@ -227,123 +229,127 @@ class Searcher:
 
     def _scored(
         self,
-        moment: SearchSession,
-        asking: Question,
+        session: SearchSession,
+        scorer: RowScorer,
         filters: Filters | None,
         engine: str,
         keep: Keep | None,
         page: Page,
-        line: float | None,
+        threshold: float | None,
         left_out: Picture | int | None = None,
     ) -> Scored:
-        snapshot = moment.snapshot
+        snapshot = session.snapshot
         rows = snapshot.rows_where(filters or Filters())
-        exact = self._is_exact(moment, asking, rows, engine)
+        exact = self._is_exact(session, scorer, rows, engine)
         if not exact:
-            size = max(moment.recall.size, 4 * (page.offset + page.k))
-            rows = shortlist.nearest_rows(asking.query, snapshot, rows, size)
+            size = max(session.recall.size, 4 * (page.offset + page.k))
+            rows = shortlist.nearest_rows(scorer.query, snapshot, rows, size)
         began = time.perf_counter()
         scores = None
-        if rows is None and keep is None and line is not None and isinstance(asking, QueryScorer):
-            scores = self._screened(moment, asking, page, line)
+        if rows is None and keep is None and threshold is not None and isinstance(scorer, QueryScorer):
+            scores = self._screened(session, scorer, page, threshold)
         if scores is None:
-            scores = self.scan(asking, moment.held, rows, keep, self.memory_mb)
-        self._learn_speed(snapshot, asking, len(scores), time.perf_counter() - began)
+            scores = self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
+        self._learn_speed(snapshot, scorer, len(scores), time.perf_counter() - began)
         if isinstance(left_out, int):
             row = snapshot.row_of(left_out)
             scores[row if rows is None else rows == row] = -np.inf
-        if line is None:
-            line = upper_quantile(scores, self.false_positive_rate)
-        return Scored(asking, rows, scores, line, exact)
+        if threshold is None:
+            threshold = upper_quantile(scores, self.false_positive_rate)
+        return Scored(scorer, rows, scores, threshold, exact)
 
     def _screened(
-        self, moment: SearchSession, asking: QueryScorer, page: Page, line: float
+        self, session: SearchSession, scorer: QueryScorer, page: Page, threshold: float
     ) -> Float[np.ndarray, " row"] | None:
         """Scores of all rows, exact where the page depends on them; None if that is not cheaper."""
-        settled = moment.screen.settle(asking, page.offset + page.k, line, page.sort == "date")
+        settled = session.screen.settle(scorer, page.offset + page.k, threshold, page.sort == "date")
         if settled is None:
             return None
         scores, rows = settled
-        scores[rows] = score_rows(asking, moment.snapshot, rows, None, self.memory_mb)
+        scores[rows] = score_rows(scorer, session.snapshot, rows, None, self.memory_mb)
         return scores
 
     def _is_exact(
-        self, moment: SearchSession, asking: Question, rows: np.ndarray | None, engine: str
+        self, session: SearchSession, scorer: RowScorer, rows: np.ndarray | None, engine: str
     ) -> bool:
         if engine not in ENGINES:
             raise InputError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
         if engine != "auto":
             return engine == "exact"
-        count = len(moment.snapshot) if rows is None else len(rows)
-        seconds = self._products(moment.snapshot, asking, count) / self._products_per_second
-        return seconds <= PATIENCE or count <= shortlist.SIZES[-1] or moment.recall.recall < GOOD
+        count = len(session.snapshot) if rows is None else len(rows)
+        seconds = self._products(session.snapshot, scorer, count) / self._products_per_second
+        return (
+            seconds <= MAX_EXACT_SECONDS
+            or count <= shortlist.SIZES[-1]
+            or session.recall.recall < GOOD_RECALL
+        )
 
-    def _products(self, snapshot: Snapshot, asking: Question, count: int) -> float:
+    def _products(self, snapshot: Snapshot, scorer: RowScorer, count: int) -> float:
         """Multiplications of an exact search."""
         if not len(snapshot):
             return 0.0
-        return count * float(snapshot.lengths.mean()) * asking.query.vectors.numel()
+        return count * float(snapshot.lengths.mean()) * scorer.query.vectors.numel()
 
-    def _learn_speed(self, snapshot: Snapshot, asking: Question, count: int, seconds: float) -> None:
+    def _learn_speed(self, snapshot: Snapshot, scorer: RowScorer, count: int, seconds: float) -> None:
         if count >= 1000 and seconds > 0:
-            measured = self._products(snapshot, asking, count) / seconds
+            measured = self._products(snapshot, scorer, count) / seconds
             self._products_per_second = (self._products_per_second + measured) / 2
 
     def _with_words(
         self,
         hits: Hits,
         snapshot: Snapshot,
-        asked: EncodedQuery,
-        asking: QueryScorer,
+        encoded: EncodedQuery,
+        scorer: QueryScorer,
         levels: Sequence[float],
     ) -> Hits:
         if not hits.hits:
             return hits
         pictures = snapshot.gather(np.array([hit.row for hit in hits.hits]))
-        told = reasons(asked, asking.align(pictures), pictures, levels)
+        explained = reasons(encoded, scorer.align(pictures), pictures, levels)
         return replace(
-            hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, told, strict=True))
+            hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, explained, strict=True))
         )
 
 
-def _with_notes(hits: Hits, asked: EncodedQuery) -> Hits:
+def _with_notes(hits: Hits, encoded: EncodedQuery) -> Hits:
     """Add the words that the model did not read, and suggestions for words that it does not know."""
-    texts = (asked, *asked.excluded)
+    texts = (encoded, *encoded.excluded)
     unread = " ".join(text.unread for text in texts if text.unread)
     return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))
 
 
-def _asking(moment: SearchSession, asked: EncodedQuery) -> QueryScorer:
-    return QueryScorer(moment.matcher.similarity, asked.set)
+def _scorer(session: SearchSession, encoded: EncodedQuery) -> QueryScorer:
+    return QueryScorer(session.matcher.similarity, encoded.set)
 
 
-def _embedded(moment: SearchSession, picture: Picture | int) -> EmbeddingSet:
+def _encode_picture(session: SearchSession, picture: Picture | int) -> EmbeddingSet:
     if isinstance(picture, int):
-        found = moment.snapshot.gather(np.array([moment.snapshot.row_of(picture)]))
+        found = session.snapshot.gather(np.array([session.snapshot.row_of(picture)]))
     else:
-        found = moment.matcher.encode_images([picture])
+        found = session.matcher.encode_images([picture])
     return EmbeddingSet(found.vectors, found.mask)
 
 
-def _explain_text(moment: SearchSession, picture: Picture, row: int) -> Explanation:
-    image = moment.matcher.encode_images([picture])
-    asked = encode_plain_text(moment.matcher, moment.snapshot.item(row).text)
-    level = moment.text_level(image)
-    return explain(asked, _asking(moment, asked), image, [level] * len(asked.words))
+def _explain_text(session: SearchSession, picture: Picture, row: int) -> Explanation:
+    image = session.matcher.encode_images([picture])
+    encoded = encode_plain_text(session.matcher, session.snapshot.item(row).text)
+    level = session.text_level(image)
+    return explain(encoded, _scorer(session, encoded), image, [level] * len(encoded.words))
 
 
-def _with_text_words(moment: SearchSession, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-    asked = encode_plain_text(moment.matcher, hit.item.text)
-    told = reasons(asked, _asking(moment, asked).align(image), image, [level] * len(asked.words))
-    return _reasoned(hit, told[0])
+def _with_text_words(session: SearchSession, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
+    encoded = encode_plain_text(session.matcher, hit.item.text)
+    explained = reasons(encoded, _scorer(session, encoded).align(image), image, [level] * len(encoded.words))
+    return _reasoned(hit, explained[0])
 
 
 def _reasoned(hit: Hit, reason: Reason) -> Hit:
     return replace(hit, words=reason.words, evidence=reason.evidence)
 
 
-def _length(matcher: Matcher, asked: EncodedQuery) -> int:
+def _length(matcher: Matcher, encoded: EncodedQuery) -> int:
     """Words of the sentence, each as often as it counts."""
-    if asked.whole:
-        return len(matcher.tokenizer.words(asked.sentence))
-    return sum(word.weight for word in asked.words)
+    if encoded.whole:
+        return len(matcher.tokenizer.words(encoded.sentence))
+    return sum(word.weight for word in encoded.words)

@@ -16,7 +16,7 @@ from wordsight import checkpoint
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.matcher import Matcher
-from wordsight.search.engine.int8_screen import Screen
+from wordsight.search.engine.int8_screen import Int8Screen
 from wordsight.search.engine.row_cache import RowCache
 from wordsight.search.engine.shortlist import SIZES, Recall, measure_recall
 from wordsight.search.index.folder_tree import Folders, folders_of
@@ -33,8 +33,8 @@ from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.word_alignment import found_by_word
 
-FILE = "background.json"
-SAMPLE = 400  # pictures that a query is compared with to know what its words find in general
+BACKGROUND_FILE = "background.json"
+SAMPLE_PICTURES = 400  # pictures that a query is compared with to know what its words find in general
 FORMAT = 2
 
 
@@ -65,14 +65,14 @@ class SearchSession:
         return Calibration(self._background(), self.sample, len(self.snapshot), *self.shares)
 
     @cached_property
-    def screen(self) -> Screen:
+    def screen(self) -> Int8Screen:
         similarity = self.matcher.similarity
-        return Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
+        return Int8Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
 
     @cached_property
-    def held(self) -> RowCache:
+    def row_cache(self) -> RowCache:
         """The rows ready to be scored, in the memory that the screen leaves."""
-        taken = self.screen.bytes if self.screen.pays else 0
+        taken = self.screen.bytes if self.screen.is_useful else 0
         return RowCache(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
 
     @cached_property
@@ -84,7 +84,7 @@ class SearchSession:
             )
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
-        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE, max(20, most))))
+        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE_PICTURES, max(20, most))))
         return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
 
     @cached_property
@@ -99,12 +99,12 @@ class SearchSession:
 
     @cached_property
     def _recall(self) -> Recall:
-        kept = self._kept().get("shortlist")
-        if kept is not None:
-            return Recall(**kept)
+        stored = self._read_stored().get("shortlist")
+        if stored is not None:
+            return Recall(**stored)
         texts = background_texts(self.matcher, self.snapshot)
         measured = measure_recall(self.matcher, self.snapshot, texts, self.memory_mb)
-        self._keep("shortlist", asdict(measured))
+        self._store("shortlist", asdict(measured))
         return measured
 
     def text_level(self, image: EmbeddingSet) -> float:
@@ -119,30 +119,30 @@ class SearchSession:
         return threshold.level_among(found, self.shares[1])
 
     def _background(self) -> Background:
-        kept = self._kept().get("background")
-        if kept is not None:
-            return threshold.from_json(kept)
+        stored = self._read_stored().get("background")
+        if stored is not None:
+            return threshold.from_json(stored)
         if self.index.kind != "images":
             return Background(0, (), 0.0, 0.0)
         measured = measure_background(self.matcher, self.snapshot, self.memory_mb)
-        self._keep("background", threshold.to_json(measured))
+        self._store("background", threshold.to_json(measured))
         return measured
 
-    def _kept(self) -> dict[str, Any]:
+    def _read_stored(self) -> dict[str, Any]:
         """Measurements of this very state, by whichever process."""
         try:
-            told = plain_json.read(self.index.folder / FILE)
+            table = plain_json.read(self.index.folder / BACKGROUND_FILE)
             self.index.check_there()  # or it is of another index that has had as many commits
         except (OSError, ValueError):
             return {}
-        same = isinstance(told, dict) and told.get("format") == FORMAT
-        return dict(told) if same and told.get("generation") == self.snapshot.generation else {}
+        same = isinstance(table, dict) and table.get("format") == FORMAT
+        return dict(table) if same and table.get("generation") == self.snapshot.generation else {}
 
-    def _keep(self, name: str, value: Any) -> None:
-        told = self._kept() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
+    def _store(self, name: str, value: Any) -> None:
+        table = self._read_stored() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
         with suppress(OSError, IndexReplaced):  # it can be measured again
             self.index.check_there()
-            checkpoint.write_json(self.index.folder / FILE, told)
+            checkpoint.write_json(self.index.folder / BACKGROUND_FILE, table)
 
 
 class SessionCache:
@@ -157,14 +157,14 @@ class SessionCache:
             (false_positive_rate, word_false_positive_rate),
         )
         self._lock = threading.Lock()
-        self._moment: SearchSession | None = None
+        self._session: SearchSession | None = None
 
-    def now(self) -> SearchSession:
+    def session(self) -> SearchSession:
         """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
         with self._lock:
-            return self._of_what_is_there()
+            return self._current()
 
-    def _of_what_is_there(self) -> SearchSession:
+    def _current(self) -> SearchSession:
         """The newest moment, of another index if that has taken the place; the caller holds the lock."""
         try:
             return self._newest()
@@ -173,12 +173,12 @@ class SessionCache:
             return self._newest()
 
     def _newest(self) -> SearchSession:
-        if self._moment is None or not self._is_newest(self._moment):
-            self._moment = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
-        return self._moment
+        if self._session is None or not self._is_newest(self._session):
+            self._session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        return self._session
 
-    def _is_newest(self, moment: SearchSession) -> bool:
-        return moment.index is self.index and moment.snapshot.generation == self.index.generation()
+    def _is_newest(self, session: SearchSession) -> bool:
+        return session.index is self.index and session.snapshot.generation == self.index.generation()
 
     def _reopen(self) -> None:
         fresh = Index.open(self.index.folder, self.index.trust_remote_code)
@@ -196,8 +196,8 @@ def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
     The recall of the shortlist, where the index is so large that one may be taken.
     """
     shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
-    moment = SearchSession(index, index.snapshot(), memory_mb, shares)
-    if index.kind != "images" or not len(moment.snapshot):
+    session = SearchSession(index, index.snapshot(), memory_mb, shares)
+    if index.kind != "images" or not len(session.snapshot):
         return None
-    moment.calibration.line(1)
-    return moment.recall if len(moment.snapshot) > SIZES[-1] else None
+    session.calibration.threshold(1)
+    return session.recall if len(session.snapshot) > SIZES[-1] else None

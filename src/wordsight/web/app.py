@@ -36,13 +36,13 @@ MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 
 
 def create_app(
-    images: Searcher | None, texts: Searcher | None = None, rules: AccessPolicy | None = None
+    images: Searcher | None, texts: Searcher | None = None, policy: AccessPolicy | None = None
 ) -> FastAPI:
-    """Raises ValueError without any index. ``rules``: by default this machine alone, by its own names."""
+    """Raises ValueError without any index. ``policy``: by default this machine alone, by its own names."""
     if images is None and texts is None:
         raise InputError("there is nothing to serve: give an index of pictures, of texts, or one of each")
-    rules = rules or AccessPolicy()
-    library = Library(images, texts, rules)
+    policy = policy or AccessPolicy()
+    library = Library(images, texts, policy)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -61,13 +61,13 @@ def create_app(
         lifespan=lifespan,
     )
     app.state.library = library
-    app.add_middleware(SecurityMiddleware, rules=rules, metrics=library.metrics)
+    app.add_middleware(SecurityMiddleware, policy=policy, metrics=library.metrics)
     routers = (search_routes.router, item_routes.router)
     for router in routers:
         app.include_router(router)
     _serve_page(app)
     problems.install(app, [*routers, app.router])
-    app.openapi = lambda: _described(app, rules)  # type: ignore[method-assign]
+    app.openapi = lambda: _described(app, policy)  # type: ignore[method-assign]
     return app
 
 
@@ -86,27 +86,27 @@ def _sender(data: bytes, media: str) -> Any:
     return send
 
 
-def _described(app: FastAPI, rules: AccessPolicy) -> dict[str, Any]:
+def _described(app: FastAPI, policy: AccessPolicy) -> dict[str, Any]:
     if app.openapi_schema is None:
-        told = get_openapi(
+        schema = get_openapi(
             title=app.title,
             version=app.version,
             description=app.description,
             routes=app.routes,
             tags=app.openapi_tags,
-            servers=[{"url": rules.root_path}] if rules.root_path else None,
+            servers=[{"url": policy.root_path}] if policy.root_path else None,
         )
-        _name_problems(told)
-        if rules.token is not None:
-            told["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            told["security"] = [{"token": []}]
-        app.openapi_schema = told
+        _name_problems(schema)
+        if policy.token is not None:
+            schema["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"token": []}]
+        app.openapi_schema = schema
     return app.openapi_schema
 
 
-def _name_problems(told: dict[str, Any]) -> None:
+def _name_problems(schema: dict[str, Any]) -> None:
     """The one form of all errors, in place of the framework's."""
-    schemas = told.setdefault("components", {}).setdefault("schemas", {})
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
     reference = "#/components/schemas/{model}"

@@ -17,24 +17,24 @@ import torch
 from jaxtyping import Float, Int
 
 from wordsight.search.engine.brute_force import (
-    LARGEST,
+    ASSUMED_REGIONS,
     Keep,
     QueryScorer,
-    Question,
     Rows,
-    check,
+    RowScorer,
+    check_numbers,
     score_rows,
     to_score,
 )
 from wordsight.sets import EmbeddingSet
 
-MOST = 16  # questions of one reading
+MAX_QUERIES_PER_SCAN = 16  # questions of one reading
 Scores: TypeAlias = Float[np.ndarray, " row"]
 
 
 @dataclass(frozen=True, eq=False)
 class _Waiting:
-    asking: QueryScorer
+    scorer: QueryScorer
     stored: Rows
     memory_mb: float
     scores: "Future[Scores]" = field(default_factory=Future)
@@ -43,31 +43,31 @@ class _Waiting:
 class SharedScans:
     """In place of ``score_rows``; safe to use from several threads.
 
-    ``readings`` and ``questions`` count what was read and what was asked.
+    ``scans`` and ``queries`` count what was read and what was asked.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_QUERIES_PER_SCAN) -> None:
         self.most = most
-        self.readings = self.questions = 0
-        self._turn, self._lock = threading.Lock(), threading.Lock()
+        self.scans = self.queries = 0
+        self._scan_lock, self._lock = threading.Lock(), threading.Lock()
         self._waiting: deque[_Waiting] = deque()
 
     def __call__(
         self,
-        asking: Question,
+        scorer: RowScorer,
         stored: Rows,
         rows: Int[np.ndarray, " row"] | None = None,
         keep: Keep | None = None,
         memory_mb: float = 256.0,
     ) -> Scores:
         """Scores as ``score_rows`` returns them; filters and operators take passes of their own."""
-        if rows is not None or keep is not None or not isinstance(asking, QueryScorer):
+        if rows is not None or keep is not None or not isinstance(scorer, QueryScorer):
             self._count(1)
-            return score_rows(asking, stored, rows, keep, memory_mb)
-        mine = _Waiting(asking, stored, memory_mb)
+            return score_rows(scorer, stored, rows, keep, memory_mb)
+        mine = _Waiting(scorer, stored, memory_mb)
         with self._lock:
             self._waiting.append(mine)
-        with self._turn:
+        with self._scan_lock:
             if not mine.scores.done():
                 self._answer(self._together_with(mine))
         return mine.scores.result()
@@ -75,8 +75,8 @@ class SharedScans:
     def _together_with(self, mine: _Waiting) -> list[_Waiting]:
         """Mine, and those who wait for the same rows."""
         with self._lock:
-            alike = [one for one in self._waiting if one is not mine and _is_alike(one, mine)]
-            chosen = [mine, *alike[: self.most - 1]]
+            others = [one for one in self._waiting if one is not mine and _can_share(one, mine)]
+            chosen = [mine, *others[: self.most - 1]]
             for one in chosen:
                 self._waiting.remove(one)
         return chosen
@@ -95,40 +95,40 @@ class SharedScans:
         for one, its in zip(waiting, scores, strict=True):
             one.scores.set_result(its)
 
-    def _count(self, questions: int) -> None:
+    def _count(self, queries: int) -> None:
         with self._lock:
-            self.readings += 1
-            self.questions += questions
+            self.scans += 1
+            self.queries += queries
 
 
-def _is_alike(one: _Waiting, other: _Waiting) -> bool:
+def _can_share(one: _Waiting, other: _Waiting) -> bool:
     return (
         one.stored is other.stored
         and one.memory_mb == other.memory_mb
-        and one.asking.side == other.asking.side
-        and one.asking.similarity is other.asking.similarity
-        and (one.asking.query.boxes is None) == (other.asking.query.boxes is None)
+        and one.scorer.side == other.scorer.side
+        and one.scorer.similarity is other.scorer.similarity
+        and (one.scorer.query.boxes is None) == (other.scorer.query.boxes is None)
     )
 
 
 def _score(waiting: Sequence[_Waiting]) -> Sequence[Scores]:
     first = waiting[0]
     if len(waiting) == 1:
-        return [score_rows(first.asking, first.stored, memory_mb=first.memory_mb)]
-    return list(score_together([one.asking for one in waiting], first.stored, first.memory_mb))
+        return [score_rows(first.scorer, first.stored, memory_mb=first.memory_mb)]
+    return list(score_together([one.scorer for one in waiting], first.stored, first.memory_mb))
 
 
 def score_together(
-    askings: Sequence[QueryScorer], stored: Rows, memory_mb: float = 256.0
+    scorers: Sequence[QueryScorer], stored: Rows, memory_mb: float = 256.0
 ) -> Float[np.ndarray, "question row"]:
     """``score_rows`` of several questions of one side, from one reading."""
-    similarity, side = askings[0].similarity, askings[0].side
-    joined = EmbeddingSet.join([asking.query for asking in askings])
-    scores = np.empty((len(askings), len(stored)), np.float32)
+    similarity, side = scorers[0].similarity, scorers[0].side
+    joined = EmbeddingSet.join([scorer.query for scorer in scorers])
+    scores = np.empty((len(scorers), len(stored)), np.float32)
     with torch.no_grad():
-        for places, block in to_score(stored, None, memory_mb, LARGEST * joined.mask.numel()):
+        for places, block in to_score(stored, None, memory_mb, ASSUMED_REGIONS * joined.mask.numel()):
             queries = joined.to(block.device)
             of_block = similarity(block, queries).T if side == "image" else similarity(queries, block)
             scores[:, places] = of_block.float().cpu().numpy()
-    check(scores)
+    check_numbers(scores)
     return scores

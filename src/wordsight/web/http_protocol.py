@@ -17,7 +17,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wordsight.web.problems import problem
 from wordsight.web.security import HEADERS
 
-ABORT = 1.0  # seconds until a connection that was refused is cut, whether its client reads the answer or not
+ABORT_SECONDS = (
+    1.0  # seconds until a connection that was refused is cut, whether its client reads the answer or not
+)
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,10 @@ class LimitedProtocol(H11Protocol):
 
     def _head_is_late(self) -> None:
         if self.conn.trailing_data[0]:
-            told = f"The head of the request was not complete after {self.limits.head:g} seconds, the limit"
-            self.refuse(408, "too-slow", f"{told}; send it again, faster.")
+            message = (
+                f"The head of the request was not complete after {self.limits.head:g} seconds, the limit"
+            )
+            self.refuse(408, "too-slow", f"{message}; send it again, faster.")
         else:
             self.transport.close()  # nothing was asked
 
@@ -92,8 +96,8 @@ class LimitedProtocol(H11Protocol):
             oldest.transport.abort()
             self.connections.discard(oldest)
         else:
-            told = f"The server has {self.limits.connections} connections, the limit; try again soon."
-            self.refuse(503, "busy", told, {"retry-after": "1"})
+            message = f"The server has {self.limits.connections} connections, the limit; try again soon."
+            self.refuse(503, "busy", message, {"retry-after": "1"})
 
     def send_400_response(self, msg: str) -> None:
         """Called by uvicorn while it handles what h11 raised of a request that is no HTTP."""
@@ -101,8 +105,8 @@ class LimitedProtocol(H11Protocol):
         if not isinstance(error, h11.RemoteProtocolError):
             return self.refuse(400, "malformed", msg)
         status = error.error_status_hint
-        told = f"The request is not valid HTTP/1.1: {str(error)[:200]}"
-        return self.refuse(status, "too-large" if status == 431 else "malformed", f"{told}.")
+        message = f"The request is not valid HTTP/1.1: {str(error)[:200]}"
+        return self.refuse(status, "too-large" if status == 431 else "malformed", f"{message}.")
 
     def refuse(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
         """Answer with a problem and close."""
@@ -113,7 +117,7 @@ class LimitedProtocol(H11Protocol):
         answer = problem(status, kind, detail, HEADERS | {"connection": "close"} | (headers or {}))
         self.transport.write(self._as_bytes(status, answer))
         self.transport.close()
-        self.loop.call_later(ABORT, self.transport.abort)
+        self.loop.call_later(ABORT_SECONDS, self.transport.abort)
         return None
 
     def _as_bytes(self, status: int, answer: Response) -> bytes:

@@ -22,7 +22,7 @@ from wordsight.web.problems import Refused, responses
 from wordsight.web.state import Library, Served, row_of
 
 router = APIRouter()
-InPathId = Annotated[int, InPath(ge=1, le=models.HIGHEST, description="Of the item.")]
+InPathId = Annotated[int, InPath(ge=1, le=models.MAX_INTEGER, description="Of the item.")]
 FOR_EVER = "private, max-age=31536000, immutable"
 SHORTLY = "private, max-age=60"
 
@@ -40,45 +40,45 @@ def _about(library: Library) -> models.About:
         texts=_size(library.texts),
         opens_pictures=library.images is not None and bool(library.roots().all()),
         originals=library.policy.originals,
-        longest_query=models.LONGEST,
-        most_hits=models.MOST,
-        most_bytes=security.MOST_FORM,
-        most_pixels=pictures.MOST_PIXELS,
+        longest_query=models.MAX_QUERY_CHARACTERS,
+        most_hits=models.MAX_HITS,
+        most_bytes=security.MAX_FORM_BYTES,
+        most_pixels=pictures.MAX_PIXELS,
     )
 
 
 def _size(searcher: Searcher | None) -> int | None:
-    return None if searcher is None else len(searcher.now().snapshot)
+    return None if searcher is None else len(searcher.session().snapshot)
 
 
 @router.get("/v1/items", tags=["items"], operation_id="items", responses=responses(422))
-async def items(library: Served, asked: Annotated[models.Listing, Query()]) -> models.Items:
+async def items(library: Served, params: Annotated[models.Listing, Query()]) -> models.Items:
     """The items that pass the filters, the newest first."""
-    return await library.draw(_items, library, asked)
+    return await library.draw(_items, library, params)
 
 
-def _items(library: Library, asked: models.Listing) -> models.Items:
-    snapshot = (moment := library.listed.now()).snapshot
-    passing = snapshot.rows_where(answers.filters_of(asked))
+def _items(library: Library, params: models.Listing) -> models.Items:
+    snapshot = (session := library.listed.session()).snapshot
+    passing = snapshot.rows_where(answers.filters_of(params))
     rows = np.arange(len(snapshot)) if passing is None else passing
     order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))
-    wanted = rows[order[asked.offset : asked.offset + asked.k]]
-    kind, root_path = moment.index.kind, library.policy.root_path
-    found = [answers.item(item, kind, root_path) for item in moment.snapshot.items(wanted)]
-    return models.Items(total=len(rows), offset=asked.offset, items=found)
+    wanted = rows[order[params.offset : params.offset + params.k]]
+    kind, root_path = session.index.kind, library.policy.root_path
+    found = [answers.item(item, kind, root_path) for item in session.snapshot.items(wanted)]
+    return models.Items(total=len(rows), offset=params.offset, items=found)
 
 
 @router.get("/v1/folders", tags=["items"], operation_id="folders", responses=responses(422))
 async def folders(
     library: Served,
-    k: Annotated[int, Query(ge=1, le=models.MOST, description="How many folders.")] = 100,
+    k: Annotated[int, Query(ge=1, le=models.MAX_HITS, description="How many folders.")] = 100,
 ) -> models.Folders:
     """Folders of the index that the filter `folder` can name, those with the most items first."""
     return await library.draw(_folders, library.listed, k)
 
 
 def _folders(searcher: Searcher, k: int) -> models.Folders:
-    return answers.folders(searcher.now().folders, k)
+    return answers.folders(searcher.session().folders, k)
 
 
 @router.get("/v1/items/{id:int}", tags=["items"], operation_id="item", responses=responses(404, 422))
@@ -89,8 +89,8 @@ async def item(library: Served, id: InPathId) -> models.Item:
 
 
 def _stored(searcher: Searcher, id: int) -> Item:
-    moment = searcher.now()
-    return moment.snapshot.item(row_of(moment, id))
+    session = searcher.session()
+    return session.snapshot.item(row_of(session, id))
 
 
 @router.get(
@@ -123,8 +123,8 @@ async def thumbnail(
     library.of_images()
     stored, file = await library.draw(_picture, library, id)
     tag = f'"{stored.content}-{size}"'
-    kept = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
-    headers = {"etag": tag, "cache-control": kept}
+    cache_control = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
+    headers = {"etag": tag, "cache-control": cache_control}
     if if_none_match is not None and tag in if_none_match:
         return Response(status_code=304, headers=headers)
     data = await library.draw(_drawn, stored, file, int(size))
@@ -167,8 +167,8 @@ async def original(
 ) -> Response:
     """The file of a picture as it is, unless the server was started with --no-originals."""
     if not library.policy.originals:
-        told = "This server hands out small versions only (--no-originals); ask for the thumbnail."
-        raise Refused(403, "originals", told)
+        message = "This server hands out small versions only (--no-originals); ask for the thumbnail."
+        raise Refused(403, "originals", message)
     stored, file = await library.draw(_picture, library, id)
     media = await library.draw(_media, stored, file)
     return _WholeFile(
@@ -203,7 +203,7 @@ async def health(library: Served) -> models.Health:
 
 
 def _newest(library: Library) -> list[SearchSession]:
-    return [searcher.now() for searcher in library.searchers]
+    return [searcher.session() for searcher in library.searchers]
 
 
 @router.get(
@@ -224,10 +224,10 @@ async def metrics(library: Served) -> Response:
             "counter", "Searches refused because too many waited.", library.search.refused
         ),
         "wordsight_questions_total": (
-            "counter", "Questions that were scored.", library.scans.questions
+            "counter", "Questions that were scored.", library.scans.queries
         ),
         "wordsight_readings_total": (
-            "counter", "Readings of an index; questions share them.", library.scans.readings
+            "counter", "Readings of an index; questions share them.", library.scans.scans
         ),
     }  # fmt: skip
     return Response(library.metrics.text(gauges), media_type=request_metrics.MEDIA)

@@ -14,8 +14,8 @@ from wordsight.search.searcher import Searcher
 from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.web.problems import Refused
 
-AT_ONCE = 0.3  # seconds: what takes no longer is measured before the next answer
-REST = 4  # times as long as measuring took, until it is done again: an index may change every second
+MAX_WAIT_SECONDS = 0.3  # seconds: what takes no longer is measured before the next answer
+REST_FACTOR = 4  # times as long as measuring took, until it is done again: an index may change every second
 _log = logging.getLogger("wordsight.web")
 
 
@@ -28,35 +28,35 @@ class LiveIndex(SessionCache):
         self.took, self._next = 0.0, 0.0  # seconds; of the clock
         self._following = threading.Lock()
 
-    def now(self) -> SearchSession:
+    def session(self) -> SearchSession:
         """Raises Refused if there is no index that can be read."""
         try:
-            return self._before() or self._followed()
+            return self._without_waiting() or self._wait_for_newest()
         except (OSError, ValueError) as error:
             raise Refused(503, "index", f"The index cannot be read: {error}.") from error
 
-    def _before(self) -> SearchSession | None:
+    def _without_waiting(self) -> SearchSession | None:
         """A session without waiting: the newest, or the one before while that is made."""
-        moment = self._moment
-        if moment is None:
+        session = self._session
+        if session is None:
             return None
         try:
-            newest = self._is_newest(moment)
+            newest = self._is_newest(session)
         except IndexReplaced:
             return None
         if newest:
-            return moment
-        if self.took <= AT_ONCE or moment.index is not self.index:
+            return session
+        if self.took <= MAX_WAIT_SECONDS or session.index is not self.index:
             return None
         if time.monotonic() >= self._next and self._following.acquire(blocking=False):
-            threading.Thread(target=self._beside, name="wordsight-follow").start()
-        return moment
+            threading.Thread(target=self._follow, name="wordsight-follow").start()
+        return session
 
-    def _followed(self) -> SearchSession:
+    def _wait_for_newest(self) -> SearchSession:
         with self._following:
-            return self._of_what_is_there()
+            return self._current()
 
-    def _beside(self) -> None:
+    def _follow(self) -> None:
         try:
             self._newest()
         except Exception:
@@ -64,30 +64,30 @@ class LiveIndex(SessionCache):
                 "the index has changed, and its new state cannot be read; the one before is served"
             )
         finally:
-            self._next = time.monotonic() + REST * self.took
+            self._next = time.monotonic() + REST_FACTOR * self.took
             self._following.release()
 
     def _newest(self) -> SearchSession:
         """Under the lock: another may have followed meanwhile."""
-        if self._moment is not None and self._is_newest(self._moment):
-            return self._moment
+        if self._session is not None and self._is_newest(self._session):
+            return self._session
         _ = self.index.matcher  # loaded once; not what following takes
         began = time.monotonic()
-        before = self._moment
-        moment = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
-        if self.index.kind == "images" and len(moment.snapshot):
-            moment.calibration.line(1)
-            moment.screen.make()
-        self._moment, self.took = moment, time.monotonic() - began
-        _log_change(before, moment, self.took)
-        return moment
+        before = self._session
+        session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        if self.index.kind == "images" and len(session.snapshot):
+            session.calibration.threshold(1)
+            session.screen.prepare()
+        self._session, self.took = session, time.monotonic() - began
+        _log_change(before, session, self.took)
+        return session
 
 
-def _log_change(before: SearchSession | None, now: SearchSession, seconds: float) -> None:
+def _log_change(before: SearchSession | None, after: SearchSession, seconds: float) -> None:
     if before is None:
         what = "opened"
     else:
-        what = "followed" if before.index is now.index else "replaced by another index, which is served now"
-    kind = "pictures" if now.index.kind == "images" else "texts"
-    told = "%s: %s; %d %s, ready after %.1f s"
-    _log.info(told, now.index.folder, what, len(now.snapshot), kind, seconds)
+        what = "followed" if before.index is after.index else "replaced by another index, which is served now"
+    kind = "pictures" if after.index.kind == "images" else "texts"
+    message = "%s: %s; %d %s, ready after %.1f s"
+    _log.info(message, after.index.folder, what, len(after.snapshot), kind, seconds)

@@ -16,7 +16,7 @@ from wordsight.web.problems import Refused
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-MOST_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000
 MEDIA = {
     "JPEG": "image/jpeg",
     "PNG": "image/png",
@@ -33,7 +33,7 @@ MEDIA = {
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO")  # of a picture that is sent
 
 
-def sent_picture(data: bytes, most_pixels: int = MOST_PIXELS) -> "Image":
+def sent_picture(data: bytes, most_pixels: int = MAX_PIXELS) -> "Image":
     """Decoded, the way round it was taken. Raises UnreadablePicture, or Refused for too many pixels."""
     from PIL import Image
 
@@ -48,17 +48,17 @@ def sent_picture(data: bytes, most_pixels: int = MOST_PIXELS) -> "Image":
         except NeedsHeic as error:
             raise UnreadablePicture("the picture", str(error)) from error
         except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
-            told = f"it is no {', '.join(FORMATS[:-1])}, or its head is damaged"
-            raise UnreadablePicture("the picture", told) from error
+            reason = f"it is no {', '.join(FORMATS[:-1])}, or its head is damaged"
+            raise UnreadablePicture("the picture", reason) from error
         if picture.width * picture.height > most_pixels:
             raise _too_many(most_pixels, picture.size)
         return open_picture(picture)
 
 
 def _too_many(limit: int, size: tuple[int, int] | None = None) -> Refused:
-    told = f"{size[0]} x {size[1]}" if size else "far too many"
+    count = f"{size[0]} x {size[1]}" if size else "far too many"
     return Refused(
-        413, "too-many-pixels", f"The picture has {told} pixels, and the limit is {limit:,}; scale it down."
+        413, "too-many-pixels", f"The picture has {count} pixels, and the limit is {limit:,}; scale it down."
     )
 
 
@@ -93,11 +93,11 @@ def original_media(file: Path) -> str:
 def refused(stored: Item, error: UnreadablePicture) -> Refused:
     """The error for a picture of the index whose file cannot be opened."""
     gone = not os.path.lexists(stored.path)
-    told = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
+    reason = "its file is no longer there" if gone else f"its file cannot be read ({error.reason})"
     return Refused(
         410 if gone else 409,
         "gone" if gone else "unreadable-picture",
-        f"Item {stored.id} is in the index, but {told}; bring the index up to date: wordsight index.",
+        f"Item {stored.id} is in the index, but {reason}; bring the index up to date: wordsight index.",
     )
 
 

@@ -15,7 +15,7 @@ from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.query.parser import QueryError
 
 MEDIA = "application/problem+json"
-SHOWN = 5  # wrong fields that are named in the detail
+MAX_NAMED_FIELDS = 5  # wrong fields that are named in the detail
 
 
 class Wrong(BaseModel):
@@ -56,14 +56,14 @@ class Refused(HTTPException):
 def problem(
     status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any
 ) -> JSONResponse:
-    told = Problem(
+    body = Problem(
         type=f"urn:wordsight:{kind}",
         title=HTTPStatus(status).phrase,
         status=status,
         detail=_text(detail),
         **more,
     )
-    content = told.model_dump(exclude_none=True)
+    content = body.model_dump(exclude_none=True)
     return JSONResponse(
         content, status, headers={"cache-control": "no-store"} | (headers or {}), media_type=MEDIA
     )
@@ -107,8 +107,10 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 def unforeseen(id: str) -> JSONResponse:
     """Where it failed stands in the log, under the request's id; the asker learns nothing else."""
-    told = f"The server failed at this request; its log says where, under {id}. The next one is not affected."
-    return problem(500, "internal", told)
+    message = (
+        f"The server failed at this request; its log says where, under {id}. The next one is not affected."
+    )
+    return problem(500, "internal", message)
 
 
 def of_value(error: ValueError) -> JSONResponse:
@@ -145,8 +147,8 @@ def _methods(request: Request) -> list[str]:
 
 def _invalid(errors: Sequence[Any]) -> JSONResponse:
     wrong = [Wrong(field=_place(error["loc"]), reason=_reason(error)) for error in errors]
-    named = "; ".join(f"{one.field}: {one.reason}" for one in wrong[:SHOWN])
-    more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+    named = "; ".join(f"{one.field}: {one.reason}" for one in wrong[:MAX_NAMED_FIELDS])
+    more = f"; and {len(wrong) - MAX_NAMED_FIELDS} more" if len(wrong) > MAX_NAMED_FIELDS else ""
     malformed = any(error["type"] == "json_invalid" for error in errors)
     return problem(
         400 if malformed else 422, "malformed" if malformed else "invalid", f"{named}{more}.", errors=wrong
@@ -161,12 +163,12 @@ def _place(location: Sequence[Any]) -> str:
 
 
 def _reason(error: Any) -> str:
-    told = str(error["msg"]).removeprefix("Value error, ")
+    reason = str(error["msg"]).removeprefix("Value error, ")
     given = error.get("input")
     short = (
         isinstance(given, int | float | str | bool) and len(str(given)) <= 40 and error["type"] != "missing"
     )
-    return f"{told} (given: {_text(str(given))})" if short else told
+    return f"{reason} (given: {_text(str(given))})" if short else reason
 
 
 def _text(given: str) -> str:

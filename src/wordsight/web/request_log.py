@@ -4,8 +4,8 @@ import logging
 import secrets
 import traceback
 
-SLOW = 2.0  # seconds
-REFUSED = (401, 403, 408, 413, 421)  # who was not let in, or was cut off
+SLOW_SECONDS = 2.0  # seconds
+REFUSED_STATUSES = (401, 403, 408, 413, 421)  # who was not let in, or was cut off
 _log = logging.getLogger("wordsight.web")
 
 
@@ -24,9 +24,9 @@ def record(id: str, method: str, route: str, status: int, seconds: float) -> Non
 def _level(status: int, seconds: float) -> int:
     if status >= 500:
         return logging.WARNING if status == 503 else logging.ERROR  # busy is no bug
-    if seconds >= SLOW:
+    if seconds >= SLOW_SECONDS:
         return logging.WARNING
-    return logging.INFO if status in REFUSED else logging.DEBUG
+    return logging.INFO if status in REFUSED_STATUSES else logging.DEBUG
 
 
 def record_error(id: str, error: BaseException) -> None:

@@ -4,19 +4,23 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-LONGEST = 1000  # characters of a query; search/query.py has the same limit
-MOST = 200  # hits of one answer
-FURTHEST = 100_000  # the offset of a page
-HIGHEST = 2**53 - 1  # of whole numbers that every reader of JSON holds exactly
+MAX_QUERY_CHARACTERS = 1000  # characters of a query; search/query.py has the same limit
+MAX_HITS = 200  # hits of one answer
+MAX_OFFSET = 100_000  # the offset of a page
+MAX_INTEGER = 2**53 - 1  # of whole numbers that every reader of JSON holds exactly
 
 QUERY = (
     "A sentence. `+word` must be found in the picture, `-word` must not be, `word^2` counts twice, "
     '"several words" in quotes belong together.'
 )
-Id = Annotated[int, Field(ge=1, le=HIGHEST, description="Of an item; it never changes.")]
-Text = Annotated[str, Field(min_length=1, max_length=LONGEST, description=QUERY, examples=["a dog +running"])]
-Count = Annotated[int, Field(ge=1, le=MOST, description="How many hits.")]
-Offset = Annotated[int, Field(ge=0, le=FURTHEST, description="How many hits are left out before the first.")]
+Id = Annotated[int, Field(ge=1, le=MAX_INTEGER, description="Of an item; it never changes.")]
+Text = Annotated[
+    str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, description=QUERY, examples=["a dog +running"])
+]
+Count = Annotated[int, Field(ge=1, le=MAX_HITS, description="How many hits.")]
+Offset = Annotated[
+    int, Field(ge=0, le=MAX_OFFSET, description="How many hits are left out before the first.")
+]
 Engine = Annotated[
     Literal["auto", "exact", "shortlist"],
     Field(
@@ -25,18 +29,18 @@ Engine = Annotated[
 ]
 Sort = Annotated[
     Literal["score", "date"],
-    Field(description="`date`: what is above the line of relevance, from the newest to the oldest."),
+    Field(description="`date`: hits that reach the relevance threshold, from the newest to the oldest."),
 ]
 Words = Annotated[
     str | None,
-    Field(max_length=LONGEST, description="Words that the item's path or captions must hold."),
+    Field(max_length=MAX_QUERY_CHARACTERS, description="Words that the item's path or captions must hold."),
 ]
 Folder = Annotated[
     str | None,
     Field(max_length=4096, description="Below this folder: a whole path, or the name of one anywhere."),
 ]
 Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="When changed: seconds since 1970.")]
-Bytes = Annotated[int | None, Field(ge=0, le=HIGHEST, description="The least size of the file.")]
+Bytes = Annotated[int | None, Field(ge=0, le=MAX_INTEGER, description="The least size of the file.")]
 Weight = Annotated[
     float, Field(ge=0, le=1, description="With a query: its share of the score; the picture has the rest.")
 ]
@@ -79,7 +83,9 @@ class SimilarTo(Paged):
     """An item of the index, perhaps words, and which hits are wanted."""
 
     id: Id
-    query: Annotated[str | None, Field(min_length=1, max_length=LONGEST, description=QUERY)] = None
+    query: Annotated[str | None, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, description=QUERY)] = (
+        None
+    )
     weight: Weight = 0.5
     engine: Engine = "auto"
     sort: Sort = "score"
@@ -164,7 +170,7 @@ class Hit(BaseModel):
     item: Item
     score: float = Field(description="Higher is better; comparable within one model only.")
     percentile: float = Field(description="Percent of the searched items that score lower.")
-    relevant: bool = Field(description="Above the line at which relevance ends.")
+    relevant: bool = Field(description="Whether the score reaches the relevance threshold.")
     missing: int = Field(description="How many words are not found.")
     evidence: Evidence | None = Field(description="null: a picture alone was searched by.")
     words: list[Word]
@@ -185,8 +191,11 @@ class Answer(BaseModel):
     unread: str = Field(description="The end of the query, if that is more than the model reads.")
     suggestions: list[Suggestion]
     total: int = Field(description="Items that pass the filters and the operators.")
-    relevant: int = Field(description="How many of them are above the line.")
-    line: float | None = Field(description="The score at which relevance ends.")
+    relevant: int = Field(description="How many of them reach the relevance threshold.")
+    threshold: float | None = Field(description="The relevance threshold: the least score of a match.")
+    old_threshold: float | None = Field(
+        serialization_alias="line", description="The old name of threshold.", deprecated=True
+    )
     exact: bool = Field(description="False: a shortlist was scored, not all.")
     offset: int
     hits: list[Hit]
@@ -202,7 +211,9 @@ class Part(BaseModel):
     """The share of one attention direction in the score."""
 
     direction: str = Field(description="Which side attends to the other: word, region or label.")
-    seeker: str = Field(description="The old name of direction.", deprecated=True)
+    old_direction: str = Field(
+        serialization_alias="seeker", description="The old name of direction.", deprecated=True
+    )
     score: float
 
 

@@ -21,9 +21,9 @@ class SimilarForm(models.Paged):
     """A picture, perhaps words, and which hits are wanted."""
 
     picture: Annotated[UploadFile, Form(description=SENT)]
-    query: Annotated[str | None, Form(min_length=1, max_length=models.LONGEST, description=models.QUERY)] = (
-        None
-    )
+    query: Annotated[
+        str | None, Form(min_length=1, max_length=models.MAX_QUERY_CHARACTERS, description=models.QUERY)
+    ] = None
     weight: models.Weight = 0.5
     engine: models.Engine = "auto"
     sort: models.Sort = "score"
@@ -43,13 +43,13 @@ class ExplainForm(models.Filtered):
 
 
 @router.get("/search", tags=["search"], responses=responses(409, 422), operation_id="search")
-async def search(library: Served, asked: Annotated[models.Search, Query()]) -> models.Answer:
+async def search(library: Served, params: Annotated[models.Search, Query()]) -> models.Answer:
     """Pictures that a sentence tells of, each with the words that it found there and where.
 
     The hits come best first. `relevant` says how many of all are above the line at which relevance ends: 0
     means that nothing here clearly matches, and that the hits are only what comes closest.
     """
-    return await library.search(_search, library, asked)
+    return await library.search(_search, library, params)
 
 
 @router.post(
@@ -58,27 +58,27 @@ async def search(library: Served, asked: Annotated[models.Search, Query()]) -> m
     responses=responses(400, 408, 409, 413, 415, 422),
     operation_id="search_by_body",
 )
-async def search_by_body(library: Served, asked: models.SearchBody) -> models.Answer:
+async def search_by_body(library: Served, params: models.SearchBody) -> models.Answer:
     """Search with the query in the body, so that no log of addresses holds it."""
-    return await library.search(_search, library, asked)
+    return await library.search(_search, library, params)
 
 
-def _search(library: Library, asked: models.Search) -> models.Answer:
+def _search(library: Library, params: models.Search) -> models.Answer:
     found = library.of_images().find_images(
-        asked.query, asked.k, asked.offset, answers.filters_of(asked), asked.engine, asked.sort
+        params.query, params.k, params.offset, answers.filters_of(params), params.engine, params.sort
     )
     return answers.answer(found, "images", library.policy.root_path)
 
 
 @router.get("/similar", tags=["search"], responses=responses(404, 409, 422), operation_id="similar")
-async def similar(library: Served, asked: Annotated[models.SimilarTo, Query()]) -> models.Answer:
+async def similar(library: Served, params: Annotated[models.SimilarTo, Query()]) -> models.Answer:
     """Pictures like one of the index, which is left out; with `query` also like these words."""
-    return await library.search(_similar_to_item, library, asked)
+    return await library.search(_similar_to_item, library, params)
 
 
-def _similar_to_item(library: Library, asked: models.SimilarTo) -> models.Answer:
-    row_of(library.of_images().now(), asked.id)
-    return _similar(library, asked.id, asked)
+def _similar_to_item(library: Library, params: models.SimilarTo) -> models.Answer:
+    row_of(library.of_images().session(), params.id)
+    return _similar(library, params.id, params)
 
 
 @router.post(
@@ -88,45 +88,45 @@ def _similar_to_item(library: Library, asked: models.SimilarTo) -> models.Answer
     operation_id="similar_to_sent",
 )
 async def similar_to_sent(
-    library: Served, asked: Annotated[SimilarForm, Form(media_type="multipart/form-data")]
+    library: Served, params: Annotated[SimilarForm, Form(media_type="multipart/form-data")]
 ) -> models.Answer:
     """Pictures similar to one that is sent; the sent picture is not stored."""
-    data = await asked.picture.read()
-    return await library.search(_similar_to_data, library, data, asked)
+    data = await params.picture.read()
+    return await library.search(_similar_to_data, library, data, params)
 
 
-def _similar_to_data(library: Library, data: bytes, asked: SimilarForm) -> models.Answer:
+def _similar_to_data(library: Library, data: bytes, params: SimilarForm) -> models.Answer:
     library.of_images()
-    return _similar(library, sent_picture(data), asked)
+    return _similar(library, sent_picture(data), params)
 
 
 def _similar(
-    library: Library, picture: Picture | int, asked: models.SimilarTo | SimilarForm
+    library: Library, picture: Picture | int, params: models.SimilarTo | SimilarForm
 ) -> models.Answer:
     found = library.of_images().similar(
         picture,
-        asked.k,
-        asked.offset,
-        answers.filters_of(asked),
-        asked.query,
-        asked.weight,
-        asked.engine,
-        asked.sort,
+        params.k,
+        params.offset,
+        answers.filters_of(params),
+        params.query,
+        params.weight,
+        params.engine,
+        params.sort,
     )
     return answers.answer(found, "images", library.policy.root_path)
 
 
 @router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
-async def captions(library: Served, asked: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
+async def captions(library: Served, params: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
     """Sentences of the index of texts that tell of a picture of the index of pictures."""
-    return await library.search(_captions_of_item, library, asked)
+    return await library.search(_captions_of_item, library, params)
 
 
-def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answer:
-    texts, moment = library.of_texts(), library.of_images().now()
-    stored = moment.snapshot.item(row_of(moment, asked.id))
+def _captions_of_item(library: Library, params: models.CaptionsOf) -> models.Answer:
+    texts, session = library.of_texts(), library.of_images().session()
+    stored = session.snapshot.item(row_of(session, params.id))
     try:
-        return _captions(texts, file_of(stored, library.roots()), asked)
+        return _captions(texts, file_of(stored, library.roots()), params)
     except UnreadablePicture as error:
         raise refused(stored, error) from error
 
@@ -138,26 +138,26 @@ def _captions_of_item(library: Library, asked: models.CaptionsOf) -> models.Answ
     operation_id="captions_of_sent",
 )
 async def captions_of_sent(
-    library: Served, asked: Annotated[CaptionsForm, Form(media_type="multipart/form-data")]
+    library: Served, params: Annotated[CaptionsForm, Form(media_type="multipart/form-data")]
 ) -> models.Answer:
     """Sentences of the index of texts that tell of a picture that is sent."""
-    data = await asked.picture.read()
-    return await library.search(_captions_of_data, library.of_texts(), data, asked)
+    data = await params.picture.read()
+    return await library.search(_captions_of_data, library.of_texts(), data, params)
 
 
-def _captions_of_data(searcher: Searcher, data: bytes, asked: CaptionsForm) -> models.Answer:
-    return _captions(searcher, sent_picture(data), asked)
+def _captions_of_data(searcher: Searcher, data: bytes, params: CaptionsForm) -> models.Answer:
+    return _captions(searcher, sent_picture(data), params)
 
 
-def _captions(searcher: Searcher, picture: Picture, asked: models.Paged) -> models.Answer:
-    found = searcher.find_texts(picture, asked.k, asked.offset, answers.filters_of(asked))
+def _captions(searcher: Searcher, picture: Picture, params: models.Paged) -> models.Answer:
+    found = searcher.find_texts(picture, params.k, params.offset, answers.filters_of(params))
     return answers.answer(found, "texts")
 
 
 @router.get("/explain", tags=["reasons"], responses=responses(404, 409, 422), operation_id="explain")
-async def explain(library: Served, asked: Annotated[models.Explain, Query()]) -> models.Explanation:
+async def explain(library: Served, params: Annotated[models.Explain, Query()]) -> models.Explanation:
     """Why a picture has its score with a sentence: where each word looks, and what adds up to the score."""
-    return await library.search(_explain, library.of_images(), asked.query, asked.id)
+    return await library.search(_explain, library.of_images(), params.query, params.id)
 
 
 @router.post(
@@ -166,9 +166,9 @@ async def explain(library: Served, asked: Annotated[models.Explain, Query()]) ->
     responses=responses(400, 404, 408, 409, 413, 415, 422),
     operation_id="explain_by_body",
 )
-async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.Explanation:
+async def explain_by_body(library: Served, params: models.ExplainBody) -> models.Explanation:
     """Explain with the query in the body."""
-    return await library.search(_explain, library.of_images(), asked.query, asked.id)
+    return await library.search(_explain, library.of_images(), params.query, params.id)
 
 
 @router.post(
@@ -178,11 +178,11 @@ async def explain_by_body(library: Served, asked: models.ExplainBody) -> models.
     operation_id="explain_caption",
 )
 async def explain_caption(
-    library: Served, asked: Annotated[ExplainForm, Form(media_type="multipart/form-data")]
+    library: Served, params: Annotated[ExplainForm, Form(media_type="multipart/form-data")]
 ) -> models.Explanation:
     """Why a sentence of the index of texts has its score with a picture that is sent."""
-    data = await asked.picture.read()
-    return await library.search(_explain_data, library.of_texts(), data, asked.id)
+    data = await params.picture.read()
+    return await library.search(_explain_data, library.of_texts(), data, params.id)
 
 
 def _explain_data(searcher: Searcher, data: bytes, id: int) -> models.Explanation:

@@ -29,9 +29,9 @@ CONTENT = {
     "/v1/captions": FORM,
     "/v1/captions/explain": FORM,
 }
-MOST_JSON = 64 * 1024  # bytes
-MOST_FORM = 20 * 1024 * 1024
-LONGEST_BODY = 30.0  # seconds until all of a body is here
+MAX_JSON_BYTES = 64 * 1024  # bytes
+MAX_FORM_BYTES = 20 * 1024 * 1024
+MAX_BODY_SECONDS = 30.0  # seconds until all of a body is here
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 GUARDED = ("/v1/", "/metrics")
 HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~-]*))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
@@ -61,16 +61,16 @@ class AccessPolicy:
     root_path: str = ""
     roots: tuple[Path, ...] = ()
     originals: bool = True
-    most_form: int = MOST_FORM
-    most_json: int = MOST_JSON
-    longest_body: float = LONGEST_BODY
+    max_form_bytes: int = MAX_FORM_BYTES
+    max_json_bytes: int = MAX_JSON_BYTES
+    max_body_seconds: float = MAX_BODY_SECONDS
 
 
 class SecurityMiddleware:
     """ASGI middleware around the whole app."""
 
-    def __init__(self, app: ASGIApp, rules: AccessPolicy, metrics: Metrics) -> None:
-        self.app, self.rules, self.metrics = app, rules, metrics
+    def __init__(self, app: ASGIApp, policy: AccessPolicy, metrics: Metrics) -> None:
+        self.app, self.policy, self.metrics = app, policy, metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -78,16 +78,16 @@ class SecurityMiddleware:
                 await self.app(scope, receive, send)
             return  # there are no websockets
         bare = scope["method"] == "HEAD"  # the answer to GET, without its body
-        asked = {**scope, "path": _below(scope["path"], self.rules.root_path)}
+        inner = {**scope, "path": _below(scope["path"], self.policy.root_path)}
         if bare:
-            asked["method"] = "GET"
+            inner["method"] = "GET"
         began, answer = time.perf_counter(), _Answer(send, bare, request_log.new_id())
         try:
-            await self._checked(asked, receive, answer)
+            await self._checked(inner, receive, answer)
         finally:
             seconds = time.perf_counter() - began
-            self.metrics.record(_route(asked), _method(scope), answer.status, seconds)
-            request_log.record(answer.id, _method(scope), _route(asked), answer.status, seconds)
+            self.metrics.record(_route(inner), _method(scope), answer.status, seconds)
+            request_log.record(answer.id, _method(scope), _route(inner), answer.status, seconds)
 
     async def _checked(self, scope: Scope, receive: Receive, answer: "_Answer") -> None:
         headers = Headers(scope=scope)
@@ -97,7 +97,7 @@ class SecurityMiddleware:
             self._check_token(scope, headers)
             _check_sender(scope, headers)
             limit = self._check_content(scope, headers)
-            await self.app(scope, _measured(receive, limit, self.rules.longest_body), answer)
+            await self.app(scope, _measured(receive, limit, self.policy.max_body_seconds), answer)
         except Refused as refused:
             if answer.begun:
                 raise
@@ -113,26 +113,26 @@ class SecurityMiddleware:
     def _check_name(self, headers: Headers) -> None:
         host = headers.get("host", "")
         name = _name(host)
-        if self.rules.token is None and name not in self.rules.names:
+        if self.policy.token is None and name not in self.policy.names:
             raise Refused(
                 421,
                 "host",
                 f"This server is not {host[:100] or 'without a name'}; without a token it answers only to "
-                f"{', '.join(sorted(self.rules.names))}; add a name with: wordsight serve --allow-host NAME.",
+                f"{', '.join(sorted(self.policy.names))}; add a name: wordsight serve --allow-host NAME.",
             )
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
-        token = self.rules.token
+        token = self.policy.token
         if token is None or not scope["path"].startswith(GUARDED):
             return
         kind, _, given = headers.get("authorization", "").partition(" ")
         same = hmac.compare_digest(given.strip().encode("utf-8", "replace"), token.encode("utf-8", "replace"))
         if kind.lower() != "bearer" or not same:
-            told = "wrong" if given else "missing"
+            problem = "wrong" if given else "missing"
             raise Refused(
                 401,
                 "token",
-                f"The token is {told}; send the one that the server was started with: "
+                f"The token is {problem}; send the one that the server was started with: "
                 "Authorization: Bearer TOKEN.",
                 {"www-authenticate": 'Bearer realm="wordsight"'},
             )
@@ -140,7 +140,7 @@ class SecurityMiddleware:
     def _check_content(self, scope: Scope, headers: Headers) -> int:
         """The most bytes that the body may have."""
         expected = CONTENT.get(scope["path"]) if scope["method"] == "POST" else None
-        limit = self.rules.most_form if expected == FORM else self.rules.most_json
+        limit = self.policy.max_form_bytes if expected == FORM else self.policy.max_json_bytes
         length = headers.get("content-length", "")
         if length.isdigit() and int(length[:20]) > limit:
             raise too_large(limit)
@@ -175,8 +175,8 @@ def _check_address(scope: Scope) -> None:
         try:
             unquote_to_bytes(part).decode()
         except UnicodeDecodeError as error:
-            told = "The address holds bytes that are no UTF-8 behind its percent signs"
-            raise Refused(400, "malformed", f"{told}; encode it again.") from error
+            problem = "The address holds bytes that are no UTF-8 behind its percent signs"
+            raise Refused(400, "malformed", f"{problem}; encode it again.") from error
 
 
 def _name(host: str) -> str:

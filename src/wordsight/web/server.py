@@ -15,11 +15,11 @@ from wordsight.errors import InputError, MissingFileError
 from wordsight.web.http_protocol import LimitedProtocol
 from wordsight.web.security import HOST, LOOPBACK, AccessPolicy, is_loopback
 
-SHORTEST = 16  # characters of a token
-PATIENCE = 10  # seconds that requests under way have when the server ends
-LONGEST_HEAD = 64 * 1024  # bytes of a request's head
-PREFIX = re.compile(r"(/[\w.~-]+)+", re.ASCII)
-ASKED = "choose one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
+MIN_TOKEN_CHARACTERS = 16  # characters of a token
+SHUTDOWN_SECONDS = 10  # seconds that requests under way have when the server ends
+MAX_HEAD_BYTES = 64 * 1024  # bytes of a request's head
+ROOT_PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
+TOKEN_HINT = "choose one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 
 _log = logging.getLogger("wordsight.web")
@@ -34,18 +34,20 @@ def access_policy(
     originals: bool = True,
 ) -> AccessPolicy:
     """Raises ValueError for an address that others can reach, without a token; for no name of a host."""
-    if token is not None and len(token) < SHORTEST:
-        raise InputError(f"the token has {len(token)} characters, and the least is {SHORTEST}; {ASKED}")
+    if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
+        raise InputError(
+            f"the token has {len(token)} characters, and the least is {MIN_TOKEN_CHARACTERS}; {TOKEN_HINT}"
+        )
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise InputError(f"the token holds more than printable ASCII characters; {ASKED}")
+        raise InputError(f"the token holds more than printable ASCII characters; {TOKEN_HINT}")
     if token is None and not all(is_loopback(address) for address in _addresses(host)):
         raise InputError(
             f"others can reach {host}, so that a token is needed: --token or the variable WORDSIGHT_TOKEN; "
-            f"{ASKED}; or listen on this machine alone: --host 127.0.0.1"
+            f"{TOKEN_HINT}; or listen on this machine alone: --host 127.0.0.1"
         )
     names = {*LOOPBACK, host.lower().strip("[]"), *map(_host_name, allowed_hosts)}
     prefix = root_path.rstrip("/")
-    if prefix and not PREFIX.fullmatch(prefix):
+    if prefix and not ROOT_PATH.fullmatch(prefix):
         raise InputError(f"--root-path {root_path} is no path; e.g. --root-path /photos")
     for folder in roots:
         if not folder.exists():
@@ -83,8 +85,8 @@ def listen(host: str, port: int) -> socket.socket:
         listener.listen(1024)
     except OSError as error:
         listener.close()
-        told = f"cannot listen on {host}, port {port} ({error.strerror})"
-        raise InputError(f"{told}; choose another with --port, 0 takes any free one") from error
+        message = f"cannot listen on {host}, port {port} ({error.strerror})"
+        raise InputError(f"{message}; choose another with --port, 0 takes any free one") from error
     return listener
 
 
@@ -110,7 +112,7 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
-        h11_max_incomplete_event_size=LONGEST_HEAD,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         log_config=None,
         log_level="error",  # it warns of every malformed request
         access_log=False,  # what people search for stands in no log
@@ -118,7 +120,7 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
         proxy_headers=False,
         lifespan="on",
         ws="none",
-        timeout_graceful_shutdown=PATIENCE,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
     server = _Server(config, started)
     try:

@@ -13,11 +13,11 @@ from wordsight.web.live_index import LiveIndex
 from wordsight.web.metrics import Metrics
 from wordsight.web.problems import Refused
 from wordsight.web.security import AccessPolicy
-from wordsight.web.worker_pool import Work
+from wordsight.web.worker_pool import WorkerPool
 
-THREADS = 8  # searches under way at once: enough to share readings
-WAITING = 128
-DRAWING = 2  # thumbnails at once, so that pictures on a page never wait for searches
+SEARCH_THREADS = 8  # searches under way at once: enough to share readings
+MAX_WAITING = 128
+DRAWING_THREADS = 2  # thumbnails at once, so that pictures on a page never wait for searches
 
 
 @dataclass(eq=False)
@@ -29,13 +29,13 @@ class Library:
     policy: AccessPolicy = field(default_factory=AccessPolicy)
     metrics: Metrics = field(default_factory=Metrics)
     scans: SharedScans = field(default_factory=SharedScans)
-    search: Work = field(default_factory=lambda: Work(THREADS, WAITING))
-    draw: Work = field(default_factory=lambda: Work(DRAWING, 4 * WAITING))
+    search: WorkerPool = field(default_factory=lambda: WorkerPool(SEARCH_THREADS, MAX_WAITING))
+    draw: WorkerPool = field(default_factory=lambda: WorkerPool(DRAWING_THREADS, 4 * MAX_WAITING))
 
     def __post_init__(self) -> None:
         for searcher in self.searchers:
             searcher.scan = self.scans
-            searcher.moments = LiveIndex(searcher)
+            searcher.sessions = LiveIndex(searcher)
 
     @property
     def searchers(self) -> list[Searcher]:
@@ -64,7 +64,7 @@ class Library:
         """All that the first question would wait for: the model, and what the index scores in general."""
         for searcher in self.searchers:
             searcher.matcher.eval()
-            searcher.now()
+            searcher.session()
 
     def close(self) -> None:
         self.search.close()
@@ -78,10 +78,10 @@ def _absent(kind: str, purpose: str) -> str:
     )
 
 
-def row_of(moment: SearchSession, id: int) -> int:
+def row_of(session: SearchSession, id: int) -> int:
     """Raises Refused for an item that is not there (any more)."""
     try:
-        return moment.snapshot.row_of(id)
+        return session.snapshot.row_of(id)
     except KeyError as error:
         raise Refused(404, "no-item", f"{error.args[0]}.") from error
 

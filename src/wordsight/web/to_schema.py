@@ -13,16 +13,16 @@ from wordsight.search.index.index import Filters
 from wordsight.search.index.index import Item as Stored
 from wordsight.web import schemas as models
 
-VERSION = 8  # characters of a content's hash that tell its thumbnail from that of an older file
+VERSION_CHARACTERS = 8  # characters of a content's hash that tell its thumbnail from that of an older file
 
 
-def filters_of(asked: models.Filtered) -> Filters:
+def filters_of(params: models.Filtered) -> Filters:
     return Filters(
-        folder=asked.folder or None,
-        after=asked.after,
-        before=asked.before,
-        min_bytes=asked.min_bytes,
-        text=asked.text or None,
+        folder=params.folder or None,
+        after=params.after,
+        before=params.before,
+        min_bytes=params.min_bytes,
+        text=params.text or None,
     )
 
 
@@ -34,7 +34,8 @@ def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer
         suggestions=[models.Suggestion(word=one.word, instead=one.instead) for one in found.suggestions],
         total=found.total,
         relevant=found.relevant,
-        line=_finite(found.line),
+        threshold=_finite(found.threshold),
+        old_threshold=_finite(found.threshold),
         exact=found.exact,
         offset=found.offset,
         hits=[_hit(hit, kind, root_path) for hit in found.hits],
@@ -56,7 +57,7 @@ def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
 def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
     """``root_path``: below which a proxy shows the server."""
     path = database.shown(os.fsencode(stored.path))
-    thumbnail = f"{root_path}/v1/items/{stored.id}/thumbnail?version={stored.content[:VERSION]}"
+    thumbnail = f"{root_path}/v1/items/{stored.id}/thumbnail?version={stored.content[:VERSION_CHARACTERS]}"
     return models.Item(
         id=stored.id,
         name=PurePath(path).name,
@@ -84,7 +85,7 @@ def explanation(found: results.Explanation) -> models.Explanation:
         unread=database.clean(found.unread),
         score=float(found.score),
         parts=[
-            models.Part(direction=part.direction, seeker=part.direction, score=float(part.score))
+            models.Part(direction=part.direction, old_direction=part.direction, score=float(part.score))
             for part in found.parts
         ],
         regions=[box_of(box) for box in found.regions],

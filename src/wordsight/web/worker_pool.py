@@ -8,10 +8,10 @@ from typing import Any, TypeVar
 from wordsight.web.problems import Refused
 
 Result = TypeVar("Result")
-RETRY = 1  # seconds after which it makes sense to ask again
+RETRY_SECONDS = 1  # seconds after which it makes sense to ask again
 
 
-class Work:
+class WorkerPool:
     """``threads`` run at once, ``waiting`` more may wait; the next gets a 503."""
 
     def __init__(self, threads: int, waiting: int) -> None:
@@ -25,8 +25,9 @@ class Work:
             raise Refused(
                 503,
                 "busy",
-                f"{self.under_way} requests are being answered or wait already; ask again in {RETRY} s.",
-                {"retry-after": str(RETRY)},
+                f"{self.under_way} requests are running or waiting, the limit; "
+                f"try again in {RETRY_SECONDS} s.",
+                {"retry-after": str(RETRY_SECONDS)},
             )
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="wordsight")

@@ -10,7 +10,7 @@ from support.search_models import KINDS, PICTURES, index, searcher
 
 from wordsight.search.engine import int8_screen as module
 from wordsight.search.engine.brute_force import QueryScorer
-from wordsight.search.engine.int8_screen import Screen, left_open
+from wordsight.search.engine.int8_screen import Int8Screen, left_open
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 
@@ -20,15 +20,15 @@ SCREENED = ("max-sim", "max-sim lse")
 
 @pytest.fixture(autouse=True)
 def _small_ones_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "WORTH", 0)
+    monkeypatch.setattr(module, "MIN_NUMBERS", 0)
     monkeypatch.setattr(module, "int8_is_faster", lambda device: True)
-    monkeypatch.setattr(module, "TOO_MANY", 1.0)
+    monkeypatch.setattr(module, "MAX_OPEN_SHARE", 1.0)
 
 
-def screen(kind: str, memory_mb: float = 256) -> Screen:
-    made = Screen(index(kind).snapshot(), searcher(kind).matcher.similarity, True, memory_mb)
-    made.make()
-    made._asked = 1
+def screen(kind: str, memory_mb: float = 256) -> Int8Screen:
+    made = Int8Screen(index(kind).snapshot(), searcher(kind).matcher.similarity, True, memory_mb)
+    made.prepare()
+    made._queries = 1
     return made
 
 
@@ -53,11 +53,11 @@ def test_hits_are_those_without_a_screen(
     kind: str, page: dict[str, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = Searcher(index(kind))
-    one.now().screen.make()
-    one.now().screen._asked = 1
+    one.session().screen.prepare()
+    one.session().screen._queries = 1
     with_screen = [one.find_images(text, **page) for text in TEXTS]  # type: ignore[arg-type]
-    assert not one.now().held._held  # nothing else was read
-    monkeypatch.setattr(Screen, "settle", lambda *_: None)
+    assert not one.session().row_cache._cached  # nothing else was read
+    monkeypatch.setattr(Int8Screen, "settle", lambda *_: None)
     for text, found in zip(TEXTS, with_screen, strict=True):
         other = Searcher(index(kind)).find_images(text, **page)  # type: ignore[arg-type]
         assert replace(found, hits=()) == replace(other, hits=())
@@ -77,7 +77,7 @@ def test_what_is_left_open_are_the_best_and_those_at_the_line() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in SCREENED])
 def test_what_has_no_bound_is_not_screened(kind: str) -> None:
-    assert not screen(kind).pays
+    assert not screen(kind).is_useful
 
 
 def test_the_second_question_makes_it_and_the_budget_must_hold_it() -> None:
@@ -85,20 +85,20 @@ def test_the_second_question_makes_it_and_the_budget_must_hold_it() -> None:
     with torch.no_grad():
         asking = QueryScorer(matcher.similarity, matcher.encode_texts(["a star"]))
     with index().snapshot() as snapshot:
-        one = Screen(snapshot, matcher.similarity, True, 256)
+        one = Int8Screen(snapshot, matcher.similarity, True, 256)
         assert one.scores(asking) is None
         assert one.scores(asking) is not None
-        small = Screen(snapshot, matcher.similarity, True, 1.9 * one.bytes / 2**20)
-        assert not small.pays
+        small = Int8Screen(snapshot, matcher.similarity, True, 1.9 * one.bytes / 2**20)
+        assert not small.is_useful
 
 
 def test_where_it_leaves_most_open_it_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TOO_MANY", 0.0)
-    one, asked = Searcher(index()), module.TRIES + 2
+    monkeypatch.setattr(module, "MAX_OPEN_SHARE", 0.0)
+    one, asked = Searcher(index()), module.MAX_FAILURES + 2
     found = [one.find_images("a red star", k=3) for _ in range(asked)]
     assert found == [found[0]] * asked
-    assert not one.now().screen.pays
-    assert not one.now().screen._rows
+    assert not one.session().screen.is_useful
+    assert not one.session().screen._rows
 
 
 def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
@@ -111,6 +111,6 @@ def test_numbers_that_are_none_are_told(tmp_path: Path) -> None:
     stored[: copy.meta.dim] = np.nan
     stored.tofile(path)
     one = Searcher(copy)
-    one.now().screen._asked = 1
+    one.session().screen._queries = 1
     with pytest.raises(ValueError, match="not numbers"):
         one.find_images("a star")

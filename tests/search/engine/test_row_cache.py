@@ -88,7 +88,7 @@ def test_at_most_half_the_budget_is_held_and_that_is_read_once(
     assert (scores[0] == scores[1]).all()
     assert len(read) <= 3 * PICTURES - 2 * 8
     assert len(read) >= 3 * PICTURES - 2 * 10
-    assert sum(block.vectors.numel() for block in held._held.values()) <= 10 * numbers
+    assert sum(block.vectors.numel() for block in held._cached.values()) <= 10 * numbers
 
 
 def test_a_part_of_the_rows_scores_as_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_moment_holds_what_one_of_its_questions_has_read() -> None:
 
     one = Searcher(index())
     first = one.find_images("a red star", k=PICTURES)
-    assert one.now().held._held
+    assert one.session().row_cache._cached
     assert one.find_images("a red star", k=PICTURES) == first
     assert Path(first.hits[0].item.path).is_file()
 

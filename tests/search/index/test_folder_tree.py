@@ -40,7 +40,7 @@ def test_a_name_that_is_no_text_is_left_out_and_counts_above_it() -> None:
 
 
 def test_each_is_a_filter_that_finds_as_many() -> None:
-    moment = Searcher(index()).now()
+    moment = Searcher(index()).session()
     assert moment.folders.root == str(pictures())
     assert sum(one.items for one in moment.folders.below) == PICTURES
     for one in moment.folders.below:
@@ -52,9 +52,9 @@ def test_each_is_a_filter_that_finds_as_many() -> None:
 def test_they_follow_the_index(tmp_path: Path) -> None:
     made = Index.create(tmp_path / "index", model("max-sim"))
     asking = Searcher(made)
-    assert asking.now().folders == Folders("", ())
+    assert asking.session().folders == Folders("", ())
     for name in ("one", "two"):
         (tmp_path / "photos" / name).mkdir(parents=True)
         os.link(path_of(0), tmp_path / "photos" / name / "0.png")
     made.update([tmp_path / "photos"])
-    assert [one.name for one in asking.now().folders.below] == ["one", "two"]
+    assert [one.name for one in asking.session().folders.below] == ["one", "two"]

@@ -225,7 +225,10 @@ def test_copies_share_vectors_and_are_items_of_their_own(index: Index, pictures:
 def test_more_copies_than_one_page(
     tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch, pictures: Path, copies: str
 ) -> None:
-    for name in ("wordsight.search.index.sync.KNOWN_AT_ONCE", "wordsight.search.index.scan_sources.PAGE"):
+    for name in (
+        "wordsight.search.index.sync.KNOWN_PER_WRITE",
+        "wordsight.search.index.scan_sources.PAGE_ROWS",
+    ):
         monkeypatch.setattr(name, 3)
     for number in range(20):
         (pictures / f"{copies}-{number}.png").write_bytes((pictures / "005.png").read_bytes())
@@ -621,7 +624,7 @@ def test_compaction_gives_space_back_and_keeps_ids_and_vectors(
     index.update([pictures])
     before, ids, size = read(index), ids_of(index), index.stats()
     assert size.unneeded == 4
-    monkeypatch.setattr("wordsight.search.index.compact.AT_ONCE", 2)
+    monkeypatch.setattr("wordsight.search.index.compact.CONTENTS_PER_COPY", 2)
     done = index.compact()
     assert (done.dropped, index.stats().unneeded) == (4, 0)
     assert index.stats().bytes["vectors"] == size.bytes["vectors"] * 6 / 10

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wordsight.search.query.parser import LONGEST, Query, QueryError, Term, parse
+from wordsight.search.query.parser import MAX_CHARACTERS, Query, QueryError, Term, parse
 
 
 def terms(typed: str) -> dict[str, tuple[bool, int]]:
@@ -97,7 +97,7 @@ def test_a_query_needs_something_to_look_for(typed: str) -> None:
 
 
 def test_a_query_of_100000_characters_is_refused_with_the_limit() -> None:
-    with pytest.raises(QueryError, match=f"100000 characters, and the limit is {LONGEST}"):
+    with pytest.raises(QueryError, match=f"100000 characters, and the limit is {MAX_CHARACTERS}"):
         parse("a" * 100_000)
 
 

@@ -14,11 +14,11 @@ from relevance_curves import LabelledQuery, best_scores, line_curve, word_curve
 from support.search_models import PICTURES, index, searcher, texts_of
 from support.small_problem import DIM
 
-from wordsight.search.engine.shortlist import SIZES, TOP, measure_recall, nearest_rows
+from wordsight.search.engine.shortlist import RECALL_AT, SIZES, measure_recall, nearest_rows
 from wordsight.search.index.index import Index
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.null_scores import (
-    TWO_GROUPS,
+    TWO_GROUPS_EXPLAINED,
     Background,
     TextAgainstAll,
     known_words,
@@ -39,25 +39,27 @@ def calibration(texts: list[TextAgainstAll], pictures: int = 100, **settings: fl
 def test_the_line_is_a_quantile_of_the_best_scores_of_texts_without_an_answer() -> None:
     texts = [TextAgainstAll(5, best / 100, 0.1) for best in range(101)]
     for share in (0.05, 0.2, 0.5):
-        assert calibration(texts, false_positive_rate=share).line(5) == pytest.approx(1 - share, abs=0.011)
+        assert calibration(texts, false_positive_rate=share).threshold(5) == pytest.approx(
+            1 - share, abs=0.011
+        )
 
 
 def test_texts_of_like_length_count_most() -> None:
     short = [TextAgainstAll(2, 0.2 + n / 1000, 0.1) for n in range(50)]
     long = [TextAgainstAll(12, 0.8 + n / 1000, 0.1) for n in range(50)]
     both = calibration(short + long)
-    assert both.line(2) == pytest.approx(calibration(short).line(2), abs=0.005)
-    assert both.line(12) == pytest.approx(calibration(long).line(12), abs=0.005)
-    assert both.line(2) < both.line(5) < both.line(12) + 1e-9
+    assert both.threshold(2) == pytest.approx(calibration(short).threshold(2), abs=0.005)
+    assert both.threshold(12) == pytest.approx(calibration(long).threshold(12), abs=0.005)
+    assert both.threshold(2) < both.threshold(5) < both.threshold(12) + 1e-9
 
 
 def test_more_pictures_than_were_asked_raise_the_line_as_the_best_has_grown_so_far() -> None:
     """Of 25, 100 and 10,000 standard normal values the best are on average 1.97, 2.51 and 3.85."""
     normal = calibration([TextAgainstAll(5, 2.51, 1.0, growth=2.51 - 1.97)])
-    assert replace(normal, total=10_000).line(5) == pytest.approx(3.85, abs=0.1)
-    assert replace(normal, total=50).line(5) == normal.line(5) == 2.51
+    assert replace(normal, total=10_000).threshold(5) == pytest.approx(3.85, abs=0.1)
+    assert replace(normal, total=50).threshold(5) == normal.threshold(5) == 2.51
     bounded = calibration([TextAgainstAll(5, 2.51, 1.0, growth=0.0)])
-    assert replace(bounded, total=10_000).line(5) == 2.51
+    assert replace(bounded, total=10_000).threshold(5) == 2.51
 
 
 def test_two_groups_are_cut_between_them_and_one_is_left_alone() -> None:
@@ -110,7 +112,7 @@ def test_a_share_is_between_0_and_1(share: float) -> None:
 
 def test_of_the_captions_of_an_index_about_the_given_share_is_accepted_without_its_pictures() -> None:
     asking = searcher()
-    snapshot = asking.now().snapshot
+    snapshot = asking.session().snapshot
     beside = [item.text for item in snapshot.items(range(PICTURES))]
     captions = {row: text.split("\n")[0] for row, text in enumerate(beside)}
     questions = [
@@ -126,7 +128,7 @@ def test_of_the_captions_of_an_index_about_the_given_share_is_accepted_without_i
 
 def test_best_scores_with_and_without_the_answers_are_a_slow_loop() -> None:
     asking = searcher()
-    snapshot = asking.now().snapshot
+    snapshot = asking.session().snapshot
     questions = [
         LabelledQuery("a red star", [0, 3]),
         LabelledQuery("a blue circle", []),
@@ -142,7 +144,7 @@ def test_best_scores_with_and_without_the_answers_are_a_slow_loop() -> None:
 
 def test_the_curve_of_words_counts_pictures_in_which_all_of_them_are_found() -> None:
     asking = searcher()
-    snapshot = asking.now().snapshot
+    snapshot = asking.session().snapshot
     (point,) = word_curve(
         asking.matcher, snapshot, asking.calibration(), [LabelledQuery("a red star", [1, 2, 3])], (0.2,)
     )
@@ -167,7 +169,7 @@ def test_the_background_of_a_caption_are_pictures_not_said_to_show_half_of_what_
     hits = searcher().find_images(f'"{own}"', k=PICTURES).hits
     scores = np.array([hit.score for hit in hits if hit.row in others])
     groups = split(torch.from_numpy(scores))
-    best = scores[scores <= groups.cut].max() if groups.explained >= TWO_GROUPS else scores.max()
+    best = scores[scores <= groups.cut].max() if groups.explained >= TWO_GROUPS_EXPLAINED else scores.max()
     assert background.texts[0].best == pytest.approx(best, abs=1e-5)
     assert background.texts[0].words == len(index().matcher.tokenizer.words(own))
     assert texts_of(0)
@@ -211,13 +213,13 @@ def test_the_recall_of_a_shortlist_is_the_real_one(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(shortlist, "SIZES", (12,))
     asking, texts = searcher(), ["a red star", "a blue circle", "the ring", "a small heart above a cross"]
-    snapshot = asking.now().snapshot
+    snapshot = asking.session().snapshot
     measured = measure_recall(asking.matcher, snapshot, texts)
     held = []
     for text in texts:
-        best = {hit.row for hit in asking.find_images(text, k=TOP, engine="exact").hits}
+        best = {hit.row for hit in asking.find_images(text, k=RECALL_AT, engine="exact").hits}
         near = nearest_rows(asking.matcher.encode_texts([text]).detach(), snapshot, None, 12)
-        held.append(len(best & set(near.tolist())) / TOP)
+        held.append(len(best & set(near.tolist())) / RECALL_AT)
     assert measured.recall == pytest.approx(np.mean(held))
     assert (measured.size, measured.queries) == (12, 4)
     assert 0 < measured.recall < 1
@@ -244,7 +246,7 @@ def test_indexing_measures_the_background_and_where_it_may_be_used_the_shortlist
 
 def test_the_nearest_rows_are_those_of_the_largest_products() -> None:
     asking = searcher()
-    snapshot = asking.now().snapshot
+    snapshot = asking.session().snapshot
     text = asking.matcher.encode_texts(["a red star"]).detach()
     unit = torch.nn.functional.normalize(text.vectors[0], dim=-1).mean(0).numpy()
     products = np.asarray(snapshot.pooled).astype(np.float32) @ unit
@@ -269,7 +271,7 @@ def test_a_shortlist_is_scored_exactly_and_says_that_it_is_one(monkeypatch: pyte
     for hit in hits.hits:
         assert hit.score == exact[hit.row]
     assert asking.find_images("a red star", k=2).exact
-    monkeypatch.setattr(module, "PATIENCE", 0.0)
+    monkeypatch.setattr(module, "MAX_EXACT_SECONDS", 0.0)
     monkeypatch.setattr(shortlist, "SIZES", (5,))
     assert not Searcher(index()).find_images("a red star", k=2).exact
     monkeypatch.setattr(SearchSession, "recall", shortlist.Recall(10, 0.5, 4))

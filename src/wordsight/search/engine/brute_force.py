@@ -19,12 +19,16 @@ from wordsight.similarity.word_alignment import found_by_word
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
 Places: TypeAlias = slice | np.ndarray  # some of the rows
-MANY = 4  # where a part of the rows is larger than one of so many, all of them are scored: those are ready
-LARGEST = 64  # regions of a picture, for what an alignment needs
-BLOCK = 1 << 20  # numbers of a block: of more, memory that is new each time costs more than the scores
-COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
-DIGITS = 9  # of a score in float64 that count for the order
-CLOSE = 1e-4  # scores in float32 that differ by less are scored again in float64
+SUBSET_DIVISOR = (
+    4  # where a part of the rows is larger than one of so many, all of them are scored: those are ready
+)
+ASSUMED_REGIONS = 64  # regions of a picture, for what an alignment needs
+BLOCK_NUMBERS = (
+    1 << 20
+)  # numbers of a block: of more, memory that is new each time costs more than the scores
+BLOCK_COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
+SCORE_DIGITS = 9  # of a score in float64 that count for the order
+RECHECK_MARGIN = 1e-4  # scores in float32 that differ by less are scored again in float64
 
 
 @runtime_checkable
@@ -39,14 +43,14 @@ class Rows(Protocol):
 
 
 @runtime_checkable
-class Ready(Rows, Protocol):
+class ReadyRows(Rows, Protocol):
     """Rows that are ready to be scored (search/held.py)."""
 
-    def ready(self, beside: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]: ...
+    def ready(self, extra_numbers: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]: ...
 
 
 @runtime_checkable
-class Question(Protocol):
+class RowScorer(Protocol):
     """Scorer of rows: a query, a picture, or both."""
 
     @property
@@ -86,7 +90,7 @@ class QueryScorer:
 
     def aligned_numbers(self) -> int:
         """Numbers that ``found`` needs for each row besides its set: copies of the query, and its result."""
-        return COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * LARGEST)
+        return BLOCK_COPIES * (self.query.vectors.numel() + self.query.vectors.shape[1] * ASSUMED_REGIONS)
 
 
 def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
@@ -96,61 +100,61 @@ def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
 
 
 def score_rows(
-    asking: Question,
+    scorer: RowScorer,
     stored: Rows,
     rows: Int[np.ndarray, " row"] | None = None,
     keep: Keep | None = None,
     memory_mb: float = 256.0,
 ) -> Float[np.ndarray, " row"]:
     """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
-    if rows is not None and isinstance(stored, Ready) and MANY * len(rows) >= len(stored):
-        named: Float[np.ndarray, " row"] = score_rows(asking, stored, None, keep, memory_mb)[rows]
+    if rows is not None and isinstance(stored, ReadyRows) and SUBSET_DIVISOR * len(rows) >= len(stored):
+        named: Float[np.ndarray, " row"] = score_rows(scorer, stored, None, keep, memory_mb)[rows]
         return named
     scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
-    beside = 0 if keep is None else asking.aligned_numbers()
+    extra_numbers = 0 if keep is None else scorer.aligned_numbers()
     with torch.no_grad():
-        for places, block in to_score(stored, rows, memory_mb, beside):
-            scored = asking.scores(block)
+        for places, block in to_score(stored, rows, memory_mb, extra_numbers):
+            scored = scorer.scores(block)
             if keep is not None:
                 scored = scored.masked_fill(~keep(block), -torch.inf)
             scores[places] = scored.float().cpu().numpy()
-    check(scores)
+    check_numbers(scores)
     return scores
 
 
-def check(scores: Float[np.ndarray, "*row"]) -> None:
+def check_numbers(scores: Float[np.ndarray, "*row"]) -> None:
     """Raises ValueError."""
     if np.isnan(scores).any():
         raise InputError("some scores are not numbers: check the index, wordsight index --verify")
 
 
 def to_score(
-    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, extra_numbers: int = 0
 ) -> Iterator[tuple[Places, EmbeddingSet]]:
     """Their sets block by block, and which of the scores are theirs."""
-    if rows is None and isinstance(stored, Ready):
-        yield from stored.ready(beside)
+    if rows is None and isinstance(stored, ReadyRows):
+        yield from stored.ready(extra_numbers)
         return
-    for start, stop, block in blocks(stored, rows, memory_mb, beside):
+    for start, stop, block in blocks(stored, rows, memory_mb, extra_numbers):
         yield slice(start, stop), block
 
 
 def blocks(
-    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, beside: int = 0
+    stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, extra_numbers: int = 0
 ) -> Iterator[tuple[int, int, EmbeddingSet]]:
     """The sets of these rows, as many at once as the budget holds; a single one may be larger.
 
-    ``beside`` is how many numbers each row needs beside its set.
+    ``extra_numbers`` is how many numbers each row needs beside its set.
     """
     count = len(stored) if rows is None else len(rows)
-    start, at_once = 0, 1
+    start, rows_per_block = 0, 1
     while start < count:
-        stop = min(count, start + at_once)
+        stop = min(count, start + rows_per_block)
         block = stored.embeddings(start, stop) if rows is None else stored.gather(rows[start:stop])
         yield start, stop, block
         numbers = _numbers(block)
-        most = memory_mb * 2**20 / 4 / (COPIES * numbers + beside)
-        start, at_once = stop, max(1, min(int(most), BLOCK // numbers))
+        most = memory_mb * 2**20 / 4 / (BLOCK_COPIES * numbers + extra_numbers)
+        start, rows_per_block = stop, max(1, min(int(most), BLOCK_NUMBERS // numbers))
 
 
 def _numbers(block: EmbeddingSet) -> int:
@@ -158,7 +162,7 @@ def _numbers(block: EmbeddingSet) -> int:
 
 
 def best_rows(
-    asking: Question,
+    scorer: RowScorer,
     stored: Rows,
     rows: Int[np.ndarray, " row"] | None,
     scores: Float[np.ndarray, " row"],
@@ -176,8 +180,8 @@ def best_rows(
     with torch.no_grad():
         for start, stop, block in blocks(stored, named, memory_mb / 2):
             doubled = EmbeddingSet(block.vectors.double(), block.mask, block.boxes)
-            exact[start:stop] = asking.scores(doubled).double().cpu().numpy()
-    exact = exact.round(DIGITS)
+            exact[start:stop] = scorer.scores(doubled).double().cpu().numpy()
+    exact = exact.round(SCORE_DIGITS)
     order = np.lexsort((stored.ids[named], -exact))[:count]
     return named[order], exact[order]
 
@@ -189,4 +193,4 @@ def _candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray
     if count == 0:
         return np.empty(0, np.int64)
     last = np.partition(scores, len(scores) - count)[len(scores) - count]
-    return np.flatnonzero(scores >= last - CLOSE * max(1.0, abs(float(last))))
+    return np.flatnonzero(scores >= last - RECHECK_MARGIN * max(1.0, abs(float(last))))

@@ -38,8 +38,8 @@ class Blend:
         return EmbeddingSet.join([self.picture.query, self.words.query])
 
 
-def _scale(asking: QueryScorer, sample: EmbeddingSet) -> tuple[float, float]:
-    scores = background_scores(asking, sample)
+def _scale(scorer: QueryScorer, sample: EmbeddingSet) -> tuple[float, float]:
+    scores = background_scores(scorer, sample)
     if len(scores) < 2:
         return (float(scores.mean()) if len(scores) else 0.0), 1.0
     return float(scores.mean()), max(float(scores.std(correction=0)), 1e-6)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from wordsight.search.engine.brute_force import BLOCK, QueryScorer, check
+from wordsight.search.engine.brute_force import BLOCK_NUMBERS, QueryScorer, check_numbers
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.kernels.int8 import (
@@ -28,14 +28,14 @@ from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Pooling
 
-SLACK = 2e-6  # what float32 may make of two scores that are alike
-WORTH = 1 << 22  # numbers of an index; of fewer, all are scored as soon
-TOO_MANY = 0.2  # of the rows left open: then all of them are scored
-TRIES = 8  # questions in a row of which that was so
+FLOAT32_SLACK = 2e-6  # what float32 may make of two scores that are alike
+MIN_NUMBERS = 1 << 22  # numbers of an index; of fewer, all are scored as soon
+MAX_OPEN_SHARE = 0.2  # of the rows left open: then all of them are scored
+MAX_FAILURES = 8  # questions in a row of which that was so
 Bounds = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]  # scores; how far off each may be
 
 
-class Screen:
+class Int8Screen:
     """For MaxSim whose words look. It is made when it is asked for the second time: one question alone costs
     less without. Safe to use from several threads.
     """
@@ -46,77 +46,77 @@ class Screen:
         self.pooling: Pooling | None = None
         if isinstance(similarity, MaxSim) and similarity.direction == "word" and not similarity.keeps_lengths:
             self.pooling = similarity.pooling
-        fits = unit and WORTH <= self.bytes <= memory_mb * 2**20 / 2
-        pays = fits and self.pooling is not None and int8_is_faster("cpu")
-        self.integers = integer_product("cpu") if pays else None
+        fits = unit and MIN_NUMBERS <= self.bytes <= memory_mb * 2**20 / 2
+        is_useful = fits and self.pooling is not None and int8_is_faster("cpu")
+        self.integers = integer_product("cpu") if is_useful else None
         self._lock = threading.Lock()
-        self._asked = self._failed = 0
+        self._queries = self._failures = 0
         self._rows: list[Quantized] = []
 
     @property
-    def pays(self) -> bool:
+    def is_useful(self) -> bool:
         """Whether there is, or will be, a screen."""
         return self.integers is not None
 
-    def make(self) -> None:
+    def prepare(self) -> None:
         """Build the int8 rows, before the second query needs them."""
         with self._lock:
             if self.integers is not None and not self._rows:
-                self._rows = list(self._made(self.integers))
+                self._rows = list(self._quantized_blocks(self.integers))
 
     def settle(
-        self, asking: QueryScorer, best: int, line: float, above: bool
+        self, scorer: QueryScorer, best: int, threshold: float, above: bool
     ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " open"]] | None:
         """Scores of all rows, and those that must be scored; None where that would be most, or too early.
 
         See ``left_open``. Where it fails again and again, it is let go.
         """
-        bounds = self.scores(asking)
+        bounds = self.scores(scorer)
         if bounds is None:
             return None
-        rows = np.flatnonzero(left_open(bounds, best, line, above))
-        if len(rows) <= TOO_MANY * len(bounds[0]):
-            self._failed = 0
+        rows = np.flatnonzero(left_open(bounds, best, threshold, above))
+        if len(rows) <= MAX_OPEN_SHARE * len(bounds[0]):
+            self._failures = 0
             return bounds[0], rows
-        self._failed += 1
-        if self._failed >= TRIES:
+        self._failures += 1
+        if self._failures >= MAX_FAILURES:
             self.integers, self._rows = None, []
         return None
 
-    def scores(self, asking: QueryScorer) -> Bounds | None:
+    def scores(self, scorer: QueryScorer) -> Bounds | None:
         """Bounds of all rows, in order; None if there are none."""
-        self._asked += 1
-        if self.pays and self._asked > 1:
-            self.make()
-        integers, held = self.integers, self._rows
-        if self.pooling is None or integers is None or not held:
+        self._queries += 1
+        if self.is_useful and self._queries > 1:
+            self.prepare()
+        integers, blocks = self.integers, self._rows
+        if self.pooling is None or integers is None or not blocks:
             return None
-        queries = PackedTexts(asking.query.to("cpu"), "text")
+        queries = PackedTexts(scorer.query.to("cpu"), "text")
         words = quantize_each(queries.unit_rows(0, 1).float())
         worst, packed = worst_of(words, queries.lengths), pack(words, slice(None), integers)
         scores, errors = [], []
-        for rows in held:
+        for rows in blocks:
             scores.append(self.pooling(best_of_int8(rows, packed, integers)))
             errors.append(self.pooling.error(cosine_error(rows, worst)[:, 0], queries.lengths[0]))
         of_rows = torch.cat(scores).numpy()
-        check(of_rows)
-        return of_rows, torch.cat(errors).numpy() + SLACK
+        check_numbers(of_rows)
+        return of_rows, torch.cat(errors).numpy() + FLOAT32_SLACK
 
-    def _made(self, integers: IntegerProduct) -> Iterator[Quantized]:
+    def _quantized_blocks(self, integers: IntegerProduct) -> Iterator[Quantized]:
         """As many pictures together as make a block; short ones repeat a vector, which changes no maximum."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
-        at_once = max(1, BLOCK // (int(lengths.max()) * dim))
-        for start in range(0, len(lengths), at_once):
-            block = self.snapshot.embeddings(start, start + at_once)
+        rows_per_block = max(1, BLOCK_NUMBERS // (int(lengths.max()) * dim))
+        for start in range(0, len(lengths), rows_per_block):
+            block = self.snapshot.embeddings(start, start + rows_per_block)
             units = masked_unit(block)
             yield quantize_together(torch.where(block.mask[..., None], units, units[:, :1]), integers)
 
 
-def left_open(bounds: Bounds, best: int, line: float, above: bool) -> Bool[np.ndarray, " row"]:
+def left_open(bounds: Bounds, best: int, threshold: float, above: bool) -> Bool[np.ndarray, " row"]:
     """Rows that may be among the ``best``, or on either side of the line; ``above``: or surely above it."""
     scores, errors = bounds
     low, high = scores - errors, scores + errors
     best = min(best, len(scores))
     last = np.partition(low, len(low) - best)[len(low) - best]
-    undecided: Bool[np.ndarray, " row"] = (high >= last) | ((high >= line) & (above | (low < line)))
+    undecided: Bool[np.ndarray, " row"] = (high >= last) | ((high >= threshold) & (above | (low < threshold)))
     return undecided

@@ -11,12 +11,12 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
-from wordsight.search.engine.brute_force import BLOCK, COPIES, Places
+from wordsight.search.engine.brute_force import BLOCK_COPIES, BLOCK_NUMBERS, Places
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
 
-TOGETHER = 1 << 22  # numbers of a block that is held
+CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a block that is held
 
 
 class RowCache:
@@ -30,8 +30,8 @@ class RowCache:
         self.snapshot, self.unit = snapshot, unit
         self.ids = snapshot.ids
         self.numbers, self.taken = memory_mb * 2**20 / 4, taken / 4
-        self._plan = list(self._planned())
-        self._held: dict[int, EmbeddingSet] = {}
+        self._plan = list(self._plan_blocks())
+        self._cached: dict[int, EmbeddingSet] = {}
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -42,49 +42,51 @@ class RowCache:
     def gather(self, rows: np.ndarray) -> EmbeddingSet:
         return self.snapshot.gather(rows)
 
-    def ready(self, beside: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]:
+    def ready(self, extra_numbers: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]:
         """All rows, sets of one length together, so that nothing pads: which they are, and their sets.
 
-        ``beside`` is how many numbers the question needs for each row beside its set.
+        ``extra_numbers`` is how many numbers the question needs for each row beside its set.
         """
-        for number, (places, holds) in enumerate(self._plan):
-            block = self._held.get(number)
+        for number, (places, is_cached) in enumerate(self._plan):
+            block = self._cached.get(number)
             if block is None:
-                block = self._made(places)
-                if holds:
-                    self._held[number] = block
-            at_once = self._at_once(block.vectors[0].numel(), beside)
-            for start in range(0, len(block), at_once):
-                some = slice(start, min(len(block), start + at_once))
-                yield _part(places, some), block if len(block) <= at_once else block[some]
+                block = self._read_block(places)
+                if is_cached:
+                    self._cached[number] = block
+            rows_per_block = self._rows_per_block(block.vectors[0].numel(), extra_numbers)
+            for start in range(0, len(block), rows_per_block):
+                some = slice(start, min(len(block), start + rows_per_block))
+                yield _part(places, some), block if len(block) <= rows_per_block else block[some]
 
-    def _made(self, places: Places) -> EmbeddingSet:
+    def _read_block(self, places: Places) -> EmbeddingSet:
         rows = np.arange(places.start, places.stop) if isinstance(places, slice) else places
         length, dim = int(self.snapshot.lengths[rows[0]]), self.snapshot.layout.dim
-        vectors, at_once = torch.empty(len(rows), length, dim), max(1, BLOCK // (length * dim))
-        for start in range(0, len(rows), at_once):
-            stored = self.snapshot.gather(rows[start : start + at_once])
-            vectors[start : start + at_once] = masked_unit(stored) if self.unit else stored.vectors
+        vectors, rows_per_block = torch.empty(len(rows), length, dim), max(1, BLOCK_NUMBERS // (length * dim))
+        for start in range(0, len(rows), rows_per_block):
+            stored = self.snapshot.gather(rows[start : start + rows_per_block])
+            vectors[start : start + rows_per_block] = masked_unit(stored) if self.unit else stored.vectors
         mask = torch.ones(len(rows), length, dtype=torch.bool)
         return UnitSet(vectors, mask) if self.unit else EmbeddingSet(vectors, mask)
 
-    def _at_once(self, numbers: int, beside: int = 0) -> int:
-        return max(1, int(self.numbers / 4 / (COPIES * numbers + beside)))
+    def _rows_per_block(self, numbers: int, extra_numbers: int = 0) -> int:
+        return max(1, int(self.numbers / 4 / (BLOCK_COPIES * numbers + extra_numbers)))
 
-    def _planned(self) -> Iterator[tuple[Places, bool]]:
+    def _plan_blocks(self) -> Iterator[tuple[Places, bool]]:
         """The rows of each block, and whether it is held."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
-        order, held = np.argsort(lengths, kind="stable"), 0
+        order, cached_numbers = np.argsort(lengths, kind="stable"), 0
         for length in np.unique(lengths).tolist():
             rows = order[np.searchsorted(lengths[order], length) :][: np.count_nonzero(lengths == length)]
-            at_once = max(1, min(self._at_once(length * dim), TOGETHER // (length * dim)))
-            for start in range(0, len(rows), at_once):
-                some = rows[start : start + at_once]
-                held += len(some) * length * dim
-                yield _together(some), held <= self.numbers / 2 - self.taken
+            rows_per_block = max(
+                1, min(self._rows_per_block(length * dim), CACHED_BLOCK_NUMBERS // (length * dim))
+            )
+            for start in range(0, len(rows), rows_per_block):
+                some = rows[start : start + rows_per_block]
+                cached_numbers += len(some) * length * dim
+                yield _as_slice(some), cached_numbers <= self.numbers / 2 - self.taken
 
 
-def _together(rows: Int[np.ndarray, " row"]) -> Places:
+def _as_slice(rows: Int[np.ndarray, " row"]) -> Places:
     """A slice where they are neighbours."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows

@@ -18,11 +18,11 @@ from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.packed import masked_unit
 
-AT_ONCE = 50_000  # rows
+ROWS_PER_PRODUCT = 50_000  # rows
 SIZES = (300, 1000, 3000, 10_000)  # of shortlists
-ENOUGH = 0.95  # recall from which on no larger one is tried
-TOP = 10  # hits that recall is about
-QUERIES = 24
+SUFFICIENT_RECALL = 0.95  # recall from which on no larger one is tried
+RECALL_AT = 10  # hits that recall is about
+MAX_QUERIES = 24
 
 
 @dataclass(frozen=True)
@@ -45,31 +45,31 @@ def nearest_rows(
     query: EmbeddingSet, snapshot: Snapshot, rows: Int[np.ndarray, " row"] | None, size: int
 ) -> Int[np.ndarray, " near"]:
     """The ``size`` rows of the largest product with the query's mean vector, ascending."""
-    sought = mean_vector(query)
+    query_mean = mean_vector(query)
     count = len(snapshot) if rows is None else len(rows)
     products = np.empty(count, np.float32)
-    for start in range(0, count, AT_ONCE):
-        some = slice(start, min(count, start + AT_ONCE))
+    for start in range(0, count, ROWS_PER_PRODUCT):
+        some = slice(start, min(count, start + ROWS_PER_PRODUCT))
         stored = snapshot.pooled[some if rows is None else rows[some]]
-        products[some] = stored.astype(np.float32) @ sought
-    kept = np.sort(np.argpartition(-products, size - 1)[:size]) if size < count else np.arange(count)
-    return kept if rows is None else rows[kept]
+        products[some] = stored.astype(np.float32) @ query_mean
+    nearest = np.sort(np.argpartition(-products, size - 1)[:size]) if size < count else np.arange(count)
+    return nearest if rows is None else rows[nearest]
 
 
 def measure_recall(
     matcher: Matcher, snapshot: Snapshot, texts: Sequence[str], memory_mb: float = 256.0
 ) -> Recall:
     """Recall of the smallest shortlist that is good enough, or of the largest, on some of these texts."""
-    asked = [texts[n] for n in spread_rows(len(texts), QUERIES)]
+    chosen = [texts[n] for n in spread_rows(len(texts), MAX_QUERIES)]
     with torch.no_grad():
-        queries = [matcher.encode_texts([text]) for text in asked]
+        queries = [matcher.encode_texts([text]) for text in chosen]
     best_of_each = _best_of_each(matcher, snapshot, queries, memory_mb) if queries else []
     wanted = list(zip(queries, best_of_each, strict=True))
-    measured = Recall(0, 0.0, len(asked))
+    measured = Recall(0, 0.0, len(chosen))
     for size in SIZES:
-        held = [np.isin(best, nearest_rows(query, snapshot, None, size)).mean() for query, best in wanted]
-        measured = Recall(size, float(np.mean(held)) if held else 0.0, len(asked))
-        if measured.recall >= ENOUGH:
+        recalls = [np.isin(best, nearest_rows(query, snapshot, None, size)).mean() for query, best in wanted]
+        measured = Recall(size, float(np.mean(recalls)) if recalls else 0.0, len(chosen))
+        if measured.recall >= SUFFICIENT_RECALL:
             break
     return measured
 
@@ -82,5 +82,5 @@ def _best_of_each(
     together, scores = EmbeddingSet.join(queries), np.empty((len(snapshot), len(queries)), np.float32)
     for start, stop, block in blocks(snapshot, None, memory_mb):
         scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu().numpy()
-    top = min(TOP, len(snapshot))
+    top = min(RECALL_AT, len(snapshot))
     return [np.argpartition(-column, top - 1)[:top] for column in scores.T]

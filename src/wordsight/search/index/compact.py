@@ -13,7 +13,7 @@ from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.vector_files import KINDS, Extent, Packed, Place, Segment
 from wordsight.search.index.writer import Writer
 
-AT_ONCE = 256  # contents that are copied together
+CONTENTS_PER_COPY = 256  # contents that are copied together
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Compaction:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _Needed:
     key: int
     checksum: int
     place: Place
@@ -67,11 +67,11 @@ ORDER BY place LIMIT ?
 def _rewrite(writer: Writer, extent: Extent) -> int:
     segment = Segment(writer.folder, writer.meta.layout, extent)
     with writer.batch():
-        for kept in _needed(writer.facts, extent.number):
-            places = writer.append(_together([_whole(writer, segment, one) for one in kept]))
+        for needed in _needed(writer.facts, extent.number):
+            places = writer.append(_joined([_whole(writer, segment, one) for one in needed]))
             writer.facts.executemany(
                 "UPDATE contents SET segment = ?, place = ?, start = ? WHERE key = ?",
-                [(p.segment, p.place, p.start, one.key) for one, p in zip(kept, places, strict=True)],
+                [(p.segment, p.place, p.start, one.key) for one, p in zip(needed, places, strict=True)],
             )
         gone = writer.facts.execute("DELETE FROM contents WHERE segment = ?", (extent.number,)).rowcount
         writer.facts.execute("DELETE FROM segments WHERE number = ?", (extent.number,))
@@ -79,24 +79,24 @@ def _rewrite(writer: Writer, extent: Extent) -> int:
     return gone
 
 
-def _needed(connection: sqlite3.Connection, number: int) -> Iterator[list[_Kept]]:
+def _needed(connection: sqlite3.Connection, number: int) -> Iterator[list[_Needed]]:
     after = 0
-    while rows := connection.execute(_NEEDED, (number, after, AT_ONCE)).fetchall():
-        yield [_Kept(key, checksum, Place(*place)) for key, checksum, *place in rows]
+    while rows := connection.execute(_NEEDED, (number, after, CONTENTS_PER_COPY)).fetchall():
+        yield [_Needed(key, checksum, Place(*place)) for key, checksum, *place in rows]
         after = rows[-1][3] + 1
 
 
-def _whole(writer: Writer, segment: Segment, kept: _Kept) -> Packed:
-    packed = segment.content(kept.place)
-    if zlib.crc32(packed.bytes_of(0, 0)) != kept.checksum:
+def _whole(writer: Writer, segment: Segment, needed: _Needed) -> Packed:
+    packed = segment.content(needed.place)
+    if zlib.crc32(packed.bytes_of(0, 0)) != needed.checksum:
         raise InputError(
-            f"{writer.folder}: vectors in segment {kept.place.segment} are damaged; "
+            f"{writer.folder}: vectors in segment {needed.place.segment} are damaged; "
             f"see which: wordsight index --out {writer.folder} --verify"
         )
     return packed
 
 
-def _together(contents: list[Packed]) -> Packed:
+def _joined(contents: list[Packed]) -> Packed:
     kinds = [kind for kind in KINDS if kind in contents[0].rows]
     rows = {kind: np.concatenate([packed.rows[kind] for packed in contents]) for kind in kinds}
     return Packed(rows, [count for packed in contents for count in packed.counts])

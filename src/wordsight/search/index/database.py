@@ -21,11 +21,11 @@ from wordsight.files.lock import StoreInUse, has_locks
 from wordsight.search.index.schema_check import REMEDY, check_schema
 
 FACTS = "facts.sqlite"
-UNLOCKED = "model/config.json"  # a file of every index that nobody locks: SQLite's own must not be probed
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+LOCK_PROBE = "model/config.json"  # a file of every index that nobody locks: SQLite's own must not be probed
+DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SEPARATOR = os.fsencode(os.sep)
 SYNCHRONOUS = "FULL"  # a commit is on the disk, whatever happens to the power
-PATIENCE = 30.0  # seconds that a connection waits for the commit of another
+BUSY_SECONDS = 30.0  # seconds that a connection waits for the commit of another
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 SCHEMA = """
@@ -152,7 +152,7 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
 
 def can_share(folder: Path) -> bool:
     """Whether several connections see each other's commits, which takes a file system with locks."""
-    return has_locks(folder / UNLOCKED)
+    return has_locks(folder / LOCK_PROBE)
 
 
 def _opened(folder: Path, mode: str) -> sqlite3.Connection:
@@ -162,7 +162,7 @@ def _opened(folder: Path, mode: str) -> sqlite3.Connection:
         f"{(folder / FACTS).absolute().as_uri()}?mode={mode}{'' if shared else '&vfs=unix-none'}",
         uri=True,
         isolation_level=None,
-        timeout=PATIENCE,
+        timeout=BUSY_SECONDS,
         check_same_thread=False,
     )
     connection.execute("PRAGMA trusted_schema = OFF")
@@ -211,24 +211,24 @@ def generation(connection: sqlite3.Connection) -> int:
 
 
 @contextmanager
-def in_words(folder: Path) -> Iterator[None]:
+def wrap_errors(folder: Path) -> Iterator[None]:
     """Add the next step to failures of the disk and of SQLite inside the block."""
     try:
         yield
     except sqlite3.DatabaseError as error:
-        raise _told(error, folder) from error
+        raise _explained(error, folder) from error
     except OSError as error:
-        if isinstance(error, IndexFull) or error.errno not in FULL:
+        if isinstance(error, IndexFull) or error.errno not in DISK_FULL:
             raise
         raise _full(folder, error) from error
 
 
-def _told(error: sqlite3.DatabaseError, folder: Path) -> Exception:
+def _explained(error: sqlite3.DatabaseError, folder: Path) -> Exception:
     code, name = getattr(error, "sqlite_errorcode", 0), getattr(error, "sqlite_errorname", "")
     if code == sqlite3.SQLITE_FULL or name in ("SQLITE_IOERR_WRITE", "SQLITE_IOERR_SHMSIZE"):
         return _full(folder, error)
     if code == sqlite3.SQLITE_BUSY:
-        return StoreInUse(f"another process has been writing to {folder} for {PATIENCE:.0f} s; try again")
+        return StoreInUse(f"another process has been writing to {folder} for {BUSY_SECONDS:.0f} s; try again")
     if code & 0xFF in _DAMAGED:
         return ValueError(
             f"{folder / FACTS} is damaged ({error}); "

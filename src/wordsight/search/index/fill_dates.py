@@ -8,7 +8,7 @@ from wordsight.read.pictures.date_taken import date_taken
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database
 from wordsight.search.index.dates import COMPLETE
-from wordsight.search.index.scan_sources import PAGE, Progress
+from wordsight.search.index.scan_sources import PAGE_ROWS, Progress
 from wordsight.search.index.writer import Writer
 
 _UNDATED = """
@@ -24,7 +24,7 @@ def fill_dates(writer: Writer, workers: int, progress: Progress) -> None:
         return
     there, done = True, 0
     for page in _undated(writer.facts):
-        read = list(prefetch(_read, iter(page), workers, PAGE))
+        read = list(prefetch(_read, iter(page), workers, PAGE_ROWS))
         with writer.batch():
             dated = [(taken, key) for key, taken, _ in read if taken is not None]
             writer.facts.executemany("UPDATE contents SET taken = ? WHERE key = ?", dated)
@@ -38,7 +38,7 @@ def fill_dates(writer: Writer, workers: int, progress: Progress) -> None:
 
 def _undated(facts: sqlite3.Connection) -> Iterator[list[tuple[int, bytes]]]:
     last = 0
-    while page := facts.execute(_UNDATED, (last, PAGE)).fetchall():
+    while page := facts.execute(_UNDATED, (last, PAGE_ROWS)).fetchall():
         yield page
         last = page[-1][0]
 

@@ -36,9 +36,11 @@ def folders_of(items_in: Mapping[bytes, int]) -> Folders:
         while folder != root:
             counts[folder] += items
             folder = os.path.dirname(folder)
-    told = [Folder(path, os.path.relpath(path, os.fsdecode(root)), items) for path, items in _texts(counts)]
-    told.sort(key=lambda one: (-one.items, one.name))
-    return Folders(root.decode("utf-8", "replace"), tuple(told))
+    folders = [
+        Folder(path, os.path.relpath(path, os.fsdecode(root)), items) for path, items in _texts(counts)
+    ]
+    folders.sort(key=lambda one: (-one.items, one.name))
+    return Folders(root.decode("utf-8", "replace"), tuple(folders))
 
 
 def _texts(counts: Mapping[bytes, int]) -> list[tuple[str, int]]:

@@ -21,7 +21,7 @@ from wordsight.search.index.caption_join import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
-from wordsight.search.index.report import Report
+from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.snapshot import Snapshot
@@ -30,7 +30,7 @@ from wordsight.search.index.sync import Update
 from wordsight.search.index.verify import damaged, problems
 from wordsight.search.index.writer import Writer
 
-__all__ = ["Filters", "Index", "Item", "Report", "Snapshot"]
+__all__ = ["Filters", "Index", "Item", "Snapshot", "UpdateReport"]
 
 
 class IndexReplaced(ValueError):  # noqa: N818
@@ -155,7 +155,7 @@ class Index:
         drop_all: bool = False,
         rules: WalkRules | None = None,
         caption_column: str | None = None,
-    ) -> Report:
+    ) -> UpdateReport:
         """Bring the index in step with these folders (of texts: files); items of others stay as they are.
 
         ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
@@ -179,7 +179,7 @@ class Index:
 
     @contextmanager
     def _writer(self) -> Iterator[Writer]:
-        with database.in_words(self.folder), manifest.writing(self.folder):
+        with database.wrap_errors(self.folder), manifest.writing(self.folder):
             self.check_there()
             writer = Writer(self.folder, self.meta)
             try:
@@ -206,7 +206,7 @@ class Index:
 
     def walk_rules(self) -> WalkRules:
         """The pictures of a folder that an update leaves out."""
-        with self._there(), database.in_words(self.folder):
+        with self._there(), database.wrap_errors(self.folder):
             connection = database.connect(self.folder)
             try:
                 return walk_rules.stored(connection)
@@ -214,7 +214,7 @@ class Index:
                 connection.close()
 
     def stats(self) -> Stats:
-        with self.snapshot() as snapshot, database.in_words(self.folder):
+        with self.snapshot() as snapshot, database.wrap_errors(self.folder):
             return measured(self.folder, self.meta, snapshot)
 
     def snapshot(self) -> Snapshot:
@@ -227,7 +227,7 @@ class Index:
 
         Raises IndexReplaced.
         """
-        with self._there(), database.in_words(self.folder):
+        with self._there(), database.wrap_errors(self.folder):
             connection = database.connect(self.folder)
             try:
                 return database.generation(connection)

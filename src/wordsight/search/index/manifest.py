@@ -38,7 +38,7 @@ OLDEST = 1  # of the formats that are read as they are
 META = "index.json"
 MODEL = "model"
 KINDS = ("images", "texts")
-MOST_DIMENSIONS = 10**6
+MAX_DIM = 10**6
 # From a format to the next: each changes the folder such that a kill in between leaves one of the two.
 MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
 
@@ -67,8 +67,8 @@ def read_meta(folder: Path) -> Meta:
             f"wordsight index FOLDER --model MODEL --out {folder}"
         )
     check_links(folder, deep=False)
-    told = plain_json.read(folder / META, finite=True)
-    version = told.get("format") if isinstance(told, dict) else None
+    fields = plain_json.read(folder / META, finite=True)
+    version = fields.get("format") if isinstance(fields, dict) else None
     if type(version) is not int:
         raise InputError(
             f"{folder / META} does not describe an index (no format in it); restore a copy of it"
@@ -82,18 +82,18 @@ def read_meta(folder: Path) -> Meta:
             f"{folder} has format {version}; run wordsight index --out {folder} once: "
             f"it brings it to {FORMAT}"
         )
-    wrong = [name for name, fits in _FITS.items() if name not in told or not fits(told[name])]
-    wrong += [name for name in told if name not in _FITS and name != "format"]
+    wrong = [name for name, fits in _FITS.items() if name not in fields or not fits(fields[name])]
+    wrong += [name for name in fields if name not in _FITS and name != "format"]
     if wrong:
-        value = str(told.get(wrong[0], "left out"))[:60]
+        value = str(fields.get(wrong[0], "left out"))[:60]
         raise InputError(f"{folder / META} is damaged: {wrong[0]} is {value}", REMEDY)
-    return Meta(**told)
+    return Meta(**fields)
 
 
 _FITS: dict[str, Callable[[Any], bool]] = {  # what index.json may say
     "kind": lambda value: value in KINDS,
     "precision": lambda value: value in PRECISIONS,
-    "dim": lambda value: type(value) is int and 1 <= value <= MOST_DIMENSIONS,
+    "dim": lambda value: type(value) is int and 1 <= value <= MAX_DIM,
     "unit": lambda value: isinstance(value, bool),
     "model": lambda value: isinstance(value, str),
 }
@@ -114,14 +114,14 @@ def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
 
 def migrate(folder: Path) -> None:
     """Bring an older index to this version's format, step by step; the caller holds the lock."""
-    told = plain_json.read(folder / META)
-    while isinstance(told, dict) and told.get("format", FORMAT) < FORMAT:
-        version = told["format"]
+    fields = plain_json.read(folder / META)
+    while isinstance(fields, dict) and fields.get("format", FORMAT) < FORMAT:
+        version = fields["format"]
         if version not in MIGRATIONS:
             raise InputError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
         MIGRATIONS[version](folder)
-        told = plain_json.read(folder / META) | {"format": version + 1}
-        checkpoint.write_json(folder / META, told)
+        fields = plain_json.read(folder / META) | {"format": version + 1}
+        checkpoint.write_json(folder / META, fields)
 
 
 @contextmanager
@@ -136,8 +136,8 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
     _one_of("kind", kind, KINDS)
     _one_of("precision", precision, PRECISIONS)
     _refuse_strangers(folder)
-    dim, unit = _measured(Matcher.from_pretrained(model, trust_remote_code=trust_remote_code), kind)
-    with removed_on_failure(folder), _made(folder), database.in_words(folder):
+    dim, unit = _dim_and_unit(Matcher.from_pretrained(model, trust_remote_code=trust_remote_code), kind)
+    with removed_on_failure(folder), _locked_folder(folder), database.wrap_errors(folder):
         _refuse_strangers(folder)
         _clear(folder)
         _copy_model(model, folder / MODEL)
@@ -149,7 +149,7 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
 
 
 @contextmanager
-def _made(folder: Path) -> Iterator[None]:
+def _locked_folder(folder: Path) -> Iterator[None]:
     """A folder in which this process alone writes."""
     folder.mkdir(parents=True, exist_ok=True)
     with writing(folder):
@@ -166,7 +166,7 @@ def _refuse_strangers(folder: Path) -> None:
     if (folder / META).is_file():
         raise AlreadyExistsError(f"{folder} is an index already; open it, or choose another folder")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-    strange = [name for name in there if not (LOCK in there and _is_ours(name))]
+    strange = [name for name in there if not (LOCK in there and _is_own(name))]
     if strange:
         others = f" and {len(strange) - 1} others" if strange[1:] else ""
         raise AlreadyExistsError(
@@ -175,8 +175,8 @@ def _refuse_strangers(folder: Path) -> None:
         )
 
 
-def _is_ours(name: str) -> bool:
-    ours = {
+def _is_own(name: str) -> bool:
+    own = {
         LOCK,
         MODEL,
         database.FACTS,
@@ -184,7 +184,7 @@ def _is_ours(name: str) -> bool:
         f"{database.FACTS}-shm",
         f"{database.FACTS}-journal",
     }
-    return name in ours or name.startswith((f".{META}.", f".{MODEL}."))
+    return name in own or name.startswith((f".{META}.", f".{MODEL}."))
 
 
 def _clear(folder: Path) -> None:
@@ -216,8 +216,8 @@ def _files(model: Path) -> list[Path]:
 
 def identity(model: Path) -> str:
     """A hash of the weights, the configuration and every other file that a matcher is read from."""
-    told = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
-    return hashlib.blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
+    fields = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
+    return hashlib.blake2b(json.dumps(fields).encode(), digest_size=16).hexdigest()
 
 
 def check_model(folder: Path, meta: Meta, model: Path) -> None:
@@ -237,7 +237,7 @@ def _settings(model: Path) -> dict[str, Any]:
     return {f"{part}.{key}": value for part, table in parts.items() for key, value in dict(table).items()}
 
 
-def _measured(matcher: Matcher, kind: str) -> tuple[int, bool]:
+def _dim_and_unit(matcher: Matcher, kind: str) -> tuple[int, bool]:
     """Size of an embedding, and whether scores stay the same if the vectors of this kind have length 1."""
     if kind == "images" and not hasattr(matcher.reader, "prepare"):
         raise InputError(

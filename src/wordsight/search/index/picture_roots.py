@@ -54,27 +54,27 @@ def remember(index_folder: Path, sources: Sequence[Path]) -> None:
     Raises OSError or RuntimeError where the user has no folder that can be written.
     """
     roots = {str(root) for root in remembered(index_folder)} | {os.path.realpath(one) for one in sources}
-    told = {
+    record = {
         "index": os.path.realpath(index_folder),
         "stamp": _stamp(index_folder),
         "roots": sorted(roots),
     }
-    with atomic_file(_memory(index_folder)) as file:
-        file.write(json.dumps(told, indent=1).encode("ascii"))  # bytes that are no text are escaped
+    with atomic_file(_record_file(index_folder)) as file:
+        file.write(json.dumps(record, indent=1).encode("ascii"))  # bytes that are no text are escaped
 
 
 def remembered(index_folder: Path) -> tuple[Path, ...]:
     """The folders that this user indexed into this index; none if another index has taken its place."""
     try:
-        told: Any = json.loads(_memory(index_folder).read_bytes())
-        if told["stamp"] != _stamp(index_folder):
+        record: Any = json.loads(_record_file(index_folder).read_bytes())
+        if record["stamp"] != _stamp(index_folder):
             return ()
-        return tuple(Path(root) for root in told["roots"])
+        return tuple(Path(root) for root in record["roots"])
     except (OSError, RuntimeError, ValueError, KeyError, TypeError):
         return ()
 
 
-def _memory(index_folder: Path) -> Path:
+def _record_file(index_folder: Path) -> Path:
     name = hashlib.blake2b(os.fsencode(os.path.realpath(index_folder)), digest_size=10).hexdigest()
     return cache_folder() / "roots" / f"{name}.json"
 

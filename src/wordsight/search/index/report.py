@@ -9,7 +9,7 @@ from wordsight.search.index.scan_sources import Entry
 
 
 @dataclass
-class Report:
+class UpdateReport:
     """Result of an update; ``skipped`` are pictures and folders that could not be read, and why."""
 
     added: int = 0
@@ -30,7 +30,7 @@ class Candidate:
 
     entry: Entry
     content: str = ""
-    beside: str = ""
+    sidecar: str = ""
     made: Frame | str | None = None  # what is encoded
     taken: int | None = None  # when, of a picture that is encoded; nanoseconds since 1970
     reason: str = ""

@@ -26,9 +26,9 @@ from wordsight.search.index import caption_join, database
 from wordsight.search.index.caption_join import CaptionFile
 
 Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
-LONGEST_TEXT = 10_000  # characters
-LONGEST_SIDECAR = 1 << 20  # bytes
-PAGE = 1000  # rows held at once
+MAX_TEXT_CHARACTERS = 10_000  # characters
+MAX_SIDECAR_BYTES = 1 << 20  # bytes
+PAGE_ROWS = 1000  # rows held at once
 
 TABLES = """
 CREATE TEMP TABLE found (
@@ -61,12 +61,12 @@ class Entry:
     part: str = ""  # '' for a file; of a text its hash
     bytes: int = 0
     changed: int = 0  # nanoseconds
-    beside_changed: int = 0  # of the sidecar; 0: none
+    sidecar_changed: int = 0  # of the sidecar; 0: none
     text: str | None = None
 
 
 @dataclass
-class Scan:
+class SourceScan:
     """Counts and sources of a scan; ``closed`` folders could not be read, and items below them stay."""
 
     roots: list[bytes] = field(default_factory=list)
@@ -108,7 +108,7 @@ def scan_pictures(
     rules: WalkRules,
     progress: Progress,
     gone_ok: bool,
-) -> Scan:
+) -> SourceScan:
     """``leave_out``: the index's own folder.
 
     Raises MissingFileError for sources that are not there, InputError for captions of other pictures.
@@ -139,7 +139,7 @@ def scan_texts(
     progress: Progress,
     gone_ok: bool,
     caption_column: str | None = None,
-) -> Scan:
+) -> SourceScan:
     """Lines of .txt files, captions of tables and caption files; equal texts of one file count once."""
     check_sources("texts", sources, (), gone_ok)
     scan = _begin(connection)
@@ -163,7 +163,7 @@ def scan_texts(
 def todo(connection: sqlite3.Connection) -> Iterator[Entry]:
     """Entries to be read, ordered by path; the connection may write meanwhile."""
     last = 0
-    while rows := connection.execute(_PAGE, (last, PAGE)).fetchall():
+    while rows := connection.execute(_PAGE, (last, PAGE_ROWS)).fetchall():
         for _, *row in rows:
             yield Entry(*row)
         last = rows[-1][0]
@@ -178,21 +178,21 @@ def sidecar(path: str) -> str:
     for candidate in (os.path.splitext(path)[0] + ".txt", f"{path}.txt"):
         if os.path.isfile(candidate):
             with open(candidate, "rb") as file:
-                text = file.read(LONGEST_SIDECAR).decode("utf-8-sig", "replace")
+                text = file.read(MAX_SIDECAR_BYTES).decode("utf-8-sig", "replace")
             lines = (line.strip() for line in text.splitlines())
             return database.clean("\n".join(line for line in lines if line))
     return ""
 
 
-def _begin(connection: sqlite3.Connection) -> Scan:
+def _begin(connection: sqlite3.Connection) -> SourceScan:
     connection.execute("PRAGMA temp_store = FILE")
     for name in ("found", "sidecars", "todo"):
         connection.execute(f"DROP TABLE IF EXISTS temp.{name}")
     connection.executescript(TABLES)
-    return Scan()
+    return SourceScan()
 
 
-def _count(connection: sqlite3.Connection, scan: Scan) -> Scan:
+def _count(connection: sqlite3.Connection, scan: SourceScan) -> SourceScan:
     connection.execute(_TODO)
     scan.found = database.value(connection, "SELECT count(*) FROM temp.found")
     scan.todo = database.value(connection, "SELECT count(*) FROM temp.todo")
@@ -203,7 +203,7 @@ def _pages(items: Iterator[Any]) -> Iterator[list[Any]]:
     page: list[Any] = []
     for item in items:
         page.append(item)
-        if len(page) == PAGE:
+        if len(page) == PAGE_ROWS:
             yield page
             page = []
     if page:
@@ -245,11 +245,11 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
         )
 
 
-def _texts(source: Path, caption_column: str | None, scan: Scan) -> Iterator[str]:
+def _texts(source: Path, caption_column: str | None, scan: SourceScan) -> Iterator[str]:
     for number, line in enumerate(texts_of(source, caption_column=caption_column), 1):
         text = database.clean(line).strip()
-        if len(text) > LONGEST_TEXT:
+        if len(text) > MAX_TEXT_CHARACTERS:
             where = f"{source} text {number}"
-            scan.skipped.append((where, f"{len(text)} characters, more than {LONGEST_TEXT}"))
+            scan.skipped.append((where, f"{len(text)} characters, more than {MAX_TEXT_CHARACTERS}"))
         elif text:
             yield text

@@ -23,8 +23,8 @@ from wordsight.search.index.schema_check import REMEDY, check_places, whole_numb
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 
-AT_ONCE = 500  # items asked for in one statement
-TRIES = 10  # a compaction may remove files between their names being read and being opened
+ITEMS_PER_QUERY = 500  # items asked for in one statement
+MAX_TRIES = 10  # a compaction may remove files between their names being read and being opened
 _ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, {taken}, i.beside, i.told
 FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
 
@@ -41,12 +41,12 @@ class Snapshot:
     def __init__(self, folder: Path, layout: Layout) -> None:
         self.folder, self.layout = folder, layout
         self._lock = threading.Lock()
-        with database.in_words(folder):
+        with database.wrap_errors(folder):
             self._open()
         self.pooled = Pooled(self)
 
     def _open(self) -> None:
-        for last in [False] * (TRIES - 1) + [True]:
+        for last in [False] * (MAX_TRIES - 1) + [True]:
             self._facts = database.connect(self.folder)
             try:
                 self._facts.execute("BEGIN")  # from the first reading on, this connection sees one moment
@@ -133,10 +133,10 @@ class Snapshot:
         """The facts of the named rows, in that order."""
         ids = [int(self.ids[row]) for row in rows]
         found: dict[int, Item] = {}
-        for start in range(0, len(ids), AT_ONCE):
-            part = ids[start : start + AT_ONCE]
+        for start in range(0, len(ids), ITEMS_PER_QUERY):
+            part = ids[start : start + ITEMS_PER_QUERY]
             query = _ITEM.format(marks=",".join("?" * len(part)), taken=self._taken)
-            found |= {record[0]: _item(record) for record in self._ask(query, part)}
+            found |= {record[0]: _item(record) for record in self._select(query, part)}
         return [found[id_] for id_ in ids]
 
     def row_of(self, id: int) -> int:
@@ -149,9 +149,9 @@ class Snapshot:
     def id_of(self, path: str) -> int | None:
         """The item of this file; accents in its path may be written otherwise than in the index."""
         name = os.fsencode(os.path.abspath(path))
-        exact = self._ask("SELECT id FROM items WHERE path = ?", (name,))
+        exact = self._select("SELECT id FROM items WHERE path = ?", (name,))
         if not exact and not name.isascii():
-            exact = self._ask("SELECT id FROM items WHERE composed(path) = ?", (database.composed(name),))
+            exact = self._select("SELECT id FROM items WHERE composed(path) = ?", (database.composed(name),))
         return int(exact[0][0]) if exact else None
 
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
@@ -198,7 +198,7 @@ class Snapshot:
     def connection(self) -> sqlite3.Connection:
         return self._facts
 
-    def _ask(self, query: str, parameters: Sequence[Any]) -> list[Any]:
+    def _select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._facts.execute(query, parameters).fetchall()
 
@@ -265,20 +265,22 @@ def _item(record: Sequence[Any]) -> Item:
 
 
 def _conditions(filters: Filters, date: str) -> tuple[list[str], list[Any]]:
-    told: list[tuple[str, list[Any]]] = []
+    conditions: list[tuple[str, list[Any]]] = []
     if filters.folder is not None:
-        told.append(_in_folder(filters.folder))
+        conditions.append(_in_folder(filters.folder))
     if filters.after is not None:
-        told.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
+        conditions.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
     if filters.before is not None:
-        told.append((f"{date} < ?", [_nanoseconds(filters.before)]))
+        conditions.append((f"{date} < ?", [_nanoseconds(filters.before)]))
     if filters.min_bytes is not None:
-        told.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
+        conditions.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
     if filters.text is not None and database.clean(filters.text).strip():
-        told.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
+        conditions.append(
+            ("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)])
+        )
     if filters.ids is not None:
-        told.append(("1", []))
-    return [sql for sql, _ in told], [value for _, values in told for value in values]
+        conditions.append(("1", []))
+    return [sql for sql, _ in conditions], [value for _, values in conditions for value in values]
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -17,29 +17,35 @@ from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.fill_dates import fill_dates
-from wordsight.search.index.report import Candidate, Report
-from wordsight.search.index.scan_sources import Entry, Progress, Scan
+from wordsight.search.index.report import Candidate, UpdateReport
+from wordsight.search.index.scan_sources import Entry, Progress, SourceScan
 from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.index.writer import Writer
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
 
-KNOWN_AT_ONCE = 1000  # files of known content that are written together
+KNOWN_PER_WRITE = 1000  # files of known content that are written together
 _COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
-RIVALS = 20  # items of one content that are asked whether their file is gone
+MAX_RIVALS = 20  # items of one content that are asked whether their file is gone
 
 
 class Update:
     """One run over what a scan has found; every method leaves the index whole."""
 
     def __init__(
-        self, writer: Writer, matcher: Matcher, found: Scan, batch_size: int, workers: int, progress: Progress
+        self,
+        writer: Writer,
+        matcher: Matcher,
+        found: SourceScan,
+        batch_size: int,
+        workers: int,
+        progress: Progress,
     ) -> None:
         self.writer, self.matcher, self.found = writer, matcher, found
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
         self.is_texts = writer.meta.kind == "texts"
-        self.report = Report(
+        self.report = UpdateReport(
             unchanged=found.found - found.todo,
             skipped=[*found.closed, *found.skipped],
             left_out=found.left_out,
@@ -47,18 +53,18 @@ class Update:
         )
         shared = database.can_share(writer.folder)  # else only the writer's own connection sees its commits
         self._reader = database.connect(writer.folder) if shared else writer.facts  # of the threads
-        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._new: dict[str, Candidate] = {}  # by content, to be encoded together
         self._waiting: list[Candidate] = []  # files of those contents
         self._known: list[Candidate] = []  # files of contents that are stored
 
-    def run(self) -> Report:
+    def run(self) -> UpdateReport:
         try:
             entries = scan_sources.todo(self.writer.facts)
-            for done, looked in enumerate(
-                prefetch(self._look, entries, self.workers, 2 * self.batch_size), 1
+            for done, candidate in enumerate(
+                prefetch(self._read_entry, entries, self.workers, 2 * self.batch_size), 1
             ):
-                self._take(looked)
+                self._take(candidate)
                 self.progress(self._noun, done, self.found.todo)
             self._write()
             self._delete()
@@ -73,10 +79,10 @@ class Update:
     def _noun(self) -> str:
         return "texts" if self.is_texts else "pictures"
 
-    def _look(self, entry: Entry) -> Candidate:
+    def _read_entry(self, entry: Entry) -> Candidate:
         """All that may run in another thread."""
         if entry.text is not None:
-            return self._look_at_text(entry, entry.text)
+            return self._read_text(entry, entry.text)
         path = os.fsdecode(entry.path)
         try:
             before, content = stamp_of(Path(path)), content_of(Path(path))
@@ -84,14 +90,14 @@ class Update:
             taken = None if frame is None else date_taken(path)
             if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
                 return Candidate(entry, reason="it changed while it was read; run the same command again")
-            beside = scan_sources.sidecar(path) if entry.beside_changed else ""
-            return Candidate(entry, content, beside, frame, taken)
+            sidecar = scan_sources.sidecar(path) if entry.sidecar_changed else ""
+            return Candidate(entry, content, sidecar, frame, taken)
         except UnreadablePicture as error:
             return Candidate(entry, reason=error.reason, is_unreadable=True)
         except OSError as error:
             return Candidate(entry, reason=(error.strerror or str(error)).lower())
 
-    def _look_at_text(self, entry: Entry, text: str) -> Candidate:
+    def _read_text(self, entry: Entry, text: str) -> Candidate:
         if self._has(entry.part):
             return Candidate(entry, entry.part)
         try:
@@ -104,47 +110,47 @@ class Update:
 
     def _has(self, content: str) -> bool:
         query = "SELECT 1 FROM contents WHERE content = ?"
-        with self._turn:
+        with self._lock:
             return database.value(self._reader, query, (content,)) is not None
 
-    def _take(self, looked: Candidate) -> None:
+    def _take(self, candidate: Candidate) -> None:
         """Sort the entries that were read; a batch is written when it is full.
 
         Files of known contents are written when there are many, but they do not cut the batch in the making:
         whether a process was killed or not, its batches are the same.
         """
-        if looked.is_cut:
+        if candidate.is_cut:
             self.report.cut += 1
-            self.report.first_cut = self.report.first_cut or str(looked.made)
-        if looked.reason:
-            self._skip(looked)
-        elif looked.content in self._new:
-            self._waiting.append(replace(looked, made=None))
-        elif looked.made is None or self._has(looked.content):  # perhaps stored since it was read
-            self._known.append(replace(looked, made=None))
+            self.report.first_cut = self.report.first_cut or str(candidate.made)
+        if candidate.reason:
+            self._skip(candidate)
+        elif candidate.content in self._new:
+            self._waiting.append(replace(candidate, made=None))
+        elif candidate.made is None or self._has(candidate.content):  # perhaps stored since it was read
+            self._known.append(replace(candidate, made=None))
         else:
-            self._new[looked.content] = looked
-            self._waiting.append(looked)
-        if len(self._new) == self.batch_size or len(self._waiting) == self.batch_size + KNOWN_AT_ONCE:
+            self._new[candidate.content] = candidate
+            self._waiting.append(candidate)
+        if len(self._new) == self.batch_size or len(self._waiting) == self.batch_size + KNOWN_PER_WRITE:
             self._write()
-        elif len(self._known) == KNOWN_AT_ONCE:
+        elif len(self._known) == KNOWN_PER_WRITE:
             self._write_known()
 
-    def _skip(self, looked: Candidate) -> None:
-        entry = looked.entry
+    def _skip(self, candidate: Candidate) -> None:
+        entry = candidate.entry
         name = os.fsdecode(entry.path) + ("" if entry.text is None else f': "{entry.text[:40]}"')
-        self.report.skipped.append((name, looked.reason))
+        self.report.skipped.append((name, candidate.reason))
         where = (entry.path, entry.part)
         query = "SELECT 1 FROM items WHERE path = ? AND part = ?"
-        if looked.is_unreadable and database.value(self.writer.facts, query, where):
+        if candidate.is_unreadable and database.value(self.writer.facts, query, where):
             with self.writer.batch():
                 self._forget([where])
 
     def _write_known(self) -> None:
         known, self._known = self._known, []
         with self.writer.batch():
-            for looked in known:
-                self._put(looked)
+            for candidate in known:
+                self._put(candidate)
 
     def _write(self) -> None:
         """One batch: encoded, written, committed."""
@@ -153,25 +159,25 @@ class Update:
         new, waiting = list(self._new.values()), self._waiting
         self._new, self._waiting = {}, []
         embeddings, good = self._encoded(new)
-        bad = {looked.content for looked, fine in zip(new, good, strict=True) if not fine}
-        kept = [looked for looked in new if looked.content not in bad]
+        bad = {candidate.content for candidate, fine in zip(new, good, strict=True) if not fine}
+        storable = [candidate for candidate in new if candidate.content not in bad]
         with self.writer.batch():
-            if embeddings is not None and kept:
-                self._store(embeddings[[row for row, fine in enumerate(good) if fine]], kept)
-            for looked in [*self._known, *(one for one in waiting if one.content not in bad)]:
-                self._put(looked)
+            if embeddings is not None and storable:
+                self._store(embeddings[[row for row, fine in enumerate(good) if fine]], storable)
+            for candidate in [*self._known, *(one for one in waiting if one.content not in bad)]:
+                self._put(candidate)
         self._known = []
-        for looked in (one for one in waiting if one.content in bad):
+        for candidate in (one for one in waiting if one.content in bad):
             reason = "the model gives numbers for it that are not finite"
-            self._skip(Candidate(looked.entry, reason=reason, is_unreadable=True))
+            self._skip(Candidate(candidate.entry, reason=reason, is_unreadable=True))
 
     @torch.no_grad()
     def _encoded(self, new: Sequence[Candidate]) -> tuple[EmbeddingSet | None, list[bool]]:
         """Their vectors, and of which they can be stored."""
         if not new:
             return None, []
-        texts = [looked.made for looked in new if isinstance(looked.made, str)]
-        frames = [looked.made for looked in new if isinstance(looked.made, Frame)]
+        texts = [candidate.made for candidate in new if isinstance(candidate.made, str)]
+        frames = [candidate.made for candidate in new if isinstance(candidate.made, Frame)]
         reader = self.matcher.reader
         if texts:
             embeddings = self.matcher.encode_texts(texts)
@@ -183,7 +189,7 @@ class Update:
     def _store(self, embeddings: EmbeddingSet, new: Sequence[Candidate]) -> None:
         packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
         places, checksums = self.writer.append(packed), packed.checksums()
-        sizes = [looked.made.size if isinstance(looked.made, Frame) else (0, 0) for looked in new]
+        sizes = [candidate.made.size if isinstance(candidate.made, Frame) else (0, 0) for candidate in new]
         self.writer.facts.executemany(
             "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
@@ -201,31 +207,31 @@ class Update:
             ],
         )
 
-    def _put(self, looked: Candidate) -> None:
+    def _put(self, candidate: Candidate) -> None:
         """The item of an entry whose content is stored: changed in place, moved there, or new."""
-        entry, ask = looked.entry, self.writer.facts
-        key = database.value(ask, "SELECT key FROM contents WHERE content = ?", (looked.content,))
+        entry, facts = candidate.entry, self.writer.facts
+        key = database.value(facts, "SELECT key FROM contents WHERE content = ?", (candidate.content,))
         query = "SELECT id, content, beside, told FROM items WHERE"
-        before = ask.execute(f"{query} path = ? AND part = ?", (entry.path, entry.part)).fetchone()
+        before = facts.execute(f"{query} path = ? AND part = ?", (entry.path, entry.part)).fetchone()
         moved = None if before else self._gone(key, entry)
         known = before or moved
-        told = self._told(entry, known[3] if known else "")
-        stamps = (entry.bytes, entry.changed, entry.beside_changed)
-        row = (key, *stamps, looked.beside, told, entry.path, entry.part, database.shown(entry.path))
+        caption = self._text_of(entry, known[3] if known else "")
+        stamps = (entry.bytes, entry.changed, entry.sidecar_changed)
+        row = (key, *stamps, candidate.sidecar, caption, entry.path, entry.part, database.shown(entry.path))
         if known:
-            ask.execute(
+            facts.execute(
                 f"UPDATE items SET ({_COLUMNS}) = (?, ?, ?, ?, ?, ?, ?, ?, ?) WHERE id = ?", (*row, known[0])
             )
         else:
-            ask.execute(f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+            facts.execute(f"INSERT INTO items ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         self.report.renamed += moved is not None
         self.report.added += not known
         if before:
-            same = tuple(before[1:]) == (key, looked.beside, told)
+            same = tuple(before[1:]) == (key, candidate.sidecar, caption)
             self.report.unchanged += same
             self.report.updated += not same
 
-    def _told(self, entry: Entry, before: str) -> str:
+    def _text_of(self, entry: Entry, before: str) -> str:
         """A text itself; of a picture what the caption files say now, or said before."""
         if entry.text is not None:
             return entry.text
@@ -238,7 +244,7 @@ class Update:
         rivals = self.writer.facts.execute(
             "SELECT path, id, content, beside, told FROM items "
             "WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
-            (key, entry.part, RIVALS),
+            (key, entry.part, MAX_RIVALS),
         )
         return next((row for path, *row in rivals.fetchall() if _is_gone(path)), None)
 
@@ -251,7 +257,7 @@ class Update:
             "(SELECT 1 FROM temp.found f WHERE f.path = i.path AND f.part = i.part) LIMIT ?"
         )
         while rows := self.writer.facts.execute(
-            query, (*parameters, *of_closed, scan_sources.PAGE)
+            query, (*parameters, *of_closed, scan_sources.PAGE_ROWS)
         ).fetchall():
             with self.writer.batch():
                 self.report.deleted += self._forget(rows)
@@ -268,7 +274,7 @@ class Update:
             "SELECT f.caption, i.id FROM items i JOIN temp.found f ON f.path = i.path AND f.part = i.part "
             "WHERE i.told != f.caption LIMIT ?"
         )
-        while rows := self.writer.facts.execute(query, (scan_sources.PAGE,)).fetchall():
+        while rows := self.writer.facts.execute(query, (scan_sources.PAGE_ROWS,)).fetchall():
             with self.writer.batch():
                 self.writer.facts.executemany("UPDATE items SET told = ? WHERE id = ?", rows)
             self.report.updated += len(rows)
@@ -287,7 +293,7 @@ def _is_gone(path: bytes) -> bool:
 
 def _inside(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
     """An SQL condition: at one of these paths, or below it."""
-    told = [(folder, *database.below(folder)) for folder in folders]
-    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in told)]), [
-        p for t in told for p in t
+    caption = [(folder, *database.below(folder)) for folder in folders]
+    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in caption)]), [
+        p for t in caption for p in t
     ]

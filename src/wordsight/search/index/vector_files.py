@@ -149,7 +149,7 @@ class SegmentWriter:
 
     def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
         self.folder, self.layout = folder, layout
-        self.kept = self.extent = extent
+        self.committed = self.extent = extent
         self._tails: dict[str, AppendFile] = {}
         try:
             for kind in layout.kinds(extent.boxes):
@@ -185,12 +185,12 @@ class SegmentWriter:
         ]
 
     def keep(self) -> None:
-        self.kept = self.extent
+        self.committed = self.extent
         for tail in self._tails.values():
             tail.keep()
 
     def drop(self) -> None:
-        self.extent = self.kept
+        self.extent = self.committed
         for tail in self._tails.values():
             tail.drop()
 

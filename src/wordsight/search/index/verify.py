@@ -12,7 +12,7 @@ from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import Place
 
-SHOWN = 10  # damaged contents that are named
+MAX_NAMED = 10  # damaged contents that are named
 
 
 def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
@@ -79,11 +79,11 @@ def _of_contents(snapshot: Snapshot, progress: Progress) -> Iterator[str]:
     for done, (content, checksum, place) in enumerate(snapshot.contents(), 1):
         if not _is_whole(snapshot, place, checksum):
             damaged += 1
-            if damaged <= SHOWN:
+            if damaged <= MAX_NAMED:
                 yield f"the vectors of {_named(snapshot, content)} are damaged (segment {place.segment})"
         progress("checking", done, total)
-    if damaged > SHOWN:
-        yield f"and those of {damaged - SHOWN} more"
+    if damaged > MAX_NAMED:
+        yield f"and those of {damaged - MAX_NAMED} more"
 
 
 def _is_whole(snapshot: Snapshot, place: Place, checksum: int) -> bool:

@@ -10,7 +10,7 @@ from wordsight.search.index import database
 from wordsight.search.index.writer import Writer
 
 NAME = "walk"  # in the table of the index's state
-AGAIN = "restore a copy of the index, or move it away and index again"
+REMEDY = "restore a copy of the index, or move it away and index again"
 
 
 def stored(connection: sqlite3.Connection) -> WalkRules:
@@ -22,7 +22,7 @@ def stored(connection: sqlite3.Connection) -> WalkRules:
         settings = json.loads(text)
         return WalkRules(tuple(map(str, settings["exclude"])), bool(settings["follow_links"]))
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{database.FACTS} holds rules that cannot be read: {text!r}", AGAIN) from error
+        raise InputError(f"{database.FACTS} holds rules that cannot be read: {text!r}", REMEDY) from error
 
 
 def remember(writer: Writer, rules: WalkRules | None) -> WalkRules:

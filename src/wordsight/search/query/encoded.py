@@ -71,7 +71,7 @@ class EncodedQuery:
         return torch.stack([of_items[:, :, list(word.items)].mean(2) for word in self.words], 2)
 
 
-def ask(matcher: Matcher, query: Query) -> EncodedQuery:
+def encode_query(matcher: Matcher, query: Query) -> EncodedQuery:
     """Raises ValueError for a sentence that the tokenizer refuses, QueryError for an operator on nothing."""
     plain = encode_plain_text(matcher, query.sentence)
     excluded = tuple(encode_plain_text(matcher, text) for text in query.excluded)
@@ -120,10 +120,10 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
         items = range(first, first + len(pieces))
         label = "".join(labels[item].removeprefix("##") for item in items)
         known = vocabulary is None or label in vocabulary
-        sought = _fold(label)
-        at = folded.find(sought, cursor)
-        if sought and at >= 0:
-            cursor = at + len(sought)
+        folded_label = _fold(label)
+        at = folded.find(folded_label, cursor)
+        if folded_label and at >= 0:
+            cursor = at + len(folded_label)
             start, stop = places[at], places[cursor - 1] + 1
             found.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
         else:  # written in another way than it is read, as treebank's quotes are

@@ -17,8 +17,8 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-LONGEST = 1000  # characters of a query
-HEAVIEST = 9  # the most that one word may count
+MAX_CHARACTERS = 1000  # characters of a query
+MAX_WEIGHT = 9  # the most that one word may count
 TYPEWRITTEN = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # quotes as telephones type them
 PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
 
@@ -74,8 +74,8 @@ def parse(typed: str) -> Query:
 
 
 def _clean(typed: str) -> str:
-    if len(typed) > LONGEST:
-        raise QueryError(f"it has {len(typed)} characters, and the limit is {LONGEST}; shorten it")
+    if len(typed) > MAX_CHARACTERS:
+        raise QueryError(f"it has {len(typed)} characters, and the limit is {MAX_CHARACTERS}; shorten it")
     for position, letter in enumerate(typed, start=1):
         kind = unicodedata.category(letter)
         if kind == "Cs" or (kind == "Cc" and letter not in PLAIN_SPACE):
@@ -117,8 +117,10 @@ def _part(text: str, place: int) -> tuple[_Part, int]:
         raise QueryError("a word that must not be there has no weight; take the ^ out", after_words + 1)
     if _goes_on(text, place):
         inside = text[place] == '"'
-        told = "a quote inside a word; put a space before it" if inside else "put a space after the quotes"
-        raise QueryError(told, place + 1)
+        next_step = (
+            "a quote inside a word; put a space before it" if inside else "put a space after the quotes"
+        )
+        raise QueryError(next_step, place + 1)
     return _Part(sign, words, weight or 1, position), place
 
 
@@ -167,9 +169,9 @@ def _weight(text: str, place: int) -> tuple[int | None, int]:
         return None, place
     weight = _WEIGHT.match(text, place)
     assert weight is not None
-    if not re.fullmatch(f"[1-{HEAVIEST}]", weight[1]):
+    if not re.fullmatch(f"[1-{MAX_WEIGHT}]", weight[1]):
         raise QueryError(
-            f'^ is followed by "{weight[1][:20]}"; give a whole number from 1 to {HEAVIEST}, as in word^2',
+            f'^ is followed by "{weight[1][:20]}"; give a whole number from 1 to {MAX_WEIGHT}, as in word^2',
             place + 1,
         )
     return int(weight[1]), weight.end()

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-SHORTEST = 3  # letters: of fewer, nearly every word is near
-MOST = ((3, 1), (8, 2))  # letters of a word, and how many slips it may have; longer ones: 3
-LIKELY = 0.9  # the cost of swapped neighbours and of a doubled letter; a letter more, less or other costs 1
-OTHER_BEGINNING = 0.1  # the first letter is seldom wrong
+MIN_LETTERS = 3  # letters: of fewer, nearly every word is near
+MAX_SLIPS = ((3, 1), (8, 2))  # letters of a word, and how many slips it may have; longer ones: 3
+LIKELY_SLIP_COST = (
+    0.9  # the cost of swapped neighbours and of a doubled letter; a letter more, less or other costs 1
+)
+FIRST_LETTER_COST = 0.1  # the first letter is seldom wrong
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,16 @@ class Suggestion:
 def closest_word(word: str, vocabulary: Sequence[str]) -> str | None:
     """The word of the fewest slips, equal ones in the order of the vocabulary: most frequent first."""
     wanted = word.casefold()
-    if len(wanted) < SHORTEST or not wanted.isalpha():
+    if len(wanted) < MIN_LETTERS or not wanted.isalpha():
         return None
-    slips = next((most for length, most in MOST if len(wanted) <= length), 3)
+    slips = next((most for length, most in MAX_SLIPS if len(wanted) <= length), 3)
     letters, closest, instead = set(wanted), slips + 0.5, None
     for candidate in map(str.lower, vocabulary):
         if abs(len(candidate) - len(wanted)) > slips or not candidate.isalpha():
             continue
         if len(letters.symmetric_difference(candidate)) > 2 * slips:
             continue
-        distance = _distance(wanted, candidate) + OTHER_BEGINNING * (candidate[0] != wanted[0])
+        distance = _distance(wanted, candidate) + FIRST_LETTER_COST * (candidate[0] != wanted[0])
         if distance < closest:
             closest, instead = distance, candidate
     return instead
@@ -41,12 +43,12 @@ def _distance(left: str, right: str) -> float:
     last = [float(n) for n in range(len(right) + 1)]
     for i, letter in enumerate(left, 1):
         row = [float(i)]
-        delete = LIKELY if i > 1 and left[i - 2] == letter else 1.0
+        delete = LIKELY_SLIP_COST if i > 1 and left[i - 2] == letter else 1.0
         for j, other in enumerate(right, 1):
-            insert = LIKELY if j > 1 and right[j - 2] == other else 1.0
+            insert = LIKELY_SLIP_COST if j > 1 and right[j - 2] == other else 1.0
             cost = min(last[j] + delete, row[j - 1] + insert, last[j - 1] + (letter != other))
             if i > 1 and j > 1 and letter == right[j - 2] and left[i - 2] == other:
-                cost = min(cost, before[j - 2] + LIKELY)
+                cost = min(cost, before[j - 2] + LIKELY_SLIP_COST)
             row.append(cost)
         before, last = last, row
     return last[-1]

@@ -19,10 +19,10 @@ from wordsight.search.query.stop_words import EVERYDAY_WORDS, names_something
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word
 
-PICTURES = 10_000  # of the index, evenly spread, that background texts are compared with
-CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
-OF_EACH = 40  # made-up texts of each length
-MADE_UP = (
+MAX_PICTURES = 10_000  # of the index, evenly spread, that background texts are compared with
+MAX_CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
+TEXTS_PER_TEMPLATE = 40  # made-up texts of each length
+TEMPLATES = (
     "{}",
     "a {}",
     "a {} {}",
@@ -31,11 +31,13 @@ MADE_UP = (
     "a {} {} with a {} and a {}",
     "a {} and a {} near a {} {} with a {}",
 )
-REAL = 4.0  # how much all captions count together, made-up texts being 1
-AT_ONCE = 32  # texts
-TOLD = 0.5  # of the words of a caption that name something: a picture said to show so many belongs to it too
+CAPTIONS_WEIGHT = 4.0  # how much all captions count together, made-up texts being 1
+TEXTS_PER_BATCH = 32  # texts
+SAME_SCENE_SHARE = (
+    0.5  # of the words of a caption that name something: a picture said to show so many belongs to it too
+)
 QUARTERS = 4  # into which the pictures are divided, to see how the best score grows with their number
-TWO_GROUPS = 0.8  # explained variance from which on values are taken as two groups, not one
+TWO_GROUPS_EXPLAINED = 0.8  # explained variance from which on values are taken as two groups, not one
 
 
 @dataclass(frozen=True)
@@ -63,17 +65,17 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
     """Captions of indexed pictures, and made-up texts, against the pictures that they do not belong to."""
     if not len(snapshot):
         return Background(0, (), 0.0, 0.0)
-    rows = spread_rows(len(snapshot), PICTURES)
-    beside = [item.text for item in snapshot.items(rows)]
-    captions, made_up = _captions(matcher, beside), list(_made_up(matcher))
-    told = [*captions.values(), *made_up]
-    scores = _scores(matcher, snapshot, rows, told, memory_mb)
-    of_caption = REAL * len(made_up) / max(1, len(captions))
-    weights = [of_caption] * len(captions) + [1.0] * len(made_up)
+    rows = spread_rows(len(snapshot), MAX_PICTURES)
+    item_texts = [item.text for item in snapshot.items(rows)]
+    captions, generated = _captions(matcher, item_texts), list(_generated(matcher))
+    bank = [*captions.values(), *generated]
+    scores = _scores(matcher, snapshot, rows, bank, memory_mb)
+    of_caption = CAPTIONS_WEIGHT * len(generated) / max(1, len(captions))
+    weights = [of_caption] * len(captions) + [1.0] * len(generated)
     texts = [
         _against_all(len(matcher.tokenizer.words(text)), column[others], weight)
         for text, column, others, weight in zip(
-            told, scores.T, strangers(captions, made_up, beside), weights, strict=True
+            bank, scores.T, strangers(captions, generated, item_texts), weights, strict=True
         )
     ]
     mean, spread = _lower_group(_found_by_single_words(matcher, snapshot))
@@ -82,9 +84,9 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
 
 def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
     """Captions of some of the pictures where there are any, and texts made of words that the model knows."""
-    rows = spread_rows(len(snapshot), PICTURES)
+    rows = spread_rows(len(snapshot), MAX_PICTURES)
     captions = _captions(matcher, [item.text for item in snapshot.items(rows)])
-    return [*captions.values(), *_made_up(matcher)]
+    return [*captions.values(), *_generated(matcher)]
 
 
 def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
@@ -101,37 +103,37 @@ def known_words(matcher: Matcher) -> Sequence[str]:
     return [word for word in words if len(matcher.tokenizer.words(word)) == 1] if words else EVERYDAY_WORDS
 
 
-def _captions(matcher: Matcher, beside: Sequence[str]) -> dict[int, str]:
+def _captions(matcher: Matcher, item_texts: Sequence[str]) -> dict[int, str]:
     """By place in the sample: one caption of so many of its pictures."""
-    asked = spread_rows(len(beside), CAPTIONS).tolist()
-    firsts = {n: beside[n].split("\n")[0].strip() for n in asked}
+    sampled = spread_rows(len(item_texts), MAX_CAPTIONS).tolist()
+    firsts = {n: item_texts[n].split("\n")[0].strip() for n in sampled}
     return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
 
 
 def strangers(
-    captions: Mapping[int, str], made_up: Sequence[str], beside: Sequence[str]
+    captions: Mapping[int, str], generated: Sequence[str], item_texts: Sequence[str]
 ) -> Iterator[Bool[np.ndarray, " picture"]]:
     """For each text the pictures that it does not belong to, as far as their captions tell.
 
     A made-up text belongs to a picture whose captions name all that it names; a caption to its own picture,
     and to those whose captions name a good part of what it names: one dog on a beach is like another.
     """
-    told = _Told(beside)
+    bank = _NamedThings(item_texts)
     for place, text in captions.items():
-        others = told.shares(text) < TOLD
+        others = bank.shares(text) < SAME_SCENE_SHARE
         others[place] = False
         yield others
-    for text in made_up:
-        yield told.shares(text) < 1
+    for text in generated:
+        yield bank.shares(text) < 1
 
 
-class _Told:
+class _NamedThings:
     """The things that each picture's captions name."""
 
-    def __init__(self, beside: Sequence[str]) -> None:
-        self.count = len(beside)
+    def __init__(self, item_texts: Sequence[str]) -> None:
+        self.count = len(item_texts)
         self.rows: dict[str, list[int]] = {}
-        for row, text in enumerate(beside):
+        for row, text in enumerate(item_texts):
             for word in _named(text):
                 self.rows.setdefault(word, []).append(row)
 
@@ -156,10 +158,10 @@ def readable(matcher: Matcher, text: str) -> bool:
         return False
 
 
-def _made_up(matcher: Matcher) -> Iterator[str]:
+def _generated(matcher: Matcher) -> Iterator[str]:
     chance, words = random.Random(0), list(known_words(matcher))
-    for template in MADE_UP:
-        for _ in range(OF_EACH):
+    for template in TEMPLATES:
+        for _ in range(TEXTS_PER_TEMPLATE):
             yield template.format(*chance.choices(words, k=template.count("{}")))
 
 
@@ -168,7 +170,10 @@ def _scores(
 ) -> Float[np.ndarray, "row text"]:
     scores = np.empty((len(rows), len(texts)), np.float32)
     with torch.no_grad():
-        encoded = [matcher.encode_texts(texts[n : n + AT_ONCE]) for n in range(0, len(texts), AT_ONCE)]
+        encoded = [
+            matcher.encode_texts(texts[n : n + TEXTS_PER_BATCH])
+            for n in range(0, len(texts), TEXTS_PER_BATCH)
+        ]
         together = EmbeddingSet.join(encoded)
         for start, stop, block in blocks(snapshot, rows, memory_mb):
             scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu()
@@ -177,7 +182,7 @@ def _scores(
 
 def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAll:
     groups = split(torch.from_numpy(scores))
-    if groups.explained >= TWO_GROUPS:  # the upper one are pictures that it does belong to
+    if groups.explained >= TWO_GROUPS_EXPLAINED:  # the upper one are pictures that it does belong to
         scores = scores[scores <= groups.cut]
     if not len(scores):
         return TextAgainstAll(words, -math.inf, 0.0, weight)
@@ -248,6 +253,6 @@ def _lower_group(values: Float[Tensor, " value"]) -> tuple[float, float]:
     if not len(values):
         return 0.0, 0.0
     groups = split(values)
-    if groups.explained >= TWO_GROUPS:
+    if groups.explained >= TWO_GROUPS_EXPLAINED:
         return groups.lower_mean, groups.lower_spread
     return float(values.mean()), float(values.std(correction=0))

@@ -29,13 +29,19 @@ from wordsight.errors import InputError
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.query.encoded import EncodedQuery
 from wordsight.search.query.stop_words import names_something
-from wordsight.search.relevance.null_scores import QUARTERS, TWO_GROUPS, Background, TextAgainstAll, split
+from wordsight.search.relevance.null_scores import (
+    QUARTERS,
+    TWO_GROUPS_EXPLAINED,
+    Background,
+    TextAgainstAll,
+    split,
+)
 from wordsight.sets import EmbeddingSet
 
 FALSE_POSITIVE_RATE = 0.4
 WORD_FALSE_POSITIVE_RATE = 0.1
-LIKE = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
-BOTH = 0.02  # the least share of pictures that makes a group
+LENGTH_BANDWIDTH = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
+MIN_GROUP_SHARE = 0.02  # the least share of pictures that makes a group
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,31 +59,31 @@ class Calibration:
             if not 0 < getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}; expected a share between 0 and 1")
 
-    def line(self, words: int) -> float:
+    def threshold(self, words: int) -> float:
         """The score at which relevance ends, for a text of so many words."""
         bests, lengths, weights = self._bests
         if not len(bests):
             return -math.inf
-        likeness = np.exp(-(((np.log(lengths) - math.log(max(1, words))) / LIKE) ** 2) / 2) + 1e-9
+        likeness = np.exp(-(((np.log(lengths) - math.log(max(1, words))) / LENGTH_BANDWIDTH) ** 2) / 2) + 1e-9
         return _quantile(bests, likeness * weights, 1 - self.false_positive_rate)
 
     @cached_property
     def _bests(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The best score of each text, as if compared with all pictures, its number of words, its weight."""
         texts = [text for text in self.background.texts if math.isfinite(text.best)]
-        further = _further(self.background.pictures, self.total, [text.growth for text in texts])
+        further = _extra_deviations(self.background.pictures, self.total, [text.growth for text in texts])
         bests = np.array([text.best + further * text.spread for text in texts])
         lengths = np.array([max(1, text.words) for text in texts], float)
         return bests, lengths, np.array([text.weight for text in texts])
 
-    def levels(self, asked: EncodedQuery, asking: QueryScorer) -> list[float]:
+    def levels(self, encoded: EncodedQuery, scorer: QueryScorer) -> list[float]:
         """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
-        found = asked.found(asking.found(self.sample)).cpu()
-        return [self._level(asked, n, found[:, n]) for n in range(len(asked.words))]
+        found = encoded.found(scorer.found(self.sample)).cpu()
+        return [self._level(encoded, n, found[:, n]) for n in range(len(encoded.words))]
 
-    def _level(self, asked: EncodedQuery, n: int, found: Float[Tensor, " picture"]) -> float:
-        word = asked.words[n]
-        if not asked.whole and not names_something(word.text):
+    def _level(self, encoded: EncodedQuery, n: int, found: Float[Tensor, " picture"]) -> float:
+        word = encoded.words[n]
+        if not encoded.whole and not names_something(word.text):
             return -math.inf
         return self.level(found) if word.known else math.inf
 
@@ -85,7 +91,7 @@ class Calibration:
         """From what one word finds in the sample."""
         groups = split(found)
         tail = NormalDist().inv_cdf(1 - self.word_false_positive_rate)
-        if groups.explained >= TWO_GROUPS and groups.share >= BOTH:
+        if groups.explained >= TWO_GROUPS_EXPLAINED and groups.share >= MIN_GROUP_SHARE:
             return min(groups.cut, groups.lower_mean + tail * groups.lower_spread)
         return self.background.word_mean + tail * self.background.word_spread
 
@@ -96,7 +102,7 @@ def level_among(
     """From what many words find in one picture, most of them of texts that do not belong to it."""
     groups = split(found)
     tail = NormalDist().inv_cdf(1 - false_positive_rate)
-    if groups.explained >= TWO_GROUPS:
+    if groups.explained >= TWO_GROUPS_EXPLAINED:
         return min(groups.cut, groups.lower_mean + tail * groups.lower_spread)
     return float(found.mean() + tail * found.std(correction=0))
 
@@ -115,7 +121,7 @@ def upper_quantile(
     return float(alive.mean() + NormalDist().inv_cdf(min(share, 1 - 1e-15)) * alive.std())
 
 
-def _further(sampled: int, total: int, growths: Sequence[float]) -> float:
+def _extra_deviations(sampled: int, total: int, growths: Sequence[float]) -> float:
     """How many deviations higher the best score of ``total`` pictures is than that of ``sampled``.
 
     The best of n normal values grows with the square root of 2 log n; real scores grow more slowly, and how
@@ -137,12 +143,12 @@ def to_json(background: Background) -> dict[str, Any]:
     return asdict(background)
 
 
-def from_json(told: dict[str, Any]) -> Background:
-    texts = tuple(TextAgainstAll(**text) for text in told.pop("texts"))
-    return Background(texts=texts, **told)
+def from_json(table: dict[str, Any]) -> Background:
+    texts = tuple(TextAgainstAll(**text) for text in table.pop("texts"))
+    return Background(texts=texts, **table)
 
 
-def background_scores(asking: QueryScorer, sample: EmbeddingSet) -> Float[Tensor, " picture"]:
+def background_scores(scorer: QueryScorer, sample: EmbeddingSet) -> Float[Tensor, " picture"]:
     """Scores of a query over the sample."""
     with torch.no_grad():
-        return asking.scores(sample).float().cpu()
+        return scorer.scores(sample).float().cpu()
