@@ -207,10 +207,14 @@ class Config:
         return pairs.with_images(FeatureStore.open(Path(folder)).source(pairs.images.paths))
 
     def _labelled(self, train: PairSet) -> PairSet:
+        from wordsight.learn.warm_start import label_names
         from wordsight.read.text.label_vocabulary import Labels
 
         settings: SemanticLabels = self._plain("labels")
-        if settings.file is None:
+        start = self.training.start_from
+        if start and (named := label_names(start)) is not None:
+            labels = Labels(named, start)
+        elif settings.file is None:
             labels = Labels.learn(
                 self._texts(train, settings.validation), settings.count, settings.word_splitter
             )
@@ -223,7 +227,17 @@ class Config:
         return [*train.texts, *(self.pairs("validation").texts if validation else ())]
 
     def matcher(self, train: PairSet) -> Matcher:
-        """A new matcher; the vocabulary, labels and feature_dim left open come from the training data."""
+        """A new matcher; the vocabulary, labels and feature_dim left open come from the training data.
+
+        Where [training] start_from names a trained model, it is that model instead.
+        """
+        if start := self.training.start_from:
+            from wordsight.learn.warm_start import start_from
+
+            parts = {kind: self.tables[kind] for kind in PARTS if kind in self.tables}
+            started: Matcher = self._make(start_from, start, parts)
+            self._check_features(started)
+            return started
         given = {"feature_dim": getattr(train.images, "feature_dim", None), "labels": train.label_names}
         if self._table("tokenizer").get("name") == "words" and "vocabulary" not in self._table("tokenizer"):
             given["vocabulary"] = self._learn_vocabulary(train)

@@ -221,7 +221,7 @@ class Matcher(nn.Module):
         allowed = addresses_in(parts) if trust_remote_code else []
         config = str(home / checkpoint.CONFIG)
         with trusting(allowed, config):
-            tables = {kind: _with_paths(table, home) for kind, table in parts.items()}
+            tables = {kind: with_paths(table, home) for kind, table in parts.items()}
             reader = Deferred(tables.get("reader", {}), allowed, config, budget)
             matcher = cls._build(tables, {}, budget, reader if reader.is_slow else None)
         checkpoint.load_weights(matcher, inside(home, checkpoint.WEIGHTS))
@@ -342,7 +342,7 @@ def _describe(part: Any, folder: Path) -> dict[str, Any]:
 _FILES = ("vocabulary", "model", "detector")  # settings that may name a file inside the saved folder
 
 
-def _with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
+def with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
     """The table with the paths of the files that it names, all of which must be in the folder."""
     named = {key: inside(home, table[key]) for key in _FILES if isinstance(table.get(key), str)}
     for key, path in named.items():

@@ -22,7 +22,7 @@ from support.published_checkpoints import (
 )
 from torch import Tensor
 
-from wordsight.importers.convert import REPORT, import_checkpoint
+from wordsight.importers.convert import IMPORTED, import_checkpoint
 from wordsight.matcher import Matcher
 from wordsight.sets import Regions
 
@@ -184,7 +184,7 @@ def test_attention_to_padding_comes_back_by_configuration(tmp_path: Path) -> Non
 def test_every_key_is_accounted_for(tmp_path: Path) -> None:
     states = [image_state("selfattention"), text_state(), {}, {}]
     imported(tmp_path, states, OPTIONS | {"precomp_enc_type": "selfattention"})
-    told = json.loads((tmp_path / "out" / REPORT).read_text())
+    told = json.loads((tmp_path / "out" / IMPORTED).read_text())
     keys = {f"img.{name}" for name in states[0]} | {f"txt.{name}" for name in states[1]}
     assert {line["from"] for line in told["weights"] + told["unused"]} == keys
     assert {"from": "img.fc.weight", "to": "image_encoder.linear.weight", "shape": [DIM, IN]} in told[

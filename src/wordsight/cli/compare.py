@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wordsight.cli.shared_options import NoLock
+from wordsight.cli.shared_options import NoLock, say_written
 from wordsight.cli.trust import search_this_folder
 
 
@@ -50,6 +50,7 @@ def compare(
     rows = write_tables(top, cells, home, _print_status)
     if rows:
         typer.echo(to_markdown(top, rows), nl=False)
+        say_written("tables", home)
     for reason in failed:
         _print_status(f"failed: {reason}")
     if failed:

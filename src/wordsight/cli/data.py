@@ -1,5 +1,6 @@
 """Commands about data: features extract, data check, world, convert and records, vocab build and labels."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from wordsight.cli.data_options import (
     split_names,
 )
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
+from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
 from wordsight.runtime.malloc import share_freed_memory
@@ -61,6 +63,7 @@ def extract(
     config: Annotated[
         str | None, typer.Option(help="Take the [reader] of this configuration instead of --model.")
     ] = None,
+    changes: Changes = None,
     grid: Annotated[str, typer.Option(help="Cells along a side: full, 4, or several as 1,2,4.")] = "full",
     signed_sqrt: Annotated[bool, typer.Option(help="Signed square root of the features.")] = False,
     size: Annotated[
@@ -94,6 +97,8 @@ def extract(
         raise typer.BadParameter(
             "give a backbone with --model, or a configuration with --config, and not both"
         )
+    if changes and config is None:
+        raise typer.BadParameter("--set changes a configuration; give one with --config")
     notes = WalkNotes()
     rules = changed_rules(WalkRules(), exclude, follow_links)
     paths, closed = picture_paths(source, rules, notes, pictures=pictures, image_column=image_column)
@@ -106,7 +111,11 @@ def extract(
         "high_res_grid": finer,
     }
     asked |= {"detector": detector, "detections": detections}
-    reader = _reader(model, config, out, trust_remote_code, **asked).to(_device(device))
+    if config is not None:
+        reader = _configured_reader(config, changes or (), trust_remote_code)
+    else:
+        reader = _backbone(model, out, **asked)
+    reader = reader.to(_device(device))
     result = run(reader, paths, out, batch_size=batch_size)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
@@ -118,16 +127,16 @@ def extract(
         raise typer.Exit(3)
 
 
-def _reader(
-    model: str | None, config: str | None, store: Path, trust_remote_code: bool, **settings: Any
-) -> Any:
+def _configured_reader(config: str, changes: Sequence[str], trust_remote_code: bool) -> Any:
+    from wordsight.config import load_config
+
+    return load_config(config, changes, trust_remote_code).reader()
+
+
+def _backbone(model: str | None, store: Path, **settings: Any) -> Any:
     """The backbone that was asked for; for a store that exists already, the one that made it."""
     from wordsight.read.pictures.backbone_reader import BackboneReader
 
-    if config is not None:
-        from wordsight.config import load_config
-
-        return load_config(config, trust_remote_code=trust_remote_code).reader()
     if model is not None:
         return BackboneReader(model, **settings)
     if not (store / "meta.json").is_file():

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wordsight.cli.shared_options import say_written
 from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
@@ -164,6 +165,9 @@ def evaluate(
             from wordsight.report.html import write_report
 
             write_report(report, recalls.split or "Scores", recalls)
+    for what, path in (("scores", save_scores), ("report", report)):
+        if path is not None:
+            say_written(what, path)
 
 
 def _only_numbers(**options: Path | None) -> None:

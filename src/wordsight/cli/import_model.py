@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from wordsight.cli.train import Changes
+from wordsight.cli.trust import TrustRemoteCode
 
 
 def register(app: typer.Typer) -> None:
@@ -53,6 +54,7 @@ def import_(
     regions: Annotated[
         str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
     ] = "whole",
+    trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Turn a published checkpoint into a model folder; every weight is accounted for in its import.json."""
     from wordsight.pretrained.dual_encoders import FAMILIES
@@ -68,10 +70,10 @@ def import_(
     if config is not None:
         from wordsight.config import load_config
 
-        tables = load_config(config, changes or ()).tables
+        tables = load_config(config, changes or (), trust_remote_code).tables
     elif changes:
         raise typer.BadParameter("--set changes a configuration; give one with --config")
-    imported = import_checkpoint(source, system, out, vocabulary, bert, tables, ema)
+    imported = import_checkpoint(source, system, out, vocabulary, bert, tables, ema, trust_remote_code)
     typer.echo(imported.to_text(), err=True)
     typer.echo(out)
 

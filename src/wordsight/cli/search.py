@@ -12,7 +12,7 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.folder_index import index_at
-from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, say_written
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.json_text import to_json
@@ -222,6 +222,7 @@ def explain(
     if out is not None:
         is_texts = searcher.index.kind == "texts"
         explain_one(out, told, query if is_texts else _file_of(searcher, number, root))
+        say_written("explanation", out)
     typer.echo(to_json(explanation_to_dict(told)) if as_json else _as_text(told))
 
 
@@ -304,6 +305,7 @@ def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher", ro
         print(f"no hit to explain: {path} is not written", file=sys.stderr)
         return
     explain_hits(path, query, hits, searcher.explain(query, hits.hits[0].item.id), roots)
+    say_written("explanation", path)
 
 
 def _as_text(told: Any) -> str:

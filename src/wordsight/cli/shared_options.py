@@ -1,8 +1,10 @@
 """Options that several commands have, each declared once."""
 
 import os
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,6 +57,11 @@ def changed_rules(
         return None
     patterns = tuple(filter(None, exclude)) if exclude else before.exclude
     return WalkRules(patterns, before.follow_links if follow_links is None else follow_links)
+
+
+def say_written(what: str, path: Path) -> None:
+    """Say on stderr that a file was written; stdout belongs to results."""
+    print(f"{what} written to {path}", file=sys.stderr)
 
 
 def left_out_text(left_out: Counter[str]) -> str:

@@ -1,5 +1,6 @@
 """Commands about models: train, config show, demo."""
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -44,6 +45,22 @@ def train(
         Path | None, typer.Option(help="The run's folder; by default runs/ and the configuration's name.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from where this run was stopped.")] = False,
+    start_from: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Start with the weights and the vocabulary of this model: a run, a model's folder (an "
+            "imported one, say), or a hub name.",
+        ),
+    ] = None,
+    keep_epoch: Annotated[
+        bool,
+        typer.Option(
+            "--keep-epoch",
+            help="With --from: go on with the schedule at the model's epoch, not at the first.",
+        ),
+    ] = False,
     pictures: Pictures = None,
     image_column: ImageColumn = None,
     caption_column: CaptionColumn = None,
@@ -58,13 +75,28 @@ def train(
     search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem
     columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
-    data = changes_of(pictures=pictures, split=split, seed=split_seed, **columns)
-    history = run(load_config(config, [*(changes or ()), *data], trust_remote_code=True), folder, resume)
+    given = changes_of(pictures=pictures, split=split, seed=split_seed, **columns)
+    given += _start(start_from, keep_epoch)
+    history = run(load_config(config, [*(changes or ()), *given], trust_remote_code=True), folder, resume)
     if history.stopped_early:
         typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"
     epoch = "" if history.best_epoch is None else f" (epoch {history.best_epoch + 1})"
     typer.echo(f"{folder / 'best'}{best}{epoch}")
+
+
+def _start(model: str | None, keep_epoch: bool) -> list[str]:
+    """Changes of [training] that make a run start from a model."""
+    if model is None:
+        if keep_epoch:
+            raise typer.BadParameter("--keep-epoch is the epoch of a model; give one with --from")
+        return []
+    changes = [f"training.start_from={json.dumps(model, ensure_ascii=False)}"]
+    if keep_epoch:
+        from wordsight.learn.warm_start import epochs_trained
+
+        changes.append(f"training.first_epoch={epochs_trained(model)}")
+    return changes
 
 
 def show(config: ConfigFile, changes: Changes = None, trust_remote_code: TrustRemoteCode = False) -> None:

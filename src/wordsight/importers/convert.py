@@ -14,15 +14,15 @@ from wordsight.importers import casc, chan, cmpl_pytorch, scan, vse_infinity, vs
 from wordsight.importers.checkpoint_reader import Published, read_published
 from wordsight.importers.system import Given, System
 from wordsight.importers.weight_map import Line, carry_over
+from wordsight.learn.warm_start import BROUGHT, IMPORTED
 from wordsight.matcher import PARTS, Matcher
 from wordsight.registry.plugins import installed_names, installed_object
+from wordsight.registry.trust import addresses_in, trusting
 
 _ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
 SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
 GROUP = "wordsight.importer"  # entry points of installed packages
-REPORT = "import.json"
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
-SURROUNDINGS = ("vocabulary", "vectors", "model", "pretrained")  # the checkpoint has its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,23 +70,26 @@ def import_checkpoint(
     bert: str | Path | None = None,
     tables: Mapping[str, Mapping[str, Any]] | None = None,
     average: bool | None = None,
+    trust_remote_code: bool = False,
 ) -> Imported:
     """Write the model folder ``out``, import.json in it; nothing is written if anything does not fit.
 
     ``tables``: of a configuration; they may say what the checkpoint does not, and not what it contradicts.
     ``average``: whether to take the running average of the weights, see ``read_published``.
+    ``trust_remote_code``: whether parts from outside wordsight that ``tables`` names may be imported.
     """
     out = Path(out)
     found = find_system(system)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise AlreadyExistsError(f"{out} is there already and not empty; give a new folder with --out")
-    with tempfile.TemporaryDirectory() as work:
+    allowed = addresses_in(tables) if trust_remote_code else ()
+    with tempfile.TemporaryDirectory() as work, trusting(allowed):
         given = Given(Path(work), *(None if file is None else Path(file) for file in (vocabulary, bert)))
         imported = adopt(read_published(path, average), found, given, tables or {})
         facts = imported.to_dict()
         with atomic_folder(out) as fresh:
             imported.matcher.save_pretrained(fresh, imported.card())
-            checkpoint.write_json(fresh / REPORT, facts)
+            checkpoint.write_json(fresh / IMPORTED, facts)
     return imported
 
 
@@ -143,7 +146,7 @@ def together(
     kind: str, described: Mapping[str, Any], configured: Mapping[str, Any], published: Published
 ) -> dict[str, Any]:
     """Join the checkpoint's settings of a part with the configuration's for the rest of it."""
-    configured = {key: value for key, value in configured.items() if key not in SURROUNDINGS}
+    configured = {key: value for key, value in configured.items() if key not in BROUGHT}
     if not described and not configured:
         raise InputError(
             f"{published.path} holds no options, so its {kind} is not known; give --config with the "

@@ -34,8 +34,11 @@ from wordsight.matcher import Matcher
 RUN, LAST = "run.json", "last"
 RESUME, PROGRESS = "resume.safetensors", "progress.json"
 _FREE = frozenset(
-    {"workers", "prefetch", "log_every", "checkpoint_every", "validate_every", "patience", "device"}
-)
+    {
+        "workers", "prefetch", "log_every", "checkpoint_every", "validate_every", "patience", "device",
+        "start_from",
+    }
+)  # fmt: skip
 
 
 @dataclass

@@ -48,6 +48,8 @@ class Training:
     """
 
     epochs: int = 25  # one epoch visits every text once
+    start_from: str = ""  # wordsight train: a trained model whose weights and vocabulary the run starts with
+    first_epoch: int = 0  # the epoch that a run starts with; schedules and warm-ups count on from there
     batch_size: int = 128  # pairs per batch, over all processes together
     accumulate: int = 1  # batches per step; negatives still come from within each batch
     parallel_batches: bool = False
@@ -116,6 +118,10 @@ class Training:
     def __post_init__(self) -> None:
         for name, least in _AT_LEAST.items():
             _expect(getattr(self, name) >= least, name, getattr(self, name), f"at least {least}")
+        first, last = self.first_epoch, self.epochs
+        _expect(
+            first < last, "first_epoch", first, f"less than epochs = {last}; raise epochs to train further"
+        )
         for name in ("drop_regions", "drop_words", "ema"):
             _expect(0 <= getattr(self, name) < 1, name, getattr(self, name), "0 up to, but not including, 1")
         _expect(0 <= self.flip_pictures <= 1, "flip_pictures", self.flip_pictures, "0 to 1")
@@ -145,8 +151,8 @@ class Training:
 
 
 _AT_LEAST: dict[str, float] = {
-    "epochs": 1, "batch_size": 2, "accumulate": 1, "texts_per_image": 1, "weight_decay": 0, "clip": 0,
-    "factor": 0, "warmup_steps": 0, "validate_every": 1, "patience": 0, "checkpoint_every": 0,
+    "epochs": 1, "first_epoch": 0, "batch_size": 2, "accumulate": 1, "texts_per_image": 1, "weight_decay": 0,
+    "clip": 0, "factor": 0, "warmup_steps": 0, "validate_every": 1, "patience": 0, "checkpoint_every": 0,
     "log_every": 1, "seed": 0, "workers": 0, "prefetch": 1,
 }  # fmt: skip
 _CHOICES = {

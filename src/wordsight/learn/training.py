@@ -149,7 +149,9 @@ class _Run:
             run["precision"] = self.precision.to_dict()
             open_folder(self.folder, run, resume)
         self.processes.tell(None)  # wait until the folder is there
-        return (load(self.folder, self.trained) if resume else None) or Progress()
+        first = self.settings.first_epoch
+        fresh = Progress(epoch=first, step=first * self.steps_per_epoch)
+        return (load(self.folder, self.trained) if resume else None) or fresh
 
     @property
     def stopped_early(self) -> bool:
