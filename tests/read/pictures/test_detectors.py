@@ -305,7 +305,9 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         open_detector(str(eye))
     with pytest.raises(MissingModel, match=r"there is no folder"):
         open_detector(str(tmp_path / "nowhere"))
-    with pytest.raises(MissingModel, match=r"there is no detector .*nowhere.onnx; give the .onnx file"):
+    with pytest.raises(
+        MissingModel, match=r"there is no file .*nowhere.onnx; give the path of an .onnx file"
+    ):
         open_detector(str(tmp_path / "nowhere.onnx"))
     with pytest.raises(ValueError, match=r"detections = 0: a detector is asked for 1 or more"):
         BackboneReader(str(eye), detector=str(eye), detections=0)
@@ -319,12 +321,12 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
 def test_without_onnxruntime_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "some.onnx").touch()
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
-    with pytest.raises(ModuleNotFoundError, match=r"onnxruntime: pip install 'wordsight\[detect\]'"):
+    with pytest.raises(ModuleNotFoundError, match=r"onnxruntime; pip install 'wordsight\[onnx\]'"):
         open_detector(str(tmp_path / "some.onnx"))
 
 
 def test_a_damaged_file_is_named(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime", reason="YOLOX is read where wordsight[detect] is installed")
+    pytest.importorskip("onnxruntime", reason="YOLOX is read where wordsight[onnx] is installed")
     (tmp_path / "some.onnx").write_bytes(b"no model at all")
     with pytest.raises(ValueError, match=r"some.onnx cannot be read as ONNX \(.*\); fetch it again"):
         open_detector(str(tmp_path / "some.onnx"))
@@ -364,7 +366,7 @@ def yolox_plainly(path: Path, photo: Path) -> list[tuple[float, list[float], int
 class TestYolox:
     @pytest.fixture(autouse=True)
     def _runtime(self) -> None:
-        pytest.importorskip("onnxruntime", reason="YOLOX is read where wordsight[detect] is installed")
+        pytest.importorskip("onnxruntime", reason="YOLOX is read where wordsight[onnx] is installed")
 
     @pytest.fixture
     def files(self, data: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Picture -> Regions: grids and found things, read by any frozen pretrained vision backbone, with boxes."""
 
 import hashlib
-import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,39 +15,27 @@ from torch.nn import functional as F
 
 from wordsight.aliases import previous_settings
 from wordsight.errors import InputError
-from wordsight.files import plain_json
-from wordsight.files.atomic import link_or_copy
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
-from wordsight.pretrained.models import find_model, load_vision, model_files, patches
 from wordsight.read.base import Reader
-from wordsight.read.pictures import preprocessor_config
+from wordsight.read.pictures.backbones import PRECISIONS, open_backbone
 from wordsight.read.pictures.detectors import detect, open_detector
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
 from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
 
-PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 AT_ONCE = 16 * 224 * 224  # pixels: larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
-# what a model's config.json says about labels, files and versions changes no feature
-_NO_EFFECT = {
-    "id2label",
-    "label2id",
-    "transformers_version",
-    "_name_or_path",
-    "architectures",
-    "dtype",
-    "torch_dtype",
-}
 
 
 class BackboneReader(Reader):
     """Pictures -> Regions through a frozen backbone.
 
-    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads.
+    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads, or
+    any network with a spatial map in an ONNX file.
 
-    ``model``      a hub name, or a folder with config.json, model.safetensors and preprocessor_config.json
+    ``model``      a hub name, a folder with config.json, model.safetensors and preprocessor_config.json, or a
+                   file that ends in .onnx (``onnx_backbone`` says what its JSON may hold)
     ``grid``       cells along each side, ``"full"`` for the model's own, or several one after the other:
                    ``[1, 2, 4]`` gives 21 regions, the first of which is the whole picture
     ``layers``     the maps to read, side by side in the features: ``"last"`` is the model's output, a number
@@ -103,9 +90,8 @@ class BackboneReader(Reader):
         self.detector = None if detector is None else str(detector)
         self.detections = detections
         self._detector = None if self.detector is None else open_detector(self.detector)
-        self.folder = find_model(self.model, revision, preprocessor_config.FILES)
-        self._config = plain_json.read(self.folder / "config.json")
-        self.network = load_vision(self.folder).to(memory_format=torch.channels_last)
+        other_sizes = (size or high_res_size) is not None
+        self.backbone = open_backbone(self.model, revision, other_sizes)
         self.device = torch.device("cpu")
         views = (
             [(size, self.grid)]
@@ -116,7 +102,7 @@ class BackboneReader(Reader):
 
     def _view(self, size: int | None, grid: feature_maps.Grid | list[feature_maps.Grid]) -> "_View":
         """One blank picture through the model tells its own grid at this size."""
-        pixels = preprocessor_config.pixel_reader(self.folder, self.fit, size)
+        pixels = self.backbone.pixels(self.fit, size)
         maps = self._maps(torch.zeros(1, 3, pixels.height, pixels.width))
         native = max((features.shape[2], features.shape[3]) for features in maps)
         sides = [feature_maps.sides(one, native) for one in (grid if isinstance(grid, list) else [grid])]
@@ -148,22 +134,20 @@ class BackboneReader(Reader):
     def identity(self) -> str:
         """A hash of all that changes the features: weights, architecture, preprocessing and settings."""
         digest = hashlib.blake2b(digest_size=16)
-        for name, weight in sorted(self.network.state_dict().items()):
-            digest.update(f"{name} {tuple(weight.shape)}".encode())
-            digest.update(weight.detach().cpu().float().contiguous().numpy().tobytes())
-        architecture = {key: value for key, value in self._config.items() if key not in _NO_EFFECT}
+        for part in self.backbone.weights():
+            digest.update(part)
         named = ("model", "revision", "detector")
         settings = {key: value for key, value in self.settings.items() if key not in named}
         settings = previous_settings(settings)  # features that were stored under the old names stay valid
-        told: list[Any] = [architecture, self.pixels.settings, settings]
+        hashed: list[Any] = [self.backbone.architecture, self.pixels.settings, settings]
         if self._detector is not None:
-            told += [self._detector.identity, self._detector.pixels.settings]
-        digest.update(json.dumps(told, sort_keys=True).encode())
+            hashed += [self._detector.identity, self._detector.pixels.settings]
+        digest.update(json.dumps(hashed, sort_keys=True).encode())
         return digest.hexdigest()
 
     def to(self, device: torch.device | str) -> "BackboneReader":
         self.device = torch.device(device)
-        self.network.to(self.device)
+        self.backbone.to(self.device)
         if self._detector is not None:
             self._detector.to(self.device)
         return self
@@ -172,9 +156,7 @@ class BackboneReader(Reader):
         """Put the backbone's files into the folder, linked where the disk allows it; returns the settings."""
         home = Path(folder) / COPY
         home.mkdir(parents=True, exist_ok=True)
-        for source in model_files(self.folder, preprocessor_config.FILES):
-            link_or_copy(source.resolve(), home / source.name)
-        copies = {"model": COPY, "revision": None}
+        copies = {"model": self.backbone.save(home), "revision": None}
         if self._detector is not None:
             copies["detector"] = f"{COPY}/{self._detector.save(home)}"
         return self.settings | copies
@@ -243,34 +225,9 @@ class BackboneReader(Reader):
             layers = [F.normalize(layer, dim=-1) / len(layers) ** 0.5 for layer in layers]
         return torch.cat(layers, 2)
 
-    @torch.no_grad()
     def _maps(self, values: Tensor) -> list[Float[Tensor, "image _ row column"]]:
-        """The map of each layer asked for, in float32."""
-        kind, half = self.device.type, self.precision != "float32"
-        with torch.autocast(kind, dtype=PRECISIONS[self.precision], enabled=half):
-            output = self.network(pixel_values=values.to(self.device), **self._options)
-        cut = patches(self.network.config, values.shape[2], values.shape[3])
-        return [feature_maps.feature_map(self._states(output, layer).float(), cut) for layer in self.layers]
-
-    @cached_property
-    def _options(self) -> dict[str, bool]:
-        wanted = {"output_hidden_states": self.layers != ["last"]}
-        known = inspect.signature(self.network.forward).parameters
-        if (self.size or self.high_res_size) is not None and "interpolate_pos_encoding" in known:
-            wanted["interpolate_pos_encoding"] = True
-        return wanted
-
-    def _states(self, output: Any, layer: int | str) -> Tensor:
-        if layer == "last":
-            last: Tensor = output.last_hidden_state
-            return last
-        states = output.hidden_states
-        if isinstance(layer, str) or not -len(states) <= layer < len(states):
-            raise InputError(
-                f'layers names {layer!r}; {self.model} has "last" and 0 to {len(states) - 1} (or -1, -2, ...)'
-            )
-        chosen: Tensor = states[layer]
-        return chosen
+        """The map of each chosen layer, in float32."""
+        return self.backbone.maps(values, self.layers, self.precision)
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from torch import Tensor
 from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
 from wordsight.files.fingerprint import content_of
-from wordsight.pretrained.models import MissingModel, find_model, load_detector, model_files, weight_files
+from wordsight.pretrained.models import find_model, load_detector, model_files, weight_files
 from wordsight.read.pictures import preprocessor_config
+from wordsight.read.pictures.onnx_backbone import ONNX, open_session
 from wordsight.read.pictures.pixel_reader import PixelReader
 
-ONNX = ".onnx"
 SAME = 0.6  # of the union: boxes that share more show the same thing, and the surer one is kept
 THIN = 0.02  # of the picture's side: a thinner box shows nothing
 LOOKED_AT = 400  # of the surest boxes
@@ -139,7 +139,7 @@ class YoloxDetector:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._session = _session(path)
+        self._session = open_session(path)
         taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
         height, width = _size(path, taken.shape, given.shape)
         self.pixels = PixelReader([height, width], mean=[0, 0, 0], std=[1 / 255] * 3)
@@ -189,24 +189,3 @@ def _size(path: Path, taken: Sequence[Any], given: Sequence[Any]) -> tuple[int, 
         "expected [images, 3, height, width] and [images, cells, 5 + kinds]; export it with a fixed size and "
         "without decoding, or take a detector that transformers loads"
     )
-
-
-def _session(path: Path) -> Any:
-    if not path.is_file():
-        raise MissingModel(
-            f"there is no detector {path}; give the .onnx file of a YOLOX, a folder or a hub name"
-        )
-    try:
-        import onnxruntime
-    except ImportError:
-        raise ModuleNotFoundError(
-            f"{path.name} needs onnxruntime: pip install 'wordsight[detect]'", name="onnxruntime"
-        ) from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # pictures are read side by side
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes, which differ between its versions
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise InputError(f"{path} cannot be read as ONNX ({first}); fetch it again") from error
