@@ -233,3 +233,14 @@ def test_counts_that_nobody_checked_are_not_claimed(name: str) -> None:
     scores, images, texts = persons()
     assert "not checked" in PROTOCOLS[name].title
     assert evaluate_scores(scores, images, texts, protocol=name).deviation == ""
+
+
+def test_the_map_of_cmpls_code_is_there_beside_the_standard_one() -> None:
+    """CMPL issue 4 reports a MAP equal to R@1: its precision leaves out the match itself."""
+    scores, images, texts = persons()
+    recalls = evaluate_scores(scores, images, texts, average_precision=True, intervals=False)
+    (fold,) = recalls.ranks
+    expected = 100 * float(fold.text_matches.reference_average_precision().mean())
+    assert recalls.cmpl_map["t2i"] == pytest.approx(expected)
+    assert recalls.cmpl_map["t2i"] < recalls.t2i.precisions["mAP"]
+    assert evaluate_scores(scores, images, texts, intervals=False).cmpl_map == {}

@@ -20,6 +20,10 @@ WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "identities": "name the configuration or the run whose data says so: --config",
 }
 
+NO_PICTURES = (
+    "the report shows no examples: the data holds features and no pictures; give their folder with --pictures"
+)
+
 
 def register(app: typer.Typer) -> None:
     app.command(epilog="Example: wordsight evaluate runs/chan-flickr8k --split test --protocol f8k")(evaluate)
@@ -92,9 +96,23 @@ def evaluate(
             "--map/--no-map", help="Also mAP, mINP, R-precision and mAP@R; by default in person search."
         ),
     ] = None,
+    cmpl_map: Annotated[
+        bool,
+        typer.Option(
+            "--cmpl-map",
+            help="Also mAP as CMPL's code computes it: each match leaves itself out, so it is lower.",
+        ),
+    ] = False,
     intervals: Annotated[bool, typer.Option(help="Bootstrap 95 % intervals.")] = True,
     report: Annotated[
         Path | None, typer.Option(help="Also write a page with the numbers and what words found where.")
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --report: the folder of the pictures, where the data holds features only (or names "
+            "another folder)."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False,
     trust_remote_code: TrustRemoteCode = False,
@@ -132,7 +150,7 @@ def evaluate(
         "protocol": protocol,
         "ties": ties and _ties(ties),
         "precision": precision,
-        "average_precision": average_precision,
+        "average_precision": True if cmpl_map else average_precision,
     }
     if relevance is not None and annotations is not None:
         _only_numbers(report=report, save_scores=save_scores)
@@ -151,16 +169,18 @@ def evaluate(
             save_scores,
             trust_remote_code,
         )
-        _show_report(measured.recalls, measured.pointing, as_json)
+        _show_report(measured.recalls, measured.pointing, as_json, cmpl_map)
         if objects is not None and measured.pointing is None:
             typer.echo("this model makes one vector of all regions or words, so no word points", err=True)
         if report is not None:
-            from wordsight.report.evaluation_report import write_page
+            from wordsight.report.evaluation_report import has_pictures, write_page
 
-            write_page(report, f"{sources.models[0]}: {sources.split}", measured)
+            write_page(report, f"{sources.models[0]}: {sources.split}", measured, pictures=pictures)
+            if not has_pictures(measured, pictures):
+                typer.echo(NO_PICTURES, err=True)
     else:
         recalls = measure_scores(sources, asked, captions, intervals, save_scores)
-        _show_report(recalls, None, as_json)
+        _show_report(recalls, None, as_json, cmpl_map)
         if report is not None:
             from wordsight.report.html import write_report
 
@@ -176,12 +196,18 @@ def _only_numbers(**options: Path | None) -> None:
             raise typer.BadParameter(f"--{name.replace('_', '-')} does not go together with --relevance")
 
 
-def _show_report(found: Any, pointing: Any, as_json: bool) -> None:
+def _show_report(found: Any, pointing: Any, as_json: bool, cmpl_map: bool = False) -> None:
     if as_json:
         numbers = found.to_dict() | ({} if pointing is None else {"pointing": pointing.to_dict()})
+        numbers |= {"cmpl_map": found.cmpl_map} if cmpl_map else {}
         typer.echo(to_json(numbers))
         return
     typer.echo(found.to_text())
+    if cmpl_map:
+        way = found.cmpl_map
+        typer.echo(
+            f"mAP as CMPL's code has it: picture -> text {way['i2t']:.1f}, text -> picture {way['t2i']:.1f}"
+        )
     if pointing is not None:
         typer.echo(pointing.to_text())
 

@@ -1,20 +1,33 @@
 """Commands about semantic labels: labels (what a picture or a text shows), vocab labels (learn them)."""
 
 from collections.abc import Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
+from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.json_text import to_json
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
+    from wordsight.evaluation.label_predictions import LabelPredictions
     from wordsight.matcher import Matcher
+    from wordsight.similarity.label_agreement import Semantic, Side
 
 EPILOG = "Example: wordsight vocab labels data/f30k_precomp --out f30k_vocab_tag.json"
+
+
+class ScoresOf(StrEnum):
+    """Where the probabilities of an item in a split come from."""
+
+    matches = "matches"
+    own = "own"
 
 
 def register(app: typer.Typer) -> None:
@@ -26,13 +39,36 @@ def labels(
         str, typer.Argument(metavar="MODEL", help="A run's folder, a model's folder, or a hub name.")
     ],
     items: Annotated[
-        list[str], typer.Argument(metavar="PICTURE|TEXT...", help="Files of pictures, and texts in quotes.")
+        list[str],
+        typer.Argument(
+            metavar="PICTURE|TEXT|ID...",
+            help="Files of pictures, and texts in quotes; with --split also names or ids of its images.",
+        ),
     ],
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable labels.")] = 10,
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Also the best sentences of this split for a picture, or pictures for a text, with their "
+            "labels: train, validation or test. Needed where the model reads precomputed features."
+        ),
+    ] = None,
+    matches: Annotated[int, typer.Option(min=1, help="With --split: how many sentences or pictures.")] = 3,
+    scores: Annotated[
+        ScoresOf | None,
+        typer.Option(
+            help="With --split: probabilities as published, the mean over the matches of what they find "
+            "in it; or by its own vectors, as without --split."
+        ),
+    ] = None,
     names: Annotated[
         Path | None,
         typer.Option(help="CASC's *_vocab_tag.json, for an imported model that does not know its labels."),
     ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Where [data] stands, if it is not the run's own configuration.")
+    ] = None,
+    changes: Changes = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per picture or text instead of the list.")
     ] = False,
@@ -40,12 +76,23 @@ def labels(
 ) -> None:
     """Predict a model's semantic labels for pictures or texts, with probabilities.
 
-    Each is judged by the mean of its own vectors; in a score, by what the other side finds in it.
+    With --split, an item's best matches come with the labels that the item finds in each of them.
     """
-    from wordsight.runs import open_matcher
+    from wordsight.cli.evaluate import split_of
+    from wordsight.evaluation.label_predictions import LabelPredictions
+    from wordsight.runs import open_data, open_matcher
 
-    for told in predicted(open_matcher(model, trust_remote_code), items, top, names):
-        typer.echo(to_json(told) if as_json else _as_text(told))
+    if split is None and (config or changes or scores):
+        raise typer.BadParameter("--config, --set and --scores go with the data of a --split; give one")
+    matcher = open_matcher(model, trust_remote_code)
+    if split is None:
+        found = predicted(matcher, items, top, names)
+    else:
+        data = open_data(model, config, changes or (), split_of(split), trust_remote_code)
+        by_matches = scores is not ScoresOf.own
+        found = predicted_in(LabelPredictions(matcher, data.pairs), items, top, matches, by_matches, names)
+    for one in found:
+        typer.echo(to_json(one) if as_json else _as_text(one))
 
 
 def predicted(
@@ -54,23 +101,70 @@ def predicted(
     """The most probable labels of each picture or text, most probable first."""
     import torch
 
-    from wordsight.similarity.label_agreement import Semantic
+    from wordsight.evaluation.label_predictions import label_similarity
+    from wordsight.read.features.precomputed_reader import Precomputed
 
-    similarity = matcher.similarity
-    if not isinstance(similarity, Semantic):
-        raise InputError(
-            f"this model's similarity, {type(similarity).__name__}, predicts no labels; "
-            'train one with [similarity] name = "label-agreement", for instance configs/casc-f30k.toml'
-        )
-    known = similarity.label_names if names is None else _names(names, len(similarity.label_names))
+    similarity = label_similarity(matcher)
+    known = _known(similarity, names)
     for item in items:
-        picture = _is_picture(item)
+        side: Side = "image" if _is_picture(item) else "text"
+        if side == "image" and isinstance(matcher.reader, Precomputed):
+            raise InputError(
+                f"this model reads precomputed features and cannot look at {item}",
+                "give the image's id in its data: wordsight labels MODEL ID --split test",
+            )
         with torch.no_grad():
-            encoded = matcher.encode_images([item]) if picture else matcher.encode_texts([item])
-            best = similarity.predict(encoded)[0].topk(min(top, len(known)))
-        each = zip(best.indices.tolist(), best.values.tolist(), strict=True)
-        named = [{"label": known[place], "probability": round(value, 6)} for place, value in each]
-        yield {"picture" if picture else "text": item, "labels": named}
+            encoded = matcher.encode_images([item]) if side == "image" else matcher.encode_texts([item])
+            own = similarity.predict(encoded, side)[0]
+        yield {_KEY[side]: item, "labels": _best(own, known, top)}
+
+
+def predicted_in(
+    predictions: "LabelPredictions",
+    items: Sequence[str],
+    top: int,
+    matches: int,
+    by_matches: bool,
+    names: Path | None = None,
+) -> Iterator[dict[str, Any]]:
+    """The same among the images and texts of a split: each item also has its best matches."""
+    from wordsight.evaluation.label_predictions import mean_labels, row_of
+
+    known = _known(predictions.similarity, names)
+    pairs, matcher = predictions.pairs, predictions.matcher
+    for item in items:
+        row = row_of(pairs, item)
+        if row is None and item.isdecimal():
+            raise InputError(f"{pairs.source} has no image {item}; its images are {pairs.names[0]}, ...")
+        side: Side = "image" if row is not None or _is_picture(item) else "text"
+        if row is not None:
+            encoded = predictions.image(row)
+        else:
+            encoded = matcher.encode_images([item]) if side == "image" else matcher.encode_texts([item])
+        best = predictions.best_matches(encoded, side, matches)
+        probable = mean_labels(best) if by_matches else predictions.similarity.predict(encoded, side)[0]
+        told: dict[str, Any] = {_KEY[side]: item, "labels": _best(probable, known, top)}
+        told["matches"] = []
+        for match in best:
+            text = pairs.texts[match.row] if side == "image" else pairs.names[match.row]
+            one = {_KEY["text" if side == "image" else "image"]: text, "score": match.score}
+            if row is not None:
+                one["own"] = int(pairs.image_of[match.row]) == row
+            told["matches"].append(one | {"labels": _best(match.of_match, known, top)})
+        yield told
+
+
+_KEY: dict["Side", str] = {"image": "picture", "text": "text"}
+
+
+def _best(probabilities: "Tensor", known: Sequence[str], top: int) -> list[dict[str, Any]]:
+    best = probabilities.topk(min(top, len(known)))
+    each = zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    return [{"label": known[place], "probability": round(value, 6)} for place, value in each]
+
+
+def _known(similarity: "Semantic", names: Path | None) -> Sequence[str]:
+    return similarity.label_names if names is None else _names(names, len(similarity.label_names))
 
 
 def _is_picture(item: str) -> bool:
@@ -96,8 +190,14 @@ def _names(file: Path, count: int) -> Sequence[str]:
 
 
 def _as_text(told: dict[str, Any]) -> str:
-    head = told.get("picture") or told["text"]
-    return "\n".join([head, *(f"  {each['probability']:.3f}  {each['label']}" for each in told["labels"])])
+    lines = [told.get("picture") or told["text"]]
+    lines += [f"  {each['probability']:.3f}  {each['label']}" for each in told["labels"]]
+    for number, match in enumerate(told.get("matches", ()), 1):
+        own = "  (its own)" if match.get("own") else ""
+        lines.append(f"  {number}. {match['score']:.3f}  {match.get('text') or match['picture']}{own}")
+        labels = ", ".join(f"{each['label']} {each['probability']:.2f}" for each in match["labels"])
+        lines.append(f"     {labels}")
+    return "\n".join(lines)
 
 
 def learn(

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int, Shaped
 
 from wordsight.evaluation.average_precision import PRECISIONS, MatchRanks
+from wordsight.evaluation.chance import chance_recall
 
 K = (1, 5, 10)
 TIES = {
@@ -100,6 +101,36 @@ class Recalls:
         return sum(self.i2t.recall.values()) + sum(self.t2i.recall.values())
 
     @property
+    def chance(self) -> dict[str, dict[int, float]]:
+        """The R@K of a random order, in percent, of "i2t" and "t2i"; empty without the ranks."""
+        if not self.ranks:
+            return {}
+        sides = [(fold.image_identities, fold.text_identities) for fold in self.ranks]
+        ways = {"i2t": sides, "t2i": [(texts, images) for images, texts in sides]}
+        folds = {way: [chance_recall(*fold, K) for fold in found] for way, found in ways.items()}
+        return {
+            way: {k: float(np.mean([recall[k] for recall in found])) for k in K}
+            for way, found in folds.items()
+        }
+
+    @property
+    def cmpl_map(self) -> dict[str, float]:
+        """Mean average precision as CMPL's code computes it, in percent, of "i2t" and "t2i".
+
+        Its precision at a match leaves out this match itself, so it is lower than the standard mAP. Empty
+        where the ranks of all matches were not measured.
+        """
+        ways = {
+            "i2t": [fold.image_matches for fold in self.ranks],
+            "t2i": [fold.text_matches for fold in self.ranks],
+        }
+        return {
+            way: 100 * float(np.mean([one.reference_average_precision().mean() for one in found if one]))
+            for way, found in ways.items()
+            if found and None not in found
+        }
+
+    @property
     def headline(self) -> str:
         """Protocol, counts, split and ties rule in one line: what makes two numbers comparable."""
         folds = f", average of {self.folds} folds" if self.folds > 1 else ""
@@ -124,6 +155,9 @@ class Recalls:
             "i2t": self.i2t.to_dict(),
             "t2i": self.t2i.to_dict(),
             "rsum": self.rsum,
+            "chance": {
+                way: {f"R@{k}": recall for k, recall in found.items()} for way, found in self.chance.items()
+            },
             "intervals": intervals,
         }
 
@@ -139,6 +173,10 @@ class Recalls:
         for label, way, direction in self._ways:
             recalls = {f"R@{k}": direction.recall[k] for k in K}
             lines += self._rows(label, way, recalls, f"{direction.medr:8.1f}{direction.meanr:8.1f}")
+            if chance := self.chance.get(way):
+                lines.append(
+                    f"{'':<14}{'  chance':<16}{''.join(f'{share:13.1f}' for share in chance.values())}"
+                )
         ends = f"{_span(self.intervals['rsum']):>13}" if self.intervals is not None else ""
         lines.append(f"{self._name:<14}{'rsum':<16}{self.rsum:13.1f}{ends}")
         if self.i2t.precisions is not None:

@@ -169,7 +169,9 @@ def _table(name: str, caption: str, heads: Sequence[str], rows: str, kind: str =
 
 def _recall_row(label: str, key: str, direction: Direction, recalls: Recalls) -> str:
     cells = [f"{direction.recall[k]:.1f}{_small(_ends(recalls, f'{key} R@{k}'))}" for k in K]
-    return _row(label, [*cells, f"{direction.medr:g}", f"{direction.meanr:.1f}"])
+    row = _row(label, [*cells, f"{direction.medr:g}", f"{direction.meanr:.1f}"])
+    chance = [f"{share:.1f}" for share in recalls.chance.get(key, {}).values()]
+    return row + (_row("by chance", [*chance, "", ""]) if chance else "")
 
 
 def _row(head: str, cells: Sequence[str]) -> str:

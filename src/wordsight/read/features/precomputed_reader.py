@@ -25,7 +25,8 @@ class Precomputed(Reader):
         raise InputError(
             f"this model reads precomputed features of {self.feature_dim} numbers per region and cannot look "
             f"at pictures ({len(pictures)} given)",
-            "give it the Regions of a precomputed folder; or, for a model that reads pictures, train with "
+            "measure it on its own data (evaluate, labels --split), or give it Regions in Python; "
+            "for a model that reads pictures, train with "
             '[reader] name = "backbone" (features of a pretrained network) or "pixels"',
         )
 
