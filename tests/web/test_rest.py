@@ -357,7 +357,7 @@ def test_an_index_that_is_made_anew_is_served_and_one_that_is_gone_is_not(tmp_pa
         assert [one.get(path).status_code for path in ask] == [200] * 6
         shutil.rmtree(folder)
         Index.create(folder, other, kind="texts")
-        assert "holds texts now" in is_problem(one.get(ask[0]), 503, "index")["detail"]
+        assert "now holds an index of texts" in is_problem(one.get(ask[0]), 503, "index")["detail"]
 
 
 def test_an_answer_is_of_one_index_whatever_takes_its_place(tmp_path: Path) -> None:

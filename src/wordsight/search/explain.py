@@ -1,4 +1,4 @@
-"""A text, a picture and their alignment -> where each word looks, and what adds up to the score."""
+"""A text, a picture and their alignment -> the words found, their boxes, and the parts of the score."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -21,7 +21,7 @@ WHOLE_PICTURE: Box = (0.0, 0.0, 1.0, 1.0)
 def explain(
     encoded: EncodedQuery, scorer: QueryScorer, picture: EmbeddingSet, levels: Sequence[float]
 ) -> Explanation:
-    """``picture`` is a set of one; ``scorer.side`` must be "image"."""
+    """Explanation of the score of one picture; ``scorer.side`` must be "image"."""
     with torch.no_grad():
         alignments = scorer.align(picture)
     words = found_words(encoded, alignments, picture, levels)[0]
@@ -42,7 +42,7 @@ def explain(
 
 
 class Reason(NamedTuple):
-    """Why one picture has its place among the hits."""
+    """The words found in one hit, and the kind of that evidence."""
 
     evidence: Evidence
     words: tuple[WordFound, ...]
@@ -51,7 +51,7 @@ class Reason(NamedTuple):
 def reasons(
     encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[Reason]:
-    """For each picture, what each word finds, and what evidence that is."""
+    """The reason for each picture."""
     words = found_words(encoded, alignments, pictures, levels)
     return [Reason(evidence(encoded, pictures[[row]], alignments), own) for row, own in enumerate(words)]
 
@@ -59,7 +59,7 @@ def reasons(
 def found_words(
     encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
 ) -> list[tuple[WordFound, ...]]:
-    """For each picture, what each word finds."""
+    """The words of the text as found in each picture."""
     found = encoded.found(found_by_word(alignments)).float().tolist()
     boxes = _boxes_at(pictures, _places(encoded, alignments, pictures))
     judged = [encoded.whole or names_something(word.text) for word in encoded.words]
@@ -70,14 +70,14 @@ def found_words(
 
 
 def _word(word: EncodedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
-    level = level if judged else found  # what cannot be missing needs no more than it has
+    level = level if judged else found  # function words cannot be missing
     level = level if word.known else 1.0
     is_found = word.known and found >= level
     return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
 
 
 def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
-    """The region that each word looks at most, -1 if none: that of its pieces together."""
+    """The best region of each word (over all its pieces), -1 if none."""
     single = all(len(word.items) == 1 for word in encoded.words)
     if single:
         chosen = chosen_regions(alignments, pictures.mask)
@@ -88,7 +88,7 @@ def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: Em
 
 
 def _boxes_at(pictures: EmbeddingSet, places: Int[Tensor, "pair word"]) -> list[list[Box | None]]:
-    """The boxes of these regions; None where there is no region, or its box is unknown."""
+    """The boxes of these regions; None without a region or box."""
     if pictures.boxes is None:
         alone = pictures.lengths.eq(1).tolist()
         known = [[WHOLE_PICTURE if one else None] * places.shape[1] for one in alone]
@@ -107,9 +107,9 @@ def _box(box: Float[Tensor, "4"]) -> Box:
 
 
 def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
-    """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole.
+    """The kind of a word's box: a region, a cell of a grid, or the whole picture.
 
-    "hint": at a cell, by a model that was never trained to point.
+    "hint": a cell, from a model that was not trained to locate words.
     """
     count = int(picture.lengths[0])
     if encoded.whole or count == 1:
@@ -120,7 +120,7 @@ def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[
 
 
 def _is_grid(picture: EmbeddingSet) -> bool:
-    """Boxes that tile the picture: of one size, no two alike, together as large as it."""
+    """Whether the boxes tile the picture: all of one size, together as large as the picture."""
     if picture.boxes is None:
         return False
     boxes = picture.boxes[0][picture.mask[0]].cpu()

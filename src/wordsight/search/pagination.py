@@ -1,4 +1,4 @@
-"""The scores of all rows, and which hits are wanted -> one page of Hits."""
+"""Scores of all rows -> one page of Hits."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ MAX_HITS = 1000  # hits of one page
 
 @dataclass(frozen=True)
 class Page:
-    """The wanted part of the hits."""
+    """Position, size and order of a page of hits."""
 
     k: int = 10
     offset: int = 0
@@ -44,7 +44,7 @@ class Scored:
 
 
 def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
-    """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
+    """One page of hits, still without words; ``memory_mb`` bounds the blocks that are read."""
     alive = np.isfinite(scored.scores)
     above = alive & (scored.scores >= scored.threshold)
     rows, scores = _chosen(snapshot, scored, page, above, memory_mb)
@@ -60,7 +60,7 @@ def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None,
 def _chosen(
     snapshot: Snapshot, scored: Scored, page: Page, above: np.ndarray, memory_mb: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the page and their scores: by score, or the relevant ones from the newest to the oldest."""
+    """Rows of the page and their scores; sorted by date, only the relevant ones."""
     last = page.offset + page.k
     if page.sort == "score":
         rows, scores = best_rows(scored.scorer, snapshot, scored.rows, scored.scores, last, memory_mb)
@@ -74,7 +74,7 @@ def _chosen(
 def _lower(
     scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
 ) -> Int[np.ndarray, " hit"]:
-    """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
+    """Number of scores below each hit's; a hit itself may be rounded differently."""
     limits = of_hits - 1e-6
     others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
     return alive - len(others) + np.searchsorted(others, limits)

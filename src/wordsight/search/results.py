@@ -15,13 +15,13 @@ Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evid
 class WordFound:
     """One word of a text, and how well it is found in one picture."""
 
-    word: str  # as it was written
+    word: str  # as typed
     found: float
-    level: float  # from here on it counts as found: what it finds elsewhere in the index says so
+    level: float  # from here on the word counts as found
     is_found: bool
-    box: Box | None = None  # of the region it looks at most; None where that is unknown
-    judged: bool = True  # False for "a", "of" and the like: they name nothing, so they cannot be missing
-    known: bool = True  # False for a word that the model never learnt, so that it finds nothing
+    box: Box | None = None  # of its best region; None if unknown
+    judged: bool = True  # False for "a", "of" and the like, which cannot be missing
+    known: bool = True  # False for a word outside the model's vocabulary
     required: bool = False
     weight: int = 1
 
@@ -37,14 +37,14 @@ class Hit:
     item: Item
     row: int
     score: float
-    percentile: float  # percent of the searched items that score lower
+    percentile: float  # percent of the searched items with a lower score
     words: tuple[WordFound, ...]
-    relevant: bool  # above the line
-    evidence: Evidence | None = None  # what the boxes of the words are; None where no words were asked
+    relevant: bool  # reaches the threshold
+    evidence: Evidence | None = None  # kind of the words' boxes; None for a query without words
 
     @property
     def missing(self) -> int:
-        """How many words are not found."""
+        """Number of words that are not found."""
         return sum(word.is_missing for word in self.words)
 
 
@@ -53,14 +53,14 @@ class Hits:
     """One page of a search."""
 
     hits: tuple[Hit, ...]
-    relevant: int  # of all that were scored, how many are above the line
-    total: int  # that pass the filters and the operators
-    exact: bool  # False: a shortlist was scored, not all
-    query: Query | None  # None: a picture alone was searched by
-    threshold: float  # the score at which relevance ends
+    relevant: int  # number of scored items that reach the threshold
+    total: int  # number of items that pass the filters and operators
+    exact: bool  # False: only a shortlist was scored
+    query: Query | None  # None for a query by picture alone
+    threshold: float  # relevance threshold: the least score of a match
     offset: int = 0
-    unread: str = ""  # the end of the sentence, if that is more than the model reads
-    suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt
+    unread: str = ""  # end of the sentence beyond the model's limit
+    suggestions: tuple[Suggestion, ...] = ()  # for unknown words of the sentence
 
     @property
     def nothing_matches(self) -> bool:
@@ -69,10 +69,10 @@ class Hits:
 
 @dataclass(frozen=True)
 class ExplainedWord:
-    """A word, and where it looks."""
+    """A word and its attention over the regions."""
 
     word: WordFound
-    shares: tuple[float, ...]  # over the regions; of a word that looks they add up to 1
+    shares: tuple[float, ...]  # over the regions; of an attending word they add up to 1
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,10 @@ class Explanation:
     """Why a picture and a text have their score."""
 
     kind: Evidence
-    sentence: str  # what evidence this is, plainly
+    sentence: str  # the kind of evidence in words
     words: tuple[ExplainedWord, ...]
-    regions: tuple[Box, ...]  # what the shares are over; empty where boxes are unknown
+    regions: tuple[Box, ...]  # of the shares; empty if boxes are unknown
     parts: tuple[Part, ...]  # their scores add up to the score
     score: float
-    text: str  # what was explained
-    unread: str = ""  # the end of the text, if that is more than the model reads
+    text: str  # the explained text
+    unread: str = ""  # end of the text beyond the model's limit

@@ -1,4 +1,4 @@
-"""An index and a question, a sentence or a picture -> Hits, and the reason for each.
+"""An index and a query (a sentence or a picture) -> Hits, with the reason for each.
 
 >>> searcher = Searcher(Index.open("photos.index"))
 >>> for hit in searcher.find_images("a dog +running -person").hits:
@@ -38,21 +38,22 @@ from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
 
 ENGINES = ("auto", "exact", "shortlist")
-ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # takes what exact.score_rows takes
-MAX_EXACT_SECONDS = 1.0  # seconds that "auto" lets an exact search take, if the shortlist is good
-GOOD_RECALL = 0.9  # recall of a good one
+ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # with the signature of score_rows
+MAX_EXACT_SECONDS = 1.0  # "auto" takes the shortlist when an exact search needs longer
+GOOD_RECALL = 0.9  # and only if the shortlist has this recall
 
 
 class Searcher:
-    """Questions to one index; safe to use from several threads. It follows the index as that is updated.
+    """Search of one index; safe to use from several threads.
 
-    So it does if the index is deleted and made anew, by whatever model: an answer is of one of them.
+    It follows the index as that is updated, also when it is deleted and made anew with another model: each
+    answer comes from one state of one index.
 
-    ``memory_mb``      bounds what a search holds of the index at once, beside four bytes per item
+    ``memory_mb``      memory for rows of the index during a search, in addition to four bytes per item
     ``false_positive_rate``  accepted share of false positives among queries with no match: it sets the
                        relevance threshold
-    ``word_false_positive_rate``   of pictures without a thing, the share in which its word may count as found
-    ``scan``           how all rows are scored: a server lets the questions of one moment share a reading
+    ``word_false_positive_rate``   accepted share of false positives among pictures that do not show the word
+    ``scan``           scores all rows; a server passes one that lets simultaneous queries share a scan
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class Searcher:
         return self.index.matcher
 
     def session(self) -> SearchSession:
-        """The index as it is now, as the next question would see it; keep it while its snapshot is read."""
+        """Session on the newest state of the index; keep a reference while its snapshot is in use."""
         return self.sessions.session()
 
     def calibration(self) -> Calibration:
@@ -91,7 +92,7 @@ class Searcher:
         return self.sessions.session().calibration
 
     def shortlist_recall(self) -> shortlist.Recall:
-        """How good the shortlist is in the index as it is now; measured when first asked."""
+        """Recall of the shortlist in the newest state of the index; measured on first use."""
         return self.sessions.session().recall
 
     @torch.no_grad()
@@ -104,9 +105,9 @@ class Searcher:
         engine: str = "auto",
         sort: str = "score",
     ) -> Hits:
-        """Find pictures that match a sentence; see search/query.py for what + - ^ and quotes mean.
+        """Find pictures that match a sentence; query/parser.py explains + - ^ and quotes.
 
-        Raises QueryError for what is no query, ValueError for an index of texts.
+        Raises QueryError for an invalid query, InputError for an index of texts.
         """
         self._require_kind("images", "to search by a sentence")
         page, query = Page(k, offset, sort), parse(text)
@@ -155,15 +156,15 @@ class Searcher:
         engine: str = "auto",
         sort: str = "score",
     ) -> Hits:
-        """Find pictures similar to one (a file, or the id of an item, then left out), and to words.
+        """Find pictures similar to a picture (a file, or the id of an item, which is left out), and to words.
 
-        The regions of the picture take the place of the words: each looks for itself in the others. With
-        ``text`` the score is (1 - weight) x (picture) + weight x (words), each in deviations from its mean
-        over the index. Operators of the text count as in a search.
+        The regions of the picture take the place of words. With ``text`` the score is
+        (1 - weight) x (picture) + weight x (words), each in standard deviations from its mean over the index.
+        Operators of the text work as in a search.
         """
         self._require_kind("images", "to find similar pictures")
         if not 0 <= weight <= 1:
-            raise InputError(f"weight = {weight}, the share of the words; expected 0 to 1")
+            raise InputError(f"weight = {weight}; the share of the words is from 0 to 1")
         page, session = Page(k, offset, sort), self.sessions.session()
         query = None if text is None else parse(text)
         if not len(session.snapshot):
@@ -183,16 +184,16 @@ class Searcher:
 
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
-        """Explain the score of an item: of a picture with a sentence, of a text with a picture.
+        """Explain the score of an item with a query.
 
-        In an index of texts ``query`` is a picture. Raises KeyError for an item that is not there.
+        The query is a sentence; in an index of texts it is a picture. Raises KeyError for an unknown item.
         """
         session = self.sessions.session()
         row = session.snapshot.row_of(id)
         if session.index.kind == "texts":
             return _explain_text(session, query, row)
         if not isinstance(query, str):
-            raise InputError("a picture of this index is explained with a sentence, not with a picture")
+            raise InputError("this is an index of images: explain one with a sentence, not with a picture")
         encoded = encode_query(session.matcher, parse(query))
         scorer = _scorer(session, encoded)
         levels = session.calibration.levels(encoded, scorer)
@@ -202,14 +203,14 @@ class Searcher:
         if self.index.kind != kind:
             other = "captions PICTURE" if kind == "images" else "a sentence"
             raise InputError(
-                f"this is an index of {self.index.kind}, and {purpose} needs one of {kind}; "
-                f"this one can be searched by {other}"
+                f"this is an index of {self.index.kind}; {purpose} needs one of {kind}. "
+                f"Search this one by {other}"
             )
 
     def _operators(
         self, session: SearchSession, encoded: EncodedQuery, scorer: QueryScorer, levels: Sequence[float]
     ) -> Keep | None:
-        """A filter for pictures with every required word and no excluded one."""
+        """Filter for pictures with every required word and no excluded one."""
         required = [n for n, word in enumerate(encoded.words) if word.required]
         excluded = [(one, _scorer(session, one)) for one in encoded.excluded]
         if not required and not excluded:
@@ -261,7 +262,7 @@ class Searcher:
     def _screened(
         self, session: SearchSession, scorer: QueryScorer, page: Page, threshold: float
     ) -> Float[np.ndarray, " row"] | None:
-        """Scores of all rows, exact where the page depends on them; None if that is not cheaper."""
+        """Scores of all rows, exact where the page depends on them; None if the screen saves nothing."""
         settled = session.screen.settle(scorer, page.offset + page.k, threshold, page.sort == "date")
         if settled is None:
             return None
@@ -313,7 +314,7 @@ class Searcher:
 
 
 def _with_notes(hits: Hits, encoded: EncodedQuery) -> Hits:
-    """Add the words that the model did not read, and suggestions for words that it does not know."""
+    """Add the words that the model did not read, and suggestions for unknown words."""
     texts = (encoded, *encoded.excluded)
     unread = " ".join(text.unread for text in texts if text.unread)
     return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))

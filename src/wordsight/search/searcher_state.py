@@ -1,7 +1,7 @@
-"""An index -> what a searcher knows of it at one moment: a snapshot, its calibration, its shortlist's recall.
+"""An index -> a session on one of its states: snapshot, calibration, recall of the shortlist.
 
-The background takes seconds to measure, so it is kept beside the index (``background.json``), with the number
-of the commit that it belongs to. An index where nothing can be written is measured anew by each process.
+The background takes seconds to measure, so it is stored in the index's folder (``background.json``) with the
+number of its commit. If that folder is read-only, each process measures anew.
 """
 
 import threading
@@ -34,12 +34,12 @@ from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.word_alignment import found_by_word
 
 BACKGROUND_FILE = "background.json"
-SAMPLE_PICTURES = 400  # pictures that a query is compared with to know what its words find in general
+SAMPLE_PICTURES = 400  # pictures that a query is scored on to calibrate it
 FORMAT = 2
 
 
 class SearchSession:
-    """One state of an index; it is let go when nobody uses it any more."""
+    """One state of an index, and all that is measured on it."""
 
     def __init__(
         self, index: Index, snapshot: Snapshot, memory_mb: float, shares: tuple[float, float]
@@ -71,13 +71,13 @@ class SearchSession:
 
     @cached_property
     def row_cache(self) -> RowCache:
-        """The rows ready to be scored, in the memory that the screen leaves."""
+        """Rows ready for scoring, in the memory that the screen leaves."""
         taken = self.screen.bytes if self.screen.is_useful else 0
         return RowCache(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
 
     @cached_property
     def sample(self) -> EmbeddingSet:
-        """Some of the pictures, as many as an eighth of the memory holds."""
+        """Sample of the pictures; at most an eighth of the memory."""
         if not len(self.snapshot):
             return EmbeddingSet(
                 torch.zeros(0, 1, self.snapshot.layout.dim), torch.zeros(0, 1, dtype=torch.bool)
@@ -108,9 +108,9 @@ class SearchSession:
         return measured
 
     def text_level(self, image: EmbeddingSet) -> float:
-        """In an index of texts: from which strength on a word is found in this picture.
+        """Level from which a word counts as found in this picture; for an index of texts.
 
-        Most texts tell of other pictures, so that what their words find in this one is the background.
+        Most texts describe other pictures, so their words give the background.
         """
         texts = self.sample
         with torch.no_grad():
@@ -129,10 +129,10 @@ class SearchSession:
         return measured
 
     def _read_stored(self) -> dict[str, Any]:
-        """Measurements of this very state, by whichever process."""
+        """Stored measurements of this state, by any process."""
         try:
             table = plain_json.read(self.index.folder / BACKGROUND_FILE)
-            self.index.check_there()  # or it is of another index that has had as many commits
+            self.index.check_there()  # another index may have as many commits
         except (OSError, ValueError):
             return {}
         same = isinstance(table, dict) and table.get("format") == FORMAT
@@ -140,13 +140,13 @@ class SearchSession:
 
     def _store(self, name: str, value: Any) -> None:
         table = self._read_stored() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
-        with suppress(OSError, IndexReplaced):  # it can be measured again
+        with suppress(OSError, IndexReplaced):  # measured again next time
             self.index.check_there()
             checkpoint.write_json(self.index.folder / BACKGROUND_FILE, table)
 
 
 class SessionCache:
-    """The newest moment of an index, also of one that is made anew in its folder."""
+    """Session on the newest state of an index, also of one that is made anew in its folder."""
 
     def __init__(
         self, index: Index, memory_mb: float, false_positive_rate: float, word_false_positive_rate: float
@@ -160,12 +160,15 @@ class SessionCache:
         self._session: SearchSession | None = None
 
     def session(self) -> SearchSession:
-        """Raises FileNotFoundError if the index is gone, ValueError if one of another kind is there now."""
+        """The newest session.
+
+        Raises FileNotFoundError if the index is gone, InputError if one of another kind took its place.
+        """
         with self._lock:
             return self._current()
 
     def _current(self) -> SearchSession:
-        """The newest moment, of another index if that has taken the place; the caller holds the lock."""
+        """The newest session, of another index if that took its place; the caller holds the lock."""
         try:
             return self._newest()
         except IndexReplaced:
@@ -184,16 +187,16 @@ class SessionCache:
         fresh = Index.open(self.index.folder, self.index.trust_remote_code)
         if fresh.kind != self.index.kind:
             raise InputError(
-                f"{fresh.folder} holds {fresh.kind} now, and {self.index.kind} when it was opened; "
-                "open it again"
+                f"{fresh.folder} now holds an index of {fresh.kind}; it held {self.index.kind} when it was "
+                "opened. Open it again"
             )
         self.index = fresh
 
 
 def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
-    """Measure all that can be known before the first question, and keep it with the index.
+    """Measure and store the background of an index, before its first query.
 
-    The recall of the shortlist, where the index is so large that one may be taken.
+    Returns the recall of the shortlist if the index is large enough to use one.
     """
     shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
     session = SearchSession(index, index.snapshot(), memory_mb, shares)

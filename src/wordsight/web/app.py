@@ -1,4 +1,4 @@
-"""Searchers -> an ASGI app: the REST interface, its description, and the page."""
+"""The ASGI app: the REST interface, its description, and the page."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,17 +19,20 @@ from wordsight.web.security import AccessPolicy, SecurityMiddleware
 from wordsight.web.state import Library
 
 DESCRIPTION = """\
-Search a folder of pictures by sentence or by picture, and see why each one was found.
+Search a folder of pictures by sentence or by picture, and see why each picture was found.
 
-Every hit carries its words: how well each is found, whether that counts as found, and the region it looks at.
+Every hit has its words: the strength of each, whether it counts as found, and its best region.
 Errors are `application/problem+json`; their `detail` says the value, the limit and the next step.
-Filters, pages and engines are the same everywhere. Nothing is kept of a request.
+Filters, pages and engines are the same everywhere. No request is stored.
 """
 TAGS = [
-    {"name": "search", "description": "Hits for a sentence, hits for a picture, sentences for a picture."},
-    {"name": "reasons", "description": "Why something was found."},
-    {"name": "items", "description": "What is in the index."},
-    {"name": "health", "description": "For those who run the server."},
+    {
+        "name": "search",
+        "description": "Pictures for a sentence or a picture, sentences for a picture.",
+    },
+    {"name": "reasons", "description": "Explanations of scores."},
+    {"name": "items", "description": "Contents of the index."},
+    {"name": "health", "description": "Health and metrics of the server."},
 ]
 STATIC = resources.files("wordsight.web").joinpath("static")
 MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
@@ -38,9 +41,12 @@ MEDIA = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".s
 def create_app(
     images: Searcher | None, texts: Searcher | None = None, policy: AccessPolicy | None = None
 ) -> FastAPI:
-    """Raises ValueError without any index. ``policy``: by default this machine alone, by its own names."""
+    """Build the app. The default ``policy`` admits only this machine, under its own names.
+
+    Raises InputError without any index.
+    """
     if images is None and texts is None:
-        raise InputError("there is nothing to serve: give an index of pictures, of texts, or one of each")
+        raise InputError("nothing to serve; give an index of pictures, an index of texts, or both")
     policy = policy or AccessPolicy()
     library = Library(images, texts, policy)
 
@@ -54,7 +60,7 @@ def create_app(
         version=version("wordsight"),
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        docs_url=None,  # they would load scripts from elsewhere
+        docs_url=None,  # these pages would load scripts of other sites
         redoc_url=None,
         redirect_slashes=False,
         default_response_class=RoundedJSON,
@@ -72,7 +78,7 @@ def create_app(
 
 
 def _serve_page(app: FastAPI) -> None:
-    """Each file of the page under its own name, and index.html as "/"; read once: they are small."""
+    """Serve each file of the page under its own name, and index.html as "/"; all are read once."""
     for file in STATIC.iterdir():
         if (media := MEDIA.get(PurePath(file.name).suffix)) is not None:
             path = "/" if file.name == "index.html" else f"/{file.name}"
@@ -105,7 +111,7 @@ def _described(app: FastAPI, policy: AccessPolicy) -> dict[str, Any]:
 
 
 def _name_problems(schema: dict[str, Any]) -> None:
-    """The one form of all errors, in place of the framework's."""
+    """Replace the framework's schemas of errors by Problem."""
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)

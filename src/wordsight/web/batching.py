@@ -1,8 +1,8 @@
-"""Questions that arrive while the index is being read -> one reading, one product, for all of them.
+"""Shared scans: queries that arrive during a scan of the index are scored together in the next one.
 
-Nobody waits for company: a question that comes alone is scored at once. Those that come while it is scored
-wait for its end anyway, and are then scored together. What counts is scored again in float64
-(search/exact.py), so the hits and their scores are the same whoever else asks.
+A query that comes alone is scored at once. Queries that come meanwhile wait for the end of that scan, and
+then share one scan and one matrix product. Candidates are scored again in float64 (engine/brute_force.py), so
+hits and scores do not depend on other queries.
 """
 
 import threading
@@ -28,7 +28,7 @@ from wordsight.search.engine.brute_force import (
 )
 from wordsight.sets import EmbeddingSet
 
-MAX_QUERIES_PER_SCAN = 16  # questions of one reading
+MAX_QUERIES_PER_SCAN = 16
 Scores: TypeAlias = Float[np.ndarray, " row"]
 
 
@@ -41,9 +41,9 @@ class _Waiting:
 
 
 class SharedScans:
-    """In place of ``score_rows``; safe to use from several threads.
+    """Replacement of ``score_rows`` that shares scans; safe to use from several threads.
 
-    ``scans`` and ``queries`` count what was read and what was asked.
+    ``scans`` and ``queries`` count the scans and the queries so far.
     """
 
     def __init__(self, most: int = MAX_QUERIES_PER_SCAN) -> None:
@@ -60,7 +60,7 @@ class SharedScans:
         keep: Keep | None = None,
         memory_mb: float = 256.0,
     ) -> Scores:
-        """Scores as ``score_rows`` returns them; filters and operators take passes of their own."""
+        """Scores as from ``score_rows``; queries with filters or operators are scanned alone."""
         if rows is not None or keep is not None or not isinstance(scorer, QueryScorer):
             self._count(1)
             return score_rows(scorer, stored, rows, keep, memory_mb)
@@ -73,7 +73,7 @@ class SharedScans:
         return mine.scores.result()
 
     def _together_with(self, mine: _Waiting) -> list[_Waiting]:
-        """Mine, and those who wait for the same rows."""
+        """Take this query and other waiting queries for the same rows."""
         with self._lock:
             others = [one for one in self._waiting if one is not mine and _can_share(one, mine)]
             chosen = [mine, *others[: self.most - 1]]
@@ -88,7 +88,7 @@ class SharedScans:
         except Exception as error:
             if len(waiting) == 1:
                 waiting[0].scores.set_exception(error)
-            else:  # one that fails takes no other with it
+            else:  # a failing query must not fail the others
                 for one in waiting:
                     self._answer([one])
             return
@@ -120,8 +120,8 @@ def _score(waiting: Sequence[_Waiting]) -> Sequence[Scores]:
 
 def score_together(
     scorers: Sequence[QueryScorer], stored: Rows, memory_mb: float = 256.0
-) -> Float[np.ndarray, "question row"]:
-    """``score_rows`` of several questions of one side, from one reading."""
+) -> Float[np.ndarray, "query row"]:
+    """``score_rows`` of several queries of one side, in one scan."""
     similarity, side = scorers[0].similarity, scorers[0].side
     joined = EmbeddingSet.join([scorer.query for scorer in scorers])
     scores = np.empty((len(scorers), len(stored)), np.float32)

@@ -1,7 +1,7 @@
-"""Bytes of a connection -> requests, within limits of time and number; what is no HTTP is refused.
+"""HTTP/1.1 with limits of time and number of connections.
 
-uvicorn waits for ever for the rest of a head, and for a client to read its answer. Here both have a limit, as
-has the number of connections, and every refusal is a problem (RFC 9457).
+uvicorn waits for ever for the rest of a head, and for a client to read its answer. Here both have a time
+limit, the number of connections is limited, and every refusal is a problem (RFC 9457).
 """
 
 import asyncio
@@ -17,22 +17,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from wordsight.web.problems import problem
 from wordsight.web.security import HEADERS
 
-ABORT_SECONDS = (
-    1.0  # seconds until a connection that was refused is cut, whether its client reads the answer or not
-)
+ABORT_SECONDS = 1.0  # after a refusal the connection is cut, even if its client reads nothing
 
 
 @dataclass(frozen=True)
 class ConnectionLimits:
-    """Seconds, but for the number of connections."""
+    """Limits in seconds, and the number of connections."""
 
-    head: float = 10.0  # until the head of a request is complete; also of a connection that sends nothing
-    reading: float = 30.0  # for which a client may read nothing of its answer
+    head: float = 10.0  # for the head of a request; also for a connection that sends nothing
+    reading: float = 30.0  # without the client reading its answer
     connections: int = 512
 
 
 class LimitedProtocol(H11Protocol):
-    """HTTP/1.1 of one connection."""
+    """One connection."""
 
     limits: ClassVar[ConnectionLimits] = ConnectionLimits()
     _head: asyncio.TimerHandle | None = None  # runs while the head of a request is awaited
@@ -71,7 +69,7 @@ class LimitedProtocol(H11Protocol):
             self._reading = None
 
     def _watch_head(self) -> None:
-        """One limit from the last answer, or from the connection's begin, to the end of the next head."""
+        """Start or stop the timer of the next head; it begins with the connection or the last answer."""
         awaited = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
         if awaited and self._head is None:
             self._head = self.loop.call_later(self.limits.head, self._head_is_late)
@@ -86,21 +84,21 @@ class LimitedProtocol(H11Protocol):
             )
             self.refuse(408, "too-slow", f"{message}; send it again, faster.")
         else:
-            self.transport.close()  # nothing was asked
+            self.transport.close()  # no request was begun
 
     def _make_room(self) -> None:
-        """The connection that waits longest without a request under way goes; if there is none, this one."""
+        """Close the connection that is idle longest; if none is idle, refuse this one."""
         waiting = [one for one in self.connections if isinstance(one, LimitedProtocol) and one._head]
         oldest = min(waiting, key=lambda one: one._head.when() if one._head else 0.0)
         if oldest is not self:
             oldest.transport.abort()
             self.connections.discard(oldest)
         else:
-            message = f"The server has {self.limits.connections} connections, the limit; try again soon."
+            message = f"The server has {self.limits.connections} connections, the limit; try again later."
             self.refuse(503, "busy", message, {"retry-after": "1"})
 
     def send_400_response(self, msg: str) -> None:
-        """Called by uvicorn while it handles what h11 raised of a request that is no HTTP."""
+        """Refuse a malformed request; uvicorn calls this while it handles h11's error."""
         error = sys.exc_info()[1]
         if not isinstance(error, h11.RemoteProtocolError):
             return self.refuse(400, "malformed", msg)
@@ -109,9 +107,9 @@ class LimitedProtocol(H11Protocol):
         return self.refuse(status, "too-large" if status == 431 else "malformed", f"{message}.")
 
     def refuse(self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None) -> None:
-        """Answer with a problem and close."""
+        """Answer with a problem and close the connection."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self.cycle.disconnected = True  # what still answers the broken request sends nothing any more
+            self.cycle.disconnected = True  # a running answer to the broken request stops sending
         if self.transport.is_closing() or self.conn.our_state not in (h11.IDLE, h11.SEND_RESPONSE):
             return self.transport.abort()
         answer = problem(status, kind, detail, HEADERS | {"connection": "close"} | (headers or {}))

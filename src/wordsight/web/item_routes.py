@@ -1,4 +1,4 @@
-"""/v1/items and their thumbnails, /v1/about, /healthz, /metrics: what is served, and how it is."""
+"""Routes of items, thumbnails and originals, /v1/about, /healthz and /metrics."""
 
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +22,7 @@ from wordsight.web.problems import Refused, responses
 from wordsight.web.state import Library, Served, row_of
 
 router = APIRouter()
-InPathId = Annotated[int, InPath(ge=1, le=models.MAX_INTEGER, description="Of the item.")]
+InPathId = Annotated[int, InPath(ge=1, le=models.MAX_INTEGER, description="Id of the item.")]
 FOR_EVER = "private, max-age=31536000, immutable"
 SHORTLY = "private, max-age=60"
 
@@ -53,7 +53,7 @@ def _size(searcher: Searcher | None) -> int | None:
 
 @router.get("/v1/items", tags=["items"], operation_id="items", responses=responses(422))
 async def items(library: Served, params: Annotated[models.Listing, Query()]) -> models.Items:
-    """The items that pass the filters, the newest first."""
+    """Items that pass the filters, the newest first."""
     return await library.draw(_items, library, params)
 
 
@@ -71,9 +71,9 @@ def _items(library: Library, params: models.Listing) -> models.Items:
 @router.get("/v1/folders", tags=["items"], operation_id="folders", responses=responses(422))
 async def folders(
     library: Served,
-    k: Annotated[int, Query(ge=1, le=models.MAX_HITS, description="How many folders.")] = 100,
+    k: Annotated[int, Query(ge=1, le=models.MAX_HITS, description="Number of folders.")] = 100,
 ) -> models.Folders:
-    """Folders of the index that the filter `folder` can name, those with the most items first."""
+    """Folders of the index for the filter `folder`, those with the most items first."""
     return await library.draw(_folders, library.listed, k)
 
 
@@ -104,7 +104,7 @@ def _stored(searcher: Searcher, id: int) -> Item:
             "content": {"image/jpeg": {"schema": {"type": "string", "contentMediaType": "image/jpeg"}}},
             "description": "A JPEG without any of the file's metadata.",
         },
-        304: {"description": "It is the one that the asker has."},
+        304: {"description": "The client has this thumbnail already."},
     },
 )
 async def thumbnail(
@@ -115,11 +115,14 @@ async def thumbnail(
     ] = "640",
     version: Annotated[
         str | None,
-        Query(max_length=64, description="As in the item's address: then it may be kept for ever."),
+        Query(
+            max_length=64,
+            description="As in the item's address; it allows caching for ever.",
+        ),
     ] = None,
     if_none_match: Annotated[str | None, Header(max_length=1000)] = None,
 ) -> Response:
-    """A small version of a picture, named by its id alone."""
+    """Thumbnail of a picture, by the id of its item."""
     library.of_images()
     stored, file = await library.draw(_picture, library, id)
     tag = f'"{stored.content}-{size}"'
@@ -132,7 +135,7 @@ async def thumbnail(
 
 
 def _picture(library: Library, id: int) -> tuple[Item, Path]:
-    """An item and its file, which this server may open."""
+    """An item and its file. Raises Refused if this server may not open it."""
     stored = _stored(library.of_images(), id)
     try:
         return stored, pictures.file_of(stored, library.roots())
@@ -163,11 +166,11 @@ def _drawn(stored: Item, file: Path, size: int) -> bytes:
 async def original(
     library: Served,
     id: InPathId,
-    download: Annotated[bool, Query(description="To be saved, not shown.")] = False,
+    download: Annotated[bool, Query(description="Send it as an attachment.")] = False,
 ) -> Response:
-    """The file of a picture as it is, unless the server was started with --no-originals."""
+    """Original file of a picture, unless the server was started with --no-originals."""
     if not library.policy.originals:
-        message = "This server hands out small versions only (--no-originals); ask for the thumbnail."
+        message = "This server sends only thumbnails (--no-originals); request the thumbnail."
         raise Refused(403, "originals", message)
     stored, file = await library.draw(_picture, library, id)
     media = await library.draw(_media, stored, file)
@@ -181,7 +184,7 @@ async def original(
 
 
 class _WholeFile(FileResponse):
-    """A file, whatever range of it was asked for: answers about ranges would be no problems (RFC 9457)."""
+    """A whole file, without ranges: errors about ranges would not be problems (RFC 9457)."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers = [(name, value) for name, value in scope["headers"] if name != b"range"]
@@ -197,7 +200,7 @@ def _media(stored: Item, file: Path) -> str:
 
 @router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
 async def health(library: Served) -> models.Health:
-    """Whether questions can be answered: 200 if they can."""
+    """Status 200 if the indexes can be searched."""
     await library.draw(_newest, library)
     return models.Health(status="ok")
 
@@ -214,20 +217,20 @@ def _newest(library: Library) -> list[SearchSession]:
     responses=responses(),
 )
 async def metrics(library: Served) -> Response:
-    """Counts and times in Prometheus' text format."""
+    """Metrics in Prometheus' text format."""
     sizes = await library.draw(lambda: (_size(library.images) or 0, _size(library.texts) or 0))
     gauges = {
         "wordsight_pictures": ("gauge", "Pictures in the index.", sizes[0]),
         "wordsight_texts": ("gauge", "Texts in the index.", sizes[1]),
-        "wordsight_under_way": ("gauge", "Searches that run or wait.", library.search.under_way),
+        "wordsight_under_way": ("gauge", "Searches running or waiting.", library.search.under_way),
         "wordsight_refused_total": (
             "counter", "Searches refused because too many waited.", library.search.refused
         ),
         "wordsight_questions_total": (
-            "counter", "Questions that were scored.", library.scans.queries
+            "counter", "Queries that were scored.", library.scans.queries
         ),
         "wordsight_readings_total": (
-            "counter", "Readings of an index; questions share them.", library.scans.scans
+            "counter", "Scans of an index; queries share them.", library.scans.scans
         ),
     }  # fmt: skip
     return Response(library.metrics.text(gauges), media_type=request_metrics.MEDIA)

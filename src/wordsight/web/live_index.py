@@ -1,8 +1,8 @@
-"""An index that is written while it is served -> its newest moment that is ready to answer.
+"""Sessions on an index that is updated while it is served.
 
-What an index scores in general is measured anew for each of its states, which may take seconds. Here that is
-done beside the questions: until it is done they are answered from the moment before, complete and consistent.
-An index that is gone answers no more, and one that is made anew in its folder is waited for.
+The background is measured anew for each state of an index, which may take seconds. This is done in a thread;
+until then queries use the session before, which is complete and consistent. A deleted index is refused, and
+one made anew in its folder is waited for.
 """
 
 import logging
@@ -14,13 +14,13 @@ from wordsight.search.searcher import Searcher
 from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.web.problems import Refused
 
-MAX_WAIT_SECONDS = 0.3  # seconds: what takes no longer is measured before the next answer
-REST_FACTOR = 4  # times as long as measuring took, until it is done again: an index may change every second
+MAX_WAIT_SECONDS = 0.3  # if measuring takes no longer, the next query waits for it
+REST_FACTOR = 4  # pause between two measurements, in durations of the last one
 _log = logging.getLogger("wordsight.web")
 
 
 class LiveIndex(SessionCache):
-    """An index that is followed in the background: a change is seen some seconds later."""
+    """Sessions that follow the index in the background; a change shows some seconds later."""
 
     def __init__(self, searcher: Searcher) -> None:
         shares = searcher.false_positive_rate, searcher.word_false_positive_rate
@@ -29,14 +29,14 @@ class LiveIndex(SessionCache):
         self._following = threading.Lock()
 
     def session(self) -> SearchSession:
-        """Raises Refused if there is no index that can be read."""
+        """A ready session. Raises Refused if the index cannot be read."""
         try:
             return self._without_waiting() or self._wait_for_newest()
         except (OSError, ValueError) as error:
             raise Refused(503, "index", f"The index cannot be read: {error}.") from error
 
     def _without_waiting(self) -> SearchSession | None:
-        """A session without waiting: the newest, or the one before while that is made."""
+        """The newest session, or the one before while that is made; None if it must be waited for."""
         session = self._session
         if session is None:
             return None
@@ -61,17 +61,17 @@ class LiveIndex(SessionCache):
             self._newest()
         except Exception:
             _log.exception(
-                "the index has changed, and its new state cannot be read; the one before is served"
+                "the index has changed, but its new state cannot be read; the state before is served"
             )
         finally:
             self._next = time.monotonic() + REST_FACTOR * self.took
             self._following.release()
 
     def _newest(self) -> SearchSession:
-        """Under the lock: another may have followed meanwhile."""
+        """The newest session; the caller holds a lock, and another thread may have made it meanwhile."""
         if self._session is not None and self._is_newest(self._session):
             return self._session
-        _ = self.index.matcher  # loaded once; not what following takes
+        _ = self.index.matcher  # loaded once, and not part of the measured time
         began = time.monotonic()
         before = self._session
         session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)

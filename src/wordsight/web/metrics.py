@@ -1,4 +1,4 @@
-"""Requests and what they took -> Prometheus' text format."""
+"""Metrics of requests in Prometheus' text format."""
 
 import threading
 from bisect import bisect_left
@@ -27,7 +27,7 @@ class Metrics:
             self._seconds[route] += seconds
 
     def text(self, gauges: Mapping[str, tuple[str, str, int]]) -> str:
-        """``gauges``: name -> (type, help, value) of what is known elsewhere."""
+        """All metrics as text; ``gauges``: name -> (type, help, value) of other metrics."""
         with self._lock:
             lines = [*self._counted(), *self._timed()]
         for name, (kind, help_text, value) in gauges.items():

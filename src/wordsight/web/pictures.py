@@ -1,4 +1,4 @@
-"""Bytes that somebody sent -> a picture; a stored file -> a small JPEG of its pixels and nothing else."""
+"""Uploaded bytes -> a picture; an indexed file -> a thumbnail without metadata."""
 
 import io
 import os
@@ -30,15 +30,15 @@ MEDIA = {
     "JPEG2000": "image/jp2",
     "PPM": "image/x-portable-anymap",
 }
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO")  # of a picture that is sent
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "HEIF", "MPO")  # of uploads
 
 
 def sent_picture(data: bytes, most_pixels: int = MAX_PIXELS) -> "Image":
-    """Decoded, the way round it was taken. Raises UnreadablePicture, or Refused for too many pixels."""
+    """Decode an upload, upright. Raises UnreadablePicture, or Refused for too many pixels."""
     from PIL import Image
 
     if not data:
-        raise UnreadablePicture("the picture", "it has no bytes; choose another file")
+        raise UnreadablePicture("the picture", "it is empty; choose another file")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit here is lower
         try:
@@ -48,7 +48,7 @@ def sent_picture(data: bytes, most_pixels: int = MAX_PIXELS) -> "Image":
         except NeedsHeic as error:
             raise UnreadablePicture("the picture", str(error)) from error
         except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
-            reason = f"it is no {', '.join(FORMATS[:-1])}, or its head is damaged"
+            reason = f"it is not a {', '.join(FORMATS[:-1])} file, or it is damaged"
             raise UnreadablePicture("the picture", reason) from error
         if picture.width * picture.height > most_pixels:
             raise _too_many(most_pixels, picture.size)
@@ -56,7 +56,7 @@ def sent_picture(data: bytes, most_pixels: int = MAX_PIXELS) -> "Image":
 
 
 def _too_many(limit: int, size: tuple[int, int] | None = None) -> Refused:
-    count = f"{size[0]} x {size[1]}" if size else "far too many"
+    count = f"{size[0]} x {size[1]}" if size else "too many"
     return Refused(
         413, "too-many-pixels", f"The picture has {count} pixels, and the limit is {limit:,}; scale it down."
     )
@@ -71,10 +71,10 @@ def file_of(stored: Item, roots: PictureRoots) -> Path:
             404,
             "no-picture",
             f"Item {stored.id} is in the index, but the server's owner did not index its folder here; "
-            "if he trusts the index he can name that folder: wordsight serve --root FOLDER.",
+            "with trust in the index, start the server with that folder: wordsight serve --root FOLDER.",
         ) from error
     try:
-        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe would wait for ever
+        if not stat.S_ISREG(file.stat().st_mode):  # reading a pipe could wait for ever
             raise UnreadablePicture(str(file), "it is not a regular file")
     except OSError as error:
         raise UnreadablePicture(str(file), (error.strerror or str(error)).lower()) from error
@@ -102,7 +102,7 @@ def refused(stored: Item, error: UnreadablePicture) -> Refused:
 
 
 def thumbnail(path: Path, size: int) -> bytes:
-    """A JPEG of at most ``size`` pixels a side: pixels alone, no EXIF, no place, no name."""
+    """A JPEG of at most ``size`` pixels a side, without EXIF, place or name."""
     from PIL import Image
 
     picture = open_picture(path, at_least=size)

@@ -1,4 +1,4 @@
-"""Errors -> application/problem+json (RFC 9457): what it is, the limit, the next step."""
+"""Errors -> application/problem+json (RFC 9457)."""
 
 from collections.abc import Sequence
 from http import HTTPStatus
@@ -15,33 +15,33 @@ from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.query.parser import QueryError
 
 MEDIA = "application/problem+json"
-MAX_NAMED_FIELDS = 5  # wrong fields that are named in the detail
+MAX_NAMED_FIELDS = 5  # wrong fields named in the detail
 
 
 class Wrong(BaseModel):
-    """One part of a request that is not as it should be."""
+    """One invalid field of a request."""
 
-    field: str = Field(description="Where it is: a parameter, or a path into the body.")
-    reason: str = Field(description="What is wrong with it.")
+    field: str = Field(description="Name of the parameter, or path in the body.")
+    reason: str = Field(description="Why it is invalid.")
 
 
 class Problem(BaseModel):
-    """Why a request was not answered (RFC 9457)."""
+    """Problem details of a refused request (RFC 9457)."""
 
     model_config = ConfigDict(json_schema_extra={"title": "Problem"})
 
-    type: str = Field(description="A stable name of the kind of problem, for programs.")
-    title: str = Field(description="The name of the status.")
-    status: int = Field(description="The HTTP status, again.")
-    detail: str = Field(description="The value, the limit, and what to do: for people.")
+    type: str = Field(description="Kind of the problem, stable for programs.")
+    title: str = Field(description="Name of the HTTP status.")
+    status: int = Field(description="HTTP status.")
+    detail: str = Field(description="The value, the limit and the next step.")
     position: int | None = Field(
-        None, description="Of a query that cannot be read: the character, counted from 1."
+        None, description="Position of the error in an invalid query, counted from 1."
     )
-    errors: list[Wrong] | None = Field(None, description="The wrong fields of a request.")
+    errors: list[Wrong] | None = Field(None, description="Invalid fields of the request.")
 
 
 class Refused(HTTPException):
-    """A request that gets a problem as its answer."""
+    """A request that is answered with a problem."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: dict[str, str] | None = None, **more: Any
@@ -70,7 +70,7 @@ def problem(
 
 
 def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """For a route's documentation: the problems that it may answer with."""
+    """Documentation of the problems that a route may answer with."""
     schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
     always = (400, 401, 403, 421, 500, 503)
     return {
@@ -80,7 +80,7 @@ def responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
 
 
 def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
-    """Every error of this app becomes a problem; its routes are those of the routers."""
+    """Turn every error of this app into a problem; ``routers`` are those of its routes."""
     app.state.routes = [route for router in routers for route in router.routes]
 
     @app.exception_handler(Refused)
@@ -106,7 +106,7 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
 
 
 def unforeseen(id: str) -> JSONResponse:
-    """Where it failed stands in the log, under the request's id; the asker learns nothing else."""
+    """Problem of an unforeseen error; the details are only in the log, under the request's id."""
     message = (
         f"The server failed at this request; its log says where, under {id}. The next one is not affected."
     )
@@ -114,7 +114,7 @@ def unforeseen(id: str) -> JSONResponse:
 
 
 def of_value(error: ValueError) -> JSONResponse:
-    """A problem for an error of the search; its message is written for people."""
+    """Problem of an error that the user can fix."""
     if isinstance(error, QueryError):
         return problem(422, "query", str(error), position=error.position)
     if isinstance(error, UnreadablePicture):
@@ -125,10 +125,10 @@ def of_value(error: ValueError) -> JSONResponse:
 def _framework(request: Request, error: HTTPException) -> tuple[str, str]:
     path = request.url.path[:200]
     if error.status_code == 404:
-        return "not-found", f"There is nothing at {path}; /openapi.json lists what there is."
+        return "not-found", f"Nothing is at {path}; /openapi.json lists all routes."
     if error.status_code == 405:
         allowed = " or ".join(_methods(request))
-        return "method", f"{request.method[:20]} is not possible at {path}; use {allowed}."
+        return "method", f"{request.method[:20]} is not allowed at {path}; use {allowed}."
     if error.status_code == 400:
         return (
             "malformed",
@@ -138,7 +138,7 @@ def _framework(request: Request, error: HTTPException) -> tuple[str, str]:
 
 
 def _methods(request: Request) -> list[str]:
-    """All that this path takes; a router tells only those of its first route."""
+    """All methods of a path; a router reports only those of its first route."""
     routes = [
         route for route in request.app.state.routes if route.matches(request.scope)[0] is not Match.NONE
     ]
@@ -156,7 +156,7 @@ def _invalid(errors: Sequence[Any]) -> JSONResponse:
 
 
 def _place(location: Sequence[Any]) -> str:
-    """The name of a field; where it was looked for first is left out."""
+    """Name of a field, without the part of the request that it is in."""
     parts = [str(part) for part in location if not isinstance(part, int) or len(location) > 2]
     inner = parts[1:] if len(parts) > 1 and parts[0] in ("body", "query", "path", "header") else parts
     return _text(".".join(inner)[:200]) or "the body"
@@ -172,5 +172,5 @@ def _reason(error: Any) -> str:
 
 
 def _text(given: str) -> str:
-    """Text that can be sent: half a surrogate pair has no bytes."""
+    """Text that can be encoded; lone surrogates are replaced."""
     return given.encode("utf-8", "replace").decode()

@@ -1,30 +1,28 @@
-"""The words of the REST interface: what a request may hold, and what an answer holds."""
+"""Schemas of the REST interface: requests and answers."""
 
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-MAX_QUERY_CHARACTERS = 1000  # characters of a query; search/query.py has the same limit
-MAX_HITS = 200  # hits of one answer
-MAX_OFFSET = 100_000  # the offset of a page
-MAX_INTEGER = 2**53 - 1  # of whole numbers that every reader of JSON holds exactly
+MAX_QUERY_CHARACTERS = 1000  # characters; query/parser.py has the same limit
+MAX_HITS = 200  # of one answer
+MAX_OFFSET = 100_000
+MAX_INTEGER = 2**53 - 1  # the largest that every JSON reader has exactly
 
 QUERY = (
-    "A sentence. `+word` must be found in the picture, `-word` must not be, `word^2` counts twice, "
+    "A sentence. `+word` must be found in the picture, `-word` must not, `word^2` counts twice, "
     '"several words" in quotes belong together.'
 )
-Id = Annotated[int, Field(ge=1, le=MAX_INTEGER, description="Of an item; it never changes.")]
+Id = Annotated[int, Field(ge=1, le=MAX_INTEGER, description="Id of an item; it never changes.")]
 Text = Annotated[
     str, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, description=QUERY, examples=["a dog +running"])
 ]
-Count = Annotated[int, Field(ge=1, le=MAX_HITS, description="How many hits.")]
-Offset = Annotated[
-    int, Field(ge=0, le=MAX_OFFSET, description="How many hits are left out before the first.")
-]
+Count = Annotated[int, Field(ge=1, le=MAX_HITS, description="Number of hits.")]
+Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="Number of hits to skip.")]
 Engine = Annotated[
     Literal["auto", "exact", "shortlist"],
     Field(
-        description="`exact` scores all; `shortlist` scores candidates; `auto` is exact unless that is slow."
+        description="`exact` scores all items, `shortlist` candidates; `auto` is exact unless that is slow."
     ),
 ]
 Sort = Annotated[
@@ -33,16 +31,19 @@ Sort = Annotated[
 ]
 Words = Annotated[
     str | None,
-    Field(max_length=MAX_QUERY_CHARACTERS, description="Words that the item's path or captions must hold."),
+    Field(max_length=MAX_QUERY_CHARACTERS, description="Words that the item's path or captions must have."),
 ]
 Folder = Annotated[
     str | None,
-    Field(max_length=4096, description="Below this folder: a whole path, or the name of one anywhere."),
+    Field(
+        max_length=4096,
+        description="A folder: its absolute path, or the last names of it.",
+    ),
 ]
-Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="When changed: seconds since 1970.")]
-Bytes = Annotated[int | None, Field(ge=0, le=MAX_INTEGER, description="The least size of the file.")]
+Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="Date: seconds since 1970.")]
+Bytes = Annotated[int | None, Field(ge=0, le=MAX_INTEGER, description="Minimum size of the file.")]
 Weight = Annotated[
-    float, Field(ge=0, le=1, description="With a query: its share of the score; the picture has the rest.")
+    float, Field(ge=0, le=1, description="Share of the query in the score; the picture has the rest.")
 ]
 
 
@@ -59,14 +60,14 @@ class Filtered(BaseModel):
 
 
 class Paged(Filtered):
-    """The wanted part of the hits."""
+    """Position and size of a page of hits."""
 
     k: Count = 20
     offset: Offset = 0
 
 
 class Search(Paged):
-    """A sentence, and which of its hits are wanted."""
+    """Search by a sentence."""
 
     query: Text
     engine: Engine = "auto"
@@ -74,13 +75,13 @@ class Search(Paged):
 
 
 class SearchBody(Search):
-    """A search as JSON, with strict types: `"20"` and `true` are no numbers."""
+    """Search as JSON, with strict types: `"20"` and `true` are not numbers."""
 
     model_config = ConfigDict(strict=True)
 
 
 class SimilarTo(Paged):
-    """An item of the index, perhaps words, and which hits are wanted."""
+    """Search by an item of the index, optionally with words."""
 
     id: Id
     query: Annotated[str | None, Field(min_length=1, max_length=MAX_QUERY_CHARACTERS, description=QUERY)] = (
@@ -92,13 +93,13 @@ class SimilarTo(Paged):
 
 
 class CaptionsOf(Paged):
-    """An item of the index of pictures, for which sentences are wanted."""
+    """Search for sentences that match an item of the index of pictures."""
 
     id: Id
 
 
 class Explain(BaseModel):
-    """A sentence and an item whose score is to be explained."""
+    """A sentence, and the item whose score to explain."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -122,9 +123,9 @@ class Listing(Filtered):
 Evidence = Annotated[
     Literal["region", "cell", "hint", "whole"],
     Field(
-        description="What a word's box is: `region`, a region of its own; `cell`, a cell of a grid; `hint`, "
-        "the nearest patch, by a model that was never trained to say where words are; `whole`, no place: the "
-        "picture was compared as a whole."
+        description="Kind of a word's box: `region`, a region; `cell`, a cell of a grid; `hint`, the nearest "
+        "patch, from a model that was not trained to locate words; `whole`, no place: the picture was "
+        "compared as a whole."
     ),
 ]
 Box = tuple[float, float, float, float]
@@ -134,50 +135,47 @@ class Word(BaseModel):
     """One word of a text, and how well it is found in one picture."""
 
     word: str
-    found: float = Field(description="How well, in the model's own unit.")
-    level: float | None = Field(description="From here on it counts as found.")
+    found: float = Field(description="Strength of the word, in the model's own unit.")
+    level: float | None = Field(description="Least strength that counts as found.")
     is_found: bool
-    judged: bool = Field(description="False for words that name nothing to be seen; they cannot be missing.")
-    known: bool = Field(description="False for a word that the model has never learnt.")
-    required: bool = Field(description="Whether it carries a `+`.")
+    judged: bool = Field(description="False for function words, which cannot be missing.")
+    known: bool = Field(description="False for a word outside the model's vocabulary.")
+    required: bool = Field(description="Whether the word has a `+`.")
     weight: int
-    box: Box | None = Field(
-        description="Of the region that it looks at most: left, top, right, bottom; fractions of the picture."
-    )
+    box: Box | None = Field(description="Best region: left, top, right, bottom; fractions of the picture.")
 
 
 class Item(BaseModel):
     """One picture or text of an index."""
 
     id: int
-    name: str = Field(description="The name of its file.")
-    path: str = Field(description="As it was indexed; bytes that are no text are replaced.")
-    text: str = Field(description="Of a picture: its captions, a line each. Of an index of texts: the text.")
+    name: str = Field(description="Name of the file.")
+    path: str = Field(description="Path of the file; invalid UTF-8 is replaced.")
+    text: str = Field(description="Captions of a picture, one per line; or the text of an index of texts.")
     width: int
     height: int
     bytes: int
-    modified: float = Field(description="When the file was changed: seconds since 1970.")
+    modified: float = Field(description="Time of the last change of the file: seconds since 1970.")
     taken: float | None = Field(description="When the picture was taken, by its EXIF: seconds since 1970.")
     thumbnail: str | None = Field(
-        description="Where a small version is, as a path from the top of the server's address, below its "
-        "--root-path; it may be kept for ever."
+        description="Path of the thumbnail on this server, with its --root-path; it may be cached for ever."
     )
 
 
 class Hit(BaseModel):
-    """One item, its score and its reasons."""
+    """One item, its score and its words."""
 
     item: Item
     score: float = Field(description="Higher is better; comparable within one model only.")
-    percentile: float = Field(description="Percent of the searched items that score lower.")
+    percentile: float = Field(description="Percent of the searched items with a lower score.")
     relevant: bool = Field(description="Whether the score reaches the relevance threshold.")
-    missing: int = Field(description="How many words are not found.")
-    evidence: Evidence | None = Field(description="null: a picture alone was searched by.")
+    missing: int = Field(description="Number of words that are not found.")
+    evidence: Evidence | None = Field(description="null for a search by picture alone.")
     words: list[Word]
 
 
 class Suggestion(BaseModel):
-    """A word of the query that the model does not know, and the one that was probably meant."""
+    """An unknown word of the query, and the closest known word."""
 
     word: str
     instead: str
@@ -186,25 +184,25 @@ class Suggestion(BaseModel):
 class Answer(BaseModel):
     """One page of hits, the best first."""
 
-    sentence: str | None = Field(description="What was scored, without operators. null: a picture alone.")
-    excluded: list[str] = Field(description="What must not be in the picture.")
-    unread: str = Field(description="The end of the query, if that is more than the model reads.")
+    sentence: str | None = Field(description="The scored text, without operators; null for a picture alone.")
+    excluded: list[str] = Field(description="Words that must not be found.")
+    unread: str = Field(description="End of the query beyond the model's limit.")
     suggestions: list[Suggestion]
-    total: int = Field(description="Items that pass the filters and the operators.")
-    relevant: int = Field(description="How many of them reach the relevance threshold.")
+    total: int = Field(description="Number of items that pass the filters and operators.")
+    relevant: int = Field(description="Number of them that reach the relevance threshold.")
     threshold: float | None = Field(description="The relevance threshold: the least score of a match.")
     old_threshold: float | None = Field(
         serialization_alias="line", description="The old name of threshold.", deprecated=True
     )
-    exact: bool = Field(description="False: a shortlist was scored, not all.")
+    exact: bool = Field(description="False: only a shortlist was scored.")
     offset: int
     hits: list[Hit]
 
 
 class ExplainedWord(Word):
-    """A word, and where it looks."""
+    """A word and its attention over the regions."""
 
-    shares: list[float] = Field(description="Of its look, over the regions.")
+    shares: list[float] = Field(description="Attention over the regions.")
 
 
 class Part(BaseModel):
@@ -221,19 +219,19 @@ class Explanation(BaseModel):
     """Why a picture and a text have their score."""
 
     kind: Evidence
-    sentence: str = Field(description="What evidence this is, plainly.")
+    sentence: str = Field(description="The kind of evidence in words.")
     text: str
-    unread: str = Field(description="The end of the text, if that is more than the model reads.")
+    unread: str = Field(description="End of the text beyond the model's limit.")
     score: float = Field(description="The sum of the parts.")
     parts: list[Part]
-    regions: list[Box] = Field(description="What the shares are over; empty where boxes are unknown.")
+    regions: list[Box] = Field(description="Regions of the shares; empty if boxes are unknown.")
     words: list[ExplainedWord]
 
 
 class Items(BaseModel):
     """One page of items."""
 
-    total: int = Field(description="Items that pass the filters.")
+    total: int = Field(description="Number of items that pass the filters.")
     offset: int
     items: list[Item]
 
@@ -241,16 +239,16 @@ class Items(BaseModel):
 class NamedFolder(BaseModel):
     """A folder of the index."""
 
-    path: str = Field(description="What the filter `folder` takes.")
-    name: str = Field(description="The same, below the root.")
-    items: int = Field(description="How many lie below it, at any depth.")
+    path: str = Field(description="Value for the filter `folder`.")
+    name: str = Field(description="Path below the root.")
+    items: int = Field(description="Number of items below it, at any depth.")
 
 
 class Folders(BaseModel):
     """Folders of the index, those with the most items first."""
 
-    root: str = Field(description="The folder that holds all items.")
-    total: int = Field(description="Folders below the root.")
+    root: str = Field(description="Common folder of all items.")
+    total: int = Field(description="Number of folders below the root.")
     folders: list[NamedFolder]
 
 
@@ -258,19 +256,19 @@ class About(BaseModel):
     """Facts about the served indexes."""
 
     version: str
-    images: int | None = Field(description="Pictures that can be searched; null: no index of pictures.")
-    texts: int | None = Field(description="Sentences that can be found; null: no index of texts.")
+    images: int | None = Field(description="Number of pictures; null without an index of pictures.")
+    texts: int | None = Field(description="Number of sentences; null without an index of texts.")
     opens_pictures: bool = Field(
-        description="False: the server's owner indexed and named no folder of pictures: none is shown."
+        description="False: no picture is shown, because the server's owner indexed and named no folder."
     )
-    originals: bool = Field(description="Whether whole files are handed out, not only small versions.")
+    originals: bool = Field(description="Whether original files are served, not only thumbnails.")
     longest_query: int
     most_hits: int
-    most_bytes: int = Field(description="Of a picture that is sent.")
+    most_bytes: int = Field(description="Of an uploaded picture.")
     most_pixels: int
 
 
 class Health(BaseModel):
-    """Whether questions can be answered."""
+    """Health of the server."""
 
     status: Literal["ok"]

@@ -1,4 +1,4 @@
-"""/v1/search, similar, captions, explain: a sentence or a picture in, hits and reasons out."""
+"""Routes of searches and explanations: /v1/search, /v1/similar, /v1/captions, /v1/explain."""
 
 from typing import Annotated
 
@@ -18,7 +18,7 @@ SENT = "The picture itself: JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF, or HEIC if th
 
 
 class SimilarForm(models.Paged):
-    """A picture, perhaps words, and which hits are wanted."""
+    """Search by an uploaded picture, optionally with words."""
 
     picture: Annotated[UploadFile, Form(description=SENT)]
     query: Annotated[
@@ -30,13 +30,13 @@ class SimilarForm(models.Paged):
 
 
 class CaptionsForm(models.Paged):
-    """A picture, and which sentences are wanted."""
+    """Search for sentences that match an uploaded picture."""
 
     picture: Annotated[UploadFile, Form(description=SENT)]
 
 
 class ExplainForm(models.Filtered):
-    """A picture and a sentence of the index of texts."""
+    """An uploaded picture, and the sentence whose score to explain."""
 
     picture: Annotated[UploadFile, Form(description=SENT)]
     id: models.Id
@@ -44,10 +44,10 @@ class ExplainForm(models.Filtered):
 
 @router.get("/search", tags=["search"], responses=responses(409, 422), operation_id="search")
 async def search(library: Served, params: Annotated[models.Search, Query()]) -> models.Answer:
-    """Pictures that a sentence tells of, each with the words that it found there and where.
+    """Pictures that match a sentence, each with the words found in it and their regions.
 
-    The hits come best first. `relevant` says how many of all are above the line at which relevance ends: 0
-    means that nothing here clearly matches, and that the hits are only what comes closest.
+    Hits come best first. `relevant` is the number of pictures that reach the relevance threshold; with 0 no
+    picture clearly matches, and the hits are the closest ones.
     """
     return await library.search(_search, library, params)
 
@@ -59,7 +59,7 @@ async def search(library: Served, params: Annotated[models.Search, Query()]) -> 
     operation_id="search_by_body",
 )
 async def search_by_body(library: Served, params: models.SearchBody) -> models.Answer:
-    """Search with the query in the body, so that no log of addresses holds it."""
+    """Search with the query in the body, so that logs of addresses do not contain it."""
     return await library.search(_search, library, params)
 
 
@@ -72,7 +72,7 @@ def _search(library: Library, params: models.Search) -> models.Answer:
 
 @router.get("/similar", tags=["search"], responses=responses(404, 409, 422), operation_id="similar")
 async def similar(library: Served, params: Annotated[models.SimilarTo, Query()]) -> models.Answer:
-    """Pictures like one of the index, which is left out; with `query` also like these words."""
+    """Pictures similar to one of the index, which is left out; with `query` also to these words."""
     return await library.search(_similar_to_item, library, params)
 
 
@@ -90,7 +90,7 @@ def _similar_to_item(library: Library, params: models.SimilarTo) -> models.Answe
 async def similar_to_sent(
     library: Served, params: Annotated[SimilarForm, Form(media_type="multipart/form-data")]
 ) -> models.Answer:
-    """Pictures similar to one that is sent; the sent picture is not stored."""
+    """Pictures similar to an uploaded one, which is not stored."""
     data = await params.picture.read()
     return await library.search(_similar_to_data, library, data, params)
 
@@ -118,7 +118,7 @@ def _similar(
 
 @router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
 async def captions(library: Served, params: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
-    """Sentences of the index of texts that tell of a picture of the index of pictures."""
+    """Sentences of the index of texts that match a picture of the index of pictures."""
     return await library.search(_captions_of_item, library, params)
 
 
@@ -140,7 +140,7 @@ def _captions_of_item(library: Library, params: models.CaptionsOf) -> models.Ans
 async def captions_of_sent(
     library: Served, params: Annotated[CaptionsForm, Form(media_type="multipart/form-data")]
 ) -> models.Answer:
-    """Sentences of the index of texts that tell of a picture that is sent."""
+    """Sentences of the index of texts that match an uploaded picture."""
     data = await params.picture.read()
     return await library.search(_captions_of_data, library.of_texts(), data, params)
 
@@ -156,7 +156,7 @@ def _captions(searcher: Searcher, picture: Picture, params: models.Paged) -> mod
 
 @router.get("/explain", tags=["reasons"], responses=responses(404, 409, 422), operation_id="explain")
 async def explain(library: Served, params: Annotated[models.Explain, Query()]) -> models.Explanation:
-    """Why a picture has its score with a sentence: where each word looks, and what adds up to the score."""
+    """Explain the score of a picture with a sentence: regions of each word, parts of the score."""
     return await library.search(_explain, library.of_images(), params.query, params.id)
 
 
@@ -167,7 +167,7 @@ async def explain(library: Served, params: Annotated[models.Explain, Query()]) -
     operation_id="explain_by_body",
 )
 async def explain_by_body(library: Served, params: models.ExplainBody) -> models.Explanation:
-    """Explain with the query in the body."""
+    """Explain a score, with the query in the body."""
     return await library.search(_explain, library.of_images(), params.query, params.id)
 
 
@@ -180,7 +180,7 @@ async def explain_by_body(library: Served, params: models.ExplainBody) -> models
 async def explain_caption(
     library: Served, params: Annotated[ExplainForm, Form(media_type="multipart/form-data")]
 ) -> models.Explanation:
-    """Why a sentence of the index of texts has its score with a picture that is sent."""
+    """Explain the score of a sentence of the index of texts with an uploaded picture."""
     data = await params.picture.read()
     return await library.search(_explain_data, library.of_texts(), data, params.id)
 

@@ -1,7 +1,7 @@
-"""Every request passes here first: client, host name, content and size are checked.
+"""Security middleware: client, host name, content type and size of every request are checked.
 
-Without a token the server listens on this machine alone, and answers only to this machine's names: a page of
-another site whose name is bent to this address (DNS rebinding) is refused.
+Without a token the server listens on this machine alone and answers only to its names, so that a page of
+another site whose name resolves to this address (DNS rebinding) is refused.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ CONTENT = {
 }
 MAX_JSON_BYTES = 64 * 1024  # bytes
 MAX_FORM_BYTES = 20 * 1024 * 1024
-MAX_BODY_SECONDS = 30.0  # seconds until all of a body is here
+MAX_BODY_SECONDS = 30.0  # until a body is complete
 LOOPBACK = {"localhost", "127.0.0.1", "::1"}
 GUARDED = ("/v1/", "/metrics")
 HOST = re.compile(r"(?:\[(?P<ipv6>[0-9A-Fa-f:.]+)\]|(?P<name>[\w.~-]*))(?::(?P<port>[0-9]{0,5}))?", re.ASCII)
@@ -48,12 +48,12 @@ HEADERS = {
 
 @dataclass(frozen=True)
 class AccessPolicy:
-    """Clients that may connect, and files that may be sent.
+    """Clients that may connect, and files that may be served.
 
-    ``token``       None: anybody may ask, but only by ``names``
-    ``root_path``   below which a proxy shows the server, e.g. "/photos"; "" at its top
-    ``roots``       folders whose pictures may be opened, besides those that this user indexed
-    ``originals``   whether whole files are handed out, with their metadata, and not only small versions
+    ``token``       bearer token of clients; None: none is needed, but only ``names`` are answered
+    ``root_path``   path of the server behind a proxy, e.g. "/photos"; "" at its top
+    ``roots``       folders whose pictures may be opened, in addition to those that this user indexed
+    ``originals``   whether original files are served, with their metadata, or only thumbnails
     """
 
     token: str | None = None
@@ -76,7 +76,7 @@ class SecurityMiddleware:
         if scope["type"] != "http":
             if scope["type"] == "lifespan":
                 await self.app(scope, receive, send)
-            return  # there are no websockets
+            return  # no websockets
         bare = scope["method"] == "HEAD"  # the answer to GET, without its body
         inner = {**scope, "path": _below(scope["path"], self.policy.root_path)}
         if bare:
@@ -138,7 +138,7 @@ class SecurityMiddleware:
             )
 
     def _check_content(self, scope: Scope, headers: Headers) -> int:
-        """The most bytes that the body may have."""
+        """Check the content type and length; returns the maximum size of the body."""
         expected = CONTENT.get(scope["path"]) if scope["method"] == "POST" else None
         limit = self.policy.max_form_bytes if expected == FORM else self.policy.max_json_bytes
         length = headers.get("content-length", "")
@@ -149,7 +149,7 @@ class SecurityMiddleware:
             raise Refused(
                 415,
                 "content-type",
-                f"The body is {content[:100] or 'of no type'}; {scope['path']} takes {expected}.",
+                f"The content type is {content[:100] or 'missing'}; {scope['path']} takes {expected}.",
                 {"accept": expected},
             )
         return limit
@@ -159,28 +159,30 @@ def too_large(limit: int) -> Refused:
     return Refused(
         413,
         "too-large",
-        f"The body has more than {limit:,} bytes, the limit; send less, or a smaller picture.",
+        f"The body has more than {limit:,} bytes, the limit; send a smaller picture or query.",
     )
 
 
 def _check_sender(scope: Scope, headers: Headers) -> None:
-    """Pages of other sites may not ask; browsers say where a request comes from."""
+    """Refuse requests from pages of other sites, which browsers mark."""
     if headers.get("sec-fetch-site") == "cross-site" and scope["path"].startswith(GUARDED):
-        raise Refused(403, "cross-site", "A page of another site asked; open this server's own page.")
+        raise Refused(
+            403, "cross-site", "This request is from a page of another site; open this server's own page."
+        )
 
 
 def _check_address(scope: Scope) -> None:
-    """Percent signs may hide bytes that are no text; read as something else they would ask something else."""
+    """Refuse addresses with invalid UTF-8, which could be read in two ways."""
     for part in (scope.get("raw_path") or b"", scope.get("query_string") or b""):
         try:
             unquote_to_bytes(part).decode()
         except UnicodeDecodeError as error:
-            problem = "The address holds bytes that are no UTF-8 behind its percent signs"
+            problem = "The percent-encoded bytes of the address are not UTF-8"
             raise Refused(400, "malformed", f"{problem}; encode it again.") from error
 
 
 def _name(host: str) -> str:
-    """Name in a Host header, without the port. Raises Refused for what is no host (RFC 9110, 7.2)."""
+    """Name in a Host header, without the port. Raises Refused for an invalid header (RFC 9110, 7.2)."""
     match = HOST.fullmatch(host)
     if match is None or int(match["port"] or 0) > 65535:
         raise Refused(400, "host", f"The header Host is {host[:100]}; expected a name, or a name:port.")
@@ -188,7 +190,7 @@ def _name(host: str) -> str:
 
 
 def _below(path: str, root: str) -> str:
-    """Without the prefix that a proxy may have left in front."""
+    """The path without the prefix of a proxy."""
     return path.removeprefix(root) if root and path.startswith(f"{root}/") else path
 
 
@@ -200,13 +202,13 @@ def too_slow(seconds: float) -> Refused:
     return Refused(
         408,
         "too-slow",
-        f"The body was not complete after {seconds:g} seconds, the limit; send it faster, or send less.",
-        {"connection": "close"},  # what still comes of it is nobody's request
+        f"The body was not complete after {seconds:g} seconds, the limit; send it faster, or a smaller one.",
+        {"connection": "close"},  # the rest of the body is not a new request
     )
 
 
 def _measured(receive: Receive, limit: int, seconds: float) -> Receive:
-    """The body has so many bytes, and is here after so many seconds; else it is Refused."""
+    """Receive a body within limits of bytes and seconds; otherwise raise Refused."""
     received, whole, end = 0, False, asyncio.get_running_loop().time() + seconds
 
     async def measured() -> Message:
@@ -226,7 +228,7 @@ def _measured(receive: Receive, limit: int, seconds: float) -> Receive:
 
 
 class _Answer:
-    """Sends on, with the headers of every answer, ``bare``: without the body; remembers the status."""
+    """Send an answer with the common headers (``bare``: without the body), and record its status."""
 
     def __init__(self, send: Send, bare: bool, id: str) -> None:
         self.send, self.bare, self.id = send, bare, id
@@ -251,5 +253,5 @@ def _method(scope: Scope) -> str:
 
 
 def _route(scope: Scope) -> str:
-    """The route's pattern: ids are no label, and what is not there is one."""
+    """Pattern of the route, without ids; "none" for unknown paths."""
     return str(getattr(scope.get("route"), "path", "none")).replace(":int}", "}")

@@ -1,4 +1,4 @@
-"""An app and an address -> a server that listens, answers, and ends in good order."""
+"""Run an app on an address, with graceful shutdown."""
 
 import logging
 import re
@@ -15,11 +15,11 @@ from wordsight.errors import InputError, MissingFileError
 from wordsight.web.http_protocol import LimitedProtocol
 from wordsight.web.security import HOST, LOOPBACK, AccessPolicy, is_loopback
 
-MIN_TOKEN_CHARACTERS = 16  # characters of a token
-SHUTDOWN_SECONDS = 10  # seconds that requests under way have when the server ends
-MAX_HEAD_BYTES = 64 * 1024  # bytes of a request's head
+MIN_TOKEN_CHARACTERS = 16
+SHUTDOWN_SECONDS = 10  # for running requests when the server stops
+MAX_HEAD_BYTES = 64 * 1024  # of a request
 ROOT_PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
-TOKEN_HINT = "choose one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
+TOKEN_HINT = "Create one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
 
 
 _log = logging.getLogger("wordsight.web")
@@ -33,22 +33,25 @@ def access_policy(
     roots: Sequence[Path] = (),
     originals: bool = True,
 ) -> AccessPolicy:
-    """Raises ValueError for an address that others can reach, without a token; for no name of a host."""
+    """Build the access policy.
+
+    Raises InputError for an address that others can reach without a token, and for invalid names of hosts.
+    """
     if token is not None and len(token) < MIN_TOKEN_CHARACTERS:
         raise InputError(
-            f"the token has {len(token)} characters, and the least is {MIN_TOKEN_CHARACTERS}; {TOKEN_HINT}"
+            f"the token has {len(token)} characters; at least {MIN_TOKEN_CHARACTERS} are needed. {TOKEN_HINT}"
         )
     if token is not None and not (token.isascii() and token.isprintable() and " " not in token):
-        raise InputError(f"the token holds more than printable ASCII characters; {TOKEN_HINT}")
+        raise InputError(f"the token has characters other than printable ASCII. {TOKEN_HINT}")
     if token is None and not all(is_loopback(address) for address in _addresses(host)):
         raise InputError(
-            f"others can reach {host}, so that a token is needed: --token or the variable WORDSIGHT_TOKEN; "
-            f"{TOKEN_HINT}; or listen on this machine alone: --host 127.0.0.1"
+            f"others can reach {host}, so a token is needed: --token or the variable WORDSIGHT_TOKEN. "
+            f"{TOKEN_HINT}. Or listen on this machine alone: --host 127.0.0.1"
         )
     names = {*LOOPBACK, host.lower().strip("[]"), *map(_host_name, allowed_hosts)}
     prefix = root_path.rstrip("/")
     if prefix and not ROOT_PATH.fullmatch(prefix):
-        raise InputError(f"--root-path {root_path} is no path; e.g. --root-path /photos")
+        raise InputError(f"--root-path {root_path} is not a path; e.g. --root-path /photos")
     for folder in roots:
         if not folder.exists():
             raise MissingFileError(f"there is no folder {folder}; --root takes the folder of the pictures")
@@ -59,7 +62,7 @@ def _host_name(given: str) -> str:
     match = HOST.fullmatch(given)
     if match is None or match["port"] is not None or not (match["ipv6"] or match["name"]):
         raise InputError(
-            f"--allow-host {given} is no name of a host; give it without http:// and without a port, "
+            f"--allow-host {given} is not a host name; give it without http:// and without a port, "
             "e.g. --allow-host photos.example.org"
         )
     return (match["ipv6"] or match["name"]).lower()
@@ -69,14 +72,12 @@ def _addresses(host: str) -> list[str]:
     try:
         found = socket.getaddrinfo(host or None, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError) as error:
-        raise InputError(
-            f"there is no address for the host {host} ({error}); e.g. --host 127.0.0.1"
-        ) from error
+        raise InputError(f"the host {host} has no address ({error}); e.g. --host 127.0.0.1") from error
     return [str(address[0]) for *_, address in found]
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Raises ValueError if the port is taken or not to be had."""
+    """Listen on a port. Raises InputError if it is taken or not allowed."""
     family = socket.AF_INET6 if ":" in _addresses(host)[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -86,18 +87,18 @@ def listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         message = f"cannot listen on {host}, port {port} ({error.strerror})"
-        raise InputError(f"{message}; choose another with --port, 0 takes any free one") from error
+        raise InputError(f"{message}; choose another with --port (0: any free one)") from error
     return listener
 
 
 def address_of(listener: socket.socket, host: str) -> str:
-    """For the reader's browser."""
+    """URL of the server for a browser on this machine."""
     name = "127.0.0.1" if host in ("0.0.0.0", "") else "::1" if host == "::" else host
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
 
 
 def log_to_stderr(level: str) -> None:
-    """Lines of wordsight from this level on; those of other packages only if they warn."""
+    """Log wordsight from this level on, and warnings of other packages."""
     logging.basicConfig(
         level=logging.WARNING,
         stream=sys.stderr,
@@ -108,14 +109,14 @@ def log_to_stderr(level: str) -> None:
 
 
 def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
-    """Until SIGINT or SIGTERM; then what is under way is still answered."""
+    """Run until SIGINT or SIGTERM, then finish the running requests."""
     config = uvicorn.Config(
         app,
         http=LimitedProtocol,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         log_config=None,
-        log_level="error",  # it warns of every malformed request
-        access_log=False,  # what people search for stands in no log
+        log_level="error",  # uvicorn warns of every malformed request
+        access_log=False,  # queries must not be logged
         server_header=False,
         proxy_headers=False,
         lifespan="on",
@@ -125,14 +126,14 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
     server = _Server(config, started)
     try:
         server.run(sockets=[listener])
-    except KeyboardInterrupt:  # the server has ended already; it passes the signal on
+    except KeyboardInterrupt:  # uvicorn raises the signal again after its shutdown
         pass
     finally:
         listener.close()
 
 
 class _Server(uvicorn.Server):
-    """Says when it answers, and when it ends."""
+    """Server that reports its start and logs its end."""
 
     def __init__(self, config: uvicorn.Config, say: Callable[[], None]) -> None:
         super().__init__(config)

@@ -1,4 +1,4 @@
-"""One index of pictures, one of texts, or both -> what the routes ask; and what they share for asking."""
+"""State of the app: the served indexes and the resources that the routes share."""
 
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -15,9 +15,9 @@ from wordsight.web.problems import Refused
 from wordsight.web.security import AccessPolicy
 from wordsight.web.worker_pool import WorkerPool
 
-SEARCH_THREADS = 8  # searches under way at once: enough to share readings
+SEARCH_THREADS = 8  # simultaneous searches; several can share a scan
 MAX_WAITING = 128
-DRAWING_THREADS = 2  # thumbnails at once, so that pictures on a page never wait for searches
+DRAWING_THREADS = 2  # for thumbnails, which never wait for searches
 
 
 @dataclass(eq=False)
@@ -43,25 +43,25 @@ class Library:
 
     @property
     def listed(self) -> Searcher:
-        """The index whose items are listed: the pictures, if there are any."""
+        """The index whose items are listed: of pictures if there is one."""
         return self.searchers[0]
 
     def of_images(self) -> Searcher:
         if self.images is None:
-            raise Refused(409, "no-pictures", _absent("pictures", "a sentence or a picture"))
+            raise Refused(409, "no-pictures", _absent("pictures", "A search by sentence or picture"))
         return self.images
 
     def of_texts(self) -> Searcher:
         if self.texts is None:
-            raise Refused(409, "no-texts", _absent("texts", "sentences to a picture"))
+            raise Refused(409, "no-texts", _absent("texts", "A search for sentences"))
         return self.texts
 
     def roots(self) -> PictureRoots:
-        """Where the pictures of the index may be opened."""
+        """Folders whose pictures may be opened."""
         return PictureRoots(self.of_images().index.folder, self.policy.roots)
 
     def prepare(self) -> None:
-        """All that the first question would wait for: the model, and what the index scores in general."""
+        """Load the model and measure the background before the first query."""
         for searcher in self.searchers:
             searcher.matcher.eval()
             searcher.session()
@@ -73,13 +73,13 @@ class Library:
 
 def _absent(kind: str, purpose: str) -> str:
     return (
-        f"No index of {kind} is served, which {purpose} needs; "
+        f"{purpose} needs an index of {kind}, and none is served; "
         f"start the server with one: wordsight serve INDEX {kind.upper()}.index."
     )
 
 
 def row_of(session: SearchSession, id: int) -> int:
-    """Raises Refused for an item that is not there (any more)."""
+    """Row of an item. Raises Refused for an unknown one."""
     try:
         return session.snapshot.row_of(id)
     except KeyError as error:

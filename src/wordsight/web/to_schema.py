@@ -1,4 +1,4 @@
-"""Results of a search -> answers of the REST interface."""
+"""Results of a search -> schemas of the REST interface."""
 
 import math
 import os
@@ -13,7 +13,7 @@ from wordsight.search.index.index import Filters
 from wordsight.search.index.index import Item as Stored
 from wordsight.web import schemas as models
 
-VERSION_CHARACTERS = 8  # characters of a content's hash that tell its thumbnail from that of an older file
+VERSION_CHARACTERS = 8  # of a content's hash, as the version of its thumbnail
 
 
 def filters_of(params: models.Filtered) -> Filters:
@@ -55,7 +55,7 @@ def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
 
 
 def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
-    """``root_path``: below which a proxy shows the server."""
+    """Schema of an item; ``root_path``: path of the server behind a proxy."""
     path = database.shown(os.fsencode(stored.path))
     thumbnail = f"{root_path}/v1/items/{stored.id}/thumbnail?version={stored.content[:VERSION_CHARACTERS]}"
     return models.Item(

@@ -1,4 +1,4 @@
-"""Work for the processor -> threads beside the event loop: so many run, so many wait, more are refused."""
+"""Bounded pool of threads: excess calls are refused."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from typing import Any, TypeVar
 from wordsight.web.problems import Refused
 
 Result = TypeVar("Result")
-RETRY_SECONDS = 1  # seconds after which it makes sense to ask again
+RETRY_SECONDS = 1  # after which to try again
 
 
 class WorkerPool:
-    """``threads`` run at once, ``waiting`` more may wait; the next gets a 503."""
+    """Run ``threads`` calls at once; ``waiting`` more may wait, further ones get a 503."""
 
     def __init__(self, threads: int, waiting: int) -> None:
         self.threads, self.limit = threads, threads + waiting
-        self.under_way = self.refused = 0  # both change on the event loop alone
+        self.under_way = self.refused = 0  # both change only on the event loop
         self._pool: ThreadPoolExecutor | None = None
 
     async def __call__(self, do: Callable[..., Result], *given: Any, **named: Any) -> Result:
@@ -38,7 +38,7 @@ class WorkerPool:
             self.under_way -= 1
 
     def close(self) -> None:
-        """Wait for what runs; the next call would begin anew."""
+        """Wait for running calls; a later call starts a new pool."""
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)

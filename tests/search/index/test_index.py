@@ -263,7 +263,9 @@ def test_a_picture_that_moved_to_another_folder_keeps_its_id(
 def test_a_folder_that_is_gone_or_empty_is_an_error_unless_told(index: Index, pictures: Path) -> None:
     for path in pictures.iterdir():
         path.unlink()
-    with pytest.raises(ValueError, match=r"holds no pictures now, but 10 of it are in the index.*--drop-all"):
+    with pytest.raises(
+        ValueError, match=r"has no pictures now, but 10 of its pictures are in the index.*--drop-all"
+    ):
         index.update([pictures])
     pictures.rmdir()
     with pytest.raises(FileNotFoundError, match=r"there is no .*--drop-all"):
@@ -657,7 +659,7 @@ DAMAGES: dict[str, tuple[Callable[[Index], Any], str]] = {
     ),
     "a bit of the boxes": (lambda i: flip(i.folder / "boxes-000001.bin"), "are damaged"),
     "a bit of the pooled": (lambda i: flip(i.folder / "pooled-000001.bin"), "are damaged"),
-    "a file cut short": (lambda i: os.truncate(i.folder / "vectors-000001.bin", 100), "has 100 bytes but"),
+    "a file cut short": (lambda i: os.truncate(i.folder / "vectors-000001.bin", 100), "has 100 bytes; "),
     "a file gone": (lambda i: (i.folder / "boxes-000001.bin").unlink(), "boxes-000001.bin"),
     "a weight": (lambda i: flip_copy(i.folder / "model" / "weights.safetensors"), "is not the model"),
     "words out of step": (out_of_step, "out of step"),
@@ -665,7 +667,7 @@ DAMAGES: dict[str, tuple[Callable[[Index], Any], str]] = {
         lambda i: write(i, "UPDATE sqlite_sequence SET seq = 4 WHERE name = 'items'"),
         "ids above 4",
     ),
-    "a content gone": (lambda i: write(i, "DELETE FROM contents WHERE key = 3"), "not there"),
+    "a content gone": (lambda i: write(i, "DELETE FROM contents WHERE key = 3"), "names a missing row"),
     "vectors that overlap": (lambda i: write(i, "UPDATE contents SET start = 1 WHERE key = 3"), "overlaps"),
     "a segment too short": (lambda i: write(i, "UPDATE segments SET contents = 5"), "has no content 5 of"),
     "the database": (lambda i: (i.folder / "facts.sqlite").write_bytes(b"x" * 5000), "is damaged"),
@@ -732,7 +734,7 @@ def test_another_model_is_refused_with_the_reason(index: Index, tmp_path: Path, 
 
 def test_a_model_that_cannot_look_at_pictures_is_refused(tmp_path: Path) -> None:
     small_matcher().save_pretrained(tmp_path / "model")
-    with pytest.raises(ValueError, match="Precomputed, cannot look at pictures"):
+    with pytest.raises(ValueError, match="Precomputed, cannot read pictures"):
         Index.create(tmp_path / "index", tmp_path / "model")
     (tmp_path / "texts.txt").write_text("red green\nblue\n")
     index = Index.create(tmp_path / "index", tmp_path / "model", kind="texts")
@@ -770,7 +772,7 @@ def test_formats_newer_are_refused_and_older_are_brought_up(
     monkeypatch.setattr(manifest, "OLDEST", 4)
     with pytest.raises(ValueError, match="run wordsight index --out"):
         Index.open(index.folder)
-    with pytest.raises(ValueError, match="nothing here can bring to 3"):
+    with pytest.raises(ValueError, match="cannot be migrated to 3"):
         Index.open_to_write(index.folder)
     steps: list[int] = []
     monkeypatch.setattr(manifest, "MIGRATIONS", {n: lambda folder, n=n: steps.append(n) for n in (2, 3)})
@@ -853,7 +855,7 @@ def test_the_command_makes_checks_and_tells(tmp_path: Path, model: Path, picture
     told = wordsight("index", "--out", tmp_path / "i", "--compact", "--verify", "--stats")
     assert told.exit_code == 0
     assert "integrity check passed" in told.stdout
-    assert "10 images, 10 that differ" in told.stdout
+    assert "10 images, 10 different" in told.stdout
     numbers = json.loads(wordsight("index", "--out", tmp_path / "i", "--stats", "--json").stdout)
     assert (numbers["items"], numbers["vectors"]) == (10, 40)
     flip(tmp_path / "i" / "vectors-000001.bin")

@@ -1,6 +1,6 @@
-"""A query's set of vectors and an index -> the score of every row, block by block under a memory budget.
+"""A query and an index -> the exact score of every row, block by block under a memory budget.
 
-What is held is one block of sets, and four bytes per row of the index: its score.
+Memory: one block of sets, and four bytes per row of the index for its score.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,22 +18,18 @@ from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.word_alignment import found_by_word
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
-Places: TypeAlias = slice | np.ndarray  # some of the rows
-SUBSET_DIVISOR = (
-    4  # where a part of the rows is larger than one of so many, all of them are scored: those are ready
-)
-ASSUMED_REGIONS = 64  # regions of a picture, for what an alignment needs
-BLOCK_NUMBERS = (
-    1 << 20
-)  # numbers of a block: of more, memory that is new each time costs more than the scores
-BLOCK_COPIES = 4  # of a block, alive at once: as stored, in float32, of unit length, stacked
-SCORE_DIGITS = 9  # of a score in float64 that count for the order
-RECHECK_MARGIN = 1e-4  # scores in float32 that differ by less are scored again in float64
+Places: TypeAlias = slice | np.ndarray  # positions of some rows
+SUBSET_DIVISOR = 4  # a subset above 1/4 of the rows is scored by scoring all rows, which are ready
+ASSUMED_REGIONS = 64  # regions of a picture, to estimate the memory of an alignment
+BLOCK_NUMBERS = 1 << 20  # numbers of a block; allocating a larger one costs more than its scores
+BLOCK_COPIES = 4  # copies of a block at once: as stored, in float32, of unit length, stacked
+SCORE_DIGITS = 9  # digits of a float64 score that count for the order
+RECHECK_MARGIN = 1e-4  # float32 scores that differ by less are scored again in float64
 
 
 @runtime_checkable
 class Rows(Protocol):
-    """Sets of vectors by row (an index's Snapshot)."""
+    """Embedding sets by row (an index's Snapshot)."""
 
     ids: Int[np.ndarray, " row"]  # of the items
 
@@ -44,14 +40,14 @@ class Rows(Protocol):
 
 @runtime_checkable
 class ReadyRows(Rows, Protocol):
-    """Rows that are ready to be scored (search/held.py)."""
+    """Rows that are ready for scoring (engine/row_cache.py)."""
 
     def ready(self, extra_numbers: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]: ...
 
 
 @runtime_checkable
 class RowScorer(Protocol):
-    """Scorer of rows: a query, a picture, or both."""
+    """Scorer of rows by a sentence, a picture, or both."""
 
     @property
     def query(self) -> EmbeddingSet: ...
@@ -59,12 +55,12 @@ class RowScorer(Protocol):
     def aligned_numbers(self) -> int: ...
 
 
-Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # which rows of a block stay
+Keep: TypeAlias = Callable[[EmbeddingSet], Bool[Tensor, " row"]]  # the rows of a block that pass
 
 
 @dataclass(frozen=True)
 class QueryScorer:
-    """One query set against the rows of an index; ``side`` says which of the two the rows are."""
+    """Scorer by one query set; ``side`` is the side of the rows."""
 
     similarity: Similarity
     query: EmbeddingSet  # one
@@ -77,14 +73,14 @@ class QueryScorer:
         return scores.flatten()
 
     def align(self, rows: EmbeddingSet) -> list[Alignment]:
-        """Row by row; the alignments' scores add up to ``scores``."""
+        """Alignments row by row; their scores add up to ``scores``."""
         repeated = _like(self.query, rows)[[0] * len(rows)]
         if self.side == "image":
             return self.similarity.align(rows, repeated)
         return self.similarity.align(repeated, rows)
 
     def found(self, rows: EmbeddingSet) -> Float[Tensor, "row item"]:
-        """How well each of the query's items is found in each row; ``side`` must be "image"."""
+        """Strength of each of the query's items in each row; ``side`` must be "image"."""
         cheaply = self.similarity.words_found(rows, _like(self.query, rows))
         return found_by_word(self.align(rows)) if cheaply is None else cheaply
 
@@ -94,7 +90,7 @@ class QueryScorer:
 
 
 def _like(query: EmbeddingSet, rows: EmbeddingSet) -> EmbeddingSet:
-    """In the precision and on the device of the rows."""
+    """The query in the precision and on the device of the rows."""
     moved = query.to(rows.device)
     return EmbeddingSet(moved.vectors.to(rows.vectors.dtype), moved.mask, moved.boxes)
 
@@ -106,7 +102,7 @@ def score_rows(
     keep: Keep | None = None,
     memory_mb: float = 256.0,
 ) -> Float[np.ndarray, " row"]:
-    """The score of each row (of all, in order, if none are named); -inf where ``keep`` says no."""
+    """Scores of the rows (None: of all, in order); -inf where ``keep`` is False."""
     if rows is not None and isinstance(stored, ReadyRows) and SUBSET_DIVISOR * len(rows) >= len(stored):
         named: Float[np.ndarray, " row"] = score_rows(scorer, stored, None, keep, memory_mb)[rows]
         return named
@@ -123,15 +119,15 @@ def score_rows(
 
 
 def check_numbers(scores: Float[np.ndarray, "*row"]) -> None:
-    """Raises ValueError."""
+    """Raise InputError for scores that are NaN."""
     if np.isnan(scores).any():
-        raise InputError("some scores are not numbers: check the index, wordsight index --verify")
+        raise InputError("some scores are not numbers; check the index: wordsight index --verify")
 
 
 def to_score(
     stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, extra_numbers: int = 0
 ) -> Iterator[tuple[Places, EmbeddingSet]]:
-    """Their sets block by block, and which of the scores are theirs."""
+    """The sets of these rows block by block, with their positions among the scores."""
     if rows is None and isinstance(stored, ReadyRows):
         yield from stored.ready(extra_numbers)
         return
@@ -142,9 +138,9 @@ def to_score(
 def blocks(
     stored: Rows, rows: Int[np.ndarray, " row"] | None, memory_mb: float, extra_numbers: int = 0
 ) -> Iterator[tuple[int, int, EmbeddingSet]]:
-    """The sets of these rows, as many at once as the budget holds; a single one may be larger.
+    """The sets of these rows in blocks that fit into the budget; a single set may be larger.
 
-    ``extra_numbers`` is how many numbers each row needs beside its set.
+    ``extra_numbers``: numbers that each row needs in addition to its set.
     """
     count = len(stored) if rows is None else len(rows)
     start, rows_per_block = 0, 1
@@ -169,10 +165,10 @@ def best_rows(
     count: int,
     memory_mb: float = 256.0,
 ) -> tuple[Int[np.ndarray, " best"], Float[np.ndarray, " best"]]:
-    """The ``count`` best rows and their scores, best first, equal ones by id; rows of -inf are left out.
+    """The ``count`` best rows and their scores, best first, ties by id; rows at -inf are left out.
 
-    Float32 scores of one pair differ in the last bits from block to block. So whatever may be among the best
-    is scored again in float64, and the order is of that: the same for any block size.
+    Float32 scores of one pair differ in the last bits with the block size. So all candidates are scored again
+    in float64, and the order is the same for any block size.
     """
     chosen = _candidates(scores, count)
     named = chosen if rows is None else rows[chosen]
@@ -187,7 +183,7 @@ def best_rows(
 
 
 def _candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray, " candidate"]:
-    """Places of the scores that may be among the best ``count``."""
+    """Positions of scores that may be among the best ``count``."""
     alive = int(np.isfinite(scores).sum())
     count = min(count, alive)
     if count == 0:

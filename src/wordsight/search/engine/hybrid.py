@@ -1,4 +1,4 @@
-"""A picture and words as one question: the weighted sum of two scores that are made comparable first."""
+"""Score by a picture and words together: the weighted sum of two standardized scores."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Blend:
 
     @property
     def query(self) -> EmbeddingSet:
-        """All vectors of both, for a shortlist: the picture's and the words' means count alike."""
+        """All vectors of both, for a shortlist."""
         return EmbeddingSet.join([self.picture.query, self.words.query])
 
 

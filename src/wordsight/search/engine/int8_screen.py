@@ -1,7 +1,7 @@
-"""A snapshot's rows in int8 -> scores of a sentence with proven errors; only what those leave open is scored.
+"""A snapshot's rows in int8 -> scores with proven error bounds; only undecided rows are scored in float32.
 
-Of many thousand pictures a page shows ten. Which ones cannot be among them, or below the line, is known from
-a quarter of the numbers: the bound of similarity/kernels/int8.py says how far a score in int8 may be off.
+A page shows ten of many thousand pictures. Int8 scores exclude most of the others at a quarter of the memory
+traffic: similarity/kernels/int8.py bounds their errors.
 """
 
 import threading
@@ -28,16 +28,17 @@ from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Pooling
 
-FLOAT32_SLACK = 2e-6  # what float32 may make of two scores that are alike
-MIN_NUMBERS = 1 << 22  # numbers of an index; of fewer, all are scored as soon
-MAX_OPEN_SHARE = 0.2  # of the rows left open: then all of them are scored
-MAX_FAILURES = 8  # questions in a row of which that was so
-Bounds = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]  # scores; how far off each may be
+FLOAT32_SLACK = 2e-6  # difference of two float32 scores of one pair
+MIN_NUMBERS = 1 << 22  # a smaller index is scored in float32 as quickly
+MAX_OPEN_SHARE = 0.2  # with more undecided rows, all rows are scored
+MAX_FAILURES = 8  # queries in a row with too many undecided rows; then the screen is dropped
+Bounds = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]  # scores, and the error bound of each
 
 
 class Int8Screen:
-    """For MaxSim whose words look. It is made when it is asked for the second time: one question alone costs
-    less without. Safe to use from several threads.
+    """Int8 screen for MaxSim in the direction of words; safe to use from several threads.
+
+    It is built at the second query: a single query is quicker without it.
     """
 
     def __init__(self, snapshot: Snapshot, similarity: Similarity, unit: bool, memory_mb: float) -> None:
@@ -55,7 +56,7 @@ class Int8Screen:
 
     @property
     def is_useful(self) -> bool:
-        """Whether there is, or will be, a screen."""
+        """Whether a screen exists or will be built."""
         return self.integers is not None
 
     def prepare(self) -> None:
@@ -67,9 +68,9 @@ class Int8Screen:
     def settle(
         self, scorer: QueryScorer, best: int, threshold: float, above: bool
     ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " open"]] | None:
-        """Scores of all rows, and those that must be scored; None where that would be most, or too early.
+        """Int8 scores of all rows, and the undecided rows; None without a screen or with too many of them.
 
-        See ``left_open``. Where it fails again and again, it is let go.
+        See ``left_open``. After MAX_FAILURES such queries in a row the screen is dropped.
         """
         bounds = self.scores(scorer)
         if bounds is None:
@@ -84,7 +85,7 @@ class Int8Screen:
         return None
 
     def scores(self, scorer: QueryScorer) -> Bounds | None:
-        """Bounds of all rows, in order; None if there are none."""
+        """Bounds of all rows, in order; None without a screen."""
         self._queries += 1
         if self.is_useful and self._queries > 1:
             self.prepare()
@@ -103,7 +104,7 @@ class Int8Screen:
         return of_rows, torch.cat(errors).numpy() + FLOAT32_SLACK
 
     def _quantized_blocks(self, integers: IntegerProduct) -> Iterator[Quantized]:
-        """As many pictures together as make a block; short ones repeat a vector, which changes no maximum."""
+        """Blocks of pictures; short ones repeat a vector, which changes no maximum."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
         rows_per_block = max(1, BLOCK_NUMBERS // (int(lengths.max()) * dim))
         for start in range(0, len(lengths), rows_per_block):
@@ -113,7 +114,7 @@ class Int8Screen:
 
 
 def left_open(bounds: Bounds, best: int, threshold: float, above: bool) -> Bool[np.ndarray, " row"]:
-    """Rows that may be among the ``best``, or on either side of the line; ``above``: or surely above it."""
+    """Rows that may be among the ``best``, or on either side of the threshold; ``above``: or above it."""
     scores, errors = bounds
     low, high = scores - errors, scores + errors
     best = min(best, len(scores))

@@ -1,8 +1,7 @@
-"""A snapshot -> its rows ready to be scored, block by block; what the memory holds of them is made once.
+"""A snapshot -> its rows ready for scoring, block by block; blocks that fit into memory are prepared once.
 
-A sentence is compared with every picture, and reading sixteen bits, making 32 of them and dividing by lengths
-takes many times as long as comparing. So the first scan leaves its blocks behind, until half the budget is
-full; what is not held is read again by each scan.
+Reading float16, converting to float32 and normalizing takes many times as long as scoring. So the first scan
+caches its blocks up to half the memory budget; the other blocks are read again by each scan.
 """
 
 from collections.abc import Iterator
@@ -16,14 +15,14 @@ from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
 
-CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a block that is held
+CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a cached block
 
 
 class RowCache:
-    """The rows of a snapshot; safe to use from several threads.
+    """Rows of a snapshot; safe to use from several threads.
 
-    ``unit``   vectors may be held at length 1, because the model's similarity does not ask for their lengths
-    ``taken``  bytes of the half of the budget that something else takes
+    ``unit``   vectors may be normalized, because the model's similarity does not depend on their lengths
+    ``taken``  bytes of half the budget that are in use elsewhere
     """
 
     def __init__(self, snapshot: Snapshot, unit: bool, memory_mb: float, taken: int = 0) -> None:
@@ -43,9 +42,9 @@ class RowCache:
         return self.snapshot.gather(rows)
 
     def ready(self, extra_numbers: int = 0) -> Iterator[tuple[Places, EmbeddingSet]]:
-        """All rows, sets of one length together, so that nothing pads: which they are, and their sets.
+        """All rows as (positions, sets); sets of equal length come together, without padding.
 
-        ``extra_numbers`` is how many numbers the question needs for each row beside its set.
+        ``extra_numbers``: numbers that the query needs for each row in addition to its set.
         """
         for number, (places, is_cached) in enumerate(self._plan):
             block = self._cached.get(number)
@@ -72,7 +71,7 @@ class RowCache:
         return max(1, int(self.numbers / 4 / (BLOCK_COPIES * numbers + extra_numbers)))
 
     def _plan_blocks(self) -> Iterator[tuple[Places, bool]]:
-        """The rows of each block, and whether it is held."""
+        """The rows of each block, and whether the block is cached."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
         order, cached_numbers = np.argsort(lengths, kind="stable"), 0
         for length in np.unique(lengths).tolist():
@@ -87,7 +86,7 @@ class RowCache:
 
 
 def _as_slice(rows: Int[np.ndarray, " row"]) -> Places:
-    """A slice where they are neighbours."""
+    """The rows as a slice if they are neighbours."""
     first, last = int(rows[0]), int(rows[-1])
     return slice(first, last + 1) if last - first + 1 == len(rows) else rows
 

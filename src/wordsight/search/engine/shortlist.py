@@ -1,7 +1,7 @@
-"""A query -> the rows whose mean vectors are nearest to its own: candidates for the exact scores.
+"""A query -> the rows with the nearest mean vectors: candidates for exact scoring.
 
-One product per row instead of one per pair of region and word. What it misses is measured, not assumed:
-``measure_recall`` asks background texts both ways.
+One product per row instead of one per pair of region and word. ``measure_recall`` measures the recall with
+background texts.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from wordsight.similarity.kernels.packed import masked_unit
 
 ROWS_PER_PRODUCT = 50_000  # rows
 SIZES = (300, 1000, 3000, 10_000)  # of shortlists
-SUFFICIENT_RECALL = 0.95  # recall from which on no larger one is tried
-RECALL_AT = 10  # hits that recall is about
+SUFFICIENT_RECALL = 0.95  # with this recall no larger shortlist is tried
+RECALL_AT = 10  # hits of the exact search
 MAX_QUERIES = 24
 
 
 @dataclass(frozen=True)
 class Recall:
-    """How many of the ten best of the exact search a shortlist of ``size`` holds, on average."""
+    """Share of the exact search's ten best that a shortlist of ``size`` contains, on average."""
 
     size: int
     recall: float
@@ -35,7 +35,7 @@ class Recall:
 
 
 def mean_vector(query: EmbeddingSet) -> Float[np.ndarray, " dim"]:
-    """Mean of unit vectors: the pooled vector that an index stores of each item."""
+    """Mean of unit vectors, as an index stores it for each item."""
     total = masked_unit(query).sum(1)[0] / query.lengths[0]
     found: np.ndarray = total.float().cpu().numpy()
     return found
@@ -44,7 +44,7 @@ def mean_vector(query: EmbeddingSet) -> Float[np.ndarray, " dim"]:
 def nearest_rows(
     query: EmbeddingSet, snapshot: Snapshot, rows: Int[np.ndarray, " row"] | None, size: int
 ) -> Int[np.ndarray, " near"]:
-    """The ``size`` rows of the largest product with the query's mean vector, ascending."""
+    """The ``size`` rows with the largest product with the query's mean vector, ascending."""
     query_mean = mean_vector(query)
     count = len(snapshot) if rows is None else len(rows)
     products = np.empty(count, np.float32)
@@ -59,7 +59,7 @@ def nearest_rows(
 def measure_recall(
     matcher: Matcher, snapshot: Snapshot, texts: Sequence[str], memory_mb: float = 256.0
 ) -> Recall:
-    """Recall of the smallest shortlist that is good enough, or of the largest, on some of these texts."""
+    """Recall of the smallest sufficient shortlist, or else of the largest, on some of these texts."""
     chosen = [texts[n] for n in spread_rows(len(texts), MAX_QUERIES)]
     with torch.no_grad():
         queries = [matcher.encode_texts([text]) for text in chosen]
@@ -78,7 +78,7 @@ def measure_recall(
 def _best_of_each(
     matcher: Matcher, snapshot: Snapshot, queries: Sequence[EmbeddingSet], memory_mb: float
 ) -> list[Int[np.ndarray, " best"]]:
-    """The best rows of several queries, in one reading of the index."""
+    """The best rows of several queries, in one scan of the index."""
     together, scores = EmbeddingSet.join(queries), np.empty((len(snapshot), len(queries)), np.float32)
     for start, stop, block in blocks(snapshot, None, memory_mb):
         scores[start:stop] = matcher.similarity(block.to(matcher.device), together).float().cpu().numpy()

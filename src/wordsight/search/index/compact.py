@@ -1,4 +1,4 @@
-"""An index with rows that nothing needs any more -> the same items in smaller files; ids stay."""
+"""Compaction: rows without an item are dropped from the files; ids stay."""
 
 import sqlite3
 import zlib
@@ -20,7 +20,7 @@ CONTENTS_PER_COPY = 256  # contents that are copied together
 class Compaction:
     """Result of a compaction."""
 
-    dropped: int  # contents that no item has
+    dropped: int  # contents without an item
     freed: int  # bytes
 
 
@@ -32,9 +32,9 @@ class _Needed:
 
 
 def compact(writer: Writer, progress: Progress) -> Compaction:
-    """Segment after segment: killed at any moment, each is the old one or the new one.
+    """Rewrite one segment after another; a kill leaves each in its old or its new form.
 
-    Raises ValueError for a content that is damaged: it is not copied as if it were whole.
+    Raises InputError for a damaged content.
     """
     before = _bytes(writer)
     sparse = writer.facts.execute(_SPARSE).fetchall()
@@ -45,9 +45,7 @@ def compact(writer: Writer, progress: Progress) -> Compaction:
         progress("segments", done, len(sparse))
     writer.facts.execute("INSERT INTO words (words) VALUES ('optimize')")
     writer.facts.execute("VACUUM")
-    writer.facts.execute(
-        "PRAGMA busy_timeout = 200"
-    )  # a reader's moment may need the log for longer than that
+    writer.facts.execute("PRAGMA busy_timeout = 200")  # a snapshot may need the log for longer
     writer.facts.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
     return Compaction(dropped, max(0, before - _bytes(writer)))
 
@@ -75,7 +73,7 @@ def _rewrite(writer: Writer, extent: Extent) -> int:
             )
         gone = writer.facts.execute("DELETE FROM contents WHERE segment = ?", (extent.number,)).rowcount
         writer.facts.execute("DELETE FROM segments WHERE number = ?", (extent.number,))
-    writer.tidy()  # who reads the old files has them open
+    writer.tidy()  # readers of the old files have them open
     return gone
 
 
@@ -103,6 +101,6 @@ def _joined(contents: list[Packed]) -> Packed:
 
 
 def _bytes(writer: Writer) -> int:
-    """Without SQLite's log, which grows while a compaction goes on and is emptied when nobody reads."""
+    """Size without SQLite's log, which grows during a compaction and is emptied without readers."""
     files = [path for path in writer.folder.iterdir() if path.is_file()]
     return sum(path.stat().st_size for path in files if not path.name.startswith(f"{database.FACTS}-"))

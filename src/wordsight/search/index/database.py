@@ -1,8 +1,8 @@
-"""Facts of pictures or texts -> an SQLite file: paths, dates, captions and their words, where vectors lie.
+"""SQLite database of an index: paths, dates, captions and their words, places of vectors.
 
-A *content* is what was encoded, known by the hash of its bytes, and the place of its vectors; an *item* is a
-file (or a text of a file) that holds it. Two files of equal bytes are two items of one content. A commit here
-is what makes a batch count: a reader's transaction sees all of it or nothing.
+A *content* is what was encoded: the hash of its bytes and the place of its vectors. An *item* is a file (or a
+text of a file) with that content. Two files of equal bytes are two items of one content. A batch counts from
+its commit here: a reader's transaction sees all of it or nothing.
 """
 
 import errno
@@ -21,11 +21,11 @@ from wordsight.files.lock import StoreInUse, has_locks
 from wordsight.search.index.schema_check import REMEDY, check_schema
 
 FACTS = "facts.sqlite"
-LOCK_PROBE = "model/config.json"  # a file of every index that nobody locks: SQLite's own must not be probed
+LOCK_PROBE = "model/config.json"  # in every index and never locked; SQLite's own files must not be probed
 DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 SEPARATOR = os.fsencode(os.sep)
-SYNCHRONOUS = "FULL"  # a commit is on the disk, whatever happens to the power
-BUSY_SECONDS = 30.0  # seconds that a connection waits for the commit of another
+SYNCHRONOUS = "FULL"  # a commit survives a power failure
+BUSY_SECONDS = 30.0  # wait for the commit of another connection
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 SCHEMA = """
@@ -84,11 +84,11 @@ END;
 
 _FORMAT_1 = re.sub(" *taken INTEGER,[^\n]*", "", SCHEMA) + "CREATE INDEX items_by_date ON items (changed);"
 _MIGRATED = _FORMAT_1 + "ALTER TABLE contents ADD COLUMN taken INTEGER;"
-SCHEMAS = (SCHEMA, _FORMAT_1, _MIGRATED)  # all that an index may have
+SCHEMAS = (SCHEMA, _FORMAT_1, _MIGRATED)  # accepted schemas
 
 
 class IndexFull(OSError):  # noqa: N818
-    """There is no space for the next batch; all before it is stored."""
+    """No space for the next batch; earlier batches are stored."""
 
     def __str__(self) -> str:
         return str(self.strerror)
@@ -110,7 +110,7 @@ class Item:
 
     @property
     def date(self) -> float:
-        """When it was taken where that is known, else when its file was changed."""
+        """Time when it was taken if known, else when its file was changed."""
         return self.modified if self.taken is None else self.taken
 
 
@@ -132,10 +132,10 @@ class Filters:
 
 
 def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
-    """One connection; every statement is its own transaction until BEGIN."""
+    """Open a connection; every statement is its own transaction until BEGIN."""
     mode = "rw" if write else "ro"
     if not write and not os.access(folder, os.W_OK) and not (folder / f"{FACTS}-shm").exists():
-        mode = "ro&immutable=1"  # SQLite cannot make its shared memory there, and no writer has any
+        mode = "ro&immutable=1"  # SQLite cannot create its shared memory there, and no writer has
     connection = _opened(folder, mode)
     try:
         check_schema(connection, SCHEMAS, folder / FACTS)
@@ -151,12 +151,12 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
 
 
 def can_share(folder: Path) -> bool:
-    """Whether several connections see each other's commits, which takes a file system with locks."""
+    """Whether several connections see each other's commits; needs a file system with locks."""
     return has_locks(folder / LOCK_PROBE)
 
 
 def _opened(folder: Path, mode: str) -> sqlite3.Connection:
-    """Where the file system has no locks, SQLite does without, and without shared memory."""
+    """Open the database; without locks on file systems that have none."""
     shared = can_share(folder) or "immutable" in mode
     connection = sqlite3.connect(
         f"{(folder / FACTS).absolute().as_uri()}?mode={mode}{'' if shared else '&vfs=unix-none'}",
@@ -184,7 +184,7 @@ def create(folder: Path) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """Everything inside counts, and is on the disk, when the block ends well; nothing of it otherwise."""
+    """Commit everything inside to disk if the block succeeds, nothing otherwise."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -197,22 +197,22 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 
 def value(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any] = ()) -> Any:
-    """The one value that a query gives; None if it gives no row."""
+    """The single value of a query; None without a row."""
     row = connection.execute(sql, parameters).fetchone()
     return None if row is None else row[0]
 
 
 def generation(connection: sqlite3.Connection) -> int:
-    """How many commits there have been."""
+    """Number of commits so far."""
     number = value(connection, "SELECT value FROM state WHERE name = 'generation'")
     if not isinstance(number, int):
-        raise InputError("the index is damaged: its number of commits is not there", REMEDY)
+        raise InputError("the index is damaged: its number of commits is missing", REMEDY)
     return number
 
 
 @contextmanager
 def wrap_errors(folder: Path) -> Iterator[None]:
-    """Add the next step to failures of the disk and of SQLite inside the block."""
+    """Turn errors of the disk and of SQLite inside the block into messages with the next step."""
     try:
         yield
     except sqlite3.DatabaseError as error:
@@ -251,18 +251,18 @@ def clean(text: str) -> str:
 
 
 def shown(path: bytes) -> str:
-    """A path as text; bytes that are none appear as the replacement sign."""
+    """A path as text; invalid bytes become the replacement character."""
     return path.decode("utf-8", "replace")
 
 
 def below(folder: str | bytes) -> tuple[bytes, bytes]:
-    """The paths below a folder are those from the first, and before the second."""
+    """Bounds of the paths below a folder: from the first, before the second."""
     stem, separator = os.fsencode(folder).rstrip(SEPARATOR), SEPARATOR
     return stem + separator, stem + bytes([separator[0] + 1])
 
 
 def composed(path: bytes) -> bytes:
-    """The path with letters and their accents composed (NFC); bytes that are no UTF-8 stay as they are."""
+    """The path with composed accents (NFC); invalid UTF-8 stays as it is."""
     if path.isascii():
         return path
     try:

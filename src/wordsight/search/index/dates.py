@@ -1,6 +1,6 @@
-"""When the pictures of an index were taken: a fact of the content, in a column that format 1 had not.
+"""Dates when pictures were taken: a column of the contents since format 2.
 
-An index of format 1 is searched as it is, by the dates of files; the next update brings it to format 2.
+An index of format 1 is searched by the dates of files; the next update migrates it to format 2.
 """
 
 import sqlite3
@@ -8,13 +8,11 @@ from pathlib import Path
 
 from wordsight.search.index import database
 
-COMPLETE = (
-    "dates"  # in the table of the index's state: 0 as long as some contents were not read for their dates
-)
+COMPLETE = "dates"  # in the table state: 0 until all contents were read for their dates
 
 
 def add_column(folder: Path) -> None:
-    """Bring the facts from format 1 to 2; done again after a kill, it changes nothing."""
+    """Migrate the database from format 1 to 2; may be repeated after a kill."""
     connection = database.connect(folder, write=True)
     try:
         with database.transaction(connection):
@@ -32,7 +30,7 @@ def has_dates(connection: sqlite3.Connection) -> bool:
 
 
 def expression(connection: sqlite3.Connection) -> str:
-    """SQL: when the item ``i`` was taken, else when its file was changed; nanoseconds since 1970."""
+    """SQL expression for the date of item ``i``: taken, or else the file changed; nanoseconds since 1970."""
     if not has_dates(connection):
         return "i.changed"
     return "coalesce((SELECT taken FROM contents WHERE key = i.content), i.changed)"

@@ -1,4 +1,4 @@
-"""An index that was made before dates were read -> the same with the dates of its pictures."""
+"""Add the dates of pictures to an index that was made without them."""
 
 import os
 import sqlite3
@@ -18,7 +18,7 @@ WHERE c.taken IS NULL AND c.key > ? GROUP BY c.key ORDER BY c.key LIMIT ?
 
 
 def fill_dates(writer: Writer, workers: int, progress: Progress) -> None:
-    """Read the dates of contents that were stored before dates were; a file that is away is tried again."""
+    """Read the dates of contents stored without; missing files are tried again at the next update."""
     query = "SELECT value FROM state WHERE name = ?"
     if database.value(writer.facts, query, (COMPLETE,)) != 0:
         return

@@ -1,4 +1,4 @@
-"""The paths of an index -> its folders, each with how many items lie below it."""
+"""The paths of an index -> its folders with their numbers of items."""
 
 import os
 from collections import Counter
@@ -17,16 +17,16 @@ class Folder:
 
 @dataclass(frozen=True)
 class Folders:
-    """All folders below the one that holds everything; those with the most items first."""
+    """All folders below the common root; those with the most items first."""
 
     root: str  # "" of an empty index
     below: tuple[Folder, ...]
 
 
 def folders_of(items_in: Mapping[bytes, int]) -> Folders:
-    """``items_in``: of each folder, how many items lie in it itself.
+    """Folders with the numbers of items below them; ``items_in``: the number directly in each folder.
 
-    A folder whose name is no text is left out, for no request could name it.
+    Folders whose name is not valid UTF-8 are left out: no request could name them.
     """
     if not items_in:
         return Folders("", ())

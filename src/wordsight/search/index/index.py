@@ -1,4 +1,4 @@
-"""Folders of pictures, or files of texts -> an index on disk: what a search reads, kept in step and whole.
+"""Folders of pictures, or files of texts -> an index on disk.
 
 >>> index = Index.create("photos.index", "runs/chan/best")
 >>> index.update([Path("photos")])
@@ -34,12 +34,12 @@ __all__ = ["Filters", "Index", "Item", "Snapshot", "UpdateReport"]
 
 
 class IndexReplaced(ValueError):  # noqa: N818
-    """In the folder of an index that was opened lies another one by now, or none."""
+    """The opened index was deleted or replaced by another one."""
 
 
 @contextmanager
 def begun_or_removed(folder: Path) -> Iterator[None]:
-    """An index that the block makes is removed again if the block fails before the first batch is stored."""
+    """Remove the index that the block creates if it fails before the first batch is stored."""
 
     def begun() -> bool:
         try:
@@ -52,13 +52,13 @@ def begun_or_removed(folder: Path) -> Iterator[None]:
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
+    """Progress that is not shown."""
 
 
 class Index:
-    """One folder. ``kind`` is "images" or "texts"; ``matcher`` is loaded from the folder when asked for.
+    """An index folder. ``kind`` is "images" or "texts"; ``matcher`` is loaded from the folder on first use.
 
-    Any number of processes may read while one writes; a second writer raises StoreInUse at once.
+    Any number of processes may read while one writes; a second writer gets StoreInUse at once.
     """
 
     def __init__(
@@ -69,9 +69,7 @@ class Index:
         trust_remote_code: bool = False,
     ) -> None:
         self.folder, self.meta, self.trust_remote_code = folder, meta, trust_remote_code
-        self.index_fingerprint = index_fingerprint or manifest.index_fingerprint(
-            folder
-        )  # what ``manifest.born`` told before ``meta`` was read
+        self.index_fingerprint = index_fingerprint or manifest.index_fingerprint(folder)
         self.kind = meta.kind
 
     @classmethod
@@ -83,9 +81,9 @@ class Index:
         precision: str = "float16",
         trust_remote_code: bool = False,
     ) -> "Index":
-        """An empty index with its own copy of the model.
+        """Create an empty index with its own copy of the model.
 
-        Raises FileExistsError if the folder holds an index, or anything else.
+        Raises AlreadyExistsError if the folder holds an index or anything else.
         """
         folder = Path(folder)
         meta = manifest.create(folder, Path(matcher_folder), kind, precision, trust_remote_code)
@@ -93,19 +91,17 @@ class Index:
 
     @classmethod
     def open(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
-        """Raises FileNotFoundError if this is no index, ValueError if its format is newer than known here.
+        """Open an index. Raises MissingFileError if there is none, InputError if its format is newer.
 
         ``trust_remote_code`` is that of ``Matcher.from_pretrained``, for the model in the index.
         """
         folder = Path(folder)
-        index_fingerprint = manifest.index_fingerprint(
-            folder
-        )  # first: if another takes its place meanwhile, the next look tells
+        index_fingerprint = manifest.index_fingerprint(folder)  # first, so that a replacement shows
         return cls(folder, manifest.read_meta(folder), index_fingerprint, trust_remote_code)
 
     @classmethod
     def open_to_write(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
-        """Open for writing; an index of an older format is migrated first."""
+        """Open an index for writing; an older format is migrated first."""
         folder = Path(folder)
         if (folder / manifest.META).is_file():
             with manifest.writing(folder):
@@ -113,19 +109,17 @@ class Index:
         return cls.open(folder, trust_remote_code)
 
     def check_there(self) -> None:
-        """Raises IndexReplaced if this index was deleted, also if another one has taken its place."""
+        """Raise IndexReplaced if this index was deleted or replaced by another one."""
         if manifest.index_fingerprint(self.folder) != self.index_fingerprint:
-            raise IndexReplaced(
-                f"{self.folder} was deleted, or made anew, since it was opened; open it again"
-            )
+            raise IndexReplaced(f"{self.folder} was deleted or made anew since it was opened; open it again")
 
     @contextmanager
     def _there(self) -> Iterator[None]:
-        """Raise IndexReplaced if another index takes the place of this one inside the block."""
+        """Raise IndexReplaced if this index is replaced during the block."""
         try:
             yield
         except (OSError, ValueError):
-            self.check_there()  # which says why, if it was that
+            self.check_there()  # the reason, if it was replaced
             raise
         self.check_there()
 
@@ -135,14 +129,14 @@ class Index:
             matcher = Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
         if out_dim(matcher.text_encoder) != self.meta.dim:
             raise InputError(
-                f"the vectors in {self.folder} have {self.meta.dim} numbers and those of the model in it "
+                f"the vectors in {self.folder} have {self.meta.dim} numbers; its model makes vectors of "
                 f"{out_dim(matcher.text_encoder)}",
                 REMEDY,
             )
         return matcher
 
     def check_model(self, matcher_folder: str | Path) -> None:
-        """Raises ValueError, with what differs, if the index was made by another model."""
+        """Raise InputError, naming the difference, if another model made the index."""
         manifest.check_model(self.folder, self.meta, Path(matcher_folder))
 
     def update(
@@ -156,12 +150,11 @@ class Index:
         rules: WalkRules | None = None,
         caption_column: str | None = None,
     ) -> UpdateReport:
-        """Bring the index in step with these folders (of texts: files); items of others stay as they are.
+        """Synchronize the index with these folders (of texts: files); items of other sources stay.
 
-        ``captions``: files that say something of the pictures. ``drop_all``: a source that is gone or empty
-        takes its items with it, and is no error. ``rules``: which pictures are left out from now on; None: as
-        before. ``caption_column``: of the tables that an index of texts is made of. Killed at any moment it
-        loses the current batch at most.
+        ``captions``: caption files of the pictures. ``drop_all``: the items of a source that is missing or
+        empty are deleted; otherwise it is an error. ``rules``: the pictures to leave out from now on; None:
+        as before. ``caption_column``: of tables of texts. A kill loses the current batch at most.
         Raises StoreInUse if another process writes, IndexFull if the disk is full.
         """
         with self._writer() as writer:
@@ -173,7 +166,7 @@ class Index:
                 found = scan_sources.scan_pictures(
                     writer.facts, sources, self.folder, files, rules, progress, drop_all
                 )
-                with suppress(OSError, RuntimeError):  # whoever has no home names the folders when serving
+                with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
                     picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
             return Update(writer, self.matcher, found, batch_size, workers, progress).run()
 
@@ -189,23 +182,23 @@ class Index:
                 writer.close()
 
     def compact(self, progress: Progress = silent) -> Compaction:
-        """Give back the space of what no item needs any more; ids stay, and so do readers' snapshots."""
+        """Free the space of contents without an item; ids and snapshots of readers stay valid."""
         with self._writer() as writer:
             return compact(writer, progress)
 
     def verify(self, progress: Progress = silent) -> list[str]:
-        """Problems of the index, one sentence each; empty if the integrity check passed."""
+        """Check the integrity of the index; one sentence per problem."""
         return list(problems(self.folder, self.meta, progress))
 
     def repair(self) -> int:
-        """Drop the items whose vectors are damaged, so that the next update makes them again; how many."""
+        """Delete items with damaged vectors, so that the next update encodes them again; returns how many."""
         with self._writer() as writer, self.snapshot() as snapshot:
             contents = list(damaged(snapshot))
             with writer.batch():
                 return sum(writer.drop_content(content) for content in contents)
 
     def walk_rules(self) -> WalkRules:
-        """The pictures of a folder that an update leaves out."""
+        """The rules for pictures that an update leaves out."""
         with self._there(), database.wrap_errors(self.folder):
             connection = database.connect(self.folder)
             try:
@@ -218,12 +211,12 @@ class Index:
             return measured(self.folder, self.meta, snapshot)
 
     def snapshot(self) -> Snapshot:
-        """The index at this moment, whatever is written meanwhile. Raises IndexReplaced."""
+        """A consistent view of the index, unaffected by later commits. Raises IndexReplaced."""
         with self._there():
             return Snapshot(self.folder, self.meta.layout)
 
     def generation(self) -> int:
-        """How many commits there have been: a snapshot of another number is no longer the newest.
+        """Number of commits so far; a snapshot with another number is no longer the newest.
 
         Raises IndexReplaced.
         """

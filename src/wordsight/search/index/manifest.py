@@ -1,10 +1,10 @@
-"""A folder and a saved matcher -> the folder of an index: its description, its copy of the model, its lock.
+"""The folder of an index: its description, its copy of the model, its lock.
 
 ``index.json``      format, kind, precision, sizes, and the identity of the model that made the vectors
-``model/``          that model, linked where the disk allows it, so that the index is complete in itself
-``database.sqlite``    see database.py
-``vectors-*.bin``   and what else vector_files.py writes
-``lock``            held by the one process that may write
+``model/``          that model, hard-linked if possible: an index is self-contained
+``facts.sqlite``    see database.py
+``vectors-*.bin``   and the other files of vector_files.py
+``lock``            locked by the one process that may write
 """
 
 import hashlib
@@ -34,12 +34,12 @@ from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 
 FORMAT = 2
-OLDEST = 1  # of the formats that are read as they are
+OLDEST = 1  # oldest format that is read without migration
 META = "index.json"
 MODEL = "model"
 KINDS = ("images", "texts")
 MAX_DIM = 10**6
-# From a format to the next: each changes the folder such that a kill in between leaves one of the two.
+# Migrations from a format to the next; a kill leaves one of the two formats.
 MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
 
 
@@ -51,7 +51,7 @@ class Meta:
     kind: str  # "images" or "texts"
     precision: str
     dim: int
-    unit: bool  # vectors are of length 1: the model's similarity does not ask for their lengths
+    unit: bool  # vectors have length 1: the model's similarity ignores their lengths
     model: str  # identity
 
     @property
@@ -60,7 +60,7 @@ class Meta:
 
 
 def read_meta(folder: Path) -> Meta:
-    """Raises FileNotFoundError for a folder that is no index, ValueError for one of another format."""
+    """Read ``index.json``. Raises MissingFileError if there is none, InputError for an unknown format."""
     if not (folder / META).is_file():
         raise MissingFileError(
             f"{folder} holds no {META}: it is not an index; make one: "
@@ -90,7 +90,7 @@ def read_meta(folder: Path) -> Meta:
     return Meta(**fields)
 
 
-_FITS: dict[str, Callable[[Any], bool]] = {  # what index.json may say
+_FITS: dict[str, Callable[[Any], bool]] = {  # the valid values of index.json
     "kind": lambda value: value in KINDS,
     "precision": lambda value: value in PRECISIONS,
     "dim": lambda value: type(value) is int and 1 <= value <= MAX_DIM,
@@ -102,8 +102,8 @@ _FITS: dict[str, Callable[[Any], bool]] = {  # what index.json may say
 def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
     """Fingerprint of an index, by which a replaced one is detected; None without an index.
 
-    When ``index.json`` was written, and which file the facts are: as long as somebody has that file open, no
-    other one gets its number.
+    It is the time when ``index.json`` was written and the inode of the database: while that file is open, no
+    other file gets its number.
     """
     try:
         meta, data = os.stat(folder / META), os.stat(folder / database.FACTS)
@@ -113,12 +113,12 @@ def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
 
 
 def migrate(folder: Path) -> None:
-    """Bring an older index to this version's format, step by step; the caller holds the lock."""
+    """Migrate an older index to the current format, step by step; the caller holds the lock."""
     fields = plain_json.read(folder / META)
     while isinstance(fields, dict) and fields.get("format", FORMAT) < FORMAT:
         version = fields["format"]
         if version not in MIGRATIONS:
-            raise InputError(f"{folder} has format {version}, which nothing here can bring to {version + 1}")
+            raise InputError(f"{folder} has format {version}, which cannot be migrated to {version + 1}")
         MIGRATIONS[version](folder)
         fields = plain_json.read(folder / META) | {"format": version + 1}
         checkpoint.write_json(folder / META, fields)
@@ -126,13 +126,13 @@ def migrate(folder: Path) -> None:
 
 @contextmanager
 def writing(folder: Path) -> Iterator[None]:
-    """The only writer, inside the block. Raises StoreInUse if there is another one."""
+    """Hold the write lock inside the block. Raises StoreInUse if another process has it."""
     with locked(folder):
         yield
 
 
 def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_code: bool = False) -> Meta:
-    """An empty index. ``index.json`` comes last: without it there is none, and the next call begins anew."""
+    """Create an empty index. ``index.json`` is written last: without it the next call starts over."""
     _one_of("kind", kind, KINDS)
     _one_of("precision", precision, PRECISIONS)
     _refuse_strangers(folder)
@@ -150,7 +150,7 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
 
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
-    """A folder in which this process alone writes."""
+    """Create the folder and hold its write lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with writing(folder):
         yield
@@ -162,7 +162,7 @@ def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
 
 
 def _refuse_strangers(folder: Path) -> None:
-    """All that may be there is what a creation left that did not come to its end: first of all its lock."""
+    """Raise AlreadyExistsError unless the folder has only the files of an interrupted creation."""
     if (folder / META).is_file():
         raise AlreadyExistsError(f"{folder} is an index already; open it, or choose another folder")
     there = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
@@ -188,7 +188,7 @@ def _is_own(name: str) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an interrupted creation left."""
+    """Remove the files of an interrupted creation."""
     recover(folder / MODEL)
     for path in folder.iterdir():
         if path.is_dir():
@@ -198,14 +198,14 @@ def _clear(folder: Path) -> None:
 
 
 def _copy_model(model: Path, target: Path) -> None:
-    checkpoint.read_config(model)  # a clear error if this is none
+    checkpoint.read_config(model)  # raises for a folder that is no model
     for source in _files(model):
         (target / source.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(source.resolve(), target / source.relative_to(model))
 
 
 def _files(model: Path) -> list[Path]:
-    """Those that a saved matcher consists of; its card and hidden files change nothing."""
+    """The files of a saved matcher, without its card and hidden files."""
     there = [path for path in sorted(model.rglob("*")) if path.is_file()]
     return [
         path
@@ -215,13 +215,13 @@ def _files(model: Path) -> list[Path]:
 
 
 def identity(model: Path) -> str:
-    """A hash of the weights, the configuration and every other file that a matcher is read from."""
-    fields = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
-    return hashlib.blake2b(json.dumps(fields).encode(), digest_size=16).hexdigest()
+    """Hash of all files of a saved matcher."""
+    files = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
+    return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
 
 def check_model(folder: Path, meta: Meta, model: Path) -> None:
-    """Raises ValueError, with what differs, if the index was made by another model."""
+    """Raise InputError, naming the difference, if another model made the index."""
     if identity(model) == meta.model:
         return
     before, now = (_settings(place) for place in (folder / MODEL, model))
@@ -238,10 +238,10 @@ def _settings(model: Path) -> dict[str, Any]:
 
 
 def _dim_and_unit(matcher: Matcher, kind: str) -> tuple[int, bool]:
-    """Size of an embedding, and whether scores stay the same if the vectors of this kind have length 1."""
+    """Size of an embedding, and whether scores are independent of the lengths of vectors."""
     if kind == "images" and not hasattr(matcher.reader, "prepare"):
         raise InputError(
-            f"this model's reader, {type(matcher.reader).__name__}, cannot look at pictures, only at stored "
+            f"this model's reader, {type(matcher.reader).__name__}, cannot read pictures, only stored "
             'features; an index needs a model with [reader] name = "backbone" or "pixels"'
         )
     with torch.no_grad():

@@ -1,8 +1,8 @@
-"""A path that an index states -> the file to open, if it lies below a folder that this user indexed or named.
+"""Folders whose pictures may be opened: those that this user indexed or named.
 
-An index is data and may come from somebody else: whoever made it chose its paths, and could name any picture
-of this machine. So ``wordsight index`` remembers which folders it read, outside the index, in the user's own
-cache; what lies elsewhere is not opened until the user names its folder.
+An index is data and may come from somebody else, with paths to any picture of this machine. So
+``wordsight index`` records the folders that it read outside the index, in the user's cache; files elsewhere
+are opened only after the user names their folder.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from wordsight.search.index.manifest import META
 
 
 class OutsideRootsError(InputError):
-    """A file that an index names, in no folder that this user indexed or named."""
+    """A file of an index outside all folders that this user indexed or named."""
 
 
 @dataclass(frozen=True)
 class PictureRoots:
     """The folders below which the pictures of an index may be opened.
 
-    ``named``: by the user, for this call; those that the user indexed are added when a path is resolved, so
-    that a folder that is indexed meanwhile counts at once.
+    ``named``: by the user, for this call. Indexed folders are read whenever a path is resolved, so that newly
+    indexed ones count at once.
     """
 
     index_folder: Path
@@ -38,7 +38,7 @@ class PictureRoots:
         return tuple(Path(os.path.realpath(root)) for root in self.named) + remembered(self.index_folder)
 
     def resolve(self, path: str) -> Path:
-        """The file itself, behind all links; it need not be there. Raises OutsideRootsError."""
+        """The file behind all links; it need not exist. Raises OutsideRootsError."""
         resolved = _real(path)
         if resolved is None or not any(_is_below(resolved, root) for root in self.all()):
             raise OutsideRootsError(
@@ -49,9 +49,9 @@ class PictureRoots:
 
 
 def remember(index_folder: Path, sources: Sequence[Path]) -> None:
-    """This user indexed these folders into this index, as it is now.
+    """Record that this user indexed these folders into this index.
 
-    Raises OSError or RuntimeError where the user has no folder that can be written.
+    Raises OSError or RuntimeError if the user's cache folder cannot be written.
     """
     roots = {str(root) for root in remembered(index_folder)} | {os.path.realpath(one) for one in sources}
     record = {
@@ -60,11 +60,11 @@ def remember(index_folder: Path, sources: Sequence[Path]) -> None:
         "roots": sorted(roots),
     }
     with atomic_file(_record_file(index_folder)) as file:
-        file.write(json.dumps(record, indent=1).encode("ascii"))  # bytes that are no text are escaped
+        file.write(json.dumps(record, indent=1).encode("ascii"))  # invalid UTF-8 is escaped
 
 
 def remembered(index_folder: Path) -> tuple[Path, ...]:
-    """The folders that this user indexed into this index; none if another index has taken its place."""
+    """The recorded folders of this index; none if another index took its place."""
     try:
         record: Any = json.loads(_record_file(index_folder).read_bytes())
         if record["stamp"] != _stamp(index_folder):
@@ -80,9 +80,9 @@ def _record_file(index_folder: Path) -> Path:
 
 
 def _stamp(index_folder: Path) -> str:
-    """Another one for every index that was ever made: when, and from which model.
+    """Identity of an index: its time of creation and its model.
 
-    Restarts, other mounts and backups leave it as it is, unlike the number of a file or of its disk.
+    It survives restarts, other mounts and backups, unlike the number of a file or of its disk.
     """
     description = Path(index_folder) / META
     content = hashlib.blake2b(description.read_bytes(), digest_size=10).hexdigest()
@@ -90,13 +90,13 @@ def _stamp(index_folder: Path) -> str:
 
 
 def _real(path: str) -> Path | None:
-    """None for what names no file: a relative path, or one with a null character."""
+    """The real path; None for a relative path or one with a null character."""
     if not os.path.isabs(path) or "\0" in path:
         return None
     return Path(os.path.realpath(path))
 
 
 def _is_below(path: Path, root: Path) -> bool:
-    """Also the root itself: a single picture can be indexed."""
+    """Whether a path is the root (a single picture) or below it."""
     place, top = (Path(os.path.normcase(one)) for one in (path, root))
     return place.is_relative_to(top)

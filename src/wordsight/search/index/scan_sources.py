@@ -1,6 +1,6 @@
-"""Folders and files -> a temporary table of the files that exist, and of those that have to be read.
+"""Folders and files -> temporary tables of the existing files and of those to be read.
 
-Everything is streamed into SQLite's temporary file, so that memory does not grow with the number of files.
+The tables are in SQLite's temporary file, so memory does not grow with the number of files.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ from wordsight.read.pictures.walk import (
 from wordsight.search.index import caption_join, database
 from wordsight.search.index.caption_join import CaptionFile
 
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many (0: unknown)
+Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 MAX_TEXT_CHARACTERS = 10_000  # characters
 MAX_SIDECAR_BYTES = 1 << 20  # bytes
-PAGE_ROWS = 1000  # rows held at once
+PAGE_ROWS = 1000  # rows in memory at once
 
 TABLES = """
 CREATE TEMP TABLE found (
@@ -55,10 +55,10 @@ WHERE t.number > ? ORDER BY t.number LIMIT ?
 
 @dataclass(frozen=True)
 class Entry:
-    """A file, or a text of one, as it was found."""
+    """A file, or a text in a file, as found on disk."""
 
     path: bytes
-    part: str = ""  # '' for a file; of a text its hash
+    part: str = ""  # '' for a file; the hash of a text
     bytes: int = 0
     changed: int = 0  # nanoseconds
     sidecar_changed: int = 0  # of the sidecar; 0: none
@@ -67,20 +67,20 @@ class Entry:
 
 @dataclass
 class SourceScan:
-    """Counts and sources of a scan; ``closed`` folders could not be read, and items below them stay."""
+    """Counts of a scan; items below ``closed`` folders, which could not be read, stay in the index."""
 
     roots: list[bytes] = field(default_factory=list)
     closed: list[tuple[str, str]] = field(default_factory=list)
     skipped: list[tuple[str, str]] = field(default_factory=list)
-    left_out: Counter[str] = field(default_factory=Counter)  # folders and files by the reason
-    links: list[str] = field(default_factory=list)  # to folders, which were read
+    left_out: Counter[str] = field(default_factory=Counter)  # folders and files by reason
+    links: list[str] = field(default_factory=list)  # followed links to folders
     captions: list[CaptionFile] = field(default_factory=list)
     found: int = 0
     todo: int = 0
 
 
 def check_sources(kind: str, sources: Sequence[Path], captions: Sequence[Path], gone_ok: bool) -> None:
-    """Raises FileNotFoundError or ValueError for what no index of this kind can be made of."""
+    """Raise MissingFileError or InputError for a source that an index of this kind cannot have."""
     what = "a folder of pictures" if kind == "images" else "a file of texts"
     whose = "pictures" if kind == "images" else "texts"
     for source in sources:
@@ -109,9 +109,9 @@ def scan_pictures(
     progress: Progress,
     gone_ok: bool,
 ) -> SourceScan:
-    """``leave_out``: the index's own folder.
+    """Scan folders of pictures; ``leave_out`` is the index's own folder.
 
-    Raises MissingFileError for sources that are not there, InputError for captions of other pictures.
+    Raises MissingFileError for missing sources, InputError for captions of other pictures.
     """
     check_sources("images", sources, [one.file for one in captions], gone_ok)
     scan = _begin(connection)
@@ -140,7 +140,7 @@ def scan_texts(
     gone_ok: bool,
     caption_column: str | None = None,
 ) -> SourceScan:
-    """Lines of .txt files, captions of tables and caption files; equal texts of one file count once."""
+    """Scan lines of .txt files, captions of tables and caption files; duplicates in a file count once."""
     check_sources("texts", sources, (), gone_ok)
     scan = _begin(connection)
     for source in sources:
@@ -161,7 +161,7 @@ def scan_texts(
 
 
 def todo(connection: sqlite3.Connection) -> Iterator[Entry]:
-    """Entries to be read, ordered by path; the connection may write meanwhile."""
+    """Entries to be read, ordered by path; writing in between is allowed."""
     last = 0
     while rows := connection.execute(_PAGE, (last, PAGE_ROWS)).fetchall():
         for _, *row in rows:
@@ -174,7 +174,7 @@ def digest(text: str) -> str:
 
 
 def sidecar(path: str) -> str:
-    """The lines of the text beside a picture: photo.txt or photo.jpg.txt; '' if there is none to read."""
+    """The text in a picture's sidecar, photo.txt or photo.jpg.txt; '' without one."""
     for candidate in (os.path.splitext(path)[0] + ".txt", f"{path}.txt"):
         if os.path.isfile(candidate):
             with open(candidate, "rb") as file:
@@ -224,7 +224,7 @@ def _insert_files(connection: sqlite3.Connection, page: Sequence[FoundFile]) -> 
 
 
 def _join_sidecars(connection: sqlite3.Connection) -> None:
-    """photo.txt goes before photo.jpg.txt, as ``sidecar`` reads them."""
+    """Match sidecars to pictures; photo.txt goes before photo.jpg.txt, as in ``sidecar``."""
     for column in ("path", "stem"):
         connection.execute(
             "UPDATE temp.found SET beside_changed = s.changed "
@@ -240,7 +240,7 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
     )
     if count:
         raise InputError(
-            f"{source} holds no pictures now, but {count} of it are in the index: is its disk mounted? "
+            f"{source} has no pictures now, but {count} of its pictures are in the index: is its disk mounted? "
             "If they are to leave the index, pass --drop-all"
         )
 

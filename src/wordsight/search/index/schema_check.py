@@ -1,7 +1,7 @@
-"""The database of an index, perhaps of others -> an error if it holds anything that wordsight does not make.
+"""Schema check of an index's database, which may come from somebody else.
 
 A trigger, a view, a generated column or an index over an expression is code that SQLite runs by itself. So
-the schema must be one of those in database.py, to the letter but for comments and spaces.
+the schema must equal one of those in database.py, except for comments and spaces.
 """
 
 import re
@@ -21,17 +21,17 @@ REMEDY = "restore a copy of the folder, or move it away and index again"
 
 
 def check_schema(connection: sqlite3.Connection, schemas: tuple[str, ...], path: Path) -> None:
-    """Raises InputError, with its name, for what none of the schemas has that an index is made with."""
+    """Raise InputError for the first object that is in none of the schemas."""
     expected = _normalized(schemas)
     for kind, name, sql in connection.execute(_OWN):
         known = expected.get((kind, name), set())
         if not known or (_plain(sql) not in known and not str(name).startswith(_BY_SQLITE)):
-            raise InputError(f"{path} has a {kind} {str(name)[:60]!r} that no index is made with", REMEDY)
+            raise InputError(f"{path} has a {kind} {str(name)[:60]!r}, which no index has", REMEDY)
 
 
 @cache
 def _normalized(schemas: tuple[str, ...]) -> dict[tuple[str, str], set[str]]:
-    """Every way to write a table, an index or a trigger, by its type and name."""
+    """Accepted definitions of each object, by its type and name."""
     known: dict[tuple[str, str], set[str]] = {}
     for schema in schemas:
         connection = sqlite3.connect(":memory:")
@@ -49,15 +49,15 @@ def _plain(sql: Any) -> str:
 
 
 def whole_numbers(rows: Sequence[Sequence[Any]]) -> np.ndarray:
-    """The rows of a query as an array; SQLite itself lets any column hold any value."""
+    """The rows of a query as an integer array; SQLite accepts any value in any column."""
     numbers = np.array(rows)
     if numbers.dtype != np.int64:
-        raise InputError("the index is damaged: something else stands where a whole number belongs", REMEDY)
+        raise InputError("the index is damaged: a value is not a whole number", REMEDY)
     return numbers
 
 
 def check_places(table: np.ndarray, extents: dict[int, tuple[int, int]]) -> None:
-    """Raises InputError for a content that does not lie within what counts of its segment.
+    """Raise InputError for a content outside its segment.
 
     ``table``: columns segment, place, start, count. ``extents``: vectors and contents of every segment.
     """

@@ -1,7 +1,7 @@
-"""An index at one moment -> its items and embeddings by row, whatever a writer does meanwhile.
+"""A consistent view of an index: items and embeddings by row, unaffected by writers.
 
-Rows are ordered as the vectors lie in the files, so that a scan reads from front to back. What is held in
-memory are a few numbers per item; vectors are mapped.
+Rows have the order of the vectors in the files, so a scan reads from front to back. In memory are a few
+numbers per item; vectors are memory-mapped.
 """
 
 import os
@@ -23,8 +23,8 @@ from wordsight.search.index.schema_check import REMEDY, check_places, whole_numb
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 
-ITEMS_PER_QUERY = 500  # items asked for in one statement
-MAX_TRIES = 10  # a compaction may remove files between their names being read and being opened
+ITEMS_PER_QUERY = 500  # items selected in one statement
+MAX_TRIES = 10  # a compaction may remove files before they are opened
 _ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, {taken}, i.beside, i.told
 FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
 
@@ -32,7 +32,7 @@ FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
 class Snapshot:
     """Rows 0 to len - 1; safe to use from several threads. ``close`` it, or use it in a with block.
 
-    ``generation``  counts the commits before this moment; compare it with that of the index to know of news
+    ``generation``  number of commits; the index has a higher one after a change
     ``ids``         the item of every row
     ``pooled``      float16 [row dim], read when indexed by a slice or by row numbers: the mean of the unit
                     vectors, for shortlists
@@ -49,7 +49,7 @@ class Snapshot:
         for last in [False] * (MAX_TRIES - 1) + [True]:
             self._facts = database.connect(self.folder)
             try:
-                self._facts.execute("BEGIN")  # from the first reading on, this connection sees one moment
+                self._facts.execute("BEGIN")  # from the first read on, this connection sees one state
                 self.generation = database.generation(self._facts)
                 self._segments = self._mapped()
                 self._taken = "c.taken" if dates.has_dates(self._facts) else "NULL"
@@ -64,7 +64,7 @@ class Snapshot:
     def _mapped(self) -> dict[int, Segment]:
         rows = numbers(self._facts.execute("SELECT number, vectors, contents, boxes FROM segments"), 4)
         if len(rows) and rows.min() < 0:
-            raise InputError("the index is damaged: a count of vectors is below 0", REMEDY)
+            raise InputError("the index is damaged: it has a negative number of vectors", REMEDY)
         extents = [Extent(a, b, c, bool(boxes)) for a, b, c, boxes in rows.tolist()]
         return {extent.number: Segment(self.folder, self.layout, extent) for extent in extents}
 
@@ -91,16 +91,16 @@ class Snapshot:
         self.close()
 
     def close(self) -> None:
-        """Let the writer tidy up what this moment alone still needed."""
+        """Close the database connection."""
         self._facts.close()
 
     @property
     def lengths(self) -> Integer[np.ndarray, " row"]:
-        """Vectors of every row: what ``embeddings`` of some rows will need is their longest."""
+        """Number of vectors of every row."""
         return self._count
 
     def embeddings(self, start: int, stop: int) -> EmbeddingSet:
-        """Rows start to stop - 1 as stored, in float32."""
+        """The rows from start to stop - 1, in float32."""
         return self._gather(np.arange(start, min(stop, len(self))))
 
     def gather(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> EmbeddingSet:
@@ -130,7 +130,7 @@ class Snapshot:
         return self.items([row])[0]
 
     def items(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> list[Item]:
-        """The facts of the named rows, in that order."""
+        """The items of the named rows, in that order."""
         ids = [int(self.ids[row]) for row in rows]
         found: dict[int, Item] = {}
         for start in range(0, len(ids), ITEMS_PER_QUERY):
@@ -140,14 +140,14 @@ class Snapshot:
         return [found[id_] for id_ in ids]
 
     def row_of(self, id: int) -> int:
-        """Raises KeyError for an item that is not there."""
+        """Row of an item. Raises KeyError for an unknown one."""
         place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
         if place == len(self) or self.ids[self._by_id[place]] != id:
             raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
         return int(self._by_id[place])
 
     def id_of(self, path: str) -> int | None:
-        """The item of this file; accents in its path may be written otherwise than in the index."""
+        """The id of this file's item; accents may be composed differently than in the index."""
         name = os.fsencode(os.path.abspath(path))
         exact = self._select("SELECT id FROM items WHERE path = ?", (name,))
         if not exact and not name.isascii():
@@ -155,7 +155,7 @@ class Snapshot:
         return int(exact[0][0]) if exact else None
 
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
-        """The rows that pass, ascending; None: all of them."""
+        """The rows that pass the filters, ascending; None: all rows."""
         conditions, parameters = _conditions(filters or Filters(), self._date)
         if not conditions:
             return None
@@ -172,7 +172,7 @@ class Snapshot:
             return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
 
     def dates(self) -> Float[np.ndarray, " row"]:
-        """When every row was taken, else when its file was changed; seconds since 1970."""
+        """Date of every row: taken, or else its file changed; seconds since 1970."""
         with self._lock:
             table = numbers(self._facts.execute(f"SELECT id, {self._date} FROM items i"), 2)
         found = np.zeros(len(self))
@@ -226,7 +226,7 @@ class Pooled:
 
 
 def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
-    """The whole numbers of a query as an array, without a Python object for each of them."""
+    """The whole numbers of a query as an array, in chunks to save memory."""
     parts = [np.zeros((0, width), np.int64)]
     while rows := cursor.fetchmany(50_000):
         parts.append(whole_numbers(rows))
@@ -234,13 +234,13 @@ def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
 
 
 def _groups(segments: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Segment, and which of the rows lie there."""
+    """Each segment with the positions of its rows."""
     for number in np.unique(segments):
         yield int(number), np.flatnonzero(segments == number)
 
 
 def _places(starts: np.ndarray, counts: np.ndarray) -> slice | np.ndarray:
-    """The vectors of some contents one after the other; a slice where they lie so."""
+    """Positions of the vectors of some contents; a slice if they are adjacent."""
     total = int(counts.sum())
     if len(starts) and (starts[1:] == starts[:-1] + counts[:-1]).all():
         return slice(int(starts[0]), int(starts[0]) + total)
@@ -257,7 +257,7 @@ def _item(record: Sequence[Any]) -> Item:
     id_, path, content, bytes_, changed, width, height, taken, *texts = record
     numbers_ = (bytes_, changed, width, height, 0 if taken is None else taken)
     if not isinstance(path, str | bytes) or not all(isinstance(text, str) for text in (content, *texts)):
-        raise InputError(f"the index is damaged: item {id_} holds no text where text belongs", REMEDY)
+        raise InputError(f"the index is damaged: a text of item {id_} is not text", REMEDY)
     whole_numbers([numbers_])
     text = "\n".join(text for text in texts if text)
     date = None if taken is None else taken / 1e9
@@ -288,7 +288,7 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _in_folder(folder: str) -> tuple[str, list[Any]]:
-    """Accents may be written otherwise than in the paths, which are composed for it where that matters."""
+    """Condition for a folder; paths are composed (NFC) if the name has accents."""
     name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
     path = "i.path" if name.isascii() else "composed(i.path)"
     if os.path.isabs(name):
@@ -299,7 +299,7 @@ def _in_folder(folder: str) -> tuple[str, list[Any]]:
 
 
 def _all_words(text: str) -> str:
-    """Every word in quotes: nothing a person types is an operator. A sign alone is no word of any text."""
+    """Full-text query for all words; each is quoted, so that none is an operator."""
     words = [word.replace('"', '""') for word in database.clean(text).split()]
     words = [word for word in words if any(letter.isalnum() for letter in word)] or words
     return " AND ".join(f'"{word}"' for word in words)

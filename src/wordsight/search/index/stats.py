@@ -1,4 +1,4 @@
-"""An index -> its numbers: items, vectors, bytes on disk and per item, what a compaction would drop."""
+"""Statistics of an index: items, vectors, bytes on disk and per item, contents to compact."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +14,12 @@ _DEAD = "SELECT count(*) FROM contents c WHERE NOT EXISTS (SELECT 1 FROM items i
 
 @dataclass(frozen=True)
 class Stats:
-    """Numbers of one moment."""
+    """Statistics of one state of an index."""
 
     kind: str  # images or texts
     items: int
-    contents: int  # that differ; files of equal bytes share their vectors
-    unneeded: int  # contents that no item has: a compaction drops them
+    contents: int  # different ones; files of equal bytes share their vectors
+    unneeded: int  # contents without an item, which a compaction drops
     captioned: int  # items with a text
     vectors: int
     dim: int
@@ -31,7 +31,7 @@ class Stats:
 
     @property
     def bytes_per_item(self) -> float:
-        """Without the model, which is there once."""
+        """Bytes per item, without the model."""
         return sum(size for name, size in self.bytes.items() if name != "model") / max(self.items, 1)
 
     def to_dict(self) -> dict[str, Any]:
@@ -40,10 +40,10 @@ class Stats:
     def to_text(self) -> str:
         sizes = ", ".join(f"{name} {size / 1e6:,.1f}" for name, size in self.bytes.items())
         return (
-            f"{self.items} {self.kind}, {self.contents} that differ, {self.captioned} with a text\n"
+            f"{self.items} {self.kind}, {self.contents} different, {self.captioned} with a text\n"
             f"{self.vectors} vectors of {self.dim} in {self.precision}, {self.segments} segments; "
             f"{self.unneeded} contents to compact\n"
-            f"MB: {sizes}; {self.bytes_per_item:,.0f} bytes per item beside the model\n"
+            f"MB: {sizes}; {self.bytes_per_item:,.0f} bytes per item without the model\n"
             f"model {self.model}, format {self.format}"
         )
 

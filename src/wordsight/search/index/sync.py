@@ -1,4 +1,4 @@
-"""Files on disk -> an index in step with them: added, changed, renamed, deleted, in whole batches."""
+"""Synchronize an index with the files on disk, in whole batches: added, changed, renamed, deleted."""
 
 import os
 import threading
@@ -25,13 +25,13 @@ from wordsight.search.query.encoded import words_of
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
 
-KNOWN_PER_WRITE = 1000  # files of known content that are written together
+KNOWN_PER_WRITE = 1000  # files of known content per transaction
 _COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
-MAX_RIVALS = 20  # items of one content that are asked whether their file is gone
+MAX_RIVALS = 20  # items of one content whose files are checked for a rename
 
 
 class Update:
-    """One run over what a scan has found; every method leaves the index whole."""
+    """One update from a scan; every method leaves the index consistent."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Update:
             left_out=found.left_out,
             captions=found.captions,
         )
-        shared = database.can_share(writer.folder)  # else only the writer's own connection sees its commits
+        shared = database.can_share(writer.folder)  # otherwise only the writer's connection sees its commits
         self._reader = database.connect(writer.folder) if shared else writer.facts  # of the threads
         self._lock = threading.Lock()
         self._new: dict[str, Candidate] = {}  # by content, to be encoded together
@@ -80,7 +80,7 @@ class Update:
         return "texts" if self.is_texts else "pictures"
 
     def _read_entry(self, entry: Entry) -> Candidate:
-        """All that may run in another thread."""
+        """Read one entry; runs in worker threads."""
         if entry.text is not None:
             return self._read_text(entry, entry.text)
         path = os.fsdecode(entry.path)
@@ -88,7 +88,7 @@ class Update:
             before, content = stamp_of(Path(path)), content_of(Path(path))
             frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
             taken = None if frame is None else date_taken(path)
-            if stamp_of(Path(path)) != before:  # its vectors would be kept as those of other bytes
+            if stamp_of(Path(path)) != before:  # its vectors would be stored under another hash
                 return Candidate(entry, reason="it changed while it was read; run the same command again")
             sidecar = scan_sources.sidecar(path) if entry.sidecar_changed else ""
             return Candidate(entry, content, sidecar, frame, taken)
@@ -102,7 +102,7 @@ class Update:
             return Candidate(entry, entry.part)
         try:
             length = int(self.matcher.tokenizer([text]).lengths[0])
-        except ValueError as error:  # too long for this model, or empty in its eyes
+        except ValueError as error:  # too long for this model, or without a word
             return Candidate(entry, reason=str(error), is_unreadable=True)
         is_full = length >= self.matcher.tokenizer.max_length
         is_cut = is_full and unread_end(self.matcher.tokenizer, text, words_of(self.matcher.tokenizer, text))
@@ -114,10 +114,10 @@ class Update:
             return database.value(self._reader, query, (content,)) is not None
 
     def _take(self, candidate: Candidate) -> None:
-        """Sort the entries that were read; a batch is written when it is full.
+        """Add an entry to its batch; full batches are written.
 
-        Files of known contents are written when there are many, but they do not cut the batch in the making:
-        whether a process was killed or not, its batches are the same.
+        Files of known contents have transactions of their own, so that the batches of new contents are the
+        same after a kill.
         """
         if candidate.is_cut:
             self.report.cut += 1
@@ -153,7 +153,7 @@ class Update:
                 self._put(candidate)
 
     def _write(self) -> None:
-        """One batch: encoded, written, committed."""
+        """Encode, write and commit one batch."""
         if not (self._new or self._known):
             return
         new, waiting = list(self._new.values()), self._waiting
@@ -168,12 +168,12 @@ class Update:
                 self._put(candidate)
         self._known = []
         for candidate in (one for one in waiting if one.content in bad):
-            reason = "the model gives numbers for it that are not finite"
+            reason = "the model's vectors for it are not finite"
             self._skip(Candidate(candidate.entry, reason=reason, is_unreadable=True))
 
     @torch.no_grad()
     def _encoded(self, new: Sequence[Candidate]) -> tuple[EmbeddingSet | None, list[bool]]:
-        """Their vectors, and of which they can be stored."""
+        """Vectors of new contents, and whether each can be stored."""
         if not new:
             return None, []
         texts = [candidate.made for candidate in new if isinstance(candidate.made, str)]
@@ -208,7 +208,7 @@ class Update:
         )
 
     def _put(self, candidate: Candidate) -> None:
-        """The item of an entry whose content is stored: changed in place, moved there, or new."""
+        """Write the item of an entry with stored content: changed, renamed or new."""
         entry, facts = candidate.entry, self.writer.facts
         key = database.value(facts, "SELECT key FROM contents WHERE content = ?", (candidate.content,))
         query = "SELECT id, content, beside, told FROM items WHERE"
@@ -232,7 +232,7 @@ class Update:
             self.report.updated += not same
 
     def _text_of(self, entry: Entry, before: str) -> str:
-        """A text itself; of a picture what the caption files say now, or said before."""
+        """The text of an item: the entry's own, or the picture's captions, new or as before."""
         if entry.text is not None:
             return entry.text
         query = "SELECT caption FROM temp.found WHERE path = ? AND part = ''"
@@ -240,7 +240,7 @@ class Update:
         return before if text is None else str(text)
 
     def _gone(self, key: int, entry: Entry) -> Sequence[Any] | None:
-        """An item of this content whose file is no longer there: this is the same one under a new name."""
+        """An item of this content whose file is gone: the entry is its new name."""
         rivals = self.writer.facts.execute(
             "SELECT path, id, content, beside, told FROM items "
             "WHERE content = ? AND part = ? ORDER BY id LIMIT ?",
@@ -267,7 +267,7 @@ class Update:
         return sum(self.writer.facts.execute(delete, row).rowcount for row in rows)
 
     def _caption(self) -> None:
-        """Captions that a file tells otherwise than before."""
+        """Update captions that changed in their files."""
         if self.is_texts:
             return
         query = (
@@ -292,8 +292,8 @@ def _is_gone(path: bytes) -> bool:
 
 
 def _inside(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
-    """An SQL condition: at one of these paths, or below it."""
-    caption = [(folder, *database.below(folder)) for folder in folders]
-    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in caption)]), [
-        p for t in caption for p in t
+    """SQL condition for these paths and all below them."""
+    bounds = [(folder, *database.below(folder)) for folder in folders]
+    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in bounds)]), [
+        path for three in bounds for path in three
     ]

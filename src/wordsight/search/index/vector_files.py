@@ -1,4 +1,4 @@
-"""Vectors and boxes of contents -> files that only grow, and memory maps of what counts in them.
+"""Files of vectors and boxes, which only grow, and their memory maps.
 
 A segment is up to four files of raw numbers, little-endian, one row after the other::
 
@@ -7,8 +7,8 @@ A segment is up to four files of raw numbers, little-endian, one row after the o
     boxes-000001.bin     float16: left, top, right, bottom; fractions of the picture
     pooled-000001.bin    float16: one row per content, the mean of its unit vectors
 
-How many rows count is said by the index's facts, never by the files' lengths: what lies beyond is left over
-from a process that died, and the next writer cuts it off.
+The database says how many rows count, never the length of a file: rows beyond are from a process that died,
+and the next writer cuts them off.
 """
 
 import zlib
@@ -29,12 +29,12 @@ from wordsight.sets import EmbeddingSet
 
 PRECISIONS = ("float16", "int8")
 KINDS = ("vectors", "scales", "boxes", "pooled")
-SEGMENT_BYTES = 1 << 29  # of vectors; a segment that has more is closed, and the next one begun
+SEGMENT_BYTES = 1 << 29  # of vectors; after that a new segment begins
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The type and size of a row in each file."""
+    """Type and size of a row in each file."""
 
     dim: int
     precision: str
@@ -60,7 +60,7 @@ class Layout:
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """Contents in the numbers of the files, without padding: ``rows`` by kind, and vectors per content."""
+    """Contents as stored in the files, without padding: ``rows`` by kind, and vectors per content."""
 
     rows: dict[str, np.ndarray]
     counts: Sequence[int]
@@ -70,7 +70,7 @@ class Packed:
         return "boxes" in self.rows
 
     def bytes_of(self, content: int, start: int) -> bytes:
-        """All of one content, in the order of the kinds."""
+        """All bytes of one content, in the order of the kinds."""
         stop = start + self.counts[content]
         cuts = {kind: (content, content + 1) if kind == "pooled" else (start, stop) for kind in self.rows}
         return b"".join(self.rows[kind][slice(*cuts[kind])].tobytes() for kind in KINDS if kind in self.rows)
@@ -82,7 +82,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a content lies."""
+    """Position of a content."""
 
     segment: int
     place: int  # of its pooled vector
@@ -92,7 +92,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of a segment counts: a row of the facts."""
+    """Committed size of a segment: a row of the database."""
 
     number: int
     vectors: int = 0
@@ -104,7 +104,7 @@ class Extent:
 
 
 def pack(embeddings: EmbeddingSet, layout: Layout, unit: bool) -> Packed:
-    """Real vectors only, ``unit``: of length 1, in the precision of the layout."""
+    """Pack the real vectors in the precision of the layout; ``unit``: with length 1."""
     vectors, mask = embeddings.vectors.detach().cpu().float(), embeddings.mask.cpu()
     units = F.normalize(vectors, dim=-1)
     counts = mask.sum(1)
@@ -125,7 +125,7 @@ def _stored(vectors: Float[Tensor, "item dim"], layout: Layout) -> dict[str, np.
 
 
 def is_finite(embeddings: EmbeddingSet, unit: bool) -> list[bool]:
-    """Whether the vectors of each content can be stored: numbers, and within float16 if not ``unit``."""
+    """Whether the vectors of each content can be stored: finite, and within float16 if not ``unit``."""
     largest = (embeddings.vectors.detach().abs() * embeddings.mask[..., None]).flatten(1).amax(1)
     limit = torch.finfo(torch.float32 if unit else torch.float16).max
     return (largest <= limit).tolist()
@@ -136,7 +136,7 @@ def file_of(folder: Path, kind: str, number: int) -> Path:
 
 
 def numbered(folder: Path) -> Iterator[tuple[int, Path]]:
-    """Every segment file that is there."""
+    """Every existing segment file with its number."""
     for kind in KINDS:
         for path in folder.glob(f"{kind}-*.bin"):
             number = path.stem.removeprefix(f"{kind}-")
@@ -145,7 +145,7 @@ def numbered(folder: Path) -> Iterator[tuple[int, Path]]:
 
 
 class SegmentWriter:
-    """The end of one segment; what has been added is kept or dropped."""
+    """Appends to one segment; additions are committed (``keep``) or dropped."""
 
     def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
         self.folder, self.layout = folder, layout
@@ -171,7 +171,7 @@ class SegmentWriter:
         return self.extent.vectors * self.layout.row_bytes("vectors") >= SEGMENT_BYTES
 
     def add(self, packed: Packed) -> list[Place]:
-        """Write to the disk; it counts once the facts say so."""
+        """Write to disk; rows count from the commit in the database."""
         before = self.extent
         for kind, tail in self._tails.items():
             tail.add(packed.rows[kind].tobytes())
@@ -200,7 +200,7 @@ class SegmentWriter:
 
 
 class Segment:
-    """The rows of a segment that count, mapped: they never change, whatever a writer does."""
+    """Memory maps of a segment's committed rows, which never change."""
 
     def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
         self.layout, self.extent = layout, extent
@@ -217,7 +217,7 @@ class Segment:
         return self._files["pooled"]
 
     def vectors(self, rows: slice | np.ndarray) -> Float[Tensor, "*n dim"]:
-        """In float32."""
+        """Vectors in float32."""
         stored = torch.from_numpy(np.asarray(self._files["vectors"][rows])).float()
         if self.layout.precision == "float16":
             return stored
@@ -227,7 +227,7 @@ class Segment:
         return torch.from_numpy(np.asarray(self._files["boxes"][rows])).float()
 
     def content(self, place: Place) -> Packed:
-        """One content as it is stored."""
+        """One content as stored."""
         cut = slice(place.start, place.start + place.count)
         rows = {
             kind: file[place.place : place.place + 1] if kind == "pooled" else file[cut]
@@ -238,17 +238,17 @@ class Segment:
 
 def _mapped(path: Path, layout: Layout, kind: str, rows: int) -> np.ndarray:
     dtype, width = layout.row(kind)
-    if rows == 0:  # nothing cannot be mapped
+    if rows == 0:  # an empty file cannot be mapped
         return np.zeros((0, width), dtype)
     there, needed = path.stat().st_size, rows * layout.row_bytes(kind)
     if there < needed:
         raise InputError(_short(path, there, needed))
-    # "c": writable in memory only, which torch asks for; nobody writes
+    # "c" is writable in memory only: torch requires it, nobody writes
     return np.memmap(path, dtype=dtype, mode="c", shape=(rows, width))
 
 
 def _short(path: Path, there: int, needed: int) -> str:
     return (
-        f"{path} has {there} bytes but {needed} of them count; the index was copied in part, or is damaged: "
+        f"{path} has {there} bytes; {needed} are needed. The index was copied in part, or is damaged: "
         "copy it again, or move it away and index again"
     )

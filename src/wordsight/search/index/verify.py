@@ -1,4 +1,4 @@
-"""Integrity check: an index -> its problems, by every relation between its files."""
+"""Integrity check of an index: every relation between its files."""
 
 import os
 import sqlite3
@@ -12,11 +12,11 @@ from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import Place
 
-MAX_NAMED = 10  # damaged contents that are named
+MAX_NAMED = 10  # damaged contents that are listed
 
 
 def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
-    """One sentence for each problem. A writer may be at work: one snapshot is checked."""
+    """One sentence per problem, on one snapshot; writing in between is allowed."""
     yield from _of_model(folder, meta)
     try:
         with Snapshot(folder, meta.layout) as snapshot:
@@ -44,7 +44,7 @@ def _of_facts(connection: sqlite3.Connection) -> Iterator[str]:
         if line != "ok":
             yield f"{database.FACTS}: {line}"
     for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
-        yield f"{database.FACTS}: row {row} of {table} names a row of {parent} that is not there"
+        yield f"{database.FACTS}: row {row} of {table} names a missing row of {parent}"
 
 
 def _of_items(snapshot: Snapshot) -> Iterator[str]:
@@ -54,11 +54,11 @@ def _of_items(snapshot: Snapshot) -> Iterator[str]:
     highest = database.value(snapshot.connection, "SELECT seq FROM sqlite_sequence WHERE name = 'items'") or 0
     beyond = database.value(snapshot.connection, "SELECT count(*) FROM items WHERE id > ?", (highest,))
     if beyond:
-        yield f"{beyond} items have ids above {highest}, the last that was given: ids may come twice"
+        yield f"{beyond} items have ids above {highest}, the last assigned id: ids may be assigned twice"
 
 
 def _of_segments(connection: sqlite3.Connection) -> Iterator[str]:
-    """Contents lie one after the other, from the first row of a segment to the last that counts."""
+    """Contents are adjacent, from the first row of a segment to the last committed one."""
     query = "SELECT segment, place, start, count FROM contents ORDER BY segment, place"
     ends: dict[int, tuple[int, int]] = {}
     for segment, place, start, count in connection.execute(query):
@@ -73,7 +73,7 @@ def _of_segments(connection: sqlite3.Connection) -> Iterator[str]:
 
 
 def _of_contents(snapshot: Snapshot, progress: Progress) -> Iterator[str]:
-    """The bytes of every content are those that were written."""
+    """The bytes of every content have their checksum."""
     total = database.value(snapshot.connection, "SELECT count(*) FROM contents")
     damaged = 0
     for done, (content, checksum, place) in enumerate(snapshot.contents(), 1):
@@ -94,7 +94,7 @@ def _is_whole(snapshot: Snapshot, place: Place, checksum: int) -> bool:
 
 
 def damaged(snapshot: Snapshot) -> Iterator[str]:
-    """The hashes of contents whose bytes are not those that were written."""
+    """Hashes of contents with a wrong checksum."""
     for content, checksum, place in snapshot.contents():
         if not _is_whole(snapshot, place, checksum):
             yield content
@@ -103,14 +103,14 @@ def damaged(snapshot: Snapshot) -> Iterator[str]:
 def _named(snapshot: Snapshot, content: str) -> str:
     query = "SELECT shown FROM items WHERE content = (SELECT key FROM contents WHERE content = ?)"
     return str(
-        database.value(snapshot.connection, query, (content,)) or f"content {content}, which no item has"
+        database.value(snapshot.connection, query, (content,)) or f"content {content}, which has no item"
     )
 
 
 def _of_words(folder: Path) -> Iterator[str]:
-    """The words that are searched are those of the items."""
+    """The full-text index agrees with the items."""
     if not os.access(folder, os.W_OK):
-        return  # SQLite asks for the right to write before it looks
+        return  # SQLite needs write access for this check
     connection = database.connect(folder, write=True)
     try:
         connection.execute("INSERT INTO words (words, rank) VALUES ('integrity-check', 1)")

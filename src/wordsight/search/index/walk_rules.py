@@ -14,7 +14,7 @@ REMEDY = "restore a copy of the index, or move it away and index again"
 
 
 def stored(connection: sqlite3.Connection) -> WalkRules:
-    """The rules of the last update that had any."""
+    """The rules of the last update with rules."""
     text = database.value(connection, "SELECT value FROM state WHERE name = ?", (NAME,))
     if text is None:
         return WalkRules()
@@ -22,11 +22,11 @@ def stored(connection: sqlite3.Connection) -> WalkRules:
         settings = json.loads(text)
         return WalkRules(tuple(map(str, settings["exclude"])), bool(settings["follow_links"]))
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{database.FACTS} holds rules that cannot be read: {text!r}", REMEDY) from error
+        raise InputError(f"{database.FACTS} has invalid walk rules: {text!r}", REMEDY) from error
 
 
 def remember(writer: Writer, rules: WalkRules | None) -> WalkRules:
-    """The rules that hold from now on: the given ones, or those of before."""
+    """Store the given rules, if any; returns the rules from now on."""
     before = stored(writer.facts)
     if rules is None or rules == before:
         return before

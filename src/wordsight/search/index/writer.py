@@ -1,4 +1,4 @@
-"""Packed contents -> the end of an index: vectors to the files, then the facts that make them count."""
+"""Append contents to an index: vectors to the files, then the commit in the database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +11,13 @@ from wordsight.search.index.vector_files import Extent, Packed, Place, SegmentWr
 
 
 class Writer:
-    """The facts and the open segment of an index; its user holds the lock."""
+    """Database and open segment of an index; the caller holds the lock."""
 
     def __init__(self, folder: Path, meta: Meta) -> None:
         self.folder, self.meta = folder, meta
         self.facts = database.connect(folder, write=True)
         self._segment: SegmentWriter | None = None
-        self._reopen = True  # whether the last segment goes on
+        self._reopen = True  # whether to append to the last segment
 
     def close(self) -> None:
         if self._segment is not None:
@@ -25,7 +25,7 @@ class Writer:
         self.facts.close()
 
     def append(self, packed: Packed) -> list[Place]:
-        """Vectors to the disk; inside a transaction, which makes them count."""
+        """Write vectors to disk, inside a transaction whose commit makes them count."""
         segment = self._open(packed.boxes)
         places = segment.add(packed)
         extent = segment.extent
@@ -37,7 +37,7 @@ class Writer:
 
     @contextmanager
     def batch(self) -> Iterator[None]:
-        """Commit everything appended and changed inside when the block ends without an error."""
+        """Commit everything appended and changed inside if the block succeeds."""
         try:
             with database.transaction(self.facts):
                 yield
@@ -48,28 +48,28 @@ class Writer:
             self._segment.keep()
 
     def begin_segment(self) -> None:
-        """Append to new files from here on."""
+        """Append to new files from now on."""
         if self._segment is not None:
             self._segment.close()
         self._segment = None
         self._reopen = False
 
     def drop_content(self, content: str) -> int:
-        """Forget a content and its items; returns how many there were."""
+        """Delete a content and its items; returns the number of items."""
         of_it = "content = (SELECT key FROM contents WHERE content = ?)"
         dropped = self.facts.execute(f"DELETE FROM items WHERE {of_it}", (content,)).rowcount
         self.facts.execute("DELETE FROM contents WHERE content = ?", (content,))
         return dropped
 
     def tidy(self) -> None:
-        """Remove files that no fact names: of a process that died, or of a compaction."""
+        """Remove files without a row in the database: of a dead process or a compaction."""
         known = {number for (number,) in self.facts.execute("SELECT number FROM segments")}
         for number, path in list(numbered(self.folder)):
             if number not in known:
                 path.unlink()
 
     def _drop(self) -> None:
-        """A segment begun in a transaction that failed is forgotten."""
+        """Drop the additions of a failed transaction."""
         if self._segment is not None:
             segment, self._segment = self._segment, None
             segment.drop()

@@ -1,13 +1,12 @@
-"""A Query and a matcher -> Asked: the text's vectors as they are scored, and which of them each word has.
+"""A Query and a matcher -> EncodedQuery: the vectors that are scored, and which of them belong to each word.
 
-What the operators of a query mean, exactly:
+Exact meaning of the operators:
 
-``word^n``  The word's vectors stand n times in the set of the text, so that the similarity hears the word n
-            times: with mean pooling the score is the mean with weights n, with log-sum-exp
-            T log sum n exp(found / T). A word of one piece and weight 1 changes nothing.
-``+word``   The word, heard in its sentence, must be found above its level (search/calibration.py).
-``-word``   The word, or the words in quotes, heard alone: a picture in which all of them are found above
-            their levels is no hit.
+``word^n``  The word's vectors stand n times in the set of the text: with mean pooling the score is the mean
+            with weights n, with log-sum-exp T log sum n exp(found / T).
+``+word``   The word, encoded within its sentence, must reach its level (relevance/threshold.py).
+``-word``   The word (or the quoted words), encoded alone: pictures in which all of them reach their levels
+            are left out.
 """
 
 import unicodedata
@@ -31,40 +30,40 @@ from wordsight.similarity.word_alignment import shares_by_word
 
 @dataclass(frozen=True)
 class EncodedWord:
-    """One word of a text, as it was written."""
+    """One word of a text."""
 
     text: str
-    items: tuple[int, ...]  # its places in the set of vectors; those of a repeated word stand there again
+    items: tuple[int, ...]  # its vectors in the set; a repeated word has more
     start: int  # in the sentence, from 0
     stop: int
-    known: bool = True  # False for a word that the model never learnt
+    known: bool = True  # False: not in the vocabulary
     required: bool = False
     weight: int = 1
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedQuery:
-    """A text, ready to be compared."""
+    """A text as it is scored."""
 
     sentence: str
     set: EmbeddingSet  # of one text
     words: tuple[EncodedWord, ...]
-    whole: bool  # the text is one vector: its only "word" is the sentence
+    whole: bool  # the text is one vector; its only "word" is the sentence
     excluded: tuple["EncodedQuery", ...] = ()
-    unread: str = ""  # its end, if that is more than the model reads
-    suggestions: tuple[Suggestion, ...] = ()  # for words that the model never learnt
+    unread: str = ""  # its end beyond the model's limit
+    suggestions: tuple[Suggestion, ...] = ()  # for unknown words
 
     @property
     def is_known(self) -> bool:
-        """Whether the model knows any word that names something; otherwise its scores mean nothing."""
+        """Whether the vocabulary has any content word of the text; without one, scores mean nothing."""
         return self.words[0].known if self.whole else _any_known(self.words)
 
     def found(self, of_items: Float[Tensor, "pair item"]) -> Float[Tensor, "pair word"]:
-        """How well each word is found: the mean over its pieces."""
+        """Strength of each word: the mean over its pieces."""
         return self.by_word(of_items[:, None])[:, 0]
 
     def shares(self, alignments: Sequence[Alignment]) -> Float[Tensor, "pair region word"]:
-        """Where each word looks: the mean over its pieces."""
+        """Attention of each word: the mean over its pieces."""
         return self.by_word(shares_by_word(alignments))
 
     def by_word(self, of_items: Float[Tensor, "pair row item"]) -> Float[Tensor, "pair row word"]:
@@ -72,7 +71,10 @@ class EncodedQuery:
 
 
 def encode_query(matcher: Matcher, query: Query) -> EncodedQuery:
-    """Raises ValueError for a sentence that the tokenizer refuses, QueryError for an operator on nothing."""
+    """Encode a query and apply its operators.
+
+    Raises ValueError for a sentence that the tokenizer refuses, QueryError for an operator without a word.
+    """
     plain = encode_plain_text(matcher, query.sentence)
     excluded = tuple(encode_plain_text(matcher, text) for text in query.excluded)
     if plain.whole:
@@ -85,7 +87,7 @@ def encode_query(matcher: Matcher, query: Query) -> EncodedQuery:
 
 
 def encode_plain_text(matcher: Matcher, text: str) -> EncodedQuery:
-    """A text without operators."""
+    """Encode a text without operators."""
     encoded, words = matcher.encode_texts([text]).detach(), words_of(matcher.tokenizer, text)
     whole = encoded.vectors.shape[1] == 1
     return EncodedQuery(
@@ -105,7 +107,7 @@ def _suggestions(tokenizer: Tokenizer, words: Sequence[EncodedWord]) -> tuple[Su
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:
-    """Whether any word that names something is known; an emoji alone is not."""
+    """Whether any content word is in the vocabulary; an emoji is no content word."""
     naming = [word.known for word in words if names_something(word.text)]
     return any(naming or [word.known for word in words])
 
@@ -115,7 +117,7 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
     words, labels = tokenizer.words(text), tokenizer.labels(text)
     folded, places = _folded(text)
     found, cursor = [], 0
-    vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces spell what they do not know
+    vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces can spell any word
     for first, pieces in zip(word_starts(tokenizer, text), words, strict=True):
         items = range(first, first + len(pieces))
         label = "".join(labels[item].removeprefix("##") for item in items)
@@ -126,16 +128,16 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
             cursor = at + len(folded_label)
             start, stop = places[at], places[cursor - 1] + 1
             found.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
-        else:  # written in another way than it is read, as treebank's quotes are
+        else:  # the tokenizer spells it differently, such as treebank's quotes
             found.append(EncodedWord(label, tuple(items), -1, -1, known))
     return found
 
 
 def _mark(words: list[EncodedWord], term: Term) -> None:
-    """The operator of a term, on each of its words."""
+    """Set the operator of a term on each of its words."""
     meant = [n for n, word in enumerate(words) if word.start < term.stop and word.stop > term.start]
     if not meant:
-        raise QueryError("the model reads no word after this operator; leave the operator out", term.position)
+        raise QueryError("no word of the model follows this operator; remove the operator", term.position)
     for n in meant:
         words[n] = replace(words[n], required=term.required, weight=term.weight)
 
@@ -149,18 +151,18 @@ def _repeated(text: EmbeddingSet, words: Sequence[EncodedWord]) -> EmbeddingSet:
 
 
 def _of_one_vector(plain: EncodedQuery, query: Query, excluded: tuple[EncodedQuery, ...]) -> EncodedQuery:
-    """Where a sentence is one vector no word has a weight or a strength of its own."""
+    """The query of a one-vector text; + and ^ need a vector per word."""
     if query.terms:
         raise QueryError(
-            "this model turns a sentence into one vector, so that no single word of it can be required or "
-            "weighed; leave + and ^ out (- works: it is compared on its own)",
+            "this model encodes a sentence as one vector, so single words cannot be required or weighted; "
+            "remove + and ^ (- works: excluded words are encoded alone)",
             query.terms[0].position,
         )
     return replace(plain, excluded=excluded)
 
 
 def _folded(text: str) -> tuple[str, list[int]]:
-    """The text without case and accents, and for each of its letters the place of the original."""
+    """The text without case and accents, and the original position of each letter."""
     letters: list[str] = []
     places: list[int] = []
     for place, letter in enumerate(text):

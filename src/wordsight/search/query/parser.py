@@ -8,8 +8,8 @@ A query is a plain sentence. An operator stands directly before or after a word,
     +"red hat"  -"red hat"  "c^2"    quotes hold several words together and take every character literally
 
 In quotes, ``\\"`` is a quote and ``\\\\`` a backslash. A ``+`` or ``-`` between spaces, a hyphen in a word,
-a quote after a digit (12", inches) and one without its pair are plain characters. Curly quotes and
-apostrophes, as telephones type them, are read as straight ones.
+a quote after a digit (12", inches) and an unpaired quote are plain characters. Curly quotes and
+apostrophes, as telephones type them, count as straight ones.
 """
 
 import re
@@ -24,7 +24,7 @@ PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
 
 
 class QueryError(ValueError):
-    """A problem in a query; ``position`` counts characters from 1, None: the whole."""
+    """An invalid query; ``position`` counts characters from 1, None: the query as a whole."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
         self.position = position
@@ -44,16 +44,16 @@ class Term:
 
 @dataclass(frozen=True)
 class Query:
-    """A query, understood."""
+    """A parsed query."""
 
     typed: str
-    sentence: str  # what is scored: operators, quotes and excluded parts taken out
+    sentence: str  # the scored text, without operators, quotes and excluded parts
     terms: tuple[Term, ...] = ()
     excluded: tuple[str, ...] = ()
 
 
 def parse(typed: str) -> Query:
-    """Raises QueryError, with its position, for what is no query: never anything else."""
+    """Parse a query; any invalid text raises QueryError with its position."""
     text = _clean(typed)
     sentence, terms, excluded = "", [], []
     for part in _parts(text):
@@ -66,7 +66,7 @@ def parse(typed: str) -> Query:
             terms.append(Term(start, len(sentence), part.sign == "+", part.weight, part.position))
     if not sentence.strip('" '):
         raise QueryError(
-            "it names nothing to look for; beside what must not be there, add a word that should be"
+            "it only excludes; add a word to search for"
             if excluded
             else "it is empty; type a word or a sentence"
         )

@@ -1,4 +1,4 @@
-"""A word that a model never learnt -> the word of its vocabulary that was probably meant."""
+"""An unknown word -> the closest word of the vocabulary."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ FIRST_LETTER_COST = 0.1  # the first letter is seldom wrong
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A word of a query, and the one that was probably meant."""
+    """An unknown word of a query and its closest known word."""
 
     word: str
     instead: str
 
 
 def closest_word(word: str, vocabulary: Sequence[str]) -> str | None:
-    """The word of the fewest slips, equal ones in the order of the vocabulary: most frequent first."""
+    """The word with the fewest slips; of equal ones the most frequent (first in the vocabulary)."""
     wanted = word.casefold()
     if len(wanted) < MIN_LETTERS or not wanted.isalpha():
         return None
@@ -38,7 +38,7 @@ def closest_word(word: str, vocabulary: Sequence[str]) -> str | None:
 
 
 def _distance(left: str, right: str) -> float:
-    """Letters to insert, delete or replace, and neighbours to swap (optimal string alignment)."""
+    """Number of insertions, deletions, replacements and swaps of neighbours (optimal string alignment)."""
     before: list[float] = []
     last = [float(n) for n in range(len(right) + 1)]
     for i, letter in enumerate(left, 1):

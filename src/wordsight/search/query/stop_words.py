@@ -1,4 +1,4 @@
-"""Word -> whether it can be missing from a picture: "of" cannot. And everyday words that can."""
+"""Function words, which cannot be missing from a picture, and everyday words, which can."""
 
 from functools import lru_cache
 
@@ -30,5 +30,5 @@ EVERYDAY_WORDS = tuple(
 
 @lru_cache(1 << 16)
 def names_something(word: str) -> bool:
-    """Whether a word can be missing from a picture: it has letters or digits, and is no function word."""
+    """Whether a word is a content word: it has letters or digits and is no function word."""
     return any(letter.isalnum() for letter in word) and word.casefold() not in FUNCTION_WORDS

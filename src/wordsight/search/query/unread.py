@@ -1,4 +1,4 @@
-"""A text and a tokenizer with a limit -> the words at its end that the model does not read."""
+"""A text and a tokenizer with a limit -> the end of the text beyond that limit."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -10,9 +10,9 @@ if TYPE_CHECKING:
 
 
 def unread_end(tokenizer: Tokenizer, text: str, words: "Sequence[EncodedWord]") -> str:
-    """The end of a text that was cut off at ``max_length`` tokens; empty if it was read whole.
+    """The end of a text that was cut off at ``max_length`` tokens; empty if nothing was.
 
-    ``words``: those that were read. A word of which only a part was read counts as unread.
+    ``words``: the words within the limit. A word that was cut counts as unread.
     """
     if len(tokenizer.finish(tokenizer.words(text))) < tokenizer.max_length:
         return ""

@@ -1,4 +1,4 @@
-"""An index -> its background: what texts score and words find in pictures that they do not belong to."""
+"""An index -> its background: scores of texts, and strengths of words, in unrelated pictures."""
 
 import math
 import random
@@ -19,9 +19,9 @@ from wordsight.search.query.stop_words import EVERYDAY_WORDS, names_something
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word
 
-MAX_PICTURES = 10_000  # of the index, evenly spread, that background texts are compared with
-MAX_CAPTIONS = 200  # of those pictures: each is a text that belongs to none of the others
-TEXTS_PER_TEMPLATE = 40  # made-up texts of each length
+MAX_PICTURES = 10_000  # pictures of the index, evenly spread, that background texts are scored on
+MAX_CAPTIONS = 200  # captions of those pictures; each is unrelated to the other pictures
+TEXTS_PER_TEMPLATE = 40  # generated texts of each length
 TEMPLATES = (
     "{}",
     "a {}",
@@ -31,38 +31,36 @@ TEMPLATES = (
     "a {} {} with a {} and a {}",
     "a {} and a {} near a {} {} with a {}",
 )
-CAPTIONS_WEIGHT = 4.0  # how much all captions count together, made-up texts being 1
+CAPTIONS_WEIGHT = 4.0  # weight of all captions together; generated texts have 1
 TEXTS_PER_BATCH = 32  # texts
-SAME_SCENE_SHARE = (
-    0.5  # of the words of a caption that name something: a picture said to show so many belongs to it too
-)
-QUARTERS = 4  # into which the pictures are divided, to see how the best score grows with their number
-TWO_GROUPS_EXPLAINED = 0.8  # explained variance from which on values are taken as two groups, not one
+SAME_SCENE_SHARE = 0.5  # pictures whose captions share so many content words belong to the text too
+QUARTERS = 4  # parts of the pictures, to estimate how the best score grows with their number
+TWO_GROUPS_EXPLAINED = 0.8  # explained variance from which values count as two groups
 
 
 @dataclass(frozen=True)
 class TextAgainstAll:
-    """One background text, and how it does in the index."""
+    """One background text and its scores in the index."""
 
     words: int
-    best: float  # the highest of its scores with pictures that it does not belong to
-    spread: float  # standard deviation of those
-    weight: float = 1.0  # captions are real texts, and count more than made-up ones
-    growth: float = 0.0  # deviations by which the best of all is better than that of a quarter, on average
+    best: float  # its highest score with unrelated pictures
+    spread: float  # standard deviation of those scores
+    weight: float = 1.0  # captions count more than generated texts
+    growth: float = 0.0  # standard deviations between the best of all and the mean best of a quarter
 
 
 @dataclass(frozen=True)
 class Background:
     """Null scores of one state of an index, from ``measure_background``."""
 
-    pictures: int  # how many the texts were compared with
+    pictures: int  # number of pictures that the texts were scored on
     texts: tuple[TextAgainstAll, ...]
-    word_mean: float  # of what a word alone finds in a picture, where that is the lower of two groups
+    word_mean: float  # of the strength of single words in pictures that do not show them
     word_spread: float
 
 
 def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
-    """Captions of indexed pictures, and made-up texts, against the pictures that they do not belong to."""
+    """Score captions and generated texts on unrelated pictures of the index."""
     if not len(snapshot):
         return Background(0, (), 0.0, 0.0)
     rows = spread_rows(len(snapshot), MAX_PICTURES)
@@ -83,19 +81,19 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
 
 
 def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
-    """Captions of some of the pictures where there are any, and texts made of words that the model knows."""
+    """Captions of some of the pictures, and texts generated from words that the model knows."""
     rows = spread_rows(len(snapshot), MAX_PICTURES)
     captions = _captions(matcher, [item.text for item in snapshot.items(rows)])
     return [*captions.values(), *_generated(matcher)]
 
 
 def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
-    """At most so many rows, evenly spread: the same for the same index."""
+    """At most ``most`` rows, evenly spread and deterministic."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))[: max(0, count)]
 
 
 def known_words(matcher: Matcher) -> Sequence[str]:
-    """Words that the model knows and that name something."""
+    """Content words of the model's vocabulary, or everyday words."""
     vocabulary = getattr(matcher.tokenizer, "vocabulary", None)
     if vocabulary is None:
         return EVERYDAY_WORDS
@@ -104,7 +102,7 @@ def known_words(matcher: Matcher) -> Sequence[str]:
 
 
 def _captions(matcher: Matcher, item_texts: Sequence[str]) -> dict[int, str]:
-    """By place in the sample: one caption of so many of its pictures."""
+    """One caption of each sampled picture, by its position in ``item_texts``."""
     sampled = spread_rows(len(item_texts), MAX_CAPTIONS).tolist()
     firsts = {n: item_texts[n].split("\n")[0].strip() for n in sampled}
     return {n: text for n, text in firsts.items() if text and readable(matcher, text)}
@@ -113,10 +111,10 @@ def _captions(matcher: Matcher, item_texts: Sequence[str]) -> dict[int, str]:
 def strangers(
     captions: Mapping[int, str], generated: Sequence[str], item_texts: Sequence[str]
 ) -> Iterator[Bool[np.ndarray, " picture"]]:
-    """For each text the pictures that it does not belong to, as far as their captions tell.
+    """For each text, the pictures that are unrelated to it, judged by their captions.
 
-    A made-up text belongs to a picture whose captions name all that it names; a caption to its own picture,
-    and to those whose captions name a good part of what it names: one dog on a beach is like another.
+    A generated text belongs to a picture whose captions have all of its content words; a caption belongs to
+    its own picture and to those whose captions share SAME_SCENE_SHARE of its content words.
     """
     bank = _NamedThings(item_texts)
     for place, text in captions.items():
@@ -128,7 +126,7 @@ def strangers(
 
 
 class _NamedThings:
-    """The things that each picture's captions name."""
+    """Content words of each picture's captions."""
 
     def __init__(self, item_texts: Sequence[str]) -> None:
         self.count = len(item_texts)
@@ -138,7 +136,7 @@ class _NamedThings:
                 self.rows.setdefault(word, []).append(row)
 
     def shares(self, text: str) -> Float[np.ndarray, " picture"]:
-        """Share of this text's naming words that each picture's captions have."""
+        """Share of this text's content words in each picture's captions."""
         words = _named(text)
         shares = np.zeros(self.count)
         for word in words:
@@ -151,7 +149,7 @@ def _named(text: str) -> frozenset[str]:
 
 
 def readable(matcher: Matcher, text: str) -> bool:
-    """Whether the tokenizer takes this text; some are too long, some hold no word."""
+    """Whether the tokenizer accepts this text; some are too long, some have no word."""
     try:
         return bool(matcher.tokenizer.words(text))
     except ValueError:
@@ -182,7 +180,7 @@ def _scores(
 
 def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAll:
     groups = split(torch.from_numpy(scores))
-    if groups.explained >= TWO_GROUPS_EXPLAINED:  # the upper one are pictures that it does belong to
+    if groups.explained >= TWO_GROUPS_EXPLAINED:  # the upper group are related pictures
         scores = scores[scores <= groups.cut]
     if not len(scores):
         return TextAgainstAll(words, -math.inf, 0.0, weight)
@@ -193,7 +191,7 @@ def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAl
 
 
 def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:
-    """How well single words are found in some pictures: most of them are not there."""
+    """Strengths of single words in some pictures, most of which do not show them."""
     words, chance = list(known_words(matcher)), random.Random(1)
     words = chance.sample(words, min(len(words), 100))
     rows = spread_rows(len(snapshot), 100)
@@ -217,17 +215,17 @@ def _own_items(matcher: Matcher, word: str, text: EmbeddingSet) -> list[int]:
 
 @dataclass(frozen=True)
 class Split:
-    """Numbers in two groups, by the cut that explains most of their variance (Otsu)."""
+    """Two groups of numbers, by the cut that explains most of their variance (Otsu)."""
 
     cut: float  # halfway between the means
-    explained: float  # of the variance, by the two means; a normal distribution has 0.64, an even one 0.75
-    share: float  # of the numbers, in the upper group
+    explained: float  # share of the variance; 0.64 for a normal distribution, 0.75 for a uniform one
+    share: float  # of the upper group
     lower_mean: float
     lower_spread: float  # standard deviation
 
 
 def split(values: Float[Tensor, " value"]) -> Split:
-    """Raises nothing: of fewer than two numbers, or equal ones, the upper group is empty."""
+    """Otsu's split; with fewer than two different numbers the upper group is empty."""
     ordered = values.double().sort().values
     count = len(ordered)
     variance = float(ordered.var(correction=0)) if count else 0.0
@@ -249,7 +247,7 @@ def split(values: Float[Tensor, " value"]) -> Split:
 
 
 def _lower_group(values: Float[Tensor, " value"]) -> tuple[float, float]:
-    """Mean and deviation of what words find where they do not belong."""
+    """Mean and deviation of the lower group, or of all values if they are one group."""
     if not len(values):
         return 0.0, 0.0
     groups = split(values)

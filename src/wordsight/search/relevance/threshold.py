@@ -1,16 +1,15 @@
-"""Background + a query -> where relevance ends, and from which strength on a word counts as found.
+"""Relevance threshold of a query, and level from which each of its words counts as found.
 
-**The line.** Among the pictures of an index even a text that belongs to none of them has a best one. How good
-that is, is known for a bank of texts: captions of indexed pictures (their own picture left out) and made-up
-texts in the model's words. The line for a query is the quantile 1 - ``false_positive_rate`` of these
-best scores, texts of about as many words counting most. So of queries that nothing answers, about a share of
-``false_positive_rate`` is answered all the same; ``benchmarks/relevance_curves.py`` measures the real
-share, and that of good queries which are refused.
+**Threshold.** Even a text without a match has a best picture in an index. The scores of these best pictures
+are measured for a bank of texts: captions of indexed pictures (without their own picture) and generated
+texts. The threshold of a query is the quantile 1 - ``false_positive_rate`` of these scores; texts of about
+as many words weigh most. So about ``false_positive_rate`` of the queries without a match are answered
+wrongly; ``benchmarks/relevance_curves.py`` measures the real share, and that of good queries refused.
 
-**The level of a word.** What the word finds in pictures spread over the index falls into one or two groups.
-Two: it is here and there, and the lower group is its background. One: it is nowhere, or everywhere, and the
-background is what other words find. Level = mean + z deviations of the background, z for a normal tail of
-``word_false_positive_rate``, and never above the cut between the two groups.
+**Level of a word.** The strengths of a word in a sample of the pictures form one or two groups. Two groups:
+some pictures show it, and the lower group is its background. One group: none or all show it, and the
+background is that of other words. Level = mean + z standard deviations of the background, z for a normal
+tail of ``word_false_positive_rate``, and at most the cut between the two groups.
 """
 
 import math
@@ -40,13 +39,13 @@ from wordsight.sets import EmbeddingSet
 
 FALSE_POSITIVE_RATE = 0.4
 WORD_FALSE_POSITIVE_RATE = 0.1
-LENGTH_BANDWIDTH = 0.35  # of two numbers of words, the difference of logarithms at which a text counts 0.6
-MIN_GROUP_SHARE = 0.02  # the least share of pictures that makes a group
+LENGTH_BANDWIDTH = 0.35  # difference of the logarithms of two lengths at which a text weighs 0.6
+MIN_GROUP_SHARE = 0.02  # least share of the pictures in an upper group
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Thresholds of one state of an index; ``sample`` are some of its sets, to score queries against."""
+    """Thresholds of one state of an index; queries are scored on the ``sample`` of its sets."""
 
     background: Background
     sample: EmbeddingSet
@@ -60,7 +59,7 @@ class Calibration:
                 raise InputError(f"{name} = {getattr(self, name)}; expected a share between 0 and 1")
 
     def threshold(self, words: int) -> float:
-        """The score at which relevance ends, for a text of so many words."""
+        """Relevance threshold for a text of so many words."""
         bests, lengths, weights = self._bests
         if not len(bests):
             return -math.inf
@@ -69,7 +68,7 @@ class Calibration:
 
     @cached_property
     def _bests(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The best score of each text, as if compared with all pictures, its number of words, its weight."""
+        """Best score of each text, extrapolated to all pictures; its number of words; its weight."""
         texts = [text for text in self.background.texts if math.isfinite(text.best)]
         further = _extra_deviations(self.background.pictures, self.total, [text.growth for text in texts])
         bests = np.array([text.best + further * text.spread for text in texts])
@@ -77,7 +76,7 @@ class Calibration:
         return bests, lengths, np.array([text.weight for text in texts])
 
     def levels(self, encoded: EncodedQuery, scorer: QueryScorer) -> list[float]:
-        """One for each word: -inf for those that name nothing, inf for those that the model does not know."""
+        """Level of each word: -inf for function words, inf for unknown words."""
         found = encoded.found(scorer.found(self.sample)).cpu()
         return [self._level(encoded, n, found[:, n]) for n in range(len(encoded.words))]
 
@@ -88,7 +87,7 @@ class Calibration:
         return self.level(found) if word.known else math.inf
 
     def level(self, found: Float[Tensor, " picture"]) -> float:
-        """From what one word finds in the sample."""
+        """Level of a word from its strengths in the sample."""
         groups = split(found)
         tail = NormalDist().inv_cdf(1 - self.word_false_positive_rate)
         if groups.explained >= TWO_GROUPS_EXPLAINED and groups.share >= MIN_GROUP_SHARE:
@@ -99,7 +98,7 @@ class Calibration:
 def level_among(
     found: Float[Tensor, " value"], false_positive_rate: float = WORD_FALSE_POSITIVE_RATE
 ) -> float:
-    """From what many words find in one picture, most of them of texts that do not belong to it."""
+    """Level from the strengths of many words in one picture, most of them of unrelated texts."""
     groups = split(found)
     tail = NormalDist().inv_cdf(1 - false_positive_rate)
     if groups.explained >= TWO_GROUPS_EXPLAINED:
@@ -110,9 +109,9 @@ def level_among(
 def upper_quantile(
     scores: Float[np.ndarray, " row"], false_positive_rate: float = FALSE_POSITIVE_RATE
 ) -> float:
-    """Where no bank of queries is known: what the best of so many normal scores stays below.
+    """Threshold without a bank of texts: the quantile of the best of as many normal scores.
 
-    The mean and the deviation are those of the scores themselves.
+    Mean and standard deviation are those of the scores themselves.
     """
     alive = scores[np.isfinite(scores)]
     if not len(alive):
@@ -122,10 +121,10 @@ def upper_quantile(
 
 
 def _extra_deviations(sampled: int, total: int, growths: Sequence[float]) -> float:
-    """How many deviations higher the best score of ``total`` pictures is than that of ``sampled``.
+    """Standard deviations by which the best score of ``total`` pictures exceeds that of ``sampled``.
 
-    The best of n normal values grows with the square root of 2 log n; real scores grow more slowly, and how
-    fast they do is seen between a quarter of the sample and all of it.
+    The best of n normal values grows with the square root of 2 log n. Real scores grow more slowly; their
+    rate is estimated between a quarter of the sample and all of it.
     """
     if total <= sampled or sampled < 2 * QUARTERS or not growths:
         return 0.0
