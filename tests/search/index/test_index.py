@@ -263,9 +263,7 @@ def test_a_picture_that_moved_to_another_folder_keeps_its_id(
 def test_a_folder_that_is_gone_or_empty_is_an_error_unless_told(index: Index, pictures: Path) -> None:
     for path in pictures.iterdir():
         path.unlink()
-    with pytest.raises(
-        ValueError, match=r"has no pictures now, but 10 of its pictures are in the index.*--drop-all"
-    ):
+    with pytest.raises(ValueError, match=r"has no pictures now; 10 of its pictures are in.*--drop-all"):
         index.update([pictures])
     pictures.rmdir()
     with pytest.raises(FileNotFoundError, match=r"there is no .*--drop-all"):

@@ -240,7 +240,7 @@ def _refuse_to_empty(connection: sqlite3.Connection, source: Path, root: bytes) 
     )
     if count:
         raise InputError(
-            f"{source} has no pictures now, but {count} of its pictures are in the index: is its disk mounted? "
+            f"{source} has no pictures now; {count} of its pictures are in the index. Is its disk mounted? "
             "If they are to leave the index, pass --drop-all"
         )
 
