@@ -27,7 +27,7 @@ class PersonSearch(CaptionDataset):
     """An annotation file, or the folder that holds it under its published name.
 
     Pictures of one person belong together, and each text belongs to all pictures of its person. Identities
-    are the file's own numbers. Pictures default to ``imgs/`` beside the file. The settings are those of
+    are the file's own numbers. Pictures default to ``imgs/`` next to the file. The settings are those of
     ``CaptionDataset``.
     """
 
@@ -78,13 +78,13 @@ def annotation_file(path: Path) -> Path:
 
 def _without_splits(source: Path) -> tuple[str, str]:
     """CUHK-PEDES is published as two files, of which only one says what is training."""
-    beside = next((source.parent / name for name in FILES if (source.parent / name).is_file()), None)
+    sibling = next((source.parent / name for name in FILES if (source.parent / name).is_file()), None)
     todo = (
         "give the file that has them: CUHK-PEDES comes with reid_raw.json, which holds the same captions and "
         "the published splits"
     )
-    if beside is not None and beside != source:
-        todo = f"give {beside}, which has them"
+    if sibling is not None and sibling != source:
+        todo = f"give {sibling}, which has them"
     return (
         f"{source} has no split in any of its entries: nothing says what is training and what is test",
         todo,

@@ -86,7 +86,7 @@ class Precomp(Dataset):
         texts = read_lines(files.captions)
         raw = self.pictures is not None or self.id_mapping is not None
         fold = (fold_pictures if raw else fold_features)(files, texts, self.captions_per_image)
-        keep = _kept(texts, files, self.drop_empty)
+        keep = _non_empty_rows(texts, files, self.drop_empty)
         if self.dev_limit_5000 and files.split in same_split("dev"):
             keep = keep[:DEV_LIMIT]
         fold = fold.only(keep)
@@ -130,13 +130,13 @@ def _images(files: PrecompSplit, fold: Fold, boxes: bool) -> PrecompImages:
     )
 
 
-def _kept(texts: list[str], files: PrecompSplit, drop_empty: bool) -> list[int]:
-    """The captions that are not empty; unless they are to be dropped, an empty one is an error."""
-    kept = [row for row, text in enumerate(texts) if text]
-    if len(kept) < len(texts) and not drop_empty:
+def _non_empty_rows(texts: list[str], files: PrecompSplit, drop_empty: bool) -> list[int]:
+    """Rows of the captions that are not empty; an empty one is an error unless they are dropped."""
+    rows = [row for row, text in enumerate(texts) if text]
+    if len(rows) < len(texts) and not drop_empty:
         first = texts.index("") + 1
         raise InputError(
-            f"{files.captions}: empty captions: {len(texts) - len(kept)}, the first at line {first}; "
+            f"{files.captions}: empty captions: {len(texts) - len(rows)}, the first at line {first}; "
             "fill them in, or set drop_empty = true to leave them out"
         )
-    return kept
+    return rows

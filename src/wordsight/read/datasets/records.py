@@ -90,7 +90,7 @@ def pair_set(items: Sequence[Captioned], source: Path, missing: Missing, drop_em
 
 def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -> list[Captioned]:
     if drop_empty:
-        return [kept for kept in map(_without_empty, items) if kept.texts]
+        return [item for item in map(_without_empty, items) if item.texts]
     said = [(text, place) for item in items for text, place in zip(item.texts, item.places, strict=True)]
     empty = [place for text, place in said if not text.strip()]
     if empty:
@@ -108,8 +108,8 @@ def _with_captions(items: Sequence[Captioned], source: Path, drop_empty: bool) -
 
 
 def _without_empty(item: Captioned) -> Captioned:
-    kept = [(text, place) for text, place in zip(item.texts, item.places, strict=True) if text.strip()]
-    return replace(item, texts=[text for text, _ in kept], places=[place for _, place in kept])
+    captions = [(text, place) for text, place in zip(item.texts, item.places, strict=True) if text.strip()]
+    return replace(item, texts=[text for text, _ in captions], places=[place for _, place in captions])
 
 
 def _on_disk(items: Sequence[Captioned], source: Path, missing: Missing) -> list[Captioned]:

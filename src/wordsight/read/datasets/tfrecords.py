@@ -59,12 +59,12 @@ def scan(shard: Path, number: int, verify: bool = True) -> Iterator[Sample]:
 
 def pick(shard: Path, sample: Sample, verify: bool = True) -> bytes:
     frame = Frame(sample.number, sample.start, read_frame(shard, sample.number, sample.start, verify))
-    with _told(frame, shard):
+    with _with_place(frame, shard):
         return _bytes(_only(context_of(frame.data), DATA), DATA)
 
 
 def _understood(frame: Frame, shard: Path, number: int) -> Sample:
-    with _told(frame, shard):
+    with _with_place(frame, shard):
         example = from_bytes(frame.data)
         _bytes(_only(example.context, DATA), DATA)
         return Sample(
@@ -79,7 +79,7 @@ def _understood(frame: Frame, shard: Path, number: int) -> Sample:
 
 
 @contextmanager
-def _told(frame: Frame, shard: Path) -> Iterator[None]:
+def _with_place(frame: Frame, shard: Path) -> Iterator[None]:
     """Add the place to errors inside a record."""
     try:
         yield

@@ -33,17 +33,17 @@ def date_taken(path: str | Path) -> int | None:
             tags = {**dict(exif), **exif.get_ifd(EXIF)}
     except Exception:  # a broken block raises nearly every class, and the picture itself may be fine
         return None
-    dates = (_moment(tags, *names) for names in TAGS)
+    dates = (_nanoseconds(tags, *names) for names in TAGS)
     return next((date for date in dates if date is not None), None)
 
 
-def _moment(tags: dict[int, Any], date: int, offset: int, fraction: int) -> int | None:
+def _nanoseconds(tags: dict[int, Any], date: int, offset: int, fraction: int) -> int | None:
     found = _DATE.match(_text(tags.get(date)))
     if found is None or int(found[1]) < EARLIEST:
         return None
     try:
-        moment = datetime(*(int(number or 0) for number in found.groups()), tzinfo=_zone(tags.get(offset)))  # type: ignore[misc,arg-type]
-        whole = (moment.astimezone(UTC) - _EPOCH) // timedelta(seconds=1)
+        taken = datetime(*(int(number or 0) for number in found.groups()), tzinfo=_zone(tags.get(offset)))  # type: ignore[misc,arg-type]
+        whole = (taken.astimezone(UTC) - _EPOCH) // timedelta(seconds=1)
     except (ValueError, OverflowError, OSError):  # the 31st of February; what this system's clock cannot hold
         return None
     digits = re.match(r"\d{1,9}", _text(tags.get(fraction)))

@@ -23,9 +23,9 @@ from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.onnx_backbone import ONNX, open_session
 from wordsight.read.pictures.pixel_reader import PixelReader
 
-SAME = 0.6  # of the union: boxes that share more show the same thing, and the surer one is kept
+SAME = 0.6  # of the union: boxes that share more show the same thing, and only the surer one stays
 THIN = 0.02  # of the picture's side: a thinner box shows nothing
-LOOKED_AT = 400  # of the surest boxes
+MOST_CANDIDATES = 400  # the surest boxes that enter non-maximum suppression
 STRIDES = (8, 16, 32)  # pixels between the cells of YOLOX's three maps
 
 
@@ -62,11 +62,11 @@ def detect(
     """At most so many boxes a picture, the surest first, none of them twice; False where there are fewer."""
     boxes = torch.zeros(len(values), most, 4)
     found = torch.zeros(len(values), most, dtype=torch.bool)
-    told = detector.candidates(values)
-    for image, (places, sure) in enumerate(zip(told.boxes, told.sure, strict=True)):
-        kept = places[distinct(places, sure, most)].clamp(0, 1)
-        boxes[image, : len(kept)] = kept
-        found[image, : len(kept)] = True
+    candidates = detector.candidates(values)
+    for image, (places, sure) in enumerate(zip(candidates.boxes, candidates.sure, strict=True)):
+        best = places[distinct(places, sure, most)].clamp(0, 1)
+        boxes[image, : len(best)] = best
+        found[image, : len(best)] = True
     return boxes, found
 
 
@@ -77,12 +77,12 @@ def distinct(
     boxes = boxes.clamp(0, 1)
     wide = (boxes[:, 2:] - boxes[:, :2]).amin(1) > THIN
     order = torch.where(wide, sure, -1.0).argsort(descending=True, stable=True)[: int(wide.sum())]
-    left = order[:LOOKED_AT]
-    kept: list[int] = []
-    while len(left) and len(kept) < most:
-        kept.append(int(left[0]))
+    left = order[:MOST_CANDIDATES]
+    chosen: list[int] = []
+    while len(left) and len(chosen) < most:
+        chosen.append(int(left[0]))
         left = left[_overlap(boxes[left[0]], boxes[left]) <= SAME]
-    return torch.tensor(kept, dtype=torch.long)
+    return torch.tensor(chosen, dtype=torch.long)
 
 
 def _overlap(one: Float[Tensor, "4"], boxes: Float[Tensor, "box 4"]) -> Float[Tensor, " box"]:

@@ -116,8 +116,8 @@ def _check_empty(split: Texts, report: Report) -> None:
 
 
 def _check_silent(split: Texts, report: Report) -> None:
-    told = set(split.image_of)
-    silent = [name for image, name in enumerate(split.names) if image not in told]
+    captioned = set(split.image_of)
+    silent = [name for image, name in enumerate(split.names) if image not in captioned]
     if silent:
         report.add(
             "error",

@@ -105,10 +105,10 @@ def _table(facts: Sequence[Facts]) -> str:
         return ""
     titles = ("split", "images", "captions", "per image", "words each", "unknown words", "features", "boxes")
     rows = [titles, *map(_cells, facts)]
-    kept = [n for n in range(len(titles)) if n < 5 or any(row[n] for row in rows[1:])]
-    widths = [max(len(row[n]) for row in rows) for n in kept]
+    shown = [n for n in range(len(titles)) if n < 5 or any(row[n] for row in rows[1:])]
+    widths = [max(len(row[n]) for row in rows) for n in shown]
     return "\n".join(
-        "  ".join(f"{row[n]:<{width}}" for n, width in zip(kept, widths, strict=True)).rstrip()
+        "  ".join(f"{row[n]:<{width}}" for n, width in zip(shown, widths, strict=True)).rstrip()
         for row in rows
     )
 
