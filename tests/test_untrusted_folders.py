@@ -136,7 +136,7 @@ def test_a_setting_of_a_wrong_type_or_size_is_named(
 ) -> None:
     change(model, kind, **settings)
     with pytest.raises(InputError, match=message):
-        Matcher.from_pretrained(model)
+        Matcher.from_pretrained(model).build_all()
 
 
 @pytest.mark.parametrize("kind", ["image_encoder", "text_encoder"])
@@ -145,7 +145,7 @@ def test_a_model_asks_for_no_more_memory_than_its_weights_fill(kind: str, model:
     wide = {"dim": 10**6, "width": 3000} if kind == "image_encoder" else {"dim": 10**6, "word_dim": 48_000}
     change(model, kind, **wide)
     with pytest.raises(InputError, match=rf"\[{kind}\] asks for .* GB: more than the weights in .* can fill"):
-        Matcher.from_pretrained(model)
+        Matcher.from_pretrained(model).build_all()
 
 
 def drop(index: Path) -> None:

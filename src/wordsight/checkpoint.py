@@ -1,12 +1,13 @@
 """A model on disk, JSON and safetensors: read strictly, with a reason for everything that is refused."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from wordsight.errors import InputError, MissingFileError
@@ -63,9 +64,12 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     path.chmod(0o644)
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+@contextmanager
+def _open_weights(path: Path) -> Iterator[Any]:
+    """The file of the weights; each tensor is read when it is taken from it."""
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            yield file
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; the model folder is incomplete, copy it again") from None
     except SafetensorError as error:
@@ -74,9 +78,26 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Strict: every weight of the file finds its place and every place its weight, or nothing is loaded."""
-    saved, expected = read_weights(path), module.state_dict()
+def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``; no others are read."""
+    with _open_weights(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys() if name.startswith(prefix)}  # noqa: SIM118
+
+
+def check_parts(path: Path, parts: Sequence[str]) -> None:
+    """Raises InputError for a weight of another part than these; reads names only."""
+    with _open_weights(path) as file:
+        unknown = [name for name in file.keys() if name.split(".")[0] not in parts]  # noqa: SIM118
+    _must_fit(path, [f"{name} has no place" for name in unknown])
+
+
+def load_weights(module: nn.Module, path: Path, prefix: str = "") -> None:
+    """Strict: every weight of the file finds its place and every place its weight, or nothing is loaded.
+
+    ``prefix``: that of the module's weights in the file; no others are read.
+    """
+    saved = read_weights(path, prefix)
+    expected = {prefix + name: tensor for name, tensor in module.state_dict().items()}
     problems = [f"{name} is missing" for name in expected if name not in saved]
     problems += [f"{name} has no place" for name in saved if name not in expected]
     problems += [
@@ -84,10 +105,14 @@ def load_weights(module: nn.Module, path: Path) -> None:
         for name in expected
         if name in saved and saved[name].shape != expected[name].shape
     ]
+    _must_fit(path, problems)
+    module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in saved.items()})
+
+
+def _must_fit(path: Path, problems: Sequence[str]) -> None:
     if problems:
         some = "; ".join(problems[:5]) + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
         raise InputError(f"{path} belongs to another configuration: {some}")
-    module.load_state_dict(saved)
 
 
 def _shape(tensor: Tensor) -> str:

@@ -1,8 +1,6 @@
 """wordsight search, similar, captions, explain: what is printed, written and returned."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -215,27 +213,3 @@ def test_an_item_that_is_not_there_is_one_sentence() -> None:
             assert isinstance(error, ValueError)
             assert f"item {id} is not in this index" in str(error)
     assert "neither an id nor the path" in str(wordsight("explain", FOLDER, "a star", "x.png").exception)
-
-
-SENTENCE = """
-import sys
-from wordsight.cli.main import main
-from wordsight.matcher import Matcher
-from wordsight.read.pictures.pixel_reader import PixelReader
-
-PixelReader.has_network = True  # as a backbone reader
-opened, original = [], Matcher.from_pretrained.__func__
-Matcher.from_pretrained = classmethod(lambda *a, **k: opened.append(original(*a, **k)) or opened[-1])
-try:
-    main(["search", sys.argv[1], "a red star"])
-except SystemExit:
-    pass
-print(type(opened[0]._reader).__name__, *sorted({"transformers", "wordsight.runs"} & set(sys.modules)))
-"""
-
-
-def test_a_sentence_loads_no_vision_side() -> None:
-    """Neither the reader with its backbone, nor transformers, nor what only training and measuring need."""
-    command = [sys.executable, "-c", SENTENCE, str(index().folder)]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "Deferred", done.stderr

@@ -56,8 +56,6 @@ class BackboneReader(Reader):
     Raises MissingModel if a model is neither here nor to be had from here.
     """
 
-    has_network = True  # a saved matcher opens it at the first picture, not before
-
     def __init__(
         self,
         model: str,

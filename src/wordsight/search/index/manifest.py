@@ -136,7 +136,9 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
     _one_of("kind", kind, KINDS)
     _one_of("precision", precision, PRECISIONS)
     _refuse_strangers(folder)
-    dim, unit = _dim_and_unit(Matcher.from_pretrained(model, trust_remote_code=trust_remote_code), kind)
+    matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
+    matcher.build_all()  # a model that cannot be built leaves no folder behind
+    dim, unit = _dim_and_unit(matcher, kind)
     with removed_on_failure(folder), _locked_folder(folder), database.wrap_errors(folder):
         _refuse_strangers(folder)
         _clear(folder)

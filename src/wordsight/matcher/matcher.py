@@ -1,0 +1,204 @@
+"""Matcher: reader, tokenizer, two encoders, one similarity; pictures and texts in, scores and reasons out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from wordsight.encode.projection import out_dim
+from wordsight.matcher.folders import model_folder
+from wordsight.matcher.lazy_parts import LazyParts
+from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables
+from wordsight.pairs import EncodedPairs, PairBatch, Picture
+from wordsight.pretrained.dual_encoders import dual_tables
+from wordsight.read.pictures.picture_list import list_pictures
+from wordsight.runtime.allocation import TensorBudget, memory_in_numbers
+from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
+from wordsight.similarity.base import Alignment, Similarity
+
+
+class Matcher(LazyParts):
+    """Everything between files and scores, in five parts that are five tables of a configuration.
+
+    The reader and the tokenizer turn pictures and texts into what the encoders read; only the encoders
+    and the similarity are trained. ``Matcher.build`` makes one, ``from_pretrained`` opens one from a folder:
+    its reader and its image encoder are built when the first picture needs them.
+    """
+
+    not_modules = frozenset({"reader"})  # frozen: neither trained nor among the weights
+    reader: Any
+    tokenizer: Any
+    image_encoder: Any
+    text_encoder: Any
+    similarity: Similarity
+
+    def __init__(
+        self, reader: Any, tokenizer: Any, image_encoder: Any, text_encoder: nn.Module, similarity: Similarity
+    ) -> None:
+        super().__init__()
+        self.reader = reader
+        self.tokenizer = tokenizer
+        self.image_encoder = image_encoder
+        self.text_encoder = text_encoder
+        self.similarity = similarity
+
+    @classmethod
+    def build(cls, tables: Tables, **sizes: Any) -> "Matcher":
+        """Make the five parts from their tables; sizes that one part knows are offered to the next.
+
+        ``sizes`` may offer ``feature_dim`` (of precomputed regions) or ``vocabulary``. Sizes that the memory
+        of this machine does not hold are an InputError.
+        """
+        memory = memory_in_numbers()
+        budget = None if memory is None else TensorBudget(memory, "the memory of this machine holds")
+        check_tables(tables)
+        return cls(**build_parts(PARTS, tables, sizes, budget))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are; asks the text side, which is always built."""
+        weight = next(self.text_encoder.parameters(), None)
+        return (next(self.parameters()) if weight is None else weight).device
+
+    def read_images(self, images: Regions | Pixels | Sequence[Picture]) -> Regions | Pixels:
+        """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
+        if isinstance(images, Regions | Pixels):
+            return images
+        read: Regions | Pixels = self.reader(list_pictures(images))
+        return read
+
+    def encode_images(self, images: Regions | Pixels | Sequence[Picture]) -> EmbeddingSet:
+        """One embedding set per picture; no pictures make an empty set."""
+        if not isinstance(images, Regions | Pixels):
+            images = list_pictures(images)
+        if not len(images):
+            return _empty(self.image_encoder, self.device)
+        encoded: EmbeddingSet = self.image_encoder(self.read_images(images).to(self.device))
+        return encoded
+
+    def encode_texts(self, texts: Tokens | Sequence[str]) -> EmbeddingSet:
+        """One embedding set per text; no texts make an empty set."""
+        tokens = texts if isinstance(texts, Tokens) else self.tokenizer(texts)
+        if not len(tokens):
+            return _empty(self.text_encoder, self.device)
+        encoded: EmbeddingSet = self.text_encoder(tokens.to(self.device))
+        return encoded
+
+    def forward(self, batch: PairBatch) -> EncodedPairs:
+        """Encode the batch and compare each of its images with each of its texts."""
+        images, texts = self.encode_images(batch.images), self.encode_texts(batch.texts)
+        return self.compare(images, texts, batch.identities, batch.labels, batch.image_of)
+
+    def compare(
+        self,
+        images: EmbeddingSet,
+        texts: EmbeddingSet,
+        identities: Int[Tensor, " pair"],
+        labels: Float[Tensor, "pair label"] | None = None,
+        image_of: Int[Tensor, " pair"] | None = None,
+    ) -> EncodedPairs:
+        """Encode and score a batch for a loss; with label logits where the pairs have labels.
+
+        An image of several pairs (``image_of``, as in PairBatch) is compared once.
+        """
+        scores = self.similarity(images, texts)
+        if image_of is not None:
+            images, scores = images[image_of], scores[image_of]
+        logits = None if labels is None else self.similarity.label_logits(images, texts)
+        return EncodedPairs(images, texts, scores, identities, labels, logits)
+
+    @torch.no_grad()
+    def score(
+        self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]
+    ) -> Float[Tensor, "image text"]:
+        """How well each text fits each picture; higher is better, comparable within one model only."""
+        with _evaluating(self):
+            scores: Tensor = self.similarity(self.encode_images(pictures), self.encode_texts(texts))
+        return scores
+
+    @torch.no_grad()
+    def align(self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]) -> list[Alignment]:
+        """Why picture i fits text i; where each word (or region) looks, one Alignment per direction."""
+        with _evaluating(self):
+            return self.similarity.align(self.encode_images(pictures), self.encode_texts(texts))
+
+    def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
+        """Write a folder that ``from_pretrained`` reads back: JSON, safetensors, the vocabulary.
+
+        ``card`` holds facts for its README.md: data, protocol, numbers, licence.
+        """
+        from wordsight.matcher.saved import save
+
+        save(self, Path(folder), card or {}, "FOLDER")
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder: str | Path,
+        *,
+        revision: str | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+        trust_remote_code: bool = False,
+    ) -> "Matcher":
+        """Open a saved matcher from a folder or from the Hugging Face Hub, in evaluation mode.
+
+        A model is data: it may name parts of wordsight and of installed packages. One that names other code,
+        "module:Class", is an error, unless ``trust_remote_code`` allows the import.
+        """
+        from wordsight.matcher.saved import open_saved
+
+        return open_saved(model_folder(folder, revision, local_files_only, token), trust_remote_code)
+
+    @classmethod
+    def from_published(
+        cls,
+        name: str | Path,
+        regions: str = "whole",
+        *,
+        fit: str | None = None,
+        revision: str | None = None,
+    ) -> "Matcher":
+        """Open a published CLIP or SigLIP, a folder or a hub name, in evaluation mode; no training needed.
+
+        Its scores are the model's own logits. ``regions`` "patches" adds a vector for each patch and each
+        word, a hint of where words are; ``dual_tables`` tells more, also of ``fit``.
+        """
+        return cls.build(dual_tables(str(name), regions, fit, revision)).eval()
+
+    def push_to_hub(
+        self,
+        name: str,
+        *,
+        private: bool = False,
+        token: str | None = None,
+        card: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Save to the Hugging Face Hub under ``name`` ("user/model"); returns the address of the commit."""
+        from wordsight.matcher.saved import push
+
+        return push(self, name, private, token, card or {})
+
+
+def _empty(encoder: Any, device: torch.device) -> EmbeddingSet:
+    """No images, or no texts, as the encoder would return them."""
+    return EmbeddingSet(
+        torch.zeros(0, 1, out_dim(encoder), device=device),
+        torch.zeros(0, 1, dtype=torch.bool, device=device),
+    )
+
+
+class _evaluating:  # noqa: N801
+    """Evaluation mode inside the block, whatever the mode was outside."""
+
+    def __init__(self, module: nn.Module) -> None:
+        self.module, self.was_training = module, module.training
+
+    def __enter__(self) -> None:
+        self.module.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self.module.train(self.was_training)
