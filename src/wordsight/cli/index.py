@@ -18,9 +18,9 @@ from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
-    from wordsight.search.index.caption_join import CaptionFile
+    from wordsight.search.index.caption_file import CaptionFile
     from wordsight.search.index.index import Index, UpdateReport
-    from wordsight.search.index.scan_sources import Progress
+    from wordsight.search.index.progress import Progress
 
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
 
@@ -96,7 +96,7 @@ def index(
             "give a folder of pictures, or --texts, or one of --stats --verify --compact"
         )
     from wordsight.search.index import caption_join
-    from wordsight.search.index.caption_join import CaptionFile
+    from wordsight.search.index.caption_file import CaptionFile
     from wordsight.search.index.index import begun_or_removed
     from wordsight.search.index.scan_sources import check_sources
 

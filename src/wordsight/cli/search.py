@@ -213,13 +213,15 @@ def explain(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Why an item has its score: how well each word is found, where, and what adds up."""
-    from wordsight.cli.hits_output import explain_one, explanation_to_dict
+    from wordsight.cli.hits_output import explanation_to_dict
 
     searcher = _searcher(index_at(index, trust_remote_code=trust_remote_code), 256, None)
     number = _item(searcher, item)
     with _items_in_words():
         told = searcher.explain(query, number)
     if out is not None:
+        from wordsight.cli.explanation_files import explain_one
+
         is_texts = searcher.index.kind == "texts"
         explain_one(out, told, query if is_texts else _file_of(searcher, number, root))
         say_written("explanation", out)
@@ -299,7 +301,7 @@ def _roots(searcher: "Searcher", named: list[Path] | None) -> "PictureRoots":
 
 
 def _explain_hits(path: Path, query: str, hits: "Hits", searcher: "Searcher", roots: "PictureRoots") -> None:
-    from wordsight.cli.hits_output import explain_hits
+    from wordsight.cli.explanation_files import explain_hits
 
     if not hits.hits:
         print(f"no hit to explain: {path} is not written", file=sys.stderr)

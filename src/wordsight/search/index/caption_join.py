@@ -3,7 +3,6 @@
 import os
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from wordsight.errors import InputError
@@ -11,6 +10,7 @@ from wordsight.read.datasets.dataset import CaptionDataset, Dataset
 from wordsight.read.datasets.detect_format import open_dataset
 from wordsight.read.datasets.picture_names import PictureFolder
 from wordsight.search.index import database
+from wordsight.search.index.caption_file import CaptionFile
 
 TABLES = """
 DROP TABLE IF EXISTS temp.captions;
@@ -30,39 +30,12 @@ WHERE part = ''
 """
 
 
-@dataclass
-class CaptionFile:
-    """A caption file, and how many of the pictures that it names the walk has found.
-
-    ``pictures``: the folder that its names start from; None: where its format looks for them. The columns are
-    those of a table; None: found by their names.
-    """
-
-    file: Path
-    pictures: Path | None = None
-    image_column: str | None = None
-    caption_column: str | None = None
-    named: int = 0
-    found: int = 0
-    first_missing: str = ""
-
-    def open(self) -> Dataset:
-        columns = {"image_column": self.image_column, "caption_column": self.caption_column}
-        return open_dataset(self.file, pictures=self.pictures, **columns)
-
-    def to_text(self) -> str:
-        text = f"{self.file}: {self.found:,} of the {self.named:,} pictures that it names are in the index"
-        if self.found == self.named:
-            return text
-        return f"{text}; the first that is not: {self.first_missing} (--pictures says where names start)"
-
-
 def check(files: Sequence[CaptionFile], sources: Sequence[Path]) -> None:
     """Raises InputError for a caption file none of whose pictures is in the sources, before work is done."""
     roots = [os.path.abspath(source) for source in sources]
     below = tuple(os.path.join(root, "") for root in roots)
     for one in files:
-        dataset = one.open()
+        dataset = _open(one)
         paths = (os.path.abspath(item.picture) for item in dataset.items())
         inside = (path for path in paths if path in roots or path.startswith(below))
         if not any(map(os.path.lexists, inside)):
@@ -73,7 +46,7 @@ def join(connection: sqlite3.Connection, files: Sequence[CaptionFile], sources: 
     """Give every found picture its captions, and every file its counts."""
     connection.executescript(TABLES)
     for number, one in enumerate(files):
-        dataset = one.open()
+        dataset = _open(one)
         _load(connection, number, dataset)
         one.named, one.found, missing = connection.execute(_COUNTS, (number,)).fetchone()
         if not one.found:
@@ -81,6 +54,11 @@ def join(connection: sqlite3.Connection, files: Sequence[CaptionFile], sources: 
         one.first_missing = database.shown(missing or b"")
     if files:
         connection.execute(_JOIN)
+
+
+def _open(one: CaptionFile) -> Dataset:
+    columns = {"image_column": one.image_column, "caption_column": one.caption_column}
+    return open_dataset(one.file, pictures=one.pictures, **columns)
 
 
 def _load(connection: sqlite3.Connection, number: int, dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from wordsight.errors import InputError
 from wordsight.search.index import database
-from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.progress import Progress
 from wordsight.search.index.vector_files import KINDS, Extent, Packed, Place, Segment
 from wordsight.search.index.writer import Writer
 

@@ -8,7 +8,8 @@ from wordsight.read.pictures.date_taken import date_taken
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database
 from wordsight.search.index.dates import COMPLETE
-from wordsight.search.index.scan_sources import PAGE_ROWS, Progress
+from wordsight.search.index.progress import Progress
+from wordsight.search.index.scan_sources import PAGE_ROWS
 from wordsight.search.index.writer import Writer
 
 _UNDATED = """

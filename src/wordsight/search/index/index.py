@@ -16,17 +16,16 @@ from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.search.index import database, manifest, picture_roots, scan_sources, walk_rules
-from wordsight.search.index.caption_join import CaptionFile
+from wordsight.search.index import database, manifest, picture_roots, walk_rules
+from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.progress import Progress, silent
 from wordsight.search.index.report import UpdateReport
-from wordsight.search.index.scan_sources import Progress
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.stats import Stats, measured
-from wordsight.search.index.sync import Update
 from wordsight.search.index.verify import damaged, problems
 from wordsight.search.index.writer import Writer
 
@@ -49,10 +48,6 @@ def begun_or_removed(folder: Path) -> Iterator[None]:
 
     with removed_on_failure(folder, keep=begun):
         yield
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that is not shown."""
 
 
 class Index:
@@ -157,6 +152,9 @@ class Index:
         as before. ``caption_column``: of tables of texts. A kill loses the current batch at most.
         Raises StoreInUse if another process writes, IndexFull if the disk is full.
         """
+        from wordsight.search.index import scan_sources  # readers of files, which no search needs
+        from wordsight.search.index.sync import Update
+
         with self._writer() as writer:
             if self.kind == "texts":
                 found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)

@@ -1,11 +1,9 @@
-"""Result of an index update, and the candidates that it works on."""
+"""Result of an index update."""
 
 from collections import Counter
 from dataclasses import dataclass, field
 
-from wordsight.read.pictures.pixel_reader import Frame
-from wordsight.search.index.caption_join import CaptionFile
-from wordsight.search.index.scan_sources import Entry
+from wordsight.search.index.caption_file import CaptionFile
 
 
 @dataclass
@@ -22,17 +20,3 @@ class UpdateReport:
     captions: list[CaptionFile] = field(default_factory=list)
     cut: int = 0  # texts beyond the model's limit; their ends do not count
     first_cut: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """An entry after reading: of known content, to be encoded, or unreadable."""
-
-    entry: Entry
-    content: str = ""
-    sidecar: str = ""
-    made: Frame | str | None = None  # the input of the encoder
-    taken: int | None = None  # date of a picture to be encoded; nanoseconds since 1970
-    reason: str = ""
-    is_cut: bool = False  # a text beyond the model's limit
-    is_unreadable: bool = False  # the content itself; an older item of the file is deleted

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,9 @@ from wordsight.read.pictures.walk import (
     walk,
 )
 from wordsight.search.index import caption_join, database
-from wordsight.search.index.caption_join import CaptionFile
+from wordsight.search.index.caption_file import CaptionFile
+from wordsight.search.index.progress import Progress
 
-Progress = Callable[[str, int, int], None]  # stage, done, total (0: unknown)
 MAX_TEXT_CHARACTERS = 10_000  # characters
 MAX_SIDECAR_BYTES = 1 << 20  # bytes
 PAGE_ROWS = 1000  # rows in memory at once

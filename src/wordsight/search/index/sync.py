@@ -16,9 +16,11 @@ from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.search.index import database, scan_sources
+from wordsight.search.index.candidate import Candidate
 from wordsight.search.index.fill_dates import fill_dates
-from wordsight.search.index.report import Candidate, UpdateReport
-from wordsight.search.index.scan_sources import Entry, Progress, SourceScan
+from wordsight.search.index.progress import Progress
+from wordsight.search.index.report import UpdateReport
+from wordsight.search.index.scan_sources import Entry, SourceScan
 from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.index.writer import Writer
 from wordsight.search.query.encoded import words_of

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wordsight.search.index import database, manifest
 from wordsight.search.index.manifest import MODEL, Meta
-from wordsight.search.index.scan_sources import Progress
+from wordsight.search.index.progress import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import Place
 

@@ -1,0 +1,20 @@
+"""An entry of a scan that a thread has read, on its way into the index."""
+
+from dataclasses import dataclass
+
+from wordsight.read.pictures.pixel_reader import Frame
+from wordsight.search.index.scan_sources import Entry
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """An entry after reading: of known content, to be encoded, or unreadable."""
+
+    entry: Entry
+    content: str = ""
+    sidecar: str = ""
+    made: Frame | str | None = None  # the input of the encoder
+    taken: int | None = None  # date of a picture to be encoded; nanoseconds since 1970
+    reason: str = ""
+    is_cut: bool = False  # a text beyond the model's limit
+    is_unreadable: bool = False  # the content itself; an older item of the file is deleted
