@@ -1,6 +1,5 @@
 """A model on disk, JSON and safetensors: read strictly, with a reason for everything that is refused."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
 from wordsight.files.contained import inside
+from wordsight.files.undecodable import json_bytes
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -24,7 +24,7 @@ OF_A_RUN = ("run.json", "config.toml")  # what such a folder holds from its firs
 
 def write_json(path: Path, value: Any) -> None:
     with atomic_file(path) as file:
-        file.write((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        file.write(json_bytes(value, indent=2) + b"\n")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

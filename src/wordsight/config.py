@@ -14,6 +14,7 @@ from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.protocols import find_protocol
 from wordsight.files.atomic import atomic_file
 from wordsight.files.toml import read_tables, to_toml
+from wordsight.files.undecodable import shown
 from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import PARTS, Matcher
@@ -110,8 +111,16 @@ class Config:
         return cls(aliases.current(tables), str(path), trust_remote_code)
 
     def save(self, path: Path) -> None:
+        try:
+            content = self.to_toml().encode()
+        except UnicodeEncodeError as error:
+            wrong = shown(error.object[max(0, error.start - 40) : error.end + 20].split("\n")[-1])
+            raise InputError(
+                f"{path} cannot name {wrong}: TOML holds UTF-8 only, and this name is not",
+                "rename the file or folder, or make a link to it",
+            ) from error
         with atomic_file(path) as file:
-            file.write(self.to_toml().encode())
+            file.write(content)
 
     def to_toml(self) -> str:
         return to_toml(self.tables)

@@ -20,6 +20,7 @@ from wordsight.cli.data_options import (
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
 from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
+from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
 from wordsight.runtime.malloc import share_freed_memory
 
@@ -130,7 +131,13 @@ def extract(
 def _configured_reader(config: str, changes: Sequence[str], trust_remote_code: bool) -> Any:
     from wordsight.config import load_config
 
-    return load_config(config, changes, trust_remote_code).reader()
+    reader = load_config(config, changes, trust_remote_code).reader()
+    if not hasattr(reader, "identity") or not hasattr(reader, "to"):
+        raise InputError(
+            f"{config}: its reader, {type(reader).__name__}, has no network, so it makes no features",
+            'train on the pictures as they are, or take [reader] name = "backbone"',
+        )
+    return reader
 
 
 def _backbone(model: str | None, store: Path, **settings: Any) -> Any:

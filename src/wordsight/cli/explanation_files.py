@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
+from wordsight.files.undecodable import shown
 from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
 from wordsight.report.html import page
@@ -73,7 +74,7 @@ def write_overlay(path: Path, picture: str, explanation: Explanation) -> None:
 
 def write_page(path: Path, title: str, headline: str, examples: list[Example]) -> None:
     with atomic_file(path) as file:
-        file.write(page(escape(title), escape(headline), gallery(examples)).encode())
+        file.write(shown(page(escape(title), escape(headline), gallery(examples))).encode())
 
 
 def match_of(word: WordFound) -> WordMatch:

@@ -17,6 +17,7 @@ import typer
 from wordsight.cli.index import in_step
 from wordsight.cli.shared_options import changed_rules, left_out_text
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files.undecodable import shown
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -141,4 +142,4 @@ def _follow(kept: "Index", pictures: Path, rules: "WalkRules | None") -> None:
 
 
 def _print_status(line: str) -> None:
-    print(line.encode("utf-8", "backslashreplace").decode(), file=sys.stderr, flush=True)
+    print(shown(line), file=sys.stderr, flush=True)

@@ -14,6 +14,7 @@ from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_r
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
+from wordsight.files.undecodable import shown
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
@@ -187,9 +188,9 @@ def in_step(
 def _show_report(opened: "Index", report: "UpdateReport", as_json: bool) -> None:
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
     if as_json:
-        skipped = [{"path": shown(path), "reason": reason} for path, reason in report.skipped]
+        skipped = [{"path": path, "reason": reason} for path, reason in report.skipped]
         captions = [
-            {"file": shown(str(one.file)), "named": one.named, "found": one.found} for one in report.captions
+            {"file": str(one.file), "named": one.named, "found": one.found} for one in report.captions
         ]
         more = {
             "skipped": skipped,
@@ -223,11 +224,6 @@ def _calibrate(opened: "Index") -> None:
     if recall is not None:
         told = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
         typer.echo(f"a shortlist of {recall.size} holds {told}", err=True)
-
-
-def shown(path: str) -> str:
-    """A path that can be printed, whatever its bytes."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _verify(opened: "Index", as_json: bool) -> None:

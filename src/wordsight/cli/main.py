@@ -8,6 +8,7 @@ import typer
 
 from wordsight import aliases
 from wordsight.cli.lazy_group import lazy_group
+from wordsight.files.undecodable import shown
 from wordsight.runtime.malloc import keep_freed_memory
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -58,6 +59,8 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are written with their own bytes
     keep_freed_memory()  # of this process, which is the command's own
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
@@ -116,5 +119,5 @@ def _printable(message: str) -> str:
     """The message without what a file of others could do to a terminal: control characters are spelt."""
     return "".join(
         one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "surrogatepass").decode()
-        for one in message
+        for one in shown(message)
     )

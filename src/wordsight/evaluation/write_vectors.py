@@ -9,6 +9,7 @@ import numpy as np
 
 from wordsight.evaluation.encode import Progress, batches, encode_rows, inference, silent
 from wordsight.files.atomic import atomic_file
+from wordsight.files.undecodable import exact_bytes
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.sets import EmbeddingSet
@@ -47,7 +48,7 @@ def write_vectors(
         written.append((path, tuple(numbers.shape)))
     for name, lines in (("image_names", pairs.names), ("captions", texts)):
         with atomic_file(folder / f"{split}_{name}.txt") as file:
-            file.write("".join(f"{line}\n" for line in lines).encode("utf-8", "surrogateescape"))
+            file.write(exact_bytes("".join(f"{line}\n" for line in lines)))
     return written
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files.undecodable import from_exact
 
 MARKS = (  # what a text may begin with to say how it is encoded; the mark of UTF-32 begins as that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -79,7 +80,18 @@ def beginning_of(path: Path, size: int = 2**16) -> str:
 
 def read_lines(path: Path) -> list[str]:
     """One stripped string per line. Only a line feed ends a line, as in the files' other readers."""
-    lines = read_text(path).split("\n")
+    return _lines(read_text(path))
+
+
+def read_names(path: Path) -> list[str]:
+    """The lines of a file with names of files, which need not be UTF-8 (``exact_bytes``)."""
+    content = read_bytes(path)
+    known = any(content.startswith(mark) for mark, _ in MARKS) or b"\0" in content[:1000]
+    return _lines(decoded(content, path) if known else from_exact(content))
+
+
+def _lines(text: str) -> list[str]:
+    lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
     return [line.strip() for line in lines]

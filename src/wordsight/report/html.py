@@ -9,6 +9,7 @@ from typing import Any
 from wordsight.evaluation.pointing import Pointing
 from wordsight.evaluation.recall import Direction, K, Recalls, interval_method
 from wordsight.files.atomic import atomic_file
+from wordsight.files.undecodable import shown
 from wordsight.report.examples import Example
 from wordsight.report.gallery import gallery
 from wordsight.report.line_chart import line_chart
@@ -60,7 +61,7 @@ def write_report(
     ]
     text = "\n".join(section for section in sections if section)
     with atomic_file(Path(path)) as file:
-        file.write(page(escape(title), escape(_sentence(recalls.headline)), text).encode())
+        file.write(shown(page(escape(title), escape(_sentence(recalls.headline)), text)).encode())
     return Path(path)
 
 

@@ -10,6 +10,7 @@ from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
+from wordsight.files.undecodable import shown
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.index.index import Item
 from wordsight.search.searcher import Searcher
@@ -177,7 +178,7 @@ async def original(
     return _WholeFile(
         file,
         media_type=media,
-        filename=answers.item(stored, "images").name,
+        filename=shown(answers.item(stored, "images").name),
         content_disposition_type="attachment" if download else "inline",
         headers={"cache-control": SHORTLY, "accept-ranges": "none"},
     )

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from wordsight.errors import InputError, MissingFileError
-from wordsight.files.documents import read_lines
+from wordsight.files.documents import read_names
 from wordsight.read.datasets.deduplicate import (
     Fold,
     fold_by_content,
@@ -50,7 +50,7 @@ def fold_pictures(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fol
             f"{files.folder} has neither {files.ids.name} nor {files.file_names.name}, so nothing says "
             "which picture a caption tells of; add one"
         )
-    names = read_lines(path)
+    names = read_names(path)
     return fold_by_name(
         names, lines_per_row(len(names), len(texts), setting, (path.name, files.captions.name))
     )

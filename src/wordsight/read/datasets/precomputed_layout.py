@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wordsight.errors import InputError, MissingFileError
-from wordsight.files.documents import read_lines
+from wordsight.files.documents import read_names
 from wordsight.read.datasets.records import same_split, split_order
 
 CAPTIONS = "_caps.txt"
@@ -48,7 +48,7 @@ class PrecompSplit:
         """The image ids, or else the file names, and the file they stand in."""
         for path in (self.ids, self.file_names):
             if path.is_file():
-                return read_lines(path), path
+                return read_names(path), path
         return None, self.ids
 
 

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wordsight.errors import InputError
+from wordsight.files.undecodable import from_exact
 from wordsight.read.datasets.shards import Sample, ShardDataset
 from wordsight.read.export.resumable_shards import pairs_written
 from wordsight.read.formats.sequence_example import SequenceExample, Value, context_of, from_bytes
@@ -72,7 +73,7 @@ def _understood(frame: Frame, shard: Path, number: int) -> Sample:
             number=frame.number,
             start=frame.start,
             size=len(frame.data),
-            name=_text(_only(example.context, FILENAME), FILENAME),
+            name=from_exact(_bytes(_only(example.context, FILENAME), FILENAME)),
             identity=_integer(_only(example.context, LABEL), LABEL),
             texts=[_joined([_text(word, CAPTION) for word in _words(example)])],
         )

@@ -11,6 +11,7 @@ import numpy as np
 
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files.npy import ArrayFile, writing
+from wordsight.files.undecodable import exact_bytes
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.features.store import FeatureStore
@@ -98,7 +99,7 @@ class PrecompWriter:
         for name, lines in texts.items():
             path = self.partial / f"{self.files.split}_{name}.txt"
             with writing(path):
-                path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+                path.write_bytes(b"".join(exact_bytes(line) + b"\n" for line in lines))
         names = [f"{name}.npy" for name in self._arrays] + [f"{name}.txt" for name in texts]
         for name in names:
             os.replace(

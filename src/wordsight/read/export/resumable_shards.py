@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, TypeVar
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.files.atomic import atomic_file
 from wordsight.files.lock import LOCK, locked
+from wordsight.files.undecodable import exact_bytes
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import same_split
 from wordsight.read.datasets.shard_files import shard_name
@@ -81,7 +82,7 @@ def convert(
                     _write(partial, shard, write, bar.update)
         for name, text in texts.items():
             with atomic_file(partial / name) as file:
-                file.write(text.encode())
+                file.write(exact_bytes(text))
     finally:
         lock.close()
     (partial / LOCK).unlink()
@@ -223,7 +224,7 @@ def counted(pairs: PairSet) -> dict[str, int]:
 def _digest(pairs: PairSet) -> str:
     joined = blake2b(digest_size=16)
     for value in (*pairs.names, *pairs.texts):
-        joined.update(value.encode() + b"\0")
+        joined.update(exact_bytes(value) + b"\0")
     for numbers in (pairs.image_of, pairs.identities):
         joined.update(numbers.numpy().tobytes())
     return joined.hexdigest()

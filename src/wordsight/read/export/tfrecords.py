@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wordsight.errors import InputError
+from wordsight.files.undecodable import exact_bytes
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.tfrecords import CAPTION, CAPTION_IDS, DATA, END, FILENAME, LABEL, SPLIT, START
 from wordsight.read.export.picture_bytes import picture_at, rgb_jpeg
@@ -129,7 +130,7 @@ def _record(
         context={
             DATA: rgb_jpeg(picture, settings.reencode, settings.quality),
             LABEL: int(pairs.identities[row]),
-            FILENAME: pairs.names[row].encode(),
+            FILENAME: exact_bytes(pairs.names[row]),
             SPLIT: split.encode(),
         },
         lists={

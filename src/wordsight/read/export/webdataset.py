@@ -5,13 +5,13 @@
 ``KEY.txt``   the same captions, one per line, for readers that know only text
 """
 
-import json
 import tarfile
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
+from wordsight.files.undecodable import exact_bytes, json_bytes
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.webdataset import SUFFIX
 from wordsight.read.export.picture_bytes import as_it_is, picture_at
@@ -81,8 +81,8 @@ def _members(key: str, split: str, pairs: PairSet, row: int, texts: list[str]) -
     lines = "".join(f"{' '.join(text.split())}\n" for text in texts)
     return [
         (f"{key}{suffix}", content),
-        (f"{key}.json", json.dumps(said, ensure_ascii=False).encode()),
-        (f"{key}.txt", lines.encode()),
+        (f"{key}.json", json_bytes(said)),
+        (f"{key}.txt", exact_bytes(lines)),
     ]
 
 
