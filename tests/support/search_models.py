@@ -32,6 +32,11 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {  # similarity, what 
 WORD_KINDS = [kind for kind in KINDS if KINDS[kind][1] is not ONE_VECTOR]
 
 
+def _folder() -> Path:
+    """A folder for the whole run of the tests, removed at its end (see conftest)."""
+    return Path(mkdtemp(dir=os.environ.get("WORDSIGHT_CACHE")))
+
+
 def world() -> Any:
     return World(seed=3, images=PICTURES).read("train")
 
@@ -39,7 +44,7 @@ def world() -> Any:
 @cache
 def pictures() -> Path:
     """Generated pictures in two folders, each a day newer than the one before, their texts beside them."""
-    folder, pairs = Path(mkdtemp()), world()
+    folder, pairs = _folder(), world()
     for row in range(PICTURES):
         path = folder / ("even" if row % 2 == 0 else "odd") / f"{row:02}.png"
         path.parent.mkdir(exist_ok=True)
@@ -69,21 +74,21 @@ def build(kind: str, **changes: Any) -> Matcher:
 
 @cache
 def model(kind: str) -> Path:
-    folder = Path(mkdtemp()) / "model"
+    folder = _folder() / "model"
     build(kind).save_pretrained(folder)
     return folder
 
 
 @cache
 def index(kind: str = "max-sim") -> Index:
-    made = Index.create(Path(mkdtemp()) / "index", model(kind))
+    made = Index.create(_folder() / "index", model(kind))
     made.update([pictures()])
     return made
 
 
 @cache
 def texts_index(kind: str = "max-sim") -> Index:
-    folder = Path(mkdtemp())
+    folder = _folder()
     (folder / "texts.txt").write_text("\n".join(dict.fromkeys(world().texts)))
     made = Index.create(folder / "index", model(kind), "texts")
     made.update([folder / "texts.txt"])
