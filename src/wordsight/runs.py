@@ -35,10 +35,11 @@ from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 
 
-def train(config: Config, folder: Path, resume: bool = False) -> History:
+def train(config: Config, folder: Path, resume: bool = False, progress: Progress = silent) -> History:
     """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
 
     def begun() -> bool:
@@ -49,10 +50,10 @@ def train(config: Config, folder: Path, resume: bool = False) -> History:
         )
 
     with removed_on_failure(folder, keep=begun):
-        return _train(config, folder, resume)
+        return _train(config, folder, resume, progress)
 
 
-def _train(config: Config, folder: Path, resume: bool) -> History:
+def _train(config: Config, folder: Path, resume: bool, progress: Progress) -> History:
     settings = config.training
     learned, validation = config.pairs("train").numbered(), config.measured_pairs("validation")
     torch.manual_seed(settings.seed)
@@ -67,7 +68,7 @@ def _train(config: Config, folder: Path, resume: bool) -> History:
             return {"rsum": recalls.rsum}
         return {"rsum": recalls.rsum, "pointing": pointing_accuracy(model, validation).share}
 
-    return fit(matcher, loss, learned, settings, folder, validate, resume)
+    return fit(matcher, loss, learned, settings, folder, validate, resume, progress)
 
 
 def measure(config: Config, matcher: Matcher, pairs: PairSet, **settings_given: Any) -> Recalls:
@@ -98,12 +99,19 @@ def measure_model(
     intervals: bool = True,
     save_scores: Path | None = None,
     trust_remote_code: bool = False,
+    progress: Progress = silent,
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
     data = open_data(model, config, changes, split, trust_remote_code)
     matcher = open_matcher(model, trust_remote_code)
     recalls = measure(
-        data.config, matcher, data.pairs, **settings_given, intervals=intervals, save_scores=save_scores
+        data.config,
+        matcher,
+        data.pairs,
+        **settings_given,
+        intervals=intervals,
+        save_scores=save_scores,
+        progress=progress,
     )
     pointing = pointing_accuracy(matcher, data.pairs) if can_point(matcher, data.pairs) else None
     return Measured(data.config, matcher, split, data.pairs, recalls, pointing)
@@ -165,9 +173,10 @@ def measure_scores(
     captions_per_image: int = 5,
     intervals: bool = True,
     save_scores: Path | None = None,
+    progress: Progress = silent,
 ) -> Recalls:
     """R@K of one matrix or of the mean of several, by the protocol asked for or the first model's."""
-    with _scores_of(sources) as (scores, data):
+    with _scores_of(sources, progress) as (scores, data):
         if save_scores is not None:
             write_matrix(scores, save_scores)
         given = {key: value for key, value in settings_given.items() if value is not None}
@@ -181,7 +190,12 @@ def measure_scores(
 
 
 def measure_by_annotations(
-    sources: Sources, folder: Path, name: str, ties: Ties, zero_diagonal: bool = False
+    sources: Sources,
+    folder: Path,
+    name: str,
+    ties: Ties,
+    zero_diagonal: bool = False,
+    progress: Progress = silent,
 ) -> ExtendedRecalls:
     """Measure against human relevance annotations; a single model also within pictures and texts."""
     if sources.alone:
@@ -194,8 +208,9 @@ def measure_by_annotations(
             relevance,
             ties=ties,
             zero_diagonal=zero_diagonal,
+            progress=progress,
         )
-    with _scores_of(sources) as (scores, data):
+    with _scores_of(sources, progress) as (scores, data):
         if data is None:
             raise InputError("scores alone do not say which images and texts they are of; give --config")
         relevance, split = read_relevance(folder, name, data.pairs), f"{data.pairs.source}; {scores.source}"
@@ -203,7 +218,7 @@ def measure_by_annotations(
 
 
 @contextmanager
-def _scores_of(sources: Sources) -> Iterator[tuple[Scores, Data | None]]:
+def _scores_of(sources: Sources, progress: Progress) -> Iterator[tuple[Scores, Data | None]]:
     """One matrix, and what it is of, if known; the matrices of models are files while it is used."""
     shares = weights_of(sources.weights, len(sources.models) + len(sources.files))
     with TemporaryDirectory() as folder:
@@ -211,7 +226,7 @@ def _scores_of(sources: Sources) -> Iterator[tuple[Scores, Data | None]]:
         for model, other in zip(sources.models, data, strict=True):
             must_be_same_pairs(data[0].pairs, other.pairs, (sources.models[0], model))
         opened = _scores_of_files(sources.files, Path(folder))
-        opened = [*_scores_of_models(sources, data, Path(folder)), *opened]
+        opened = [*_scores_of_models(sources, data, Path(folder), progress), *opened]
         if not data and sources.config is not None:
             data = [_data_of(sources, "")]
         alone = len(opened) == 1 and not sources.standardize
@@ -223,13 +238,15 @@ def _data_of(sources: Sources, model: str) -> Data:
     return open_data(model, sources.config, sources.changes, sources.split, sources.trust_remote_code)
 
 
-def _scores_of_models(sources: Sources, data: Sequence[Data], folder: Path) -> list[Scores]:
+def _scores_of_models(
+    sources: Sources, data: Sequence[Data], folder: Path, progress: Progress
+) -> list[Scores]:
     """Each model's matrix in a file; one model at a time is held."""
     opened = []
     for number, (model, known) in enumerate(zip(sources.models, data, strict=True)):
         path = folder / f"model-{number}.npy"
         matcher = open_matcher(model, sources.trust_remote_code)
-        write_scores(matcher, known.pairs, path, known.config.evaluation.batch_size)
+        write_scores(matcher, known.pairs, path, known.config.evaluation.batch_size, progress)
         opened.append(as_scores(path, model))
     return opened
 

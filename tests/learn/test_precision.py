@@ -66,11 +66,11 @@ def test_a_run_of_before_in_bfloat16_goes_on_under_auto(tmp_path: Path) -> None:
 
 
 def test_what_is_slow_is_said_before_the_first_step(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(precision, "bf16_speedup", lambda: 0.025)
     fit(small_matcher(), InfoNCE(), small_pairs(), replace(SHORT, precision="bf16"), tmp_path / "run")
     first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
     assert first["event"] == "warning"
     assert "40 times as long" in first["message"]
-    assert "40 times as long" in capsys.readouterr().err
+    assert "40 times as long" in caplog.text

@@ -3,6 +3,7 @@
 Run by torchrun as a program, it writes what each process found; see ``main``.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -96,6 +97,7 @@ def trained(folder: Path) -> dict[str, Tensor]:
 def main(folder: Path) -> None:
     """What torchrun runs: every process writes its view."""
     torch.set_num_threads(1)
+    logging.basicConfig(level=logging.INFO)
     processes = Processes.join()
     found = {name: tensor.contiguous() for name, tensor in encoded(processes).items()}
     torch.manual_seed(processes.rank)

@@ -523,13 +523,13 @@ def test_batches_that_depend_on_each_other_are_not_computed_at_once(tmp_path: Pa
         fit(counting, InfoNCE(0.1), small_pairs(), settings, tmp_path / "norm")
 
 
-def test_one_line_per_epoch_where_stderr_is_no_terminal(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_one_line_per_epoch_is_logged_and_nothing_is_printed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    train(tmp_path / "run", replace(SETTINGS, epochs=2))
-    told = capsys.readouterr()
-    assert told.out == ""
-    first, second = told.err.splitlines()
+    with caplog.at_level("INFO", "wordsight"):
+        train(tmp_path / "run", replace(SETTINGS, epochs=2))
+    assert capsys.readouterr() == ("", "")
+    first, second = caplog.messages[-2:]
     assert first.startswith("epoch 1/2: loss ")
     assert "left" in first
     assert "rsum" in second
@@ -554,21 +554,21 @@ def test_one_line_per_epoch_where_stderr_is_no_terminal(
     ],
 )
 def test_a_run_that_ends_before_a_stage_says_so_before_its_first_step(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], loss: Loss, setting: dict[str, Any], said: str
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, loss: Loss, setting: dict[str, Any], said: str
 ) -> None:
     fit_plainly(tmp_path / "run", loss, epochs=2, log_every=1, **setting)
-    assert said in capsys.readouterr().err.splitlines()[0]
+    assert said in caplog.messages[0]
     first = json.loads((tmp_path / "run" / "log.jsonl").read_text().splitlines()[0])
     assert (first["event"], first["step"]) == ("warning", 0)
     assert said in first["message"]
 
 
 def test_a_run_that_reaches_every_stage_warns_of_nothing(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stages = {"warmup_steps": 9, "frozen_epochs": {"text_encoder": 1}, "loss_ramp_epoch": 1}
     fit_plainly(tmp_path / "run", Triplet(warmup_epochs=1), epochs=2, **stages)
-    assert "warning" not in capsys.readouterr().err
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
     assert events(tmp_path / "run", "warning") == []
 
 

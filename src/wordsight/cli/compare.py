@@ -1,12 +1,12 @@
 """The command that compares: a grid of systems, losses and seeds in, one table out."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wordsight.cli.shared_options import NoLock, say_written
+from wordsight.cli.stderr import say
 from wordsight.cli.trust import search_this_folder
 
 
@@ -46,16 +46,12 @@ def compare(
     home = out or Path("runs") / Path(grid[0]).stem
     search_this_folder(True)  # what is compared may name parts of one's own
     top, cells = read_grid(grid, seeds, trust_remote_code=True)
-    failed = run(top, cells, home, jobs, threads, _print_status)
-    rows = write_tables(top, cells, home, _print_status)
+    failed = run(top, cells, home, jobs, threads, say)
+    rows = write_tables(top, cells, home, say)
     if rows:
         typer.echo(to_markdown(top, rows), nl=False)
         say_written("tables", home)
     for reason in failed:
-        _print_status(f"failed: {reason}")
+        say(f"failed: {reason}")
     if failed:
         raise typer.Exit(1)
-
-
-def _print_status(line: str) -> None:
-    print(line, file=sys.stderr)

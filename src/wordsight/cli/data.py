@@ -23,6 +23,7 @@ from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
 from wordsight.runtime.malloc import share_freed_memory
+from wordsight.runtime.progress import ProgressDisplay
 
 Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
@@ -117,7 +118,8 @@ def extract(
     else:
         reader = _backbone(model, out, **asked)
     reader = reader.to(_device(device))
-    result = run(reader, paths, out, batch_size=batch_size)
+    with ProgressDisplay() as progress:
+        result = run(reader, paths, out, batch_size, progress)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
     if notes.left_out:
@@ -217,7 +219,9 @@ def convert(
     """Turn bottom-up-attention TSV files into a precomputed folder, boxes included."""
     from wordsight.read.export.bottom_up_tsv import convert_bottom_up
 
-    typer.echo(convert_bottom_up(source, out, split, ids))
+    with ProgressDisplay() as progress:
+        converted = convert_bottom_up(source, out, split, ids, progress=progress)
+    typer.echo(converted)
 
 
 def build(

@@ -17,6 +17,7 @@ from wordsight.cli.data_options import (
 )
 from wordsight.cli.shared_options import NoLock
 from wordsight.cli.trust import TrustRemoteCode
+from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from wordsight.pairs import PairSet
@@ -89,13 +90,15 @@ def records(
     if format_ == Format.webdataset:
         from wordsight.read.export.webdataset import write_webdataset
 
-        skipped = write_webdataset(out, splits, shards, order, skip_unreadable)
+        with ProgressDisplay() as progress:
+            skipped = write_webdataset(out, splits, shards, order, skip_unreadable, progress)
     else:
         from wordsight.read.export.tfrecords import RecordSettings, write_records
 
         cut = word_splitter or own_rule or "cmpl"
         records_settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
-        skipped = write_records(out, splits, records_settings, skip_unreadable)
+        with ProgressDisplay() as progress:
+            skipped = write_records(out, splits, records_settings, skip_unreadable, progress)
     _show_report(out, splits, skipped)
 
 

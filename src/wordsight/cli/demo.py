@@ -15,6 +15,7 @@ import typer
 from wordsight.cli.index import index
 from wordsight.cli.search import search
 from wordsight.cli.serve import missing_packages
+from wordsight.cli.stderr import say
 from wordsight.config import CONFIG, load_config
 from wordsight.errors import InputError
 from wordsight.learn.resume import LAST
@@ -24,6 +25,7 @@ from wordsight.read.synthetic.scenes import COLOURS, SHAPES, Scene
 from wordsight.read.synthetic.semantics import Meaning, Phrase, holds
 from wordsight.report.evaluation_report import write_page
 from wordsight.runs import measure_model, train
+from wordsight.runtime.progress import ProgressDisplay
 
 TITLE = "A small matcher of a generated world"
 RUN, PICTURES, INDEX, REPORT = "run", "pictures", "world.index", "report.html"
@@ -42,20 +44,21 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     started = monotonic()
     _refuse_other_seed(folder, seed)
     run = folder / RUN
-    _print_status("drawing a world of coloured things, and learning to match its pictures with sentences")
+    say("drawing a world of coloured things, and learning to match its pictures with sentences")
     config = load_config("demo", [f"data.seed={seed}", f"training.seed={seed}", *changes])
-    history = train(config, run, resume=(run / LAST).is_dir())
+    with ProgressDisplay() as progress:
+        history = train(config, run, (run / LAST).is_dir(), progress)
     measured = measure_model(str(run), None, (), "test", {})
     typer.echo(measured.recalls.to_text())
     if measured.pointing is not None:
         typer.echo(measured.pointing.to_text())
     count = len(measured.pairs.images)
-    _print_status("\nthe test pictures as files, and an index of them:")
+    say("\nthe test pictures as files, and an index of them:")
     if not (folder / PICTURES).exists():
         write_pictures(folder / PICTURES, "test", seed, count, measured.matcher.reader.size)
     _search(folder, absent(generate("test", seed, count).scenes))
     page = write_page(folder / REPORT, TITLE, measured, history.epochs)
-    _print_status(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
+    say(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
     _show_next_steps(folder)
     return folder / INDEX
 
@@ -97,7 +100,7 @@ def _search(folder: Path, nowhere: str) -> None:
     }
     for number, (told, (query, share)) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
-        _print_status(f"\n{told}")
+        say(f"\n{told}")
         line = [] if share is None else ["--false-positive-rate", share]
         _show("search", folder / INDEX, query, "-k", HITS, *line, "--explain", why)
         search(folder / INDEX, query, top=HITS, false_positive_rate=share, explain=why)
@@ -105,13 +108,13 @@ def _search(folder: Path, nowhere: str) -> None:
 
 def _show_next_steps(folder: Path) -> None:
     serve = f"{command()} demo --serve" + ("" if folder == Path("demo") else f" --out {folder}")
-    _print_status("\nsearch these pictures in the browser, each word with its region:")
+    say("\nsearch these pictures in the browser, each word with its region:")
     if missing_packages():
-        _print_status(f"  {_python()} -m pip install 'wordsight[serve]'")
-    _print_status(f"  {serve}")
-    _print_status("search in your own pictures (the model is fetched once from the Hugging Face Hub):")
-    _print_status(f"  {command()} index ~/Pictures --model openai/clip-vit-base-patch32 --out pictures.index")
-    _print_status(f'  {command()} search pictures.index "a dog on the beach"')
+        say(f"  {_python()} -m pip install 'wordsight[serve]'")
+    say(f"  {serve}")
+    say("search in your own pictures (the model is fetched once from the Hugging Face Hub):")
+    say(f"  {command()} index ~/Pictures --model openai/clip-vit-base-patch32 --out pictures.index")
+    say(f'  {command()} search pictures.index "a dog on the beach"')
 
 
 def command() -> str:
@@ -134,8 +137,4 @@ def _shown(path: Path) -> str:
 
 
 def _show(*words: object) -> None:
-    _print_status(f"$ {command()} {' '.join(shlex.quote(str(word)) for word in words)}")
-
-
-def _print_status(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    say(f"$ {command()} {' '.join(shlex.quote(str(word)) for word in words)}")

@@ -10,6 +10,7 @@ from wordsight.cli.shared_options import say_written
 from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
+from wordsight.runtime.progress import ProgressDisplay
 
 WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "all": "measure what you have with --protocol all",
@@ -154,21 +155,24 @@ def evaluate(
     }
     if relevance is not None and annotations is not None:
         _only_numbers(report=report, save_scores=save_scores)
-        found = measure_by_annotations(
-            sources, annotations, relevance, _ties(ties or "pessimistic"), zero_diagonal
-        )
+        with ProgressDisplay() as progress:
+            found = measure_by_annotations(
+                sources, annotations, relevance, _ties(ties or "pessimistic"), zero_diagonal, progress
+            )
         _show_report(found, None, as_json)
     elif sources.alone:
-        measured = measure_model(
-            sources.models[0],
-            config,
-            changes or (),
-            sources.split,
-            asked,
-            intervals,
-            save_scores,
-            trust_remote_code,
-        )
+        with ProgressDisplay() as progress:
+            measured = measure_model(
+                sources.models[0],
+                config,
+                changes or (),
+                sources.split,
+                asked,
+                intervals,
+                save_scores,
+                trust_remote_code,
+                progress,
+            )
         _show_report(measured.recalls, measured.pointing, as_json, cmpl_map)
         if objects is not None and measured.pointing is None:
             typer.echo("this model makes one vector of all regions or words, so no word points", err=True)
@@ -179,7 +183,8 @@ def evaluate(
             if not has_pictures(measured, pictures):
                 typer.echo(NO_PICTURES, err=True)
     else:
-        recalls = measure_scores(sources, asked, captions, intervals, save_scores)
+        with ProgressDisplay() as progress:
+            recalls = measure_scores(sources, asked, captions, intervals, save_scores, progress)
         _show_report(recalls, None, as_json, cmpl_map)
         if report is not None:
             from wordsight.report.html import write_report

@@ -15,6 +15,7 @@ from wordsight.cli.data_options import (
 )
 from wordsight.cli.data_records import SHORT
 from wordsight.cli.train import Changes
+from wordsight.runtime.progress import ProgressDisplay
 
 EXPORT_EPILOG = "Example: wordsight features export features/ captions.csv --out data/mine_precomp"
 ENCODE_EPILOG = "Example: wordsight features encode runs/cmpl-cuhk-pedes-mobilenet --split test --out vectors"
@@ -41,7 +42,8 @@ def export(
     opened = FeatureStore.open(store)
     for name in dataset.chosen(None):
         written = name or "train"
-        images = write_store(out, written, opened, dataset.read(name))
+        with ProgressDisplay() as progress:
+            images = write_store(out, written, opened, dataset.read(name), progress)
         shape = f"{images} x {opened.regions} x {opened.feature_dim}"
         typer.echo(f"{out / f'{written}_ims.npy'}: {shape}, float32; captions, ids and boxes beside it")
 
@@ -66,5 +68,7 @@ def encode(
     which = split_of(split)
     data = open_data(model, config, changes or (), which)
     name = SHORT.get(which, which)
-    for path, shape in write_vectors(open_matcher(model), data.pairs, out, name, batch_size):
+    with ProgressDisplay() as progress:
+        files = write_vectors(open_matcher(model), data.pairs, out, name, batch_size, progress)
+    for path, shape in files:
         typer.echo(f"{path}: {' x '.join(map(str, shape))}")

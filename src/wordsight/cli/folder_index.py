@@ -6,7 +6,6 @@ in the user's folder for what can be made again, one for each model, and never a
 
 import hashlib
 import os
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,14 +15,15 @@ import typer
 
 from wordsight.cli.index import in_step
 from wordsight.cli.shared_options import changed_rules, left_out_text
+from wordsight.cli.stderr import say
 from wordsight.errors import InputError, MissingFileError
-from wordsight.files.undecodable import shown
 from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.index import Index
 
+QUIET_SECONDS = 5.0  # a search says nothing of an update of its index that takes less
 EXAMPLE = "openai/clip-vit-base-patch32"
 
 
@@ -91,16 +91,14 @@ def _of_folder(
             _must_hold_pictures(pictures)
             share_freed_memory()
             Index.create(home, made_by, trust_remote_code=trust_remote_code)
-            _print_status(f"{pictures} is indexed for the first time, in {home}")
+            say(f"{pictures} is indexed for the first time, in {home}")
         with suppress(OSError):
             os.utime(home / META)
         try:
             opened = Index.open_to_write(home, trust_remote_code)
             _follow(opened, pictures, changed_rules(opened.walk_rules(), exclude, follow_links))
         except StoreInUse:
-            _print_status(
-                f"another process brings the index of {pictures} in step; what it has by now is searched"
-            )
+            say(f"another process brings the index of {pictures} in step; what it has by now is searched")
     return Index.open(home, trust_remote_code)
 
 
@@ -126,20 +124,12 @@ def _must_hold_pictures(folder: Path) -> None:
 
 def _follow(kept: "Index", pictures: Path, rules: "WalkRules | None") -> None:
     """Take in new, changed, renamed and deleted pictures; what changed is said on stderr."""
-    report = in_step(kept, [pictures], rules=rules)
+    report = in_step(kept, [pictures], rules=rules, quiet_seconds=QUIET_SECONDS)
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
     if any(counts.values()):
         if report.left_out:
-            _print_status(f"{pictures}: {left_out_text(report.left_out)}")
-        _print_status(
-            f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        )
+            say(f"{pictures}: {left_out_text(report.left_out)}")
+        say(f"{pictures}: " + ", ".join(f"{count} {name}" for name, count in counts.items() if count))
     if report.skipped:
         which = f"wordsight index {pictures} --out {kept.folder}"
-        _print_status(
-            f"{len(report.skipped)} of its files or folders cannot be read; which, and why: {which}"
-        )
-
-
-def _print_status(line: str) -> None:
-    print(shown(line), file=sys.stderr, flush=True)
+        say(f"{len(report.skipped)} of its files or folders cannot be read; which, and why: {which}")

@@ -1,9 +1,7 @@
 """The command of the index: folders of pictures, or files of texts, in; an index in step with them out."""
 
 import json
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,12 +14,12 @@ from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
 from wordsight.files.undecodable import shown
 from wordsight.runtime.malloc import share_freed_memory
+from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from wordsight.read.pictures.walk import WalkRules
     from wordsight.search.index.caption_file import CaptionFile
     from wordsight.search.index.index import Index, UpdateReport
-    from wordsight.search.index.progress import Progress
 
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
 
@@ -122,7 +120,7 @@ def index(
     if repair:
         typer.echo(f"{out}: {opened.repair()} damaged items dropped; index again to have them back")
     if compact:
-        with _bar() as progress:
+        with ProgressDisplay() as progress:
             done = opened.compact(progress)
         typer.echo(f"{out}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
     if verify:
@@ -170,8 +168,9 @@ def in_step(
     drop_all: bool = False,
     rules: "WalkRules | None" = None,
     caption_column: str | None = None,
+    quiet_seconds: float = 0.0,
 ) -> "UpdateReport":
-    """``Index.update`` on the device, with a bar."""
+    """``Index.update`` on the device, with its progress."""
     import torch
 
     if device == "auto":
@@ -179,7 +178,7 @@ def in_step(
     opened.matcher.to(device)
     if hasattr(opened.matcher.reader, "to"):
         opened.matcher.reader.to(device)
-    with _bar() as progress:
+    with ProgressDisplay(quiet_seconds) as progress:
         return opened.update(
             sources, progress, captions, batch_size, workers, drop_all, rules, caption_column
         )
@@ -227,7 +226,7 @@ def _calibrate(opened: "Index") -> None:
 
 
 def _verify(opened: "Index", as_json: bool) -> None:
-    with _bar() as progress:
+    with ProgressDisplay() as progress:
         found = opened.verify(progress)
     if as_json:
         typer.echo(json.dumps({"problems": found}))
@@ -235,22 +234,3 @@ def _verify(opened: "Index", as_json: bool) -> None:
         typer.echo("\n".join(found) or f"{opened.folder}: integrity check passed")
     if found:
         raise typer.Exit(1)
-
-
-@contextmanager
-def _bar() -> Iterator["Progress"]:
-    """A bar per stage on stderr with the time that is left, if that is a terminal."""
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
-    bars: dict[str, tqdm] = {}
-
-    def progress(stage: str, done: int, total: int) -> None:
-        if stage not in bars:
-            bars[stage] = tqdm(desc=stage, total=total or None, disable=None, file=sys.stderr)
-        bars[stage].update(done - bars[stage].n)
-
-    try:
-        yield progress
-    finally:
-        for bar in bars.values():
-            bar.close()

@@ -8,7 +8,7 @@ import typer
 
 from wordsight import aliases
 from wordsight.cli.lazy_group import lazy_group
-from wordsight.files.undecodable import shown
+from wordsight.cli.stderr import logged_to_stderr, say
 from wordsight.runtime.malloc import keep_freed_memory
 
 FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
@@ -65,11 +65,10 @@ def main(arguments: list[str] | None = None) -> None:
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
+    args = with_current_options(sys.argv[1:] if arguments is None else arguments)
     try:
-        app(
-            args=with_current_options(sys.argv[1:] if arguments is None else arguments),
-            prog_name="wordsight",
-        )
+        with logged_to_stderr():
+            app(args=args, prog_name="wordsight")
     except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
         if end.code == INTERRUPTED:
             _stop(_INTERRUPTED, INTERRUPTED)
@@ -94,7 +93,7 @@ def with_current_options(arguments: list[str]) -> list[str]:
     for argument in arguments:
         option, equals, value = argument.partition("=")
         if option in renamed and "--" not in current:
-            print(f"wordsight: {option} is now {renamed[option]}", file=sys.stderr)
+            say(f"wordsight: {option} is now {renamed[option]}")
             option = renamed[option]
         current.append(option + equals + value)
     return current
@@ -111,13 +110,5 @@ def _in_words(error: Exception) -> str:
 
 
 def _stop(message: str, code: int) -> Any:
-    print(f"wordsight: {_printable(message)}", file=sys.stderr)
+    say(f"wordsight: {message}")
     sys.exit(code)
-
-
-def _printable(message: str) -> str:
-    """The message without what a file of others could do to a terminal: control characters are spelt."""
-    return "".join(
-        one if one.isprintable() or one == "\n" else one.encode("unicode_escape", "surrogatepass").decode()
-        for one in shown(message)
-    )

@@ -16,6 +16,7 @@ from wordsight.cli.data_options import (
     changes_of,
 )
 from wordsight.cli.trust import TrustRemoteCode, search_this_folder
+from wordsight.runtime.progress import ProgressDisplay
 
 Changes = Annotated[
     list[str] | None,
@@ -77,7 +78,9 @@ def train(
     columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
     given = changes_of(pictures=pictures, split=split, seed=split_seed, **columns)
     given += _start(start_from, keep_epoch)
-    history = run(load_config(config, [*(changes or ()), *given], trust_remote_code=True), folder, resume)
+    loaded = load_config(config, [*(changes or ()), *given], trust_remote_code=True)
+    with ProgressDisplay() as progress:
+        history = run(loaded, folder, resume, progress)
     if history.stopped_early:
         typer.echo(f"stopped early: rsum was best in epoch {(history.best_epoch or 0) + 1}", err=True)
     best = "" if history.best_rsum is None else f", rsum {history.best_rsum:.1f} on validation"

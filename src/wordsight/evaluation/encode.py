@@ -1,6 +1,6 @@
 """A matcher and its pairs -> their embeddings, batch by batch, without gradients and in evaluation mode."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -8,13 +8,8 @@ from torch import nn
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
-
-Progress = Callable[[str, int, int], None]  # what is being done, how many are done, of how many
-
-
-def silent(stage: str, done: int, total: int) -> None:
-    """Progress that nobody watches."""
 
 
 @contextmanager
@@ -31,12 +26,13 @@ def inference(module: nn.Module) -> Iterator[None]:
 
 
 def encode_images(
-    matcher: Matcher, pairs: PairSet, batch_size: int = 64, report: Progress = silent
+    matcher: Matcher, pairs: PairSet, batch_size: int = 64, progress: Progress = silent
 ) -> EmbeddingSet:
     parts = []
+    progress("images", 0, len(pairs.images))
     for rows in batches(len(pairs.images), batch_size):
         parts.append(encode_rows(matcher, pairs, rows))
-        report("images", rows.stop, len(pairs.images))
+        progress("images", rows.stop, len(pairs.images))
     return EmbeddingSet.join(parts)
 
 
@@ -45,12 +41,13 @@ def encode_rows(matcher: Matcher, pairs: PairSet, rows: range) -> EmbeddingSet:
 
 
 def encode_texts(
-    matcher: Matcher, pairs: PairSet, batch_size: int = 64, report: Progress = silent
+    matcher: Matcher, pairs: PairSet, batch_size: int = 64, progress: Progress = silent
 ) -> EmbeddingSet:
     parts = []
+    progress("texts", 0, len(pairs.texts))
     for rows in batches(len(pairs.texts), batch_size):
         parts.append(matcher.encode_texts([pairs.texts[row] for row in rows]))
-        report("texts", rows.stop, len(pairs.texts))
+        progress("texts", rows.stop, len(pairs.texts))
     return EmbeddingSet.join(parts)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
+from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.evaluate_matrix import rank_all_matches, rank_matrix
 from wordsight.evaluation.protocols import Protocol, find_protocol
 from wordsight.evaluation.recall import FoldRanks, Recalls
@@ -13,6 +13,7 @@ from wordsight.evaluation.score_matrix import ComputedScores, as_scores, check_f
 from wordsight.evaluation.write_scores import write_scores
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision, rank_matches
 
@@ -30,7 +31,7 @@ def evaluate(
     average_precision: bool | None = None,
     split: str | None = None,
     save_scores: str | Path | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> Recalls:
     """Encode every image and text once, then count ranks in blocks; no score matrix is held.
 
@@ -46,7 +47,6 @@ def evaluate(
     chosen = find_protocol(protocol)
     texts_of = torch.bincount(pairs.image_of, minlength=len(pairs.images))
     deviation = chosen.check(texts_of, strict, identities=len(set(pairs.identities.tolist())))
-    report = progress or silent
     every = chosen.persons if average_precision is None else average_precision
     if every and precision == "int8":
         raise InputError(
@@ -56,11 +56,11 @@ def evaluate(
     with inference(matcher):
         if save_scores is None:
             folds = [
-                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, every, report)
+                _rank_fold(matcher, _fold(pairs, rows), batch_size, precision, ties, every, progress)
                 for rows in chosen.rows(len(pairs.images))
             ]
         else:
-            write_scores(matcher, pairs, Path(save_scores), batch_size, report)
+            write_scores(matcher, pairs, Path(save_scores), batch_size, progress)
             folds = _rank_saved(Path(save_scores), pairs, chosen, ties, every)
     return Recalls.from_folds(
         chosen.name,
@@ -88,18 +88,22 @@ def _rank_fold(
     precision: Precision,
     ties: Ties,
     average_precision: bool,
-    report: Progress,
+    progress: Progress,
 ) -> FoldRanks:
     """Images and texts of one gallery are held encoded; their scores are not."""
-    images = encode_images(matcher, pairs, batch_size, report)
-    texts = encode_texts(matcher, pairs, batch_size, report)
+    images = encode_images(matcher, pairs, batch_size, progress)
+    texts = encode_texts(matcher, pairs, batch_size, progress)
+
+    def shown(done: int, total: int) -> None:
+        progress("scores", done, total)
+
     if average_precision:
         scores = ComputedScores(matcher.similarity, images, texts)
         identities = pairs.identities.numpy(), pairs.text_identities.numpy()
-        return rank_all_matches(scores, *identities, ties, lambda done, every: report("scores", done, every))
+        return rank_all_matches(scores, *identities, ties, shown)
     ranks = rank_matches(
         matcher.similarity, images, texts, pairs.identities, pairs.text_identities, precision, ties,
-        lambda done, total: report("scores", done, total),
+        shown,
     )  # fmt: skip
     by_image, by_text = (side.numpy() for side in ranks)
     return FoldRanks(by_image, by_text, pairs.identities.numpy(), pairs.text_identities.numpy())

@@ -13,12 +13,13 @@ from torch.nn import functional as F
 from wordsight.errors import InputError
 from wordsight.evaluation.average_precision import PRECISIONS
 from wordsight.evaluation.cxc_eccv import Relevance
-from wordsight.evaluation.encode import Progress, encode_images, encode_texts, inference, silent
+from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.ground_truth import ListedGroundTruth, rank_all
 from wordsight.evaluation.recall import TIES, Direction, K, direction_of
 from wordsight.evaluation.score_matrix import ComputedScores, Scores, ScoresLike, as_scores, check_finite
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.ranking.count import Ties
 
@@ -83,7 +84,7 @@ def evaluate_relevance(
     ties: Ties = "pessimistic",
     zero_diagonal: bool = False,
     split: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> ExtendedRecalls:
     """Measure a model by annotations (``read_relevance``); scores are computed in blocks and not held.
 
@@ -91,10 +92,9 @@ def evaluate_relevance(
     itself, or for a model of sets of the mean of its unit vectors. An item is no answer to itself;
     ``zero_diagonal`` gives it the score 0 instead, as VSE-infinity's code does.
     """
-    report = progress or silent
     with inference(matcher):
-        images = encode_images(matcher, pairs, batch_size, report)
-        texts = encode_texts(matcher, pairs, batch_size, report)
+        images = encode_images(matcher, pairs, batch_size, progress)
+        texts = encode_texts(matcher, pairs, batch_size, progress)
         own = 0.0 if zero_diagonal else NEVER
         among = {
             way: Likeness(mean_direction(items), own)

@@ -7,11 +7,12 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wordsight.evaluation.encode import Progress, batches, encode_rows, inference, silent
+from wordsight.evaluation.encode import batches, encode_rows, inference
 from wordsight.files.atomic import atomic_file
 from wordsight.files.undecodable import exact_bytes
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 
 HEADER = 128  # bytes; numpy's header of a float array of up to three axes takes them all
@@ -24,7 +25,7 @@ def write_vectors(
     folder: Path,
     split: str,
     batch_size: int = 64,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> list[Written]:
     """Write ``{split}_image_features.npy`` and ``{split}_caption_features.npy`` in float32, and their labels.
 
@@ -33,12 +34,11 @@ def write_vectors(
     Equal numbers in ``{split}_image_labels.npy`` and ``{split}_caption_labels.npy`` belong together;
     ``{split}_image_names.txt`` and ``{split}_captions.txt`` have a line for each.
     """
-    report = progress or silent
     texts = [" ".join(text.split()) for text in pairs.texts]
     with inference(matcher):
         written = [
-            *_write(folder, f"{split}_image", _images(matcher, pairs, batch_size, report)),
-            *_write(folder, f"{split}_caption", _texts(matcher, pairs, batch_size, report)),
+            *_write(folder, f"{split}_image", _images(matcher, pairs, batch_size, progress)),
+            *_write(folder, f"{split}_caption", _texts(matcher, pairs, batch_size, progress)),
         ]
     labels = {"image": pairs.identities, "caption": pairs.text_identities}
     for what, numbers in labels.items():
@@ -52,16 +52,16 @@ def write_vectors(
     return written
 
 
-def _images(matcher: Matcher, pairs: PairSet, batch_size: int, report: Progress) -> Iterator[EmbeddingSet]:
+def _images(matcher: Matcher, pairs: PairSet, batch_size: int, progress: Progress) -> Iterator[EmbeddingSet]:
     for rows in batches(len(pairs.images), batch_size):
         yield encode_rows(matcher, pairs, rows)
-        report("images", rows.stop, len(pairs.images))
+        progress("images", rows.stop, len(pairs.images))
 
 
-def _texts(matcher: Matcher, pairs: PairSet, batch_size: int, report: Progress) -> Iterator[EmbeddingSet]:
+def _texts(matcher: Matcher, pairs: PairSet, batch_size: int, progress: Progress) -> Iterator[EmbeddingSet]:
     for rows in batches(len(pairs.texts), batch_size):
         yield matcher.encode_texts([pairs.texts[row] for row in rows])
-        report("texts", rows.stop, len(pairs.texts))
+        progress("texts", rows.stop, len(pairs.texts))
 
 
 def _write(folder: Path, name: str, sets: Iterator[EmbeddingSet]) -> list[Written]:

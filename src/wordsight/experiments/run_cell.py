@@ -5,6 +5,7 @@ says, or goes on with it, and writes measured.json and ranks.npz there. It ends 
 a comparison that is killed leaves no run behind that writes into the folders of the next one.
 """
 
+import logging
 import os
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.runs import measure, train
 from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.runtime.progress import ProgressDisplay
 from wordsight.runtime.usage import cpu_seconds, peak_memory_mb
 
 TRUST = "--trust-remote-code"
@@ -77,7 +79,8 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
     config = load_config(str(folder), trust_remote_code=trust_remote_code)
     begun = (folder / "last").is_dir()
     started = monotonic()
-    history = train(config, folder, resume=begun)
+    with ProgressDisplay() as progress:
+        history = train(config, folder, begun, progress)
     spent = {
         "wall": monotonic() - started,
         "cpu": cpu_seconds(),
@@ -139,6 +142,8 @@ def _end_with_the_input() -> None:
 if __name__ == "__main__":
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", torch.get_num_threads())))
     keep_freed_memory()
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("wordsight").setLevel(logging.INFO)
     Thread(target=_end_with_the_input, daemon=True).start()
     try:
         with closing(locked(Path(sys.argv[1]))):

@@ -1,19 +1,19 @@
-"""Events of a run -> log.jsonl (always), TensorBoard (when installed), a bar or lines on stderr."""
+"""Events of a run -> log.jsonl (always), TensorBoard (when installed), the logger and the progress shown."""
 
+import logging
 import math
 import os
-import sys
 import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm  # type: ignore[import-untyped]
-
 from wordsight.files.json_text import to_json
 from wordsight.learn.collapse import CollapseWarning
+from wordsight.runtime.progress import Progress, silent
 
+_log = logging.getLogger("wordsight.learn")
 LOG = "log.jsonl"
 SMOOTHING = 10.0  # seconds over which the speed is averaged
 
@@ -25,9 +25,16 @@ class Journal:
     written after it is about steps that will be taken again, and is cut off.
     """
 
-    def __init__(self, folder: Path, writes: bool = True, position: int = 0, step: int = 0):
+    def __init__(
+        self,
+        folder: Path,
+        writes: bool = True,
+        position: int = 0,
+        step: int = 0,
+        progress: Progress = silent,
+    ) -> None:
         self.writes = writes
-        self.bar: tqdm[Any] | None = None
+        self.progress = progress if writes else silent
         self.started = time.monotonic()
         if not writes:
             return
@@ -55,35 +62,20 @@ class Journal:
 
     def say(self, line: str) -> None:
         if self.writes:
-            print(line, file=sys.stderr, flush=True)
+            _log.info(line)
 
     def note(self, step: int, message: str) -> None:
         """Something to know about the run, said and logged; it is no reason to stop."""
         self.write("warning", step, message=message)
-        self.say(f"warning: {message}")
+        if self.writes:
+            _log.warning(message)
 
     def warn(self, step: int, message: str) -> None:
         self.write("warning", step, message=message)
         if self.writes:
             warnings.warn(message, CollapseWarning, stacklevel=4)
 
-    def begin_epoch(self, epoch: int, epochs: int, batches: int, done: int) -> None:
-        if self.writes and sys.stderr.isatty():
-            name = f"epoch {epoch + 1}/{epochs}"
-            self.bar = tqdm(total=batches, initial=done, desc=name, unit="batch", leave=False)
-
-    def advance(self, batches: int, **facts: str) -> None:
-        if self.bar is not None:
-            self.bar.set_postfix(facts, refresh=False)
-            self.bar.update(batches)
-
-    def end_epoch(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-            self.bar = None
-
     def close(self) -> None:
-        self.end_epoch()
         if self.writes:
             self.position()
             self.file.close()
@@ -109,14 +101,6 @@ class Speed:
         self.last = now
 
 
-def time_left(seconds: float) -> str:
-    """Seconds in words: "40 s", "12 min", "3 h 20 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02d} min"
-
-
 def numbers(facts: Mapping[str, Any]) -> dict[str, float]:
     return {name: float(value) for name, value in facts.items() if isinstance(value, int | float)}
 
@@ -125,6 +109,6 @@ def _tensorboard(folder: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        print("tensorboard is not installed: the run is logged to log.jsonl only", file=sys.stderr)
+        _log.info("tensorboard is not installed: the run is logged to log.jsonl only")
         return None
     return SummaryWriter(str(folder), purge_step=step or None)

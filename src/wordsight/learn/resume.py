@@ -42,7 +42,7 @@ _FREE = frozenset(
 
 
 @dataclass
-class Progress:
+class RunState:
     """How far a run has come; all of it is in progress.json."""
 
     epoch: int = 0  # from 0
@@ -92,31 +92,31 @@ class Trained:
             self.average.load({name: named[f"average.{name}"] for name in self.average.average})
 
 
-def save(folder: Path, trained: Trained, progress: Progress) -> None:
+def save(folder: Path, trained: Trained, state: RunState) -> None:
     """Replace ``last/``; the checkpoint before it stays until the new one is whole, and on any error."""
     last = folder / LAST
     try:
         with atomic.atomic_folder(last) as fresh:
             checkpoint.save_weights(fresh / checkpoint.WEIGHTS, trained.matcher.state_dict())
             checkpoint.save_weights(fresh / RESUME, trained.tensors())
-            checkpoint.write_json(fresh / PROGRESS, asdict(progress))
+            checkpoint.write_json(fresh / PROGRESS, asdict(state))
     except (OSError, SafetensorError) as error:
         previous = f"{last} still holds the one before" if last.is_dir() else "there is none before it"
         raise OSError(
-            f"the checkpoint of step {progress.step} could not be written to {last} ({error}); {previous}. "
+            f"the checkpoint of step {state.step} could not be written to {last} ({error}); {previous}. "
             "Make room on the disk, then go on with resume"
         ) from error
 
 
-def load(folder: Path, trained: Trained) -> Progress | None:
+def load(folder: Path, trained: Trained) -> RunState | None:
     """Put a run back to its newest checkpoint; None if it has none."""
     last = folder / LAST
     if not last.is_dir():
         return None
-    state = plain_json.read(last / PROGRESS)
+    stored = plain_json.read(last / PROGRESS)
     checkpoint.load_weights(trained.matcher, last / checkpoint.WEIGHTS)
     trained.load(checkpoint.read_weights(last / RESUME))
-    return Progress(**{each.name: state[each.name] for each in fields(Progress)})
+    return RunState(**{each.name: stored[each.name] for each in fields(RunState)})
 
 
 def describe_run(

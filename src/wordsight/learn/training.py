@@ -19,7 +19,7 @@ from wordsight.learn.collapse import Collapse, explain_non_finite
 from wordsight.learn.device import find_device, in_float32, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
-from wordsight.learn.journal import Journal, Speed, time_left
+from wordsight.learn.journal import Journal, Speed
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
     make_optimizer,
@@ -28,12 +28,13 @@ from wordsight.learn.optimizers import (
 )
 from wordsight.learn.precision import Precision, decide, repeat
 from wordsight.learn.processes import Processes
-from wordsight.learn.resume import Progress, Trained, describe_run, load, open_folder, run_facts, save
+from wordsight.learn.resume import RunState, Trained, describe_run, load, open_folder, run_facts, save
 from wordsight.learn.settings import Training
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.runtime.progress import Progress, duration, silent
 
 __all__ = ["History", "Training", "fit"]
 
@@ -57,18 +58,20 @@ def fit(
     folder: str | os.PathLike[str],
     validate: Validate | None = None,
     resume: bool = False,
+    progress: Progress = silent,
 ) -> History:
     """Train the matcher in place; ``folder/best`` is the model to keep (the latest one without ``validate``).
 
     ``validate`` returns numbers by name, "rsum" among them: higher is better. With ``resume`` the run goes
     on from ``folder/last`` if there is one, to the same bits on a CPU as if it had never stopped; other
     settings or data than it was begun with are a ValueError that names them. Started by torchrun, the
-    processes share each batch and must see one folder.
+    processes share each batch and must see one folder. ``progress`` counts the batches of all epochs; what
+    there is to say goes to the logger "wordsight.learn".
 
     Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
     written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
     """
-    run = _Run(matcher, loss, train, settings, Path(folder), validate, resume)
+    run = _Run(matcher, loss, train, settings, Path(folder), validate, resume, progress)
     with Interrupt(active=run.processes.world == 1) as interrupt:
         try:
             while not run.finished:
@@ -91,6 +94,7 @@ class _Run:
         folder: Path,
         validate: Validate | None,
         resume: bool,
+        progress: Progress,
     ) -> None:
         self.settings, self.folder = settings, folder
         self.processes = Processes.join(cuda=wants_cuda(settings.device))
@@ -102,13 +106,13 @@ class _Run:
         self.processes.same_everywhere(self.matcher, self.loss)
         self.trained = _trained(self.matcher, self.loss, settings)
         self.frozen = Frozen({"": self.matcher, "loss": self.loss}, settings.frozen_epochs)
-        self.progress = self._begin_or_go_on(resume)
-        self.validation = Validation(validate, self.trained, self.progress, folder, train.source)
+        self.state = self._begin_or_go_on(resume)
+        self.validation = Validation(validate, self.trained, self.state, folder, train.source)
         self.collapse = Collapse.over(self.steps_per_epoch)
-        if self.progress.collapse:
-            self.collapse.load(self.progress.collapse)
-        position, step = self.progress.log_position, self.progress.step
-        self.journal = Journal(folder, self.processes.first, position, step)
+        if self.state.collapse:
+            self.collapse.load(self.state.collapse)
+        position, step = self.state.log_position, self.state.step
+        self.journal = Journal(folder, self.processes.first, position, step, progress)
         messages = [self.precision.warning] if self.precision.warning else []
         for message in [*messages, *unreached_stages(settings, self.loss, self.steps_per_epoch)]:
             self.journal.note(step, message)
@@ -142,7 +146,7 @@ class _Run:
         self.processes.tell(found.to_dict())
         return found
 
-    def _begin_or_go_on(self, resume: bool) -> Progress:
+    def _begin_or_go_on(self, resume: bool) -> RunState:
         if self.processes.first:
             world = self.processes.world
             run = describe_run(self.matcher, self.loss, self.batches, self.settings, world)
@@ -150,30 +154,30 @@ class _Run:
             open_folder(self.folder, run, resume)
         self.processes.tell(None)  # wait until the folder is there
         first = self.settings.first_epoch
-        fresh = Progress(epoch=first, step=first * self.steps_per_epoch)
+        fresh = RunState(epoch=first, step=first * self.steps_per_epoch)
         return (load(self.folder, self.trained) if resume else None) or fresh
 
     @property
     def stopped_early(self) -> bool:
-        return 0 < self.settings.patience <= self.progress.without_better
+        return 0 < self.settings.patience <= self.state.without_better
 
     @property
     def finished(self) -> bool:
-        return self.progress.epoch >= self.settings.epochs or self.stopped_early
+        return self.state.epoch >= self.settings.epochs or self.stopped_early
 
     @property
     def history(self) -> History:
-        at = self.progress
+        at = self.state
         return History(at.epochs, at.step, at.best_epoch, at.best_rsum, self.stopped_early)
 
     def train_epoch(self, interrupt: Interrupt) -> None:
         """All the batches of the epoch that are still to be seen."""
-        at = self.progress
+        at = self.state
         self.loss.begin(at.epoch)
         self.frozen.begin(at.epoch)
         self.speed.restart()
         rows = self.batches.rows(at.epoch)
-        self.journal.begin_epoch(at.epoch, self.settings.epochs, len(rows), at.batch)
+        self._show_progress(len(rows))
         coming = self._read(rows, range(at.batch, len(rows)))
         try:
             for first in range(at.batch, len(rows), self.settings.accumulate):
@@ -185,11 +189,10 @@ class _Run:
                     raise KeyboardInterrupt(f"the state is saved in {self.folder}; go on with resume")
         finally:
             coming.close()
-            self.journal.end_epoch()
 
     def _read(self, rows: list[list[int]], numbers: range) -> Any:
         """This process's share of each batch, on the device, read ahead by other threads."""
-        epoch = self.progress.epoch
+        epoch = self.state.epoch
 
         @torch.no_grad()
         def make(number: int) -> PairBatch:
@@ -199,7 +202,7 @@ class _Run:
 
     def _step(self, coming: Iterator[PairBatch], rows: list[list[int]], group: range) -> None:
         """One change of the weights, by the mean loss of a group of batches."""
-        at, optimizer = self.progress, self.trained.optimizer
+        at, optimizer = self.state, self.trained.optimizer
         optimizer.zero_grad(set_to_none=True)
         factors = (self._ramp(number, len(rows)) / len(group) for number in group)
         step = self.accumulate(zip(group, coming, factors, strict=False))
@@ -213,13 +216,20 @@ class _Run:
         if self.trained.average:
             self.trained.average.update(at.step)
         self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group))
+        self._show_progress(len(rows), f"loss {mean:.4g}, {self.speed.rate:.0f} pairs a second")
+
+    def _show_progress(self, batches: int, facts: str = "") -> None:
+        """Batches of the whole training, validations aside; the note says in which epoch it is."""
+        at, epochs = self.state, self.settings.epochs
+        note = f"epoch {at.epoch + 1} of {epochs}" + (f", {facts}" if facts else "")
+        self.journal.progress("training batches", at.epoch * batches + at.batch, epochs * batches, note)
 
     def _ramp(self, number: int, batches: int) -> float:
-        return (number + 1) / batches if self.progress.epoch == self.settings.loss_ramp_epoch else 1.0
+        return (number + 1) / batches if self.state.epoch == self.settings.loss_ramp_epoch else 1.0
 
     def _encode_seeded(self, batch: PairBatch, number: int) -> EncodedPairs:
         """Dropout draws from the batch's own seed: where a run has been does not matter."""
-        place = (self.settings.seed, self.progress.epoch, number, self.processes.rank)
+        place = (self.settings.seed, self.state.epoch, number, self.processes.rank)
         torch.manual_seed(random_seed(WEIGHTS, *place))
         return self._encode(batch)
 
@@ -244,7 +254,7 @@ class _Run:
     def _refuse_non_finite(self, loss: float, norm: float, pairs: EncodedPairs, rows: Sequence[int]) -> None:
         if math.isfinite(loss) and math.isfinite(norm):
             return
-        at, train = self.progress, self.batches.pairs
+        at, train = self.state, self.batches.pairs
         what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's length is {norm}"
         names = [train.names[image] for image in train.image_of[list(rows)].tolist()]
         where = f"epoch {at.epoch + 1}, step {at.step + 1}"
@@ -253,21 +263,20 @@ class _Run:
         raise FloatingPointError(message)
 
     def _report(self, loss: float, spread: float, norm: float, pairs: int, batches: int) -> None:
-        at = self.progress
+        at = self.state
         self.speed.add(pairs)
         if at.step % self.settings.log_every == 0:
             self.journal.write(
                 "step", at.step, epoch=at.epoch, loss=loss, learning_rate=self.rate, gradient_norm=norm,
                 score_spread=spread, pairs_per_second=round(self.speed.rate, 1),
             )  # fmt: skip
-        self.journal.advance(batches, loss=f"{loss:.4g}", pairs_per_second=f"{self.speed.rate:.0f}")
         stuck = self.collapse.see(loss, self.loss.collapsed_at(pairs // batches), spread)
         if stuck:
             self.journal.warn(at.step, stuck)
 
     def finish_epoch(self) -> None:
         """Validate, keep the best, write the log and the checkpoint."""
-        at = self.progress
+        at = self.state
         facts: dict[str, Any] = {"epoch": at.epoch, "loss": at.loss_sum / max(at.batch, 1)}
         last = at.epoch + 1 == self.settings.epochs
         if self.validation.measure is None or last or (at.epoch + 1) % self.settings.validate_every == 0:
@@ -283,20 +292,20 @@ class _Run:
         self._save()
 
     def _line(self, facts: Mapping[str, Any]) -> str:
-        at, total = self.progress, self.settings.epochs
+        at, total = self.state, self.settings.epochs
         took = (monotonic() - self.started) / self.epochs_here
         rsum = f", rsum {facts['rsum']:.1f} (best {at.best_rsum:.1f})" if "rsum" in facts else ""
         left = total - at.epoch - 1
-        rest = f", {time_left(took)} per epoch, at most {time_left(took * left)} left" if left else ""
+        rest = f", {duration(took)} per epoch, at most {duration(took * left)} left" if left else ""
         return f"epoch {at.epoch + 1}/{total}: loss {facts['loss']:.4g}{rsum}{rest}"
 
     def _save(self) -> None:
         """The newest checkpoint, with the BatchNorm statistics of the first process, which all go on from."""
         self.processes.same_everywhere(self.matcher)
-        self.progress.log_position = self.journal.position()
-        self.progress.collapse = self.collapse.state()
+        self.state.log_position = self.journal.position()
+        self.state.collapse = self.collapse.state()
         if self.processes.first:
-            save(self.folder, self.trained, self.progress)
+            save(self.folder, self.trained, self.state)
 
 
 def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:

@@ -11,7 +11,7 @@ import torch
 
 from wordsight.errors import InputError
 from wordsight.learn.journal import numbers
-from wordsight.learn.resume import BEST, Progress, Trained
+from wordsight.learn.resume import BEST, RunState, Trained
 from wordsight.matcher import Matcher
 
 Validate: TypeAlias = Callable[[Matcher], Mapping[str, float]]
@@ -26,7 +26,7 @@ class Validation:
 
     measure: Validate | None
     trained: Trained
-    progress: Progress
+    state: RunState
     folder: Path
     data: str  # what is trained on, for the model's card
 
@@ -44,8 +44,8 @@ class Validation:
         return facts
 
     def compare(self, facts: Mapping[str, Any]) -> bool:
-        """Take down in the progress whether these are the best so far; every process does this."""
-        at = self.progress
+        """Record in the state of the run whether these are the best so far; every process does this."""
+        at = self.state
         if "rsum" not in facts:
             return False
         if not self._is_better(facts["rsum"]):
@@ -55,7 +55,7 @@ class Validation:
         return True
 
     def _is_better(self, rsum: float) -> bool:
-        return self.progress.best_rsum is None or rsum > self.progress.best_rsum
+        return self.state.best_rsum is None or rsum > self.state.best_rsum
 
 
 def _rsum(facts: Mapping[str, float]) -> float:

@@ -105,6 +105,7 @@ def log_to_stderr(level: str) -> None:
         format="%(asctime)s %(levelname)s %(message)s",
         datefmt="%Y-%m-%d %H:%M:%S",
     )
+    logging.getLogger("wordsight").handlers.clear()  # a command's plain lines: those here have a time
     logging.getLogger("wordsight").setLevel(level.upper())
 
 

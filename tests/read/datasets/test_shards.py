@@ -177,7 +177,7 @@ def test_a_killed_conversion_goes_on_and_leaves_the_same_bytes(
         child = os.fork()
         if child == 0:
             kill_at_file_event(event)
-            write(tmp_path / "out", splits, progress=False)
+            write(tmp_path / "out", splits)
             os._exit(0)
         died += os.WIFSIGNALED(os.waitpid(child, 0)[1])
         assert not (tmp_path / "out").exists() or content(tmp_path / "out") == content(tmp_path / "whole")

@@ -77,7 +77,7 @@ def pictures(tmp_path: Path) -> list[Path]:
 def run(
     paths: Sequence[Path], folder: Path, reader: MeanColours | None = None, **settings: Any
 ) -> Extraction:
-    given = {"batch_size": 3, "progress": False, "workers": 2} | settings
+    given = {"batch_size": 3, "workers": 2} | settings
     return extract(reader or MeanColours(), paths, folder, **given)
 
 
@@ -185,11 +185,13 @@ def test_threads_and_batches_change_nothing(tmp_path: Path, pictures: list[Path]
     assert contents(tmp_path / "one") == contents(tmp_path / "many")
 
 
-def test_the_bar_keeps_away_from_stdout(
+def test_every_picture_is_counted_and_nothing_is_printed(
     tmp_path: Path, pictures: list[Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run(pictures, tmp_path / "store", progress=True)
-    assert capsys.readouterr().out == ""
+    seen: list[tuple[Any, ...]] = []
+    run(pictures, tmp_path / "store", progress=lambda *at: seen.append(at))
+    assert [done for _, done, _ in seen] == list(range(len(pictures) + 1))
+    assert capsys.readouterr() == ("", "")
 
 
 def test_pictures_without_features_are_one_error(tmp_path: Path, pictures: list[Path]) -> None:

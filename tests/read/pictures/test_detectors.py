@@ -206,7 +206,7 @@ def extract_and_read(tmp_path: Path, eye: Path, eyes: Path) -> int:
         Image.fromarray(photo).save(tmp_path / f"{number}.png")
     reader = BackboneReader(str(eye), grid=1, detector=str(eyes), detections=50)
     files = sorted(tmp_path.glob("*.png"))
-    extract(reader, files, tmp_path / "store", progress=False)
+    extract(reader, files, tmp_path / "store")
     stored, direct = FeatureStore.open(tmp_path / "store").read([0, 1, 2]), reader(files)
     assert torch.equal(stored.mask, direct.mask)
     torch.testing.assert_close(stored.features, direct.features, atol=2e-3, rtol=2e-3)

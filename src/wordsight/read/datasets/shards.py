@@ -5,6 +5,7 @@ shards; when a shard changes it is made again. A folder that may not be written 
 """
 
 import json
+import logging
 from abc import abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import suppress
@@ -25,11 +26,13 @@ from wordsight.read.datasets.records import placed, same_split
 from wordsight.read.datasets.shard_files import find_shards, shards_by_split
 from wordsight.read.pictures.heic import NeedsHeic, open_file
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.runtime.progress import LoggedProgress
 
 if TYPE_CHECKING:
     from wordsight.read.validate.captions import Texts
     from wordsight.read.validate.report import Report
 
+_log = logging.getLogger(__name__)
 FORMAT = 2  # of the index
 
 
@@ -218,13 +221,13 @@ def look_through(shards: Sequence[Path], scan: Scan) -> list[Sample]:
 
     Samples of equal name and identity are one picture; those without an identity are each their own.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
     samples: dict[Hashable, Sample] = {}
-    for number, shard in enumerate(tqdm(shards, unit="shard", desc="index", disable=None)):
-        for sample in scan(shard, number):
-            own = (number, sample.number) if sample.identity is None else sample.identity
-            known = samples.setdefault((sample.name, own), sample)
-            if known is not sample:
-                known.texts.extend(sample.texts)
+    with LoggedProgress(_log) as progress:
+        for number, shard in enumerate(shards):
+            progress("reading shards", number, len(shards))
+            for sample in scan(shard, number):
+                own = (number, sample.number) if sample.identity is None else sample.identity
+                known = samples.setdefault((sample.name, own), sample)
+                if known is not sample:
+                    known.texts.extend(sample.texts)
     return list(samples.values())

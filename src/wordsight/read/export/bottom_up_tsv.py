@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from wordsight.files.documents import read_lines
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.export.precomputed import FeatureType, PrecompWriter
 from wordsight.read.formats.detection_tsv import Detection, Line, read_bottom_up
+from wordsight.runtime.progress import Progress, silent
 
 MOST_DAMAGED = 20  # lines, before any whole one: then the file is of another format
 SAVE_EVERY = 512  # images between two notes of how far we are
@@ -59,13 +60,13 @@ def convert_bottom_up(
     split: str,
     ids: str | Path | None = None,
     dtype: FeatureType = "float32",
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Converted:
     """Write ``{split}_ims.npy``, ``_boxes.npy`` and ``_img_sizes.npy`` in the order of an ids file.
 
     ``ids`` defaults to ``{split}_ids.txt`` of the folder; an id that stands there several times gets as
     many rows. Without such a file the order is that of the TSV, and the ids file is written. ``tsv`` may be
-    several shards. ``progress`` is called with images done and wanted. After an interruption or an error
+    several shards. After an interruption or an error
     the same call goes on where it was, from ``{split}.partial/`` in the folder.
     Raises ValueError that names file and line of what is wrong, FileNotFoundError, FileExistsError, OSError.
     """
@@ -73,7 +74,7 @@ def convert_bottom_up(
     files = PrecompSplit(Path(folder), split)
     id_file = Path(ids) if ids is not None else files.ids if files.ids.is_file() else None
     order = read_lines(id_file) if id_file else _ids_of(paths)
-    conversion = _Conversion(paths, files, order, dtype, progress or (lambda _done, _wanted: None))
+    conversion = _Conversion(paths, files, order, dtype, progress)
     conversion.run()
     conversion.finish({} if id_file == files.ids else {"ids": order})
     return conversion.state
@@ -102,7 +103,7 @@ class _Conversion:
         files: PrecompSplit,
         order: list[str],
         dtype: FeatureType,
-        progress: Callable[[int, int], None],
+        progress: Progress,
     ) -> None:
         self.paths, self.files, self.dtype, self.progress = paths, files, dtype, progress
         self.rows: dict[str, list[int]] = {}
@@ -134,6 +135,7 @@ class _Conversion:
 
     def run(self) -> None:
         """Read every file to its end; whatever happens, what was done is noted."""
+        self.progress("images", sum(self.state.done), len(self.rows))
         try:
             for path in self.paths:
                 self._read(path)
@@ -151,7 +153,7 @@ class _Conversion:
                 self.state.counted[name] = max(line.number, self.state.counted.get(name, 0))
             if line.number % SAVE_EVERY == 0 and self.writer is not None:
                 self._save()
-                self.progress(sum(self.state.done), len(self.rows))
+                self.progress("images", sum(self.state.done), len(self.rows))
 
     def _take(self, line: Line, path: str) -> None:
         number = self.numbers.get(line.image_id)
@@ -222,4 +224,4 @@ class _Conversion:
             )
         self.note.unlink()
         self.writer.finish(texts)
-        self.progress(len(self.rows), len(self.rows))
+        self.progress("images", len(self.rows), len(self.rows))

@@ -15,6 +15,7 @@ from wordsight.files.undecodable import exact_bytes
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.features.store import FeatureStore
+from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import Regions
 
 Size = Sequence[float | int] | np.ndarray  # width, height in pixels
@@ -199,7 +200,9 @@ def _images(
         raise InputError(f"{' and '.join(given)} ended after {count} images, but there are {expected} ids")
 
 
-def write_store(folder: str | Path, split: str, store: FeatureStore, pairs: PairSet) -> int:
+def write_store(
+    folder: str | Path, split: str, store: FeatureStore, pairs: PairSet, progress: Progress = silent
+) -> int:
     """Write one split with the stored regions of its pictures, and return how many images it has.
 
     Raises InputError for pictures that are not stored, and for stores whose pictures differ in their number
@@ -209,10 +212,16 @@ def write_store(folder: str | Path, split: str, store: FeatureStore, pairs: Pair
         raise InputError(f"{pairs.source}: its images are no picture files, so no store holds their regions")
     images = store.source(pairs.images.paths)
     texts = [[pairs.texts[text] for text in own] for own in pairs.texts_by_image()]
-    features = (_whole(images.read([row]), name) for row, name in enumerate(pairs.names))
+
+    def features() -> Iterator[np.ndarray]:
+        for row, name in enumerate(pairs.names):
+            progress("images", row, len(images))
+            yield _whole(images.read([row]), name)
+        progress("images", len(images), len(images))
+
     found = (images.read([row]).boxes for row in range(len(images)))
     boxes = (box[0].numpy() for box in found if box is not None)
-    write_precomp(folder, split, features, texts, pairs.names, boxes)
+    write_precomp(folder, split, features(), texts, pairs.names, boxes)
     return len(images)
 
 

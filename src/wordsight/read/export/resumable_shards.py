@@ -21,6 +21,7 @@ from wordsight.read.datasets.records import same_split
 from wordsight.read.datasets.shard_files import shard_name
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
+from wordsight.runtime.progress import Progress, silent
 
 PLAN, SKIPPED = "conversion.json", "skipped.json"
 TRAIN = "train"  # the split that is shuffled and sharded; of the others, one shard holds all
@@ -55,15 +56,13 @@ def convert(
     shards: Sequence[Shard],
     write: WriteShard,
     texts: dict[str, str],
-    progress: bool = True,
+    progress: Progress = silent,
 ) -> list[Skipped]:
     """Write all shards that are not there yet, then ``texts`` by file name; returns what was left out.
 
     ``plan`` is all that the bytes depend on, as JSON. A folder begun or finished with another plan is an
     error; finished with the same one it stays as it is.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
     plan = json.loads(json.dumps(plan))
     if folder.exists() and any(folder.iterdir()):
         _must_be(plan, folder)
@@ -74,12 +73,17 @@ def convert(
     try:
         _begin(partial, plan)
         total = sum(len(shard.items) for shard in shards)
-        with tqdm(total=total, unit="item", desc=folder.name, disable=None if progress else True) as bar:
-            for shard in shards:
-                if (partial / shard.name).exists():
-                    bar.update(len(shard.items))
-                else:
-                    _write(partial, shard, write, bar.update)
+        done = sum(len(shard.items) for shard in shards if (partial / shard.name).exists())
+        progress("pairs", done, total)
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            progress("pairs", done, total)
+
+        for shard in shards:
+            if not (partial / shard.name).exists():
+                _write(partial, shard, write, advance)
         for name, text in texts.items():
             with atomic_file(partial / name) as file:
                 file.write(exact_bytes(text))

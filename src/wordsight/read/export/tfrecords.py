@@ -33,6 +33,7 @@ from wordsight.read.export.resumable_shards import (
 from wordsight.read.formats.sequence_example import to_bytes
 from wordsight.read.formats.tfrecord_file import framed
 from wordsight.read.text.word_rules import split_words
+from wordsight.runtime.progress import Progress, silent
 
 COUNTS, INFO = "word_counts.txt", "{split}_data_info.txt"
 
@@ -54,7 +55,7 @@ def write_records(
     splits: Mapping[str, PairSet],
     settings: RecordSettings | None = None,
     skip_unreadable: bool = False,
-    progress: bool = True,
+    progress: Progress = silent,
 ) -> list[Skipped]:
     """Write the splits by name; returns the pairs left out because their picture cannot be decoded.
 

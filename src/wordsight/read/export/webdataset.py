@@ -26,6 +26,7 @@ from wordsight.read.export.resumable_shards import (
     in_published_order,
     readable,
 )
+from wordsight.runtime.progress import Progress, silent
 
 Member = tuple[str, bytes]  # name and content
 
@@ -36,7 +37,7 @@ def write_webdataset(
     shards: int = 1,
     seed: int | None = 12345,
     skip_unreadable: bool = False,
-    progress: bool = True,
+    progress: Progress = silent,
 ) -> list[Skipped]:
     """Write the splits by name, train in ``shards`` files and in the order that the seed draws.
 

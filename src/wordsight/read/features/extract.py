@@ -14,6 +14,7 @@ from wordsight.read.features.store_writer import Seen, StoreWriter
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
 from wordsight.runtime.prefetch import prefetch
+from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import Regions
 
 
@@ -63,18 +64,16 @@ def extract(
     paths: Iterable[str | Path],
     folder: str | Path,
     batch_size: int = 32,
-    progress: bool = True,
+    progress: Progress = silent,
     workers: int = 4,
     dtype: str = "float16",
 ) -> Extraction:
     """Store the regions of every picture that the folder does not have yet; safe to kill and to run again.
 
-    ``dtype``: "float16" or "float32" on disk. Progress goes to stderr if that is a terminal.
+    ``dtype``: "float16" or "float32" on disk.
     Raises ValueError if the folder belongs to another reader, StoreInUse if another process writes there,
     StoreFull when the disk is full (what was stored stays), ValueError for features that are not finite.
     """
-    from tqdm import tqdm  # type: ignore[import-untyped]
-
     if not isinstance(reader, RegionReader):
         raise InputError(
             f"{type(reader).__name__} gives pixels and no regions to store; take a backbone reader"
@@ -84,8 +83,8 @@ def extract(
     with (
         removed_on_failure(Path(folder), keep=lambda: True),
         StoreWriter(Path(folder), reader.identity, reader.settings, dtype) as writer,
-        tqdm(total=len(files), unit="picture", desc="features", disable=None if progress else True) as bar,
     ):
+        progress("pictures", 0, len(files))
         look = partial(_look, reader, writer)
         batch: list[_Candidate] = []
         for seen, candidate in enumerate(prefetch(look, files, workers, 2 * batch_size), 1):
@@ -99,7 +98,7 @@ def extract(
             if len(batch) == batch_size:
                 result.done += _store(reader, writer, batch, len(batch) + len(files) - seen)
                 batch = []
-            bar.update()
+            progress("pictures", seen, len(files))
         result.done += _store(reader, writer, batch, len(batch))
     return result
 

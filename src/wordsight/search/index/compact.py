@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from wordsight.errors import InputError
+from wordsight.runtime.progress import Progress
 from wordsight.search.index import database
-from wordsight.search.index.progress import Progress
 from wordsight.search.index.vector_files import KINDS, Extent, Packed, Place, Segment
 from wordsight.search.index.writer import Writer
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.runtime.prefetch import prefetch
+from wordsight.runtime.progress import Progress
 from wordsight.search.index import database
 from wordsight.search.index.dates import COMPLETE
-from wordsight.search.index.progress import Progress
 from wordsight.search.index.scan_sources import PAGE_ROWS
 from wordsight.search.index.writer import Writer
 

@@ -16,12 +16,12 @@ from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
+from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import database, manifest, picture_roots, walk_rules
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
-from wordsight.search.index.progress import Progress, silent
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.snapshot import Snapshot

@@ -22,9 +22,9 @@ from wordsight.read.pictures.walk import (
     is_picture_file,
     walk,
 )
+from wordsight.runtime.progress import Progress
 from wordsight.search.index import caption_join, database
 from wordsight.search.index.caption_file import CaptionFile
-from wordsight.search.index.progress import Progress
 
 MAX_TEXT_CHARACTERS = 10_000  # characters
 MAX_SIDECAR_BYTES = 1 << 20  # bytes

@@ -15,10 +15,10 @@ from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
+from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.candidate import Candidate
 from wordsight.search.index.fill_dates import fill_dates
-from wordsight.search.index.progress import Progress
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.scan_sources import Entry, SourceScan
 from wordsight.search.index.vector_files import is_finite, pack

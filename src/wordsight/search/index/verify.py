@@ -6,9 +6,9 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, manifest
 from wordsight.search.index.manifest import MODEL, Meta
-from wordsight.search.index.progress import Progress
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import Place
 
