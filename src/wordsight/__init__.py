@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wordsight.read.datasets.records import Captioned
     from wordsight.read.text.base import Tokenizer
     from wordsight.runs import train
+    from wordsight.search.engine.engine import Engine
     from wordsight.search.index.index import Index
     from wordsight.search.searcher import Searcher
     from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
@@ -36,6 +37,7 @@ __all__ = [
     "Dataset",
     "EmbeddingSet",
     "EncodedPairs",
+    "Engine",
     "ImageEncoder",
     "Index",
     "InputError",
@@ -71,6 +73,7 @@ _MODULES = {
     "read.datasets.records": ("Captioned",),
     "read.text.base": ("Tokenizer",),
     "runs": ("train",),
+    "search.engine.engine": ("Engine",),
     "search.index.index": ("Index",),
     "search.searcher": ("Searcher",),
     "sets": ("EmbeddingSet", "Pixels", "Regions", "Tokens"),

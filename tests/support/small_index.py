@@ -68,7 +68,7 @@ def read(index: Index) -> Contents:
             item.path if index.kind == "images" else item.text: (
                 item.content,
                 item.text,
-                as_bytes(snapshot.gather([row])) + snapshot.pooled[[row]].tobytes(),
+                as_bytes(snapshot.gather([row])) + snapshot.mean_vectors([row]).tobytes(),
             )
             for row, item in enumerate(snapshot.items(range(len(snapshot))))
         }

@@ -67,7 +67,9 @@ Explain = Annotated[
     Path | None,
     typer.Option(help="Write why: .html, a page of all hits; .png, the best hit with its boxes."),
 ]
-EngineName = Annotated[str, typer.Option("--engine", help="auto, exact, or shortlist.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
+]
 SortName = Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")]
 FalsePositiveRate = Annotated[
     float | None,

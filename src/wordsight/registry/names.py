@@ -65,6 +65,11 @@ REGISTRY: dict[str, dict[str, str]] = {
         "consistency": "wordsight.learn.consistency:Consistency",
         "projection": "wordsight.learn.projection:Projection",
     },
+    "engine": {
+        "auto": "wordsight.search.engine.auto:Auto",
+        "exact": "wordsight.search.engine.exact:Exact",
+        "shortlist": "wordsight.search.engine.shortlist:Shortlist",
+    },
 }
 
 BASES: dict[str, str] = {  # what a part of that kind is, or what a function of that kind returns
@@ -77,4 +82,5 @@ BASES: dict[str, str] = {  # what a part of that kind is, or what a function of 
     "similarity": "wordsight.similarity.base:Similarity",
     "pooling": "wordsight.similarity.pooling:Pooling",
     "loss": "wordsight.learn.loss:Loss",
+    "engine": "wordsight.search.engine.engine:Engine",
 }

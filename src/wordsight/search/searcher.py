@@ -6,7 +6,6 @@
 """
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -21,6 +20,7 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
 from wordsight.search.engine import shortlist
 from wordsight.search.engine.brute_force import Keep, QueryScorer, RowScorer, score_rows
+from wordsight.search.engine.engine import Engine, EngineQuery
 from wordsight.search.engine.hybrid import Blend
 from wordsight.search.explain import Reason, explain, reasons
 from wordsight.search.index.index import Filters, Index, Snapshot
@@ -37,10 +37,7 @@ from wordsight.search.results import Explanation, Hit, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache
 from wordsight.sets import EmbeddingSet
 
-ENGINES = ("auto", "exact", "shortlist")
 ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # with the signature of score_rows
-MAX_EXACT_SECONDS = 1.0  # "auto" takes the shortlist when an exact search needs longer
-GOOD_RECALL = 0.9  # and only if the shortlist has this recall
 
 
 class Searcher:
@@ -73,7 +70,6 @@ class Searcher:
         )
         self.scan = scan
         self.sessions = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
-        self._products_per_second = 5e9  # a first guess; each exact search corrects it
 
     @property
     def index(self) -> Index:
@@ -102,7 +98,7 @@ class Searcher:
         k: int = 10,
         offset: int = 0,
         filters: Filters | None = None,
-        engine: str = "auto",
+        engine: str | type[Engine] = "auto",
         sort: str = "score",
     ) -> Hits:
         """Find pictures that match a sentence; query/parser.py explains + - ^ and quotes.
@@ -153,7 +149,7 @@ class Searcher:
         filters: Filters | None = None,
         text: str | None = None,
         weight: float = 0.5,
-        engine: str = "auto",
+        engine: str | type[Engine] = "auto",
         sort: str = "score",
     ) -> Hits:
         """Find pictures similar to a picture (a file, or the id of an item, which is left out), and to words.
@@ -233,68 +229,24 @@ class Searcher:
         session: SearchSession,
         scorer: RowScorer,
         filters: Filters | None,
-        engine: str,
+        engine: str | type[Engine],
         keep: Keep | None,
         page: Page,
         threshold: float | None,
         left_out: Picture | int | None = None,
     ) -> Scored:
-        snapshot = session.snapshot
-        rows = snapshot.rows_where(filters or Filters())
-        exact = self._is_exact(session, scorer, rows, engine)
-        if not exact:
-            size = max(session.recall.size, 4 * (page.offset + page.k))
-            rows = shortlist.nearest_rows(scorer.query, snapshot, rows, size)
-        began = time.perf_counter()
-        scores = None
-        if rows is None and keep is None and threshold is not None and isinstance(scorer, QueryScorer):
-            scores = self._screened(session, scorer, page, threshold)
-        if scores is None:
-            scores = self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
-        self._learn_speed(snapshot, scorer, len(scores), time.perf_counter() - began)
+        def score(rows: np.ndarray | None) -> Float[np.ndarray, " row"]:
+            return self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
+
+        query = EngineQuery(scorer, score, threshold, keep is not None, page.sort == "date")
+        found = session.engine(engine).search(query, filters or Filters(), page.offset + page.k)
+        rows, scores = found.rows, found.scores
         if isinstance(left_out, int):
-            row = snapshot.row_of(left_out)
+            row = session.snapshot.row_of(left_out)
             scores[row if rows is None else rows == row] = -np.inf
         if threshold is None:
             threshold = upper_quantile(scores, self.false_positive_rate)
-        return Scored(scorer, rows, scores, threshold, exact)
-
-    def _screened(
-        self, session: SearchSession, scorer: QueryScorer, page: Page, threshold: float
-    ) -> Float[np.ndarray, " row"] | None:
-        """Scores of all rows, exact where the page depends on them; None if the screen saves nothing."""
-        settled = session.screen.settle(scorer, page.offset + page.k, threshold, page.sort == "date")
-        if settled is None:
-            return None
-        scores, rows = settled
-        scores[rows] = score_rows(scorer, session.snapshot, rows, None, self.memory_mb)
-        return scores
-
-    def _is_exact(
-        self, session: SearchSession, scorer: RowScorer, rows: np.ndarray | None, engine: str
-    ) -> bool:
-        if engine not in ENGINES:
-            raise InputError(f'engine = "{engine}"; known: {", ".join(ENGINES)}')
-        if engine != "auto":
-            return engine == "exact"
-        count = len(session.snapshot) if rows is None else len(rows)
-        seconds = self._products(session.snapshot, scorer, count) / self._products_per_second
-        return (
-            seconds <= MAX_EXACT_SECONDS
-            or count <= shortlist.SIZES[-1]
-            or session.recall.recall < GOOD_RECALL
-        )
-
-    def _products(self, snapshot: Snapshot, scorer: RowScorer, count: int) -> float:
-        """Multiplications of an exact search."""
-        if not len(snapshot):
-            return 0.0
-        return count * float(snapshot.lengths.mean()) * scorer.query.vectors.numel()
-
-    def _learn_speed(self, snapshot: Snapshot, scorer: RowScorer, count: int, seconds: float) -> None:
-        if count >= 1000 and seconds > 0:
-            measured = self._products(snapshot, scorer, count) / seconds
-            self._products_per_second = (self._products_per_second + measured) / 2
+        return Scored(scorer, rows, scores, threshold, found.exact)
 
     def _with_words(
         self,

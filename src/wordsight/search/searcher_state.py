@@ -12,10 +12,11 @@ from typing import Any
 
 import torch
 
-from wordsight import checkpoint
+from wordsight import checkpoint, registry
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.matcher import Matcher
+from wordsight.search.engine.engine import Engine
 from wordsight.search.engine.int8_screen import Int8Screen
 from wordsight.search.engine.row_cache import RowCache
 from wordsight.search.engine.shortlist import SIZES, Recall, measure_recall
@@ -46,6 +47,17 @@ class SearchSession:
     ) -> None:
         self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
         self._lock = threading.RLock()
+        self._engines: dict[str | type[Engine], Engine] = {}
+
+    def engine(self, engine: str | type[Engine]) -> Engine:
+        """The engine of this name or class, built once."""
+        with self._lock:
+            if engine not in self._engines:
+                if isinstance(engine, type):
+                    self._engines[engine] = engine(self)
+                else:
+                    self._engines[engine] = registry.build("engine", {"name": engine}, session=self)
+            return self._engines[engine]
 
     def __del__(self) -> None:
         self.snapshot.close()

@@ -1,12 +1,15 @@
 """Base class of similarities: scores of all images with all texts, and their explanation."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from wordsight.sets import EmbeddingSet
+
+if TYPE_CHECKING:
+    from wordsight.similarity.pooling import Pooling
 
 AttentionDirection = Literal["word", "region"]
 
@@ -39,6 +42,14 @@ class Similarity(nn.Module):
 
     def align(self, images: EmbeddingSet, texts: EmbeddingSet) -> list[Alignment]:
         raise NotImplementedError
+
+    @property
+    def pooling_of_maxima(self) -> "Pooling | None":
+        """The pooling whose result is the score, if it pools each word's maximum cosine; else None.
+
+        Such scores have proven bounds in int8.
+        """
+        return None
 
     def words_found(
         self,

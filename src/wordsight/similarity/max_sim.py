@@ -33,6 +33,10 @@ class MaxSim(AttentionSimilarity):
     ):
         super().__init__(direction, pooling, memory_mb, normalize_images, normalize_texts)
 
+    @property
+    def pooling_of_maxima(self) -> Pooling | None:
+        return self.pooling if self.direction == "word" and not self.keeps_lengths else None
+
     def attend_pairs(
         self,
         cosines: Float[Tensor, "pair context query"],

@@ -2,7 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from wordsight.registry import names_of
 
 MAX_QUERY_CHARACTERS = 1000  # characters; query/parser.py has the same limit
 MAX_HITS = 200  # of one answer
@@ -19,10 +21,21 @@ Text = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, le=MAX_HITS, description="Number of hits.")]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="Number of hits to skip.")]
+ENGINES = names_of("engine")
+
+
+def _known_engine(name: str) -> str:
+    if name not in ENGINES:
+        raise ValueError(f"known: {', '.join(ENGINES)}")
+    return name
+
+
 Engine = Annotated[
-    Literal["auto", "exact", "shortlist"],
+    str,
+    AfterValidator(_known_engine),
     Field(
-        description="`exact` scores all items, `shortlist` candidates; `auto` is exact unless that is slow."
+        description="`exact` scores all items, `shortlist` candidates; `auto` is exact unless that is slow.",
+        json_schema_extra={"enum": ENGINES},
     ),
 ]
 Sort = Annotated[

@@ -38,7 +38,7 @@ def test_no_score_is_further_off_than_its_error(kind: str, text: str) -> None:
     matcher = searcher(kind).matcher
     with torch.no_grad():
         asking = QueryScorer(matcher.similarity, matcher.encode_texts([text.replace("^3", "")]))
-        bounds = screen(kind).scores(asking)
+        bounds = screen(kind).scores(asking.query)
         assert bounds is not None
         with index(kind).snapshot() as snapshot:
             rows = snapshot.gather(np.arange(PICTURES))
@@ -86,8 +86,8 @@ def test_the_second_question_makes_it_and_the_budget_must_hold_it() -> None:
         asking = QueryScorer(matcher.similarity, matcher.encode_texts(["a star"]))
     with index().snapshot() as snapshot:
         one = Int8Screen(snapshot, matcher.similarity, True, 256)
-        assert one.scores(asking) is None
-        assert one.scores(asking) is not None
+        assert one.scores(asking.query) is None
+        assert one.scores(asking.query) is not None
         small = Int8Screen(snapshot, matcher.similarity, True, 1.9 * one.bytes / 2**20)
         assert not small.is_useful
 

@@ -87,13 +87,13 @@ def test_embeddings_are_those_of_the_model(
         torch.testing.assert_close(stored.boxes, fresh.boxes, atol=1e-3, rtol=0)
         assert stored.mask.all()
         torch.testing.assert_close(
-            torch.from_numpy(snapshot.pooled[:]).float(), units.mean(1), atol=1e-3, rtol=0
+            torch.from_numpy(snapshot.mean_vectors(range(10))).float(), units.mean(1), atol=1e-3, rtol=0
         )
-        assert snapshot.pooled.shape == (10, 8)
+        assert snapshot.mean_vectors(range(10)).shape == (10, 8)
         rows = np.array([7, 2, 2])
         assert torch.equal(snapshot.gather(rows).vectors, stored.vectors[[7, 2, 2]])
         assert torch.equal(snapshot.embeddings(3, 5).vectors, stored.vectors[3:5])
-        assert (snapshot.pooled[rows] == snapshot.pooled[:][rows]).all()
+        assert (snapshot.mean_vectors(rows) == snapshot.mean_vectors(range(10))[rows]).all()
 
 
 def test_texts_of_any_length_are_those_of_the_model(tmp_path: Path, model: Path) -> None:
@@ -271,7 +271,7 @@ def test_a_folder_that_is_gone_or_empty_is_an_error_unless_told(index: Index, pi
     assert len(items_of(index)) == 10
     assert index.update([pictures], drop_all=True).deleted == 10
     with index.snapshot() as snapshot:
-        assert len(snapshot) == len(snapshot.embeddings(0, 5)) == len(snapshot.pooled[:]) == 0
+        assert len(snapshot) == len(snapshot.embeddings(0, 5)) == len(snapshot.mean_vectors([])) == 0
     assert index.verify() == []
 
 
@@ -528,7 +528,7 @@ def copy_of(snapshot: Snapshot) -> tuple[list[Item], bytes, bytes, Any]:
     return (
         snapshot.items(range(len(snapshot))),
         small_index.as_bytes(snapshot.embeddings(0, len(snapshot))),
-        snapshot.pooled[:].tobytes(),
+        snapshot.mean_vectors(range(len(snapshot))).tobytes(),
         None if rows is None else rows.tolist(),
     )
 

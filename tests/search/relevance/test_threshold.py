@@ -249,7 +249,7 @@ def test_the_nearest_rows_are_those_of_the_largest_products() -> None:
     snapshot = asking.session().snapshot
     text = asking.matcher.encode_texts(["a red star"]).detach()
     unit = torch.nn.functional.normalize(text.vectors[0], dim=-1).mean(0).numpy()
-    products = np.asarray(snapshot.pooled).astype(np.float32) @ unit
+    products = snapshot.mean_vectors(range(PICTURES)).astype(np.float32) @ unit
     for rows in (None, np.arange(3, 20)):
         among = np.arange(PICTURES) if rows is None else rows
         wanted = sorted(among[np.argsort(-products[among])[:6]].tolist())
@@ -258,7 +258,7 @@ def test_the_nearest_rows_are_those_of_the_largest_products() -> None:
 
 
 def test_a_shortlist_is_scored_exactly_and_says_that_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wordsight.search import searcher as module
+    from wordsight.search.engine import auto as module
     from wordsight.search.engine import shortlist
     from wordsight.search.searcher_state import SearchSession
 

@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from wordsight.search.engine.brute_force import BLOCK_NUMBERS, QueryScorer, check_numbers
+from wordsight.search.engine.brute_force import BLOCK_NUMBERS, check_numbers
 from wordsight.search.index.snapshot import Snapshot
+from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.kernels.int8 import (
     Quantized,
@@ -25,8 +26,6 @@ from wordsight.similarity.kernels.int8 import (
 )
 from wordsight.similarity.kernels.integer_product import IntegerProduct, int8_is_faster, integer_product
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
-from wordsight.similarity.max_sim import MaxSim
-from wordsight.similarity.pooling import Pooling
 
 FLOAT32_SLACK = 2e-6  # difference of two float32 scores of one pair
 MIN_NUMBERS = 1 << 22  # a smaller index is scored in float32 as quickly
@@ -36,7 +35,7 @@ Bounds = tuple[Float[np.ndarray, " row"], Float[np.ndarray, " row"]]  # scores, 
 
 
 class Int8Screen:
-    """Int8 screen for MaxSim in the direction of words; safe to use from several threads.
+    """Int8 screen for similarities with ``pooling_of_maxima``; safe to use from several threads.
 
     It is built at the second query: a single query is quicker without it.
     """
@@ -44,9 +43,7 @@ class Int8Screen:
     def __init__(self, snapshot: Snapshot, similarity: Similarity, unit: bool, memory_mb: float) -> None:
         self.snapshot = snapshot
         self.bytes = len(snapshot) * int(snapshot.lengths.max(initial=1)) * snapshot.layout.dim
-        self.pooling: Pooling | None = None
-        if isinstance(similarity, MaxSim) and similarity.direction == "word" and not similarity.keeps_lengths:
-            self.pooling = similarity.pooling
+        self.pooling = similarity.pooling_of_maxima
         fits = unit and MIN_NUMBERS <= self.bytes <= memory_mb * 2**20 / 2
         is_useful = fits and self.pooling is not None and int8_is_faster("cpu")
         self.integers = integer_product("cpu") if is_useful else None
@@ -66,13 +63,13 @@ class Int8Screen:
                 self._rows = list(self._quantized_blocks(self.integers))
 
     def settle(
-        self, scorer: QueryScorer, best: int, threshold: float, above: bool
+        self, query: EmbeddingSet, best: int, threshold: float, above: bool
     ) -> tuple[Float[np.ndarray, " row"], Int[np.ndarray, " open"]] | None:
         """Int8 scores of all rows, and the undecided rows; None without a screen or with too many of them.
 
         See ``left_open``. After MAX_FAILURES such queries in a row the screen is dropped.
         """
-        bounds = self.scores(scorer)
+        bounds = self.scores(query)
         if bounds is None:
             return None
         rows = np.flatnonzero(left_open(bounds, best, threshold, above))
@@ -84,7 +81,7 @@ class Int8Screen:
             self.integers, self._rows = None, []
         return None
 
-    def scores(self, scorer: QueryScorer) -> Bounds | None:
+    def scores(self, query: EmbeddingSet) -> Bounds | None:
         """Bounds of all rows, in order; None without a screen."""
         self._queries += 1
         if self.is_useful and self._queries > 1:
@@ -92,7 +89,7 @@ class Int8Screen:
         integers, blocks = self.integers, self._rows
         if self.pooling is None or integers is None or not blocks:
             return None
-        queries = PackedTexts(scorer.query.to("cpu"), "text")
+        queries = PackedTexts(query.to("cpu"), "text")
         words = quantize_each(queries.unit_rows(0, 1).float())
         worst, packed = worst_of(words, queries.lengths), pack(words, slice(None), integers)
         scores, errors = [], []

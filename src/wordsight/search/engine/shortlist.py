@@ -9,14 +9,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 
 from wordsight.matcher import Matcher
 from wordsight.search.engine.brute_force import blocks
+from wordsight.search.engine.engine import Engine, EngineQuery, RowScores, mean_vector
+from wordsight.search.index.database import Filters
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.packed import masked_unit
 
 ROWS_PER_PRODUCT = 50_000  # rows
 SIZES = (300, 1000, 3000, 10_000)  # of shortlists
@@ -34,11 +35,13 @@ class Recall:
     queries: int
 
 
-def mean_vector(query: EmbeddingSet) -> Float[np.ndarray, " dim"]:
-    """Mean of unit vectors, as an index stores it for each item."""
-    total = masked_unit(query).sum(1)[0] / query.lengths[0]
-    found: np.ndarray = total.float().cpu().numpy()
-    return found
+class Shortlist(Engine):
+    """Scores the rows with the nearest mean vectors."""
+
+    def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
+        size = max(self.session.recall.size, 4 * k)
+        rows = self.snapshot.rows_where(filters)
+        return query.score(nearest_rows(query.vectors, self.snapshot, rows, size))
 
 
 def nearest_rows(
@@ -49,8 +52,8 @@ def nearest_rows(
     count = len(snapshot) if rows is None else len(rows)
     products = np.empty(count, np.float32)
     for start in range(0, count, ROWS_PER_PRODUCT):
-        some = slice(start, min(count, start + ROWS_PER_PRODUCT))
-        stored = snapshot.pooled[some if rows is None else rows[some]]
+        some = np.arange(start, min(count, start + ROWS_PER_PRODUCT))
+        stored = snapshot.mean_vectors(some if rows is None else rows[some])
         products[some] = stored.astype(np.float32) @ query_mean
     nearest = np.sort(np.argpartition(-products, size - 1)[:size]) if size < count else np.arange(count)
     return nearest if rows is None else rows[nearest]

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Float16, Integer
 
 from wordsight.errors import InputError
 from wordsight.search.index import database, dates
@@ -34,8 +34,6 @@ class Snapshot:
 
     ``generation``  number of commits; the index has a higher one after a change
     ``ids``         the item of every row
-    ``pooled``      float16 [row dim], read when indexed by a slice or by row numbers: the mean of the unit
-                    vectors, for shortlists
     """
 
     def __init__(self, folder: Path, layout: Layout) -> None:
@@ -43,7 +41,6 @@ class Snapshot:
         self._lock = threading.Lock()
         with database.wrap_errors(folder):
             self._open()
-        self.pooled = Pooled(self)
 
     def _open(self) -> None:
         for last in [False] * (MAX_TRIES - 1) + [True]:
@@ -179,7 +176,9 @@ class Snapshot:
         found[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
         return found
 
-    def pooled_rows(self, rows: np.ndarray) -> np.ndarray:
+    def mean_vectors(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> Float16[np.ndarray, "n dim"]:
+        """The mean of the unit vectors of each named row, as stored."""
+        rows = np.asarray(rows, dtype=np.int64)
         out = np.zeros((len(rows), self.layout.dim), np.float16)
         for number, chosen in _groups(self._segment[rows]):
             out[chosen] = self._segments[number].pooled[self._place[rows[chosen]]]
@@ -201,28 +200,6 @@ class Snapshot:
     def _select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         with self._lock:
             return self._facts.execute(query, parameters).fetchall()
-
-
-class Pooled:
-    """One float16 vector per row of a snapshot: sliced, or indexed by row numbers, like an array."""
-
-    dtype = np.dtype(np.float16)
-
-    def __init__(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self._snapshot), self._snapshot.layout.dim
-
-    def __len__(self) -> int:
-        return len(self._snapshot)
-
-    def __getitem__(self, rows: Any) -> np.ndarray:
-        return self._snapshot.pooled_rows(np.atleast_1d(np.arange(len(self))[rows]))
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
-        return self[:].astype(dtype or self.dtype)
 
 
 def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
