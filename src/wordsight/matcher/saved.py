@@ -6,7 +6,6 @@ library, which take several times as long to load as everything else.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,15 +26,17 @@ TEXT_SIDE = ("tokenizer", "text_encoder", "similarity")
 WEIGHTED = ("image_encoder", "text_encoder", "similarity")  # parts that have weights in the folder's file
 
 
+def _call(function: Callable[[], Any]) -> Any:
+    return function()
+
+
 def open_saved(
-    home: Path,
-    trust_remote_code: bool = False,
-    while_building: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    home: Path, trust_remote_code: bool = False, read: Callable[[Callable[[], Any]], Any] = _call
 ) -> Matcher:
     """The matcher in a folder, in evaluation mode; see the top of this file for when its parts are built.
 
-    ``while_building``: a context in which each part is built, now or later; an index checks there that it is
-    still the one that was opened.
+    ``read`` calls each function that reads files of the folder, now or later; that of an index makes sure
+    that the index is still the one that was opened.
     """
     parts = checkpoint.read_config(home)["parts"]
     saved = _SavedParts(
@@ -43,8 +44,8 @@ def open_saved(
         inside(home, checkpoint.WEIGHTS),
         addresses_in(parts) if trust_remote_code else [],
         str(home / checkpoint.CONFIG),
-        TensorBudget(checkpoint.numbers_in(home), f"the weights in {home} can fill"),
-        while_building,
+        home,
+        read,
     )
     saved.check()
     later: dict[str, Any] = {kind: Unbuilt(partial(saved.build_one, kind)) for kind in IMAGE_SIDE}
@@ -59,8 +60,8 @@ class _SavedParts:
     weights: Path
     trusted: Sequence[str]
     config: str
-    budget: TensorBudget
-    while_building: Callable[[], AbstractContextManager[Any]]
+    home: Path
+    read: Callable[[Callable[[], Any]], Any]
 
     def check(self) -> None:
         """Raises InputError for tables that describe no matcher, and for weights of other parts."""
@@ -72,12 +73,16 @@ class _SavedParts:
 
     def build(self, kinds: Sequence[str]) -> dict[str, Any]:
         """Some of the parts, with their weights; no other weights are read."""
-        with self.while_building():
-            with trusting(self.trusted, self.config):
-                parts = build_parts(kinds, self.tables, {}, self.budget)
-            for kind in kinds:
-                if kind in WEIGHTED:
-                    checkpoint.load_weights(parts[kind], self.weights, f"{kind}.")
+        parts: dict[str, Any] = self.read(lambda: self._build(kinds))
+        return parts
+
+    def _build(self, kinds: Sequence[str]) -> dict[str, Any]:
+        budget = TensorBudget(checkpoint.numbers_in(self.home), f"the weights in {self.home} can fill")
+        with trusting(self.trusted, self.config):
+            parts = build_parts(kinds, self.tables, {}, budget)
+        for kind in kinds:
+            if kind in WEIGHTED:
+                checkpoint.load_weights(parts[kind], self.weights, f"{kind}.")
         return parts
 
     def build_one(self, kind: str) -> Any:

@@ -34,7 +34,7 @@ from wordsight.search.relevance.threshold import (
     upper_quantile,
 )
 from wordsight.search.results import Explanation, Hit, Hits
-from wordsight.search.searcher_state import SearchSession, SessionCache
+from wordsight.search.searcher_state import SearchSession, SessionCache, from_one_index
 from wordsight.sets import EmbeddingSet
 
 ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # with the signature of score_rows
@@ -91,6 +91,7 @@ class Searcher:
         """Recall of the shortlist in the newest state of the index; measured on first use."""
         return self.sessions.session().recall
 
+    @from_one_index
     @torch.no_grad()
     def find_images(
         self,
@@ -105,9 +106,9 @@ class Searcher:
 
         Raises QueryError for an invalid query, InputError for an index of texts.
         """
-        self._require_kind("images", "to search by a sentence")
         page, query = Page(k, offset, sort), parse(text)
         session = self.sessions.session()
+        _require_kind(session.index, "images", "to search by a sentence")
         encoded = encode_query(session.matcher, query)
         if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
@@ -121,13 +122,14 @@ class Searcher:
         hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
         return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
 
+    @from_one_index
     @torch.no_grad()
     def find_texts(
         self, picture: Picture, k: int = 10, offset: int = 0, filters: Filters | None = None
     ) -> Hits:
         """Find sentences that match a picture, from an index of texts. Raises UnreadablePicture."""
-        self._require_kind("texts", "to find sentences")
         page, session = Page(k, offset), self.sessions.session()
+        _require_kind(session.index, "texts", "to find sentences")
         image = session.matcher.encode_images([picture])
         if not len(session.snapshot):
             return Hits((), 0, 0, True, None, 0.0, offset)
@@ -140,6 +142,7 @@ class Searcher:
         explained = tuple(_with_text_words(session, hit, image, level) for hit in hits.hits)
         return replace(hits, hits=explained)
 
+    @from_one_index
     @torch.no_grad()
     def similar(
         self,
@@ -158,10 +161,10 @@ class Searcher:
         (1 - weight) x (picture) + weight x (words), each in standard deviations from its mean over the index.
         Operators of the text work as in a search.
         """
-        self._require_kind("images", "to find similar pictures")
+        page, session = Page(k, offset, sort), self.sessions.session()
+        _require_kind(session.index, "images", "to find similar pictures")
         if not 0 <= weight <= 1:
             raise InputError(f"weight = {weight}; the share of the words is from 0 to 1")
-        page, session = Page(k, offset, sort), self.sessions.session()
         query = None if text is None else parse(text)
         if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
@@ -178,6 +181,7 @@ class Searcher:
         hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
         return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
 
+    @from_one_index
     @torch.no_grad()
     def explain(self, query: str | Picture, id: int) -> Explanation:
         """Explain the score of an item with a query.
@@ -194,14 +198,6 @@ class Searcher:
         scorer = _scorer(session, encoded)
         levels = session.calibration.levels(encoded, scorer)
         return explain(encoded, scorer, session.snapshot.gather(np.array([row])), levels)
-
-    def _require_kind(self, kind: str, purpose: str) -> None:
-        if self.index.kind != kind:
-            other = "captions PICTURE" if kind == "images" else "a sentence"
-            raise InputError(
-                f"this is an index of {self.index.kind}; {purpose} needs one of {kind}. "
-                f"Search this one by {other}"
-            )
 
     def _operators(
         self, session: SearchSession, encoded: EncodedQuery, scorer: QueryScorer, levels: Sequence[float]
@@ -262,6 +258,14 @@ class Searcher:
         explained = reasons(encoded, scorer.align(pictures), pictures, levels)
         return replace(
             hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, explained, strict=True))
+        )
+
+
+def _require_kind(index: Index, kind: str, purpose: str) -> None:
+    if index.kind != kind:
+        other = "captions PICTURE" if kind == "images" else "a sentence"
+        raise InputError(
+            f"this is an index of {index.kind}; {purpose} needs one of {kind}. Search this one by {other}"
         )
 
 

@@ -5,10 +5,11 @@ number of its commit. If that folder is read-only, each process measures anew.
 """
 
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
-from typing import Any
+from functools import cached_property, wraps
+from typing import Any, TypeVar
 
 import torch
 
@@ -37,6 +38,8 @@ from wordsight.similarity.word_alignment import found_by_word
 BACKGROUND_FILE = "background.json"
 SAMPLE_PICTURES = 400  # pictures that a query is scored on to calibrate it
 FORMAT = 2
+MAX_REPLACED = 5  # times that an index may be replaced during one search
+Answer = TypeVar("Answer")
 
 
 class SearchSession:
@@ -144,17 +147,43 @@ class SearchSession:
         """Stored measurements of this state, by any process."""
         try:
             table = plain_json.read(self.index.folder / BACKGROUND_FILE)
-            self.index.check_there()  # another index may have as many commits
+            self.index.check_there()
         except (OSError, ValueError):
             return {}
-        same = isinstance(table, dict) and table.get("format") == FORMAT
-        return dict(table) if same and table.get("generation") == self.snapshot.generation else {}
+        expected = {"format": FORMAT, "generation": self.snapshot.generation}
+        same = isinstance(table, dict) and all(table.get(key) == value for key, value in expected.items())
+        return dict(table) if same and table.get("index", self._identity) == self._identity else {}
 
     def _store(self, name: str, value: Any) -> None:
-        table = self._read_stored() | {"format": FORMAT, "generation": self.snapshot.generation, name: value}
+        state = {"format": FORMAT, "generation": self.snapshot.generation, "index": self._identity}
         with suppress(OSError, IndexReplaced):  # measured again next time
             self.index.check_there()
-            checkpoint.write_json(self.index.folder / BACKGROUND_FILE, table)
+            checkpoint.write_json(
+                self.index.folder / BACKGROUND_FILE, self._read_stored() | state | {name: value}
+            )
+
+    @cached_property
+    def _identity(self) -> list[str | int]:
+        """Tells this index from one with as many commits that takes its place."""
+        count = len(self.snapshot)
+        ends = self.snapshot.items([0, count - 1]) if count else []
+        return [self.index.meta.model, count, *(item.content for item in ends)]
+
+
+def from_one_index(search: Callable[..., Answer]) -> Callable[..., Answer]:
+    """Repeat a search of a Searcher that began on an index which is replaced meanwhile.
+
+    A part of the index's model that is read during the search then belongs to another index.
+    """
+
+    @wraps(search)
+    def repeated(*arguments: Any, **options: Any) -> Answer:
+        for _ in range(MAX_REPLACED - 1):
+            with suppress(IndexReplaced):
+                return search(*arguments, **options)
+        return search(*arguments, **options)
+
+    return repeated
 
 
 class SessionCache:

@@ -77,8 +77,10 @@ async def similar(library: Served, params: Annotated[models.SimilarTo, Query()])
 
 
 def _similar_to_item(library: Library, params: models.SimilarTo) -> models.Answer:
-    row_of(library.of_images().session(), params.id)
-    return _similar(library, params.id, params)
+    try:
+        return _similar(library, params.id, params)
+    except KeyError as error:
+        raise Refused(404, "no-item", f"{error.args[0]}.") from error
 
 
 @router.post(

@@ -6,22 +6,26 @@
 ...     snapshot.embeddings(0, 64), snapshot.item(0).path
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
+from wordsight.matcher.saved import open_saved
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.index import database, manifest, picture_roots, walk_rules
+from wordsight.search.index import database, manifest, picture_roots, replaced, walk_rules
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.replaced import Fingerprint, IndexReplaced, read_one_index
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.snapshot import Snapshot
@@ -29,11 +33,7 @@ from wordsight.search.index.stats import Stats, measured
 from wordsight.search.index.verify import damaged, problems
 from wordsight.search.index.writer import Writer
 
-__all__ = ["Filters", "Index", "Item", "Snapshot", "UpdateReport"]
-
-
-class IndexReplaced(ValueError):  # noqa: N818
-    """The opened index was deleted or replaced by another one."""
+__all__ = ["Filters", "Index", "IndexReplaced", "Item", "Snapshot", "UpdateReport"]
 
 
 @contextmanager
@@ -60,11 +60,11 @@ class Index:
         self,
         folder: Path,
         meta: Meta,
-        index_fingerprint: tuple[int, ...] | None = None,
+        index_fingerprint: Fingerprint | None = None,
         trust_remote_code: bool = False,
     ) -> None:
         self.folder, self.meta, self.trust_remote_code = folder, meta, trust_remote_code
-        self.index_fingerprint = index_fingerprint or manifest.index_fingerprint(folder)
+        self.index_fingerprint = index_fingerprint or replaced.index_fingerprint(folder)
         self.kind = meta.kind
 
     @classmethod
@@ -91,8 +91,12 @@ class Index:
         ``trust_remote_code`` is that of ``Matcher.from_pretrained``, for the model in the index.
         """
         folder = Path(folder)
-        index_fingerprint = manifest.index_fingerprint(folder)  # first, so that a replacement shows
-        return cls(folder, manifest.read_meta(folder), index_fingerprint, trust_remote_code)
+
+        def read() -> tuple[Meta, Fingerprint | None]:
+            return manifest.read_meta(folder), replaced.index_fingerprint(folder)
+
+        meta, fingerprint = read_one_index(folder, read)
+        return cls(folder, meta, fingerprint, trust_remote_code)
 
     @classmethod
     def open_to_write(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
@@ -105,23 +109,17 @@ class Index:
 
     def check_there(self) -> None:
         """Raise IndexReplaced if this index was deleted or replaced by another one."""
-        if manifest.index_fingerprint(self.folder) != self.index_fingerprint:
-            raise IndexReplaced(f"{self.folder} was deleted or made anew since it was opened; open it again")
+        replaced.check_same(self.folder, self.index_fingerprint)
 
-    @contextmanager
-    def _there(self) -> Iterator[None]:
-        """Raise IndexReplaced if this index is replaced during the block."""
-        try:
-            yield
-        except (OSError, ValueError):
-            self.check_there()  # the reason, if it was replaced
-            raise
-        self.check_there()
+    def read(self, read: Callable[[], Any]) -> Any:
+        """The result of ``read``, which reads files of this very index. Raises IndexReplaced."""
+        return read_one_index(self.folder, read, self.check_there)
 
     @cached_property
     def matcher(self) -> Matcher:
-        with self._there():
-            matcher = Matcher.from_pretrained(self.folder / MODEL, trust_remote_code=self.trust_remote_code)
+        matcher: Matcher = self.read(
+            lambda: open_saved(self.folder / MODEL, self.trust_remote_code, self.read)
+        )
         if out_dim(matcher.text_encoder) != self.meta.dim:
             raise InputError(
                 f"the vectors in {self.folder} have {self.meta.dim} numbers; its model makes vectors of "
@@ -197,12 +195,8 @@ class Index:
 
     def walk_rules(self) -> WalkRules:
         """The rules for pictures that an update leaves out."""
-        with self._there(), database.wrap_errors(self.folder):
-            connection = database.connect(self.folder)
-            try:
-                return walk_rules.stored(connection)
-            finally:
-                connection.close()
+        rules: WalkRules = self._from_database(walk_rules.stored)
+        return rules
 
     def stats(self) -> Stats:
         with self.snapshot() as snapshot, database.wrap_errors(self.folder):
@@ -210,17 +204,20 @@ class Index:
 
     def snapshot(self) -> Snapshot:
         """A consistent view of the index, unaffected by later commits. Raises IndexReplaced."""
-        with self._there():
-            return Snapshot(self.folder, self.meta.layout)
+        snapshot: Snapshot = self.read(lambda: Snapshot(self.folder, self.meta.layout))
+        return snapshot
 
     def generation(self) -> int:
         """Number of commits so far; a snapshot with another number is no longer the newest.
 
         Raises IndexReplaced.
         """
-        with self._there(), database.wrap_errors(self.folder):
-            connection = database.connect(self.folder)
-            try:
-                return database.generation(connection)
-            finally:
-                connection.close()
+        number: int = self._from_database(database.generation)
+        return number
+
+    def _from_database(self, read: Callable[[sqlite3.Connection], Any]) -> Any:
+        def read_connected() -> Any:
+            with database.wrap_errors(self.folder), closing(database.connect(self.folder)) as connection:
+                return read(connection)
+
+        return self.read(read_connected)

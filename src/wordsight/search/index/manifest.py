@@ -9,7 +9,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,14 +27,14 @@ from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.read.features.store import difference
-from wordsight.search.index import database, dates
+from wordsight.search.index import database, dates, replaced
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 
 FORMAT = 2
 OLDEST = 1  # oldest format that is read without migration
-META = "index.json"
+META = replaced.META
 MODEL = "model"
 KINDS = ("images", "texts")
 MAX_DIM = 10**6
@@ -97,19 +96,6 @@ _FITS: dict[str, Callable[[Any], bool]] = {  # the valid values of index.json
     "unit": lambda value: isinstance(value, bool),
     "model": lambda value: isinstance(value, str),
 }
-
-
-def index_fingerprint(folder: Path) -> tuple[int, ...] | None:
-    """Fingerprint of an index, by which a replaced one is detected; None without an index.
-
-    It is the time when ``index.json`` was written and the inode of the database: while that file is open, no
-    other file gets its number.
-    """
-    try:
-        meta, data = os.stat(folder / META), os.stat(folder / database.FACTS)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    return meta.st_mtime_ns, data.st_dev, data.st_ino
 
 
 def migrate(folder: Path) -> None:
