@@ -14,6 +14,7 @@ import typer
 
 from wordsight.cli.index import index
 from wordsight.cli.search import search
+from wordsight.cli.search_options import FilterOptions, HitOptions, IndexOptions, OutputOptions
 from wordsight.cli.serve import missing_packages
 from wordsight.cli.stderr import say
 from wordsight.config import CONFIG, load_config
@@ -103,7 +104,15 @@ def _search(folder: Path, nowhere: str) -> None:
         say(f"\n{told}")
         line = [] if share is None else ["--false-positive-rate", share]
         _show("search", folder / INDEX, query, "-k", HITS, *line, "--explain", why)
-        search(folder / INDEX, query, top=HITS, false_positive_rate=share, explain=why)
+        search(
+            folder / INDEX,
+            query,
+            hits=HitOptions(top=HITS, false_positive_rate=share),
+            filters=FilterOptions(),
+            explain=why,
+            output=OutputOptions(),
+            source=IndexOptions(),
+        )
 
 
 def _show_next_steps(folder: Path) -> None:

@@ -31,9 +31,9 @@ VERBS = {  # in the order of --help, each with the module that registers it
     "index": "index",
     "labels": "labels",
     "search": "search",
-    "similar": "search",
-    "captions": "search",
-    "explain": "search",
+    "similar": "similar",
+    "captions": "captions",
+    "explain": "explain",
     "serve": "serve",
 }
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}

@@ -1,7 +1,6 @@
 """Options that several commands have, each declared once."""
 
 import os
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.stderr import say
 from wordsight.files.lock import NO_LOCK
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def changed_rules(
 
 def say_written(what: str, path: Path) -> None:
     """Say on stderr that a file was written; stdout belongs to results."""
-    print(f"{what} written to {path}", file=sys.stderr)
+    say(f"{what} written to {path}")
 
 
 def left_out_text(left_out: Counter[str]) -> str:

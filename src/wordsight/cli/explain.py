@@ -1,0 +1,80 @@
+"""The command explain: a query and an item of an index in, the reasons for its score out."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordsight.cli.folder_index import index_at
+from wordsight.cli.item_arguments import item_id, missing_items_are_errors
+from wordsight.cli.search_options import IndexOrFolder, Roots, roots_of, searcher_of
+from wordsight.cli.shared_options import say_written
+from wordsight.cli.trust import TrustRemoteCode
+from wordsight.files.json_text import to_json
+
+if TYPE_CHECKING:
+    from wordsight.search.results import Explanation, WordFound
+    from wordsight.search.searcher import Searcher
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog='Example: wordsight explain photos.index "a dog runs" 17 --out why.png')(explain)
+
+
+def explain(
+    index: IndexOrFolder,
+    query: Annotated[
+        str, typer.Argument(metavar="QUERY", help="A sentence; for an index of texts, a picture.")
+    ],
+    item: Annotated[str, typer.Argument(metavar="ITEM", help="The id of an item, or its path.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Also write it as .png (boxes in the picture) or .html.")
+    ] = None,
+    root: Roots = None,
+    as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Explain the score of one item: how well each word is found, where, and what adds up."""
+    from wordsight.cli.hits_output import explanation_to_dict
+
+    searcher = searcher_of(index_at(index, trust_remote_code=trust_remote_code))
+    number = item_id(searcher, item)
+    with missing_items_are_errors():
+        explanation = searcher.explain(query, number)
+    if out is not None:
+        from wordsight.cli.explanation_files import explain_one
+
+        is_texts = searcher.index.kind == "texts"
+        explain_one(out, explanation, query if is_texts else _picture_of(searcher, number, root))
+        say_written("explanation", out)
+    typer.echo(to_json(explanation_to_dict(explanation)) if as_json else _text(explanation))
+
+
+def _picture_of(searcher: "Searcher", number: int, roots: list[Path] | None) -> str:
+    with searcher.index.snapshot() as snapshot:
+        item = snapshot.item(snapshot.row_of(number))
+    return str(roots_of(searcher, roots).resolve(item.path))
+
+
+def _text(explanation: "Explanation") -> str:
+    from wordsight.cli.hits_output import unread_note
+
+    lines = [f"score {explanation.score:.3f}", explanation.sentence]
+    lines += [_line(one.word, explanation.kind) for one in explanation.words]
+    if len(explanation.parts) > 1:
+        lines += [f"  {part.direction}s add {part.score:.3f}" for part in explanation.parts]
+    if explanation.unread:
+        lines.append(unread_note(explanation.unread))
+    return "\n".join(lines)
+
+
+def _line(word: "WordFound", kind: str) -> str:
+    """One word: its strength, the level at which it counts as found, the verdict, its box."""
+    from wordsight.report.overlay import strength
+
+    verdict = "" if not word.judged else "found" if word.is_found else "not found"
+    level = "" if not word.judged else f" (level {strength(word.level)})"
+    known = "" if word.known else "; the model does not know this word"
+    sides = () if word.box is None or kind == "whole" else word.box
+    box = " at " + " ".join(f"{side:.2f}" for side in sides) if sides else ""
+    return f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}"

@@ -1,0 +1,148 @@
+"""Options of the commands that search: the index and its model, the hits, filters, and the form of output."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordsight.cli.filter_options import filters_of
+from wordsight.cli.folder_index import index_at
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
+from wordsight.cli.trust import TrustRemoteCode
+
+if TYPE_CHECKING:
+    from wordsight.search.index.index import Filters, Index
+    from wordsight.search.index.picture_roots import PictureRoots
+    from wordsight.search.searcher import Searcher
+
+IndexOrFolder = Annotated[
+    Path,
+    typer.Argument(
+        metavar="INDEX",
+        help="An index that wordsight index has made; or a folder of pictures, whose index is made at the "
+        "first search and updated at each later one.",
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option("--strict", help="Only hits above the relevance threshold; exit code 5 if there are none."),
+]
+FalsePositiveRate = Annotated[
+    float | None, typer.Option(help="Accepted false-positive rate for queries with no match.")
+]
+MemoryMb = Annotated[
+    float, typer.Option("--memory-mb", min=1, help="Memory for the rows of the index that are in use.")
+]
+Top = Annotated[int, typer.Option("--top", "-k", min=1, max=1000, help="Hits per page.")]
+Page = Annotated[int, typer.Option("--page", min=1, help="Page of hits.")]
+Text = Annotated[str | None, typer.Option(help="Only items whose captions or path contain these words.")]
+Roots = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--root",
+        metavar="FOLDER",
+        help="Also open pictures below this folder, for an index that you did not make. Repeatable.",
+    ),
+]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        help="Model used to index the folder (first use only): a run, a model, a hub name of CLIP or SigLIP.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class IndexOptions:
+    """How an index, or a folder of pictures, is opened."""
+
+    model: ModelName = None
+    exclude: Exclude = None
+    follow_links: FollowLinks = None
+    memory_mb: MemoryMb = 256
+    no_lock: NoLock = False
+    trust_remote_code: TrustRemoteCode = False
+
+    def open(self, path: Path) -> "Index":
+        return index_at(path, self.model, self.exclude, self.follow_links, self.trust_remote_code)
+
+
+@dataclass(frozen=True)
+class HitOptions:
+    """Which hits of a search are shown, and in which order."""
+
+    top: Top = 10
+    page: Page = 1
+    sort: Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")] = (
+        "score"
+    )
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
+    ] = "auto"
+    strict: Strict = False
+    false_positive_rate: FalsePositiveRate = None
+
+    @property
+    def offset(self) -> int:
+        """Hits before this page."""
+        return (self.page - 1) * self.top
+
+
+@dataclass(frozen=True)
+class FilterOptions:
+    """Properties that every hit must have."""
+
+    folder: Annotated[
+        str | None, typer.Option(help="Only below this folder: a path, or the last names of one.")
+    ] = None
+    after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATE",
+            help="Only pictures taken on this day or later (EXIF, else the file's date): 2024-05-31.",
+        ),
+    ] = None
+    before: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Only pictures taken before this day.")
+    ] = None
+    text: Text = None
+    min_size: Annotated[str | None, typer.Option(help="Only files of at least this size: 200kB, 1.5MB.")] = (
+        None
+    )
+
+    def filters(self) -> "Filters":
+        return filters_of(self.folder, self.after, self.before, self.text, self.min_size)
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """The form in which hits are printed, and whether the best one is opened."""
+
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object per hit.")] = False
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Only paths, each ended by NUL: for xargs -0.")
+    ] = False
+    open_best: Annotated[bool, typer.Option("--open", help="Open the best hit with the system's viewer.")] = (
+        False
+    )
+    root: Roots = None
+
+
+def searcher_of(
+    index: "Index", memory_mb: float = 256, false_positive_rate: float | None = None
+) -> "Searcher":
+    """A searcher with the default relevance threshold unless a rate is given."""
+    from wordsight.search.relevance.threshold import FALSE_POSITIVE_RATE
+    from wordsight.search.searcher import Searcher
+
+    rate = FALSE_POSITIVE_RATE if false_positive_rate is None else false_positive_rate
+    return Searcher(index, memory_mb, rate)
+
+
+def roots_of(searcher: "Searcher", named: list[Path] | None) -> "PictureRoots":
+    """The folders whose pictures may be opened."""
+    from wordsight.search.index.picture_roots import PictureRoots
+
+    return PictureRoots(searcher.index.folder, tuple(named or ()))
