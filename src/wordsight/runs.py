@@ -64,9 +64,10 @@ def _train(config: Config, folder: Path, resume: bool, progress: Progress) -> Hi
 
     def validate(model: Matcher) -> dict[str, float]:
         recalls = measure(config, model, validation, protocol="all", intervals=False)
-        if not can_point(model, validation):
-            return {"rsum": recalls.rsum}
-        return {"rsum": recalls.rsum, "pointing": pointing_accuracy(model, validation).share}
+        numbers = {"rsum": recalls.rsum} | recalls.by_name()
+        if can_point(model, validation):
+            numbers["pointing"] = pointing_accuracy(model, validation).share
+        return numbers
 
     return fit(matcher, loss, learned, settings, folder, validate, resume, progress)
 

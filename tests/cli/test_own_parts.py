@@ -68,7 +68,7 @@ def test_the_file_of_the_documentation_trains(home: Path) -> None:
     [
         (
             "from torch import nn\nclass Focal(nn.Module):\n    def forward(self, pairs): ...\n",
-            'loss "my_lab:Focal" has no begin(), collapsed_at(); '
+            'loss "my_lab:Focal" has no begin(), parts(), collapsed_at(); '
             "derive it: class Focal(wordsight.learn.loss.Loss)",
         ),
         ("def Focal(gamma=1): ...\n", 'loss "my_lab:Focal" does not say that it returns a Loss'),

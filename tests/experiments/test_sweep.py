@@ -70,6 +70,26 @@ def test_cells_come_seed_by_seed_and_losses_multiply(grid: Path) -> None:
     assert len({cell.folder(Path()) for cell in cells}) == len(cells)
 
 
+def test_the_grid_of_the_documentation_is_one(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "compare.md").read_text(encoding="utf-8")
+    (tmp_path / "grid.toml").write_text(text.split("```toml\n")[1].split("```")[0])
+    top, cells = read_grid([str(tmp_path / "grid.toml")])
+    assert len(cells) == 3 * 2 * 3
+    assert cells[0].name == "CHAN, hinge"
+    assert top.split == "test"
+
+
+def test_a_cell_that_had_begun_resumes_after_its_failure(grid: Path, tmp_path: Path) -> None:
+    top, cells = read_grid([str(grid)])
+    folder = cells[0].folder(tmp_path / "out")
+    compare(top, cells[:1], tmp_path / "out", jobs=1, threads=1, say=lambda _: None)
+    (folder / MEASURED).unlink()
+    (folder / "best" / "weights.safetensors").write_bytes(b"cut")
+    failed = compare(top, cells[:1], tmp_path / "out", jobs=1, threads=1, say=lambda _: None)
+    assert f"The same command resumes it from its last epoch ({folder})" in failed[0]
+    assert (folder / "config.toml").is_file()
+
+
 def test_several_configurations_are_a_row_each() -> None:
     top, cells = read_grid(["demo", "chan-flickr8k"])
     assert [cell.name for cell in cells] == ["demo", "chan-flickr8k"]
@@ -165,9 +185,12 @@ def test_a_comparison_runs_every_cell_names_what_failed_and_goes_on(grid: Path, 
     assert len(failed) == 1
     assert "broken" in failed[0]
     assert "nothing-like-it" in failed[0]
+    assert "Nothing was trained yet; once the cause is mended, the same command runs it" in failed[0]
+    assert [path.name for path in cells[2].folder(home).iterdir() if path.name != LOCK] == ["output.txt"]
     rows = read_rows(top, cells, home)
     assert [row.name for row in rows] == ["hard, words look", "both ways"]
     table = (home / "table.md").read_text()
+    assert "a small p does not say that one system is better than another" in table
     assert table == to_markdown(top, rows)
     assert "| reference |" in table
     lines = list(csv.DictReader((home / "table.csv").read_text().splitlines()))
@@ -214,6 +237,7 @@ def test_two_runs_never_write_into_one_folder(grid: Path, tmp_path: Path) -> Non
     with closing(locked(folder)):
         failed = compare(top, cells[:1], tmp_path / "out", jobs=1, threads=1, say=lambda _: None)
     assert "is writing to" in failed[0]
+    assert (folder / "config.toml").is_file(), "the other process needs it"
     assert not (folder / "last").exists()
 
 

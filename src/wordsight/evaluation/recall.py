@@ -161,6 +161,10 @@ class Recalls:
             "intervals": intervals,
         }
 
+    def by_name(self) -> dict[str, float]:
+        """R@1, R@5, R@10, medr and meanr of both ways, and precisions: "i2t R@1", "t2i medr", ..."""
+        return {f"{way} {key}": value for _, way, one in self._ways for key, value in one.to_dict().items()}
+
     def to_text(self) -> str:
         """A table of fixed width; its first line and each row name the protocol."""
         lines = [self.headline]

@@ -7,6 +7,7 @@ a comparison that is killed leaves no run behind that writes into the folders of
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -26,8 +27,8 @@ from wordsight.evaluation.pointing import can_point
 from wordsight.experiments.grid import Cell
 from wordsight.files.atomic import atomic_file
 from wordsight.files.json_text import to_json
-from wordsight.files.lock import locked
-from wordsight.learn.resume import BEST
+from wordsight.files.lock import StoreInUse, locked
+from wordsight.learn.resume import BEST, LAST, RUN
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.runs import measure, train
@@ -37,6 +38,7 @@ from wordsight.runtime.usage import cpu_seconds, peak_memory_mb
 
 TRUST = "--trust-remote-code"
 MEASURED, RANKS, LOG = "measured.json", "ranks.npz", "output.txt"
+IN_USE = 75  # exit code of a cell whose folder another process writes to
 TIMED_IMAGES, TIMED_TEXTS = 500, 1000  # enough pairs to time a similarity
 
 
@@ -54,7 +56,7 @@ def is_done(cell: Cell, folder: Path) -> bool:
 def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
     """Train and measure in another process, so that memory and processor time are this cell's own.
 
-    Raises RuntimeError with the last line of its output when it fails.
+    Raises RuntimeError with the last line of its output and the way on when it fails.
     """
     folder = cell.folder(home)
     folder.mkdir(parents=True, exist_ok=True)
@@ -70,14 +72,35 @@ def run_cell(cell: Cell, home: Path, split: str, threads: int) -> None:
     ):
         failed = process.wait()
     if failed:
-        said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        raise RuntimeError(f"{cell.name}, seed {cell.seed}: {said[-1] if said else failed} ({folder})")
+        raise RuntimeError(
+            f"{cell.name}, seed {cell.seed}: {_reason(folder, failed)}. {_way_on(folder, failed)}"
+        )
+
+
+def _reason(folder: Path, code: int) -> str:
+    """The last line of a cell's output, or the signal that ended it."""
+    if code < 0:
+        return f"killed by signal {-code}" + (", perhaps for want of memory" if code == -9 else "")
+    said = (folder / LOG).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return said[-1].rstrip(".") if said else f"exit code {code}"
+
+
+def _way_on(folder: Path, code: int) -> str:
+    """Keep what can be resumed; of a cell that trained nothing, keep its output alone."""
+    if code == IN_USE:
+        return "Wait until that ends"
+    if (folder / LAST).is_dir():
+        return f"The same command resumes it from its last epoch ({folder})"
+    shutil.rmtree(folder / BEST, ignore_errors=True)
+    for name in (CONFIG, RUN):
+        (folder / name).unlink(missing_ok=True)
+    return f"Nothing was trained yet; once the cause is mended, the same command runs it (see {folder / LOG})"
 
 
 def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> None:
     """Train (or go on), then measure the best model; both files are written whole."""
     config = load_config(str(folder), trust_remote_code=trust_remote_code)
-    begun = (folder / "last").is_dir()
+    begun = (folder / LAST).is_dir()
     started = monotonic()
     with ProgressDisplay() as progress:
         history = train(config, folder, begun, progress)
@@ -148,5 +171,8 @@ if __name__ == "__main__":
     try:
         with closing(locked(Path(sys.argv[1]))):
             measure_cell(Path(sys.argv[1]), sys.argv[2], TRUST in sys.argv[3:])
+    except StoreInUse as failure:
+        print(failure, file=sys.stderr)
+        sys.exit(IN_USE)
     except (ValueError, OSError, ArithmeticError) as failure:
         sys.exit(str(failure))

@@ -132,10 +132,19 @@ def _legend(grid: Grid, rows: Sequence[Row]) -> str:
     return (
         f"Protocol {recalls['protocol']}: {recalls['images']} images, {recalls['texts']} texts, "
         f"{grid.split}; seeds {seeds}; mean ± standard deviation over seeds. 95 % and p: bootstrap over "
-        "images with their texts, paired with the reference, of the mean over seeds; they cover the choice "
-        "of queries, not of "
-        f"seeds. Pairs scored: encoded sets on {cell['threads']} thread(s), encoding not counted."
+        "images with their texts, paired with the reference. They cover the choice of queries, for these "
+        f"trained models; {_seeds_note(grid)} "
+        f"Pairs scored: encoded sets on {cell['threads']} thread(s), encoding not counted."
     )
+
+
+def _seeds_note(grid: Grid) -> str:
+    if len(grid.seeds) == 1:
+        return (
+            "they do not cover the seed: with one run of each, a small p does not say that one system is "
+            "better than another. --seeds 3 shows how far runs of one system differ."
+        )
+    return "how far runs of one system differ is the ± of its seeds."
 
 
 def to_csv(rows: Sequence[Row]) -> str:

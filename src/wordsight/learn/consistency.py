@@ -48,6 +48,12 @@ class Consistency(Loss):
         ranked: Tensor = self.ranking(pairs)
         return ranked + self.weight * (self.of_labels(pairs, 1) + self.of_labels(pairs, 0))
 
+    def parts(self, pairs: EncodedPairs) -> Mapping[str, Float[Tensor, ""]]:
+        """Both terms, unweighted, and how right the labels with a probability above 0.5 are, as CASC logs."""
+        terms = {"ranking_loss": self.ranking(pairs)}
+        terms["label_loss"] = self.of_labels(pairs, 0) + self.of_labels(pairs, 1)
+        return terms | self.ranking.parts(pairs) | _label_counts(pairs)
+
     def of_labels(self, pairs: EncodedPairs, side: int) -> Float[Tensor, ""]:
         """The cross entropy of the images' labels (side 0), or of the texts' (1)."""
         if pairs.labels is None or pairs.label_logits is None:
@@ -61,6 +67,21 @@ class Consistency(Loss):
             )
         each = self.each.to(logits)
         return F.binary_cross_entropy_with_logits(logits, pairs.labels.to(logits), pos_weight=each)
+
+
+def _label_counts(pairs: EncodedPairs) -> dict[str, Float[Tensor, ""]]:
+    """Accuracy, recall and precision, in percent, of the images' and of the texts' labels."""
+    if pairs.labels is None or pairs.label_logits is None:
+        return {}
+    found: dict[str, Tensor] = {}
+    has = pairs.labels > 0.5
+    for side, name in enumerate(("image", "text")):
+        said = pairs.label_logits[:, side] > 0  # a probability above 0.5
+        right = (said & has).sum()
+        found[f"{name}_label_accuracy"] = 100 * (said == has).float().mean()
+        found[f"{name}_label_recall"] = 100 * right / has.sum().clamp_min(1)
+        found[f"{name}_label_precision"] = 100 * right / said.sum().clamp_min(1)
+    return found
 
 
 def positive_weights(labels: Float[Tensor, "image label"], largest: float = 1000.0) -> list[float]:

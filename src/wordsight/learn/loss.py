@@ -1,5 +1,7 @@
 """Base class of losses: encoded pairs in, one number out; a loss never computes a score."""
 
+from collections.abc import Mapping
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,6 +16,10 @@ class Loss(nn.Module):
 
     def forward(self, pairs: EncodedPairs) -> Float[Tensor, ""]:
         raise NotImplementedError
+
+    def parts(self, pairs: EncodedPairs) -> Mapping[str, Float[Tensor, ""]]:  # noqa: ARG002
+        """Numbers of a batch to log beside the loss, by name: the terms that it adds up, for instance."""
+        return {}
 
     def collapsed_at(self, pairs: int) -> float | None:  # noqa: ARG002
         """The loss of a batch of so many pairs when all scores are equal, if training gets stuck there."""

@@ -62,20 +62,24 @@ class Projection(Loss):
             nn.init.xavier_uniform_(self.weight)
 
     def forward(self, pairs: EncodedPairs) -> Float[Tensor, ""]:
+        weighted = [getattr(self, name) * part for name, part in self.parts(pairs).items()]
+        return torch.stack(weighted).sum()
+
+    def parts(self, pairs: EncodedPairs) -> dict[str, Float[Tensor, ""]]:
+        """CMPM and CMPC, unweighted, each the sum of both ways; one without weight is left out."""
         images, texts = vector_of_each(pairs.images), vector_of_each(pairs.texts)
-        match = matches(pairs, same_identity=True)
-        total = images.new_zeros(())
+        found: dict[str, Tensor] = {}
         if self.cmpm:
+            match = matches(pairs, same_identity=True)
             of_images = match_projections(images, texts, match, self.target)
-            of_texts = match_projections(texts, images, match, self.target)
-            total = total + self.cmpm * (of_images + of_texts)
+            found["cmpm"] = of_images + match_projections(texts, images, match, self.target)
         if self.weight is not None:
             self._check(pairs.identities, images)
             queries, partners = torch.cat([images, texts]), torch.cat([texts, images])
             labels = pairs.identities.repeat(2)
             mean = classify_projections(queries, partners, self.weight, labels, self.label_smoothing)
-            total = total + self.cmpc * 2 * mean  # the sum of both ways, from one matrix product
-        return total
+            found["cmpc"] = 2 * mean  # the sum of both ways, from one matrix product
+        return found
 
     def _check(self, identities: Int[Tensor, " pair"], vectors: Float[Tensor, "pair dim"]) -> None:
         if vectors.shape[1] != self.dim:

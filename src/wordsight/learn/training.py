@@ -211,11 +211,12 @@ class _Run:
         self._refuse_non_finite(mean, length, step.last, rows[group[-1]])
         place = at.step, at.epoch, self.steps_per_epoch
         self.rate = set_learning_rates(optimizer, *place, self.settings)
+        parts = self._parts(step.last)
         optimizer.step()
         at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + mean * len(group)
         if self.trained.average:
             self.trained.average.update(at.step)
-        self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group))
+        self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group), parts)
         self._show_progress(len(rows), f"loss {mean:.4g}, {self.speed.rate:.0f} pairs a second")
 
     def _show_progress(self, batches: int, facts: str = "") -> None:
@@ -262,13 +263,22 @@ class _Run:
         self.journal.write("error", at.step + 1, epoch=at.epoch, message=message)
         raise FloatingPointError(message)
 
-    def _report(self, loss: float, spread: float, norm: float, pairs: int, batches: int) -> None:
+    @torch.no_grad()
+    def _parts(self, pairs: EncodedPairs) -> dict[str, float]:
+        """The numbers that the loss logs, of the step's last batch; nothing in a step that is not logged."""
+        if (self.state.step + 1) % self.settings.log_every:
+            return {}
+        return {name: float(part) for name, part in self.loss.parts(pairs).items()}
+
+    def _report(
+        self, loss: float, spread: float, norm: float, pairs: int, batches: int, parts: Mapping[str, float]
+    ) -> None:
         at = self.state
         self.speed.add(pairs)
         if at.step % self.settings.log_every == 0:
             self.journal.write(
                 "step", at.step, epoch=at.epoch, loss=loss, learning_rate=self.rate, gradient_norm=norm,
-                score_spread=spread, pairs_per_second=round(self.speed.rate, 1),
+                score_spread=spread, pairs_per_second=round(self.speed.rate, 1), **parts,
             )  # fmt: skip
         stuck = self.collapse.see(loss, self.loss.collapsed_at(pairs // batches), spread)
         if stuck:
