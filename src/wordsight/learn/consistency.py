@@ -52,7 +52,7 @@ class Consistency(Loss):
         """Both terms, unweighted, and how right the labels with a probability above 0.5 are, as CASC logs."""
         terms = {"ranking_loss": self.ranking(pairs)}
         terms["label_loss"] = self.of_labels(pairs, 0) + self.of_labels(pairs, 1)
-        return terms | self.ranking.parts(pairs) | _label_counts(pairs)
+        return {**terms, **self.ranking.parts(pairs), **_label_counts(pairs)}
 
     def of_labels(self, pairs: EncodedPairs, side: int) -> Float[Tensor, ""]:
         """The cross entropy of the images' labels (side 0), or of the texts' (1)."""
