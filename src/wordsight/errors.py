@@ -1,7 +1,12 @@
 """Problems that a user can fix: what is wrong, and the next step.
 
-The command line prints them as one line, the REST interface answers them with a 4xx; all else is a bug.
+The command line prints them as one line, the REST interface answers them with a 4xx; all else is a bug, but
+for what the system says of files, memory and packages (``user_message``).
 """
+
+import errno
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 
 
 class WordsightError(Exception):
@@ -30,3 +35,42 @@ class AlreadyExistsError(WordsightError, FileExistsError):
 
 class MissingPackageError(WordsightError, ModuleNotFoundError):
     """An optional package that is not installed; the hint names the extra."""
+
+
+class MissingItemError(WordsightError, KeyError):
+    """An item that is not in an index."""
+
+
+class StorageError(WordsightError, OSError):
+    """Data that cannot be written; what was stored before stays."""
+
+
+class NonFiniteError(WordsightError, FloatingPointError):
+    """NaN or infinity where training needs a number."""
+
+
+def user_message(error: BaseException) -> str | None:
+    """The line for an error that a user can fix; None for a bug.
+
+    That is a WordsightError; an OSError that names a file or says that the disk or the process is full; a
+    package that is not installed; and too little memory.
+    """
+    if isinstance(error, WordsightError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        if error.errno in _NO_ROOM:
+            return f"a file could not be written: {(error.strerror or '').lower()}"
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "wordsight":
+        return f"this needs the package {error.name}: pip install {error.name}"
+    if _is_out_of_memory(error):
+        return "there is not enough memory for this; give smaller sizes or batches"
+    return None
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Also of torch, whose own errors for the CPU are plain RuntimeErrors."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)

@@ -597,11 +597,12 @@ def head(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + b"".join(told)
 
 
+@pytest.mark.parametrize("bug", [lambda: 1 / 0, lambda: int("division")], ids=["arithmetic", "value"])
 def test_an_error_that_nobody_foresaw_tells_nothing_and_harms_nobody(
-    served: TestClient, monkeypatch: pytest.MonkeyPatch
+    served: TestClient, monkeypatch: pytest.MonkeyPatch, bug: Any
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr(Searcher, "find_images", lambda *given: 1 / 0)
+        patch.setattr(Searcher, "find_images", lambda *given: bug())
         failed = served.get("/v1/search", params={"query": "a dog"})
         assert "division" not in is_problem(failed, 500, "internal")["detail"]
         assert failed.headers["x-content-type-options"] == "nosniff"

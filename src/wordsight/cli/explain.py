@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordsight.cli.folder_index import index_at
-from wordsight.cli.item_arguments import item_id, missing_items_are_errors
+from wordsight.cli.item_arguments import item_id
 from wordsight.cli.search_options import IndexOrFolder, Roots, roots_of, searcher_of
 from wordsight.cli.shared_options import say_written
 from wordsight.cli.trust import TrustRemoteCode
@@ -39,8 +39,7 @@ def explain(
 
     searcher = searcher_of(index_at(index, trust_remote_code=trust_remote_code))
     number = item_id(searcher, item)
-    with missing_items_are_errors():
-        explanation = searcher.explain(query, number)
+    explanation = searcher.explain(query, number)
     if out is not None:
         from wordsight.cli.explanation_files import explain_one
 

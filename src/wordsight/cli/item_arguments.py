@@ -1,8 +1,6 @@
 """PICTURE and ITEM on the command line -> a file, or the id of an item in the index."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,15 +31,6 @@ def item_id(searcher: "Searcher", item: str) -> int:
     if found is None:
         raise InputError(f"{item} is neither an id nor the path of a file in this index")
     return found
-
-
-@contextmanager
-def missing_items_are_errors() -> Iterator[None]:
-    """Report an item that is not in the index in one sentence."""
-    try:
-        yield
-    except KeyError as error:
-        raise InputError(error.args[0]) from error
 
 
 def _is_id(given: str) -> bool:

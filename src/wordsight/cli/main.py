@@ -7,11 +7,11 @@ from typing import Any
 import typer
 
 from wordsight import aliases
+from wordsight.cli.failures import INTERRUPTED, TRACEBACK, stop, without_traceback_option
 from wordsight.cli.lazy_group import lazy_group
 from wordsight.cli.stderr import logged_to_stderr, say
 from wordsight.runtime.malloc import keep_freed_memory
 
-FAILED, USAGE, SKIPPED, ABSENT, INTERRUPTED = 1, 2, 3, 4, 130
 _INTERRUPTED = "interrupted; what was finished is kept: the same command goes on from there (train: --resume)"
 _EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were skipped; "
@@ -49,7 +49,12 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: bool = typer.Option(False, "--version", help="Print the version and stop.")) -> None:
+def _before_every_verb(
+    version: bool = typer.Option(False, "--version", help="Print the version and stop."),
+    traceback: bool = typer.Option(  # noqa: ARG001
+        False, TRACEBACK, help="Show the whole traceback of an error; it may stand anywhere."
+    ),
+) -> None:
     if version:
         from importlib.metadata import version as installed
 
@@ -58,27 +63,23 @@ def _version(version: bool = typer.Option(False, "--version", help="Print the ve
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command; an expected failure is one sentence on stderr and an exit code, never a stack trace."""
+    """Run a command. An error that the user can fix is one line on stderr; a bug says that it is one."""
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are written with their own bytes
     keep_freed_memory()  # of this process, which is the command's own
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
-    args = with_current_options(sys.argv[1:] if arguments is None else arguments)
+    given, show_traceback = without_traceback_option(sys.argv[1:] if arguments is None else arguments)
     try:
         with logged_to_stderr():
-            app(args=args, prog_name="wordsight")
+            app(args=with_current_options(given), prog_name="wordsight")
     except SystemExit as end:  # typer turns Ctrl-C into an exit code and says nothing
         if end.code == INTERRUPTED:
-            _stop(_INTERRUPTED, INTERRUPTED)
+            say(f"wordsight: {_INTERRUPTED}")
         raise
-    except ModuleNotFoundError as error:
-        _stop(f"this needs the package {error.name}: pip install {error.name}", FAILED)
-    except MemoryError:
-        _stop("there is not enough memory for this; give smaller sizes or batches", FAILED)
-    except (ValueError, OSError, ArithmeticError) as error:
-        _stop(_in_words(error), ABSENT if type(error).__name__ == "MissingModel" else FAILED)
+    except Exception as error:
+        stop(error, show_traceback)
 
 
 def _in_one_line(message: Warning | str, *_: object) -> str:
@@ -97,18 +98,3 @@ def with_current_options(arguments: list[str]) -> list[str]:
             option = renamed[option]
         current.append(option + equals + value)
     return current
-
-
-def _in_words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.errno is not None and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    if type(error).__name__ == "ProtocolMismatchError":
-        from wordsight.cli import evaluate
-
-        return str(error.explain(evaluate.WAYS))  # type: ignore[attr-defined]
-    return str(error) or type(error).__name__
-
-
-def _stop(message: str, code: int) -> Any:
-    say(f"wordsight: {message}")
-    sys.exit(code)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wordsight.cli.item_arguments import missing_items_are_errors, picture_or_id
+from wordsight.cli.item_arguments import picture_or_id
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import (
     FilterOptions,
@@ -43,10 +43,9 @@ def similar(
     searcher = searcher_of(source.open(index), source.memory_mb, hits.false_positive_rate)
     started = time.perf_counter()
     query = picture_or_id(picture)
-    with missing_items_are_errors():
-        found = searcher.similar(
-            query, hits.top, hits.offset, filters.filters(), words, weight, hits.engine, hits.sort
-        )
+    found = searcher.similar(
+        query, hits.top, hits.offset, filters.filters(), words, weight, hits.engine, hits.sort
+    )
     show_hits(found, "pictures", time.perf_counter() - started, hits.strict, output)
     open_best(found, hits.strict, searcher, output)
     exit_if_nothing_matches(found, hits.strict)

@@ -30,7 +30,7 @@ IN_PYTHON: dict[Way, str] = {
 }
 
 
-class ProtocolMismatchError(ValueError):
+class ProtocolMismatchError(InputError):
     """The data do not fit the protocol: the ``problem``, and the ``ways`` out of it."""
 
     def __init__(self, problem: str, ways: Sequence[Way], captions: int = 5) -> None:

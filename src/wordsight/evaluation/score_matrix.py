@@ -18,7 +18,7 @@ from wordsight.similarity.base import Similarity
 BLOCK = 256  # queries per block of scores
 
 
-class NonFiniteScoresError(ValueError):
+class NonFiniteScoresError(InputError):
     """NaN or infinity among the scores: no order, hence no rank."""
 
 

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from wordsight.config import CONFIG, load_config
-from wordsight.errors import InputError
+from wordsight.errors import InputError, user_message
 from wordsight.evaluation import pointing_accuracy
 from wordsight.evaluation.encode import encode_images, encode_texts, inference
 from wordsight.evaluation.pointing import can_point
@@ -172,7 +172,10 @@ if __name__ == "__main__":
         with closing(locked(Path(sys.argv[1]))):
             measure_cell(Path(sys.argv[1]), sys.argv[2], TRUST in sys.argv[3:])
     except StoreInUse as failure:
-        print(failure, file=sys.stderr)
+        sys.stderr.write(f"{failure}\n")
         sys.exit(IN_USE)
-    except (ValueError, OSError, ArithmeticError) as failure:
-        sys.exit(str(failure))
+    except Exception as failure:
+        message = user_message(failure)
+        if message is None:
+            raise
+        sys.exit(message)

@@ -24,7 +24,7 @@ from torch.optim import Optimizer
 import wordsight
 from wordsight import aliases, checkpoint, registry
 from wordsight.checkpoint import BEST as BEST
-from wordsight.errors import AlreadyExistsError, InputError
+from wordsight.errors import AlreadyExistsError, InputError, StorageError
 from wordsight.files import atomic, plain_json
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
@@ -102,7 +102,7 @@ def save(folder: Path, trained: Trained, state: RunState) -> None:
             checkpoint.write_json(fresh / PROGRESS, asdict(state))
     except (OSError, SafetensorError) as error:
         previous = f"{last} still holds the one before" if last.is_dir() else "there is none before it"
-        raise OSError(
+        raise StorageError(
             f"the checkpoint of step {state.step} could not be written to {last} ({error}); {previous}. "
             "Make room on the disk, then go on with resume"
         ) from error

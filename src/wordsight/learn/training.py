@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
+from wordsight.errors import NonFiniteError
 from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import WEIGHTS, ahead, make_batches, random_seed
@@ -68,7 +69,7 @@ def fit(
     processes share each batch and must see one folder. ``progress`` counts the batches of all epochs; what
     there is to say goes to the logger "wordsight.learn".
 
-    Raises FloatingPointError when a loss or gradient is not finite, OSError when a checkpoint cannot be
+    Raises NonFiniteError when a loss or gradient is not finite, StorageError when a checkpoint cannot be
     written; ``folder/last`` is whole after both. Ctrl-C saves the state and raises KeyboardInterrupt.
     """
     run = _Run(matcher, loss, train, settings, Path(folder), validate, resume, progress)
@@ -261,7 +262,7 @@ class _Run:
         where = f"epoch {at.epoch + 1}, step {at.step + 1}"
         message = explain_non_finite(what, where, pairs, names)
         self.journal.write("error", at.step + 1, epoch=at.epoch, message=message)
-        raise FloatingPointError(message)
+        raise NonFiniteError(message)
 
     @torch.no_grad()
     def _parts(self, pairs: EncodedPairs) -> dict[str, float]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from wordsight.errors import InputError
+from wordsight.errors import InputError, MissingFileError
 from wordsight.pretrained.published_files import built_from, check_published
 
 SAFE = ("model*.safetensors", "model.safetensors.index.json")
@@ -19,7 +19,7 @@ PICKLED = ("pytorch_model*.bin", "pytorch_model.bin.index.json")  # read with we
 LOCAL = {"local_files_only": True, "trust_remote_code": False}  # of every call that reads a folder
 
 
-class MissingModel(FileNotFoundError):  # noqa: N818
+class MissingModel(MissingFileError):  # noqa: N818
     """Pretrained weights that are neither here nor to be had from here."""
 
 

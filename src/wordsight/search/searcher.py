@@ -186,7 +186,8 @@ class Searcher:
     def explain(self, query: str | Picture, id: int) -> Explanation:
         """Explain the score of an item with a query.
 
-        The query is a sentence; in an index of texts it is a picture. Raises KeyError for an unknown item.
+        The query is a sentence; in an index of texts it is a picture. Raises MissingItemError for an
+        unknown item.
         """
         session = self.sessions.session()
         row = session.snapshot.row_of(id)

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from wordsight.errors import MissingItemError, WordsightError
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.query.parser import QueryError
 
@@ -100,9 +101,9 @@ def install(app: FastAPI, routers: Sequence[APIRouter]) -> None:
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
         return _invalid(error.errors())
 
-    @app.exception_handler(ValueError)
-    async def not_valid(_: Request, error: ValueError) -> JSONResponse:
-        return of_value(error)
+    @app.exception_handler(WordsightError)
+    async def not_valid(_: Request, error: WordsightError) -> JSONResponse:
+        return of_user_error(error)
 
 
 def unforeseen(id: str) -> JSONResponse:
@@ -113,12 +114,14 @@ def unforeseen(id: str) -> JSONResponse:
     return problem(500, "internal", message)
 
 
-def of_value(error: ValueError) -> JSONResponse:
-    """Problem of an error that the user can fix."""
+def of_user_error(error: WordsightError) -> JSONResponse:
+    """Problem of an error that the client can fix."""
     if isinstance(error, QueryError):
         return problem(422, "query", str(error), position=error.position)
     if isinstance(error, UnreadablePicture):
         return problem(422, "unreadable-picture", f"The picture cannot be read: {error.reason}.")
+    if isinstance(error, MissingItemError):
+        return problem(404, "no-item", f"{error}.")
     return problem(422, "invalid", str(error))
 
 

@@ -10,7 +10,7 @@ from wordsight.search.searcher import Searcher
 from wordsight.web import schemas as models
 from wordsight.web import to_schema as answers
 from wordsight.web.pictures import file_of, refused, sent_picture
-from wordsight.web.problems import Refused, responses
+from wordsight.web.problems import responses
 from wordsight.web.state import Library, Served, row_of
 
 router = APIRouter(prefix="/v1")
@@ -77,10 +77,7 @@ async def similar(library: Served, params: Annotated[models.SimilarTo, Query()])
 
 
 def _similar_to_item(library: Library, params: models.SimilarTo) -> models.Answer:
-    try:
-        return _similar(library, params.id, params)
-    except KeyError as error:
-        raise Refused(404, "no-item", f"{error.args[0]}.") from error
+    return _similar(library, params.id, params)
 
 
 @router.post(
@@ -192,7 +189,4 @@ def _explain_data(searcher: Searcher, data: bytes, id: int) -> models.Explanatio
 
 
 def _explain(searcher: Searcher, query: str | Picture, id: int) -> models.Explanation:
-    try:
-        return answers.explanation(searcher.explain(query, id))
-    except KeyError as error:
-        raise Refused(404, "no-item", f"{error.args[0]}.") from error
+    return answers.explanation(searcher.explain(query, id))

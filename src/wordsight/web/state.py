@@ -79,11 +79,8 @@ def _absent(kind: str, purpose: str) -> str:
 
 
 def row_of(session: SearchSession, id: int) -> int:
-    """Row of an item. Raises Refused for an unknown one."""
-    try:
-        return session.snapshot.row_of(id)
-    except KeyError as error:
-        raise Refused(404, "no-item", f"{error.args[0]}.") from error
+    """Row of an item. Raises MissingItemError for an unknown one."""
+    return session.snapshot.row_of(id)
 
 
 async def _library(request: Request) -> Library:

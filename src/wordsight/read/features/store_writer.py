@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from wordsight.errors import InputError
+from wordsight.errors import InputError, StorageError
 from wordsight.files.append import AppendFile
 from wordsight.files.fingerprint import Stamp
 from wordsight.files.lock import LOCK, locked
@@ -26,11 +26,8 @@ DTYPES = ("float16", "float32")
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class StoreFull(OSError):  # noqa: N818
+class StoreFull(StorageError):  # noqa: N818
     """There is no space for the next batch; all before it is stored."""
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 @dataclass(frozen=True)
@@ -186,7 +183,7 @@ class StoreWriter:
         except OSError as error:
             if isinstance(error, StoreFull) or error.errno not in _FULL:
                 raise
-            raise StoreFull(error.errno, self._full(left)) from error
+            raise StoreFull(self._full(left)) from error
 
     def _remember(self) -> None:
         """Write what was seen where; without space it is merely read again next time."""
@@ -204,7 +201,7 @@ class StoreWriter:
         """The first batch settles the shapes, and whether the disk can hold what is to come."""
         _, self.meta["regions"], self.meta["feature_dim"] = features.shape
         if left * self._row_bytes(FEATURES) > shutil.disk_usage(self.folder).free:
-            raise StoreFull(errno.ENOSPC, self._full(left))
+            raise StoreFull(self._full(left))
         self._claim.write_text(json.dumps(self.meta, indent=2) + "\n", encoding="utf-8")
         for name in DATA:
             self._tails[name] = AppendFile(self.folder / name, 0)

@@ -5,6 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wordsight.errors import MissingPackageError
 from wordsight.files.fingerprint import stat_regular
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ BRANDS = (
 HEAD = 12  # bytes: the length of the first box, "ftyp", and the brand
 
 
-class NeedsHeic(ImportError):  # noqa: N818
+class NeedsHeic(MissingPackageError):  # noqa: N818
     """An HEIC photograph, and pillow-heif is not installed."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ ORIENTATION = 0x0112  # EXIF tag; values of 5 and more swap width and height
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-class UnreadablePicture(ValueError):  # noqa: N818
+class UnreadablePicture(InputError):  # noqa: N818
     """A picture that cannot be decoded; ``name`` says which, ``reason`` why."""
 
     def __init__(self, name: str, reason: str) -> None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wordsight.errors import InputError
+from wordsight.errors import InputError, StorageError
 from wordsight.files.lock import StoreInUse, has_locks
 from wordsight.search.index.schema_check import REMEDY, check_schema
 
@@ -87,11 +87,8 @@ _MIGRATED = _FORMAT_1 + "ALTER TABLE contents ADD COLUMN taken INTEGER;"
 SCHEMAS = (SCHEMA, _FORMAT_1, _MIGRATED)  # accepted schemas
 
 
-class IndexFull(OSError):  # noqa: N818
+class IndexFull(StorageError):  # noqa: N818
     """No space for the next batch; earlier batches are stored."""
-
-    def __str__(self) -> str:
-        return str(self.strerror)
 
 
 @dataclass(frozen=True)
@@ -230,16 +227,15 @@ def _explained(error: sqlite3.DatabaseError, folder: Path) -> Exception:
     if code == sqlite3.SQLITE_BUSY:
         return StoreInUse(f"another process has been writing to {folder} for {BUSY_SECONDS:.0f} s; try again")
     if code & 0xFF in _DAMAGED:
-        return ValueError(
+        return InputError(
             f"{folder / FACTS} is damaged ({error}); "
             "restore a copy of the folder, or move it away and index again"
         )
-    return ValueError(f"{folder / FACTS}: {error} ({name or type(error).__name__})")
+    return InputError(f"{folder / FACTS}: {error} ({name or type(error).__name__})")
 
 
 def _full(folder: Path, error: Exception) -> IndexFull:
     return IndexFull(
-        errno.ENOSPC,
         f"no space for the index in {folder} ({error}); all batches before are safe: "
         "make room and run the same command again",
     )

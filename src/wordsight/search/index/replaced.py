@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wordsight.errors import InputError
 from wordsight.search.index import database
 
 META = "index.json"
@@ -14,7 +15,7 @@ PAUSE_SECONDS = 0.01  # before the second reading; the next pauses are longer
 Fingerprint = tuple[int, ...]
 
 
-class IndexReplaced(ValueError):  # noqa: N818
+class IndexReplaced(InputError):  # noqa: N818
     """Another index, or none, is now in the folder of an opened one."""
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float16, Integer
 
-from wordsight.errors import InputError
+from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
@@ -137,10 +137,12 @@ class Snapshot:
         return [found[id_] for id_ in ids]
 
     def row_of(self, id: int) -> int:
-        """Row of an item. Raises KeyError for an unknown one."""
+        """Row of an item. Raises MissingItemError for an unknown one."""
         place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
         if place == len(self) or self.ids[self._by_id[place]] != id:
-            raise KeyError(f"item {id} is not in this index of {len(self)} items; it may have been deleted")
+            raise MissingItemError(
+                f"item {id} is not in this index of {len(self)} items; it may have been deleted"
+            )
         return int(self._by_id[place])
 
     def id_of(self, path: str) -> int | None:

@@ -17,13 +17,15 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wordsight.errors import InputError
+
 MAX_CHARACTERS = 1000  # characters of a query
 MAX_WEIGHT = 9  # the most that one word may count
 TYPEWRITTEN = str.maketrans("\u2018\u2019\u201c\u201d", "''\"\"")  # quotes as telephones type them
 PLAIN_SPACE = "\t\n\r\v\f"  # control characters that are read as a space
 
 
-class QueryError(ValueError):
+class QueryError(InputError):
     """An invalid query; ``position`` counts characters from 1, None: the query as a whole."""
 
     def __init__(self, message: str, position: int | None = None) -> None:
