@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from wordsight.cli import data_records, features_export, labels
+from wordsight.cli.config_options import Changes
 from wordsight.cli.data_options import (
     CaptionColumn,
     Division,
@@ -18,7 +19,6 @@ from wordsight.cli.data_options import (
     split_names,
 )
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
-from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.files.json_text import to_json

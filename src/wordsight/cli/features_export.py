@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.config_options import Changes
 from wordsight.cli.data_options import (
     CaptionColumn,
     Division,
@@ -14,7 +15,6 @@ from wordsight.cli.data_options import (
     SplitColumn,
 )
 from wordsight.cli.data_records import SHORT
-from wordsight.cli.train import Changes
 from wordsight.runtime.progress import ProgressDisplay
 
 EXPORT_EPILOG = "Example: wordsight features export features/ captions.csv --out data/mine_precomp"
@@ -61,11 +61,11 @@ def encode(
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures or texts per batch.")] = 64,
 ) -> None:
     """Write the vectors of a model as .npy: SPLIT_image_features, SPLIT_caption_features and their labels."""
-    from wordsight.cli.evaluate import split_of
+    from wordsight.cli.config_options import split_name
     from wordsight.evaluation.write_vectors import write_vectors
     from wordsight.runs import open_data, open_matcher
 
-    which = split_of(split)
+    which = split_name(split)
     data = open_data(model, config, changes or (), which)
     name = SHORT.get(which, which)
     with ProgressDisplay() as progress:

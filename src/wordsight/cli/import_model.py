@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wordsight.cli.train import Changes
+from wordsight.cli.config_options import Changes
 from wordsight.cli.trust import TrustRemoteCode
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.config_options import Changes
 from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
-from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.json_text import to_json
@@ -78,7 +78,7 @@ def labels(
 
     With --split, an item's best matches come with the labels that the item finds in each of them.
     """
-    from wordsight.cli.evaluate import split_of
+    from wordsight.cli.config_options import split_name
     from wordsight.evaluation.label_predictions import LabelPredictions
     from wordsight.runs import open_data, open_matcher
 
@@ -88,7 +88,7 @@ def labels(
     if split is None:
         found = predicted(matcher, items, top, names)
     else:
-        data = open_data(model, config, changes or (), split_of(split), trust_remote_code)
+        data = open_data(model, config, changes or (), split_name(split), trust_remote_code)
         by_matches = scores is not ScoresOf.own
         found = predicted_in(LabelPredictions(matcher, data.pairs), items, top, matches, by_matches, names)
     for one in found:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.config_options import Changes, ConfigFile
 from wordsight.cli.data_options import (
     CaptionColumn,
     Division,
@@ -17,18 +18,6 @@ from wordsight.cli.data_options import (
 )
 from wordsight.cli.trust import TrustRemoteCode, search_this_folder
 from wordsight.runtime.progress import ProgressDisplay
-
-Changes = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="TABLE.KEY=VALUE",
-        help="Change one setting, or with nothing after = take it out; may be given several times.",
-    ),
-]
-ConfigFile = Annotated[
-    str, typer.Argument(metavar="CONFIG", help="A TOML file, or the name of one in configs/.")
-]
 
 
 def register(app: typer.Typer) -> None:
