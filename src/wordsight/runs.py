@@ -1,7 +1,8 @@
 """A configuration -> a trained model in a folder, and its measured numbers."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -30,17 +31,31 @@ from wordsight.evaluation.pointing import can_point
 from wordsight.evaluation.score_matrix import Scores, as_scores, open_matrix, write_matrix
 from wordsight.files.atomic import removed_on_failure
 from wordsight.importers.clip_siglip import opened_folder
+from wordsight.learn.device import find_device
 from wordsight.learn.journal import LOG
 from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.presence.model import PresenceModel
+from wordsight.presence.saved import FILE as PRESENCE
+from wordsight.presence.saved import save_presence
 from wordsight.runtime.progress import Progress, silent
+from wordsight.search.relevance.fit_presence import TooFewPairsError, fit_presence
 from wordsight.similarity.ranking.count import Ties
 
 
-def train(config: Config, folder: Path, resume: bool = False, progress: Progress = silent) -> History:
-    """Run what the tables say; the folder then holds config.toml, the log, last/ and best/."""
+def train(
+    config: Config,
+    folder: Path,
+    resume: bool = False,
+    progress: Progress = silent,
+    calibrate: bool = True,
+) -> History:
+    """Run what the tables say; the folder then holds config.toml, the log, last/ and best/.
+
+    Unless ``calibrate`` or the configuration says no, the best model gets its probabilities at the end.
+    """
 
     def begun() -> bool:
         """Whether there is anything to go on with, or a log to look at."""
@@ -50,7 +65,31 @@ def train(config: Config, folder: Path, resume: bool = False, progress: Progress
         )
 
     with removed_on_failure(folder, keep=begun):
-        return _train(config, folder, resume, progress)
+        history = _train(config, folder, resume, progress)
+        if calibrate and config.training.calibrate and int(os.environ.get("RANK", "0")) == 0:
+            with suppress(TooFewPairsError):  # the model has none then, and a search says so
+                _calibrate_best(config, folder / BEST, progress)
+        return history
+
+
+def _calibrate_best(config: Config, best: Path, progress: Progress) -> None:
+    if best.is_dir() and not (best / PRESENCE).is_file():
+        calibrate_model(str(best), config, config.training.device, progress)
+
+
+def calibrate_model(
+    model: str,
+    config: Config,
+    device: str = "auto",
+    progress: Progress = silent,
+    trust_remote_code: bool = False,
+) -> PresenceModel:
+    """Fit the probabilities of a saved model on the configuration's pairs, and write them into its folder."""
+    folder = matcher_folder(model)
+    matcher = open_matcher(str(folder), trust_remote_code).to(find_device(device, 0))
+    presence = fit_presence(matcher, config.pairs("train"), config.measured_pairs("validation"), progress)
+    save_presence(presence, folder)
+    return presence
 
 
 def _train(config: Config, folder: Path, resume: bool, progress: Progress) -> History:
@@ -130,10 +169,17 @@ def open_data(
     model: str, config: str | None, changes: Sequence[str], split: Split, trust_remote_code: bool = False
 ) -> Data:
     """Open the data of the given configuration, or of the run's own."""
+    chosen = open_config(model, config, changes, trust_remote_code)
+    return Data(chosen, chosen.measured_pairs(split))
+
+
+def open_config(
+    model: str, config: str | None, changes: Sequence[str], trust_remote_code: bool = False
+) -> Config:
+    """The given configuration, or the run's own."""
     if config is None and not (Path(model) / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
-    chosen = load_config(config or model, changes, trust_remote_code)
-    return Data(chosen, chosen.measured_pairs(split))
+    return load_config(config or model, changes, trust_remote_code)
 
 
 def open_matcher(model: str, trust_remote_code: bool = False) -> Matcher:

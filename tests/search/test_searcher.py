@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from support.search_models import (
     KINDS,
     PICTURES,
@@ -240,19 +241,25 @@ def test_percentiles_are_the_share_that_scores_lower() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_picture_is_most_like_itself(kind: str) -> None:
     asking = searcher(kind)
-    hits = asking.similar(str(path_of(5)), k=PICTURES)
-    assert hits.total == PICTURES
+    with Image.open(path_of(5)) as picture:
+        hits = asking.similar(picture.convert("RGB"), k=PICTURES)
+    assert (hits.total, hits.itself) == (PICTURES, 0)
     if "regions" not in kind and kind != "order":
         assert rows_of(hits)[0] == 5
     own = next(hit.item.id for hit in hits.hits if Path(hit.item.path) == path_of(5))
     others = asking.similar(own, k=PICTURES)
     assert own not in [hit.item.id for hit in others.hits]
-    assert others.total == PICTURES - 1
+    assert (others.total, others.itself) == (PICTURES - 1, 1)
+    by_file = asking.similar(str(path_of(5)), k=PICTURES)
+    assert [(hit.item.id, hit.relevant) for hit in by_file.hits] == [
+        (hit.item.id, hit.relevant) for hit in others.hits
+    ]
+    assert by_file.itself == 1
 
 
 def test_picture_and_words_are_a_weighted_sum_of_deviations() -> None:
-    asking = searcher()
-    picture = {hit.item.id: hit.score for hit in asking.similar(str(path_of(2)), k=PICTURES).hits}
+    asking, sent = searcher(), Image.open(path_of(2)).convert("RGB")
+    picture = {hit.item.id: hit.score for hit in asking.similar(sent, k=PICTURES).hits}
     words = {hit.item.id: hit.score for hit in asking.find_images("a star", k=PICTURES).hits}
 
     def deviations(scores: dict[int, float]) -> dict[int, float]:
@@ -260,7 +267,7 @@ def test_picture_and_words_are_a_weighted_sum_of_deviations() -> None:
         return {id_: (score - values.mean()) / values.std() for id_, score in scores.items()}
 
     by_picture, by_words = deviations(picture), deviations(words)
-    both = asking.similar(str(path_of(2)), k=PICTURES, text="a star", weight=0.25)
+    both = asking.similar(sent, k=PICTURES, text="a star", weight=0.25)
     for hit in both.hits:
         assert hit.score == pytest.approx(
             0.75 * by_picture[hit.item.id] + 0.25 * by_words[hit.item.id], abs=1e-3

@@ -274,14 +274,14 @@ def is_query(text: str) -> bool:
 def test_the_line_stands_where_relevance_ends(tab: Any) -> None:
     def three_of_them(route: Any) -> None:
         answer = route.fetch()
-        told = answer.json() | {"relevant": 3}
+        told = answer.json() | {"relevant": 3, "verdict": f"3 of {PICTURES} pictures match"}
         for place, hit in enumerate(told["hits"]):
             hit["relevant"] = place < 3
         route.fulfill(response=answer, json=told)
 
     tab.route("**/v1/search?*", three_of_them)
     search(tab, "a red star")
-    assert tab.locator("#hits > li").nth(3).inner_text() == "Below this line nothing clearly matches"
+    assert tab.locator("#hits > li").nth(3).inner_text() == "No match below this line"
     assert tab.locator("#hits .line").count() == 1
     assert tab.locator("#status").inner_text().startswith(f"3 of {PICTURES} pictures match")
 
@@ -289,7 +289,7 @@ def test_the_line_stands_where_relevance_ends(tab: Any) -> None:
 def test_nothing_that_matches_is_said_first(tab: Any) -> None:
     def none_of_them(route: Any) -> None:
         answer = route.fetch()
-        told = answer.json() | {"relevant": 0}
+        told = answer.json() | {"relevant": 0, "verdict": "No picture shows all of it; *star* is missing"}
         for hit in told["hits"]:
             hit |= {"relevant": False, "missing": int("blue" in route.request.url)}
         route.fulfill(response=answer, json=told)
@@ -297,12 +297,12 @@ def test_nothing_that_matches_is_said_first(tab: Any) -> None:
     tab.route("**/v1/search?*", none_of_them)
     search(tab, "a blue star")
     playwright.expect(tab.locator("#status")).to_contain_text(
-        "Nothing here clearly matches. These come closest"
+        "No picture shows all of it; star is missing. These come closest"
     )
     assert tab.locator("#hits .line").count() == 0
     search(tab, "a red star")  # the same verdict as the command line's, also where every word is found
     playwright.expect(tab.locator("#status")).to_contain_text(
-        "Nothing here clearly matches. These come closest"
+        "No picture shows all of it; star is missing. These come closest"
     )
     assert tab.locator("#hits .line").count() == 0
 
@@ -759,7 +759,7 @@ def test_the_newest_first_are_those_that_match(tab: Any) -> None:
     assert told["relevant"] == len(told["hits"]) < PICTURES
     shows(tab, hits_of("a red star", "date"))
     playwright.expect(tab.locator("#status")).to_contain_text(
-        re.compile("Nothing here|match, the newest first")
+        re.compile("No picture|match(es)?, the newest first")
     )
 
 
@@ -768,12 +768,14 @@ def test_where_nothing_matches_there_is_nothing_to_order(tab: Any) -> None:
         if "sort=date" not in route.request.url:
             return route.continue_()
         answer = route.fetch()
-        return route.fulfill(response=answer, json=answer.json() | {"relevant": 0, "hits": []})
+        return route.fulfill(
+            response=answer, json=answer.json() | {"relevant": 0, "verdict": "No picture matches", "hits": []}
+        )
 
     tab.route("**/v1/search?*", none_of_them)
     tab.goto(tab.url + "?q=a+red+star&sort=date")
     playwright.expect(tab.locator("#status")).to_have_text(
-        f"Nothing here clearly matches. Compared: {PICTURES} pictures."
+        f"No picture matches. Compared: {PICTURES} pictures."
     )
     playwright.expect(tab.locator("#more")).to_be_hidden()
     with asks(tab):

@@ -11,6 +11,7 @@ from wordsight.cli.item_arguments import picture_file
 from wordsight.cli.search_options import (
     FalsePositiveRate,
     MemoryMb,
+    MinProbability,
     OutputOptions,
     Page,
     Strict,
@@ -33,6 +34,7 @@ def captions(
     page: Page = 1,
     text: Text = None,
     strict: Strict = False,
+    min_probability: MinProbability = None,
     false_positive_rate: FalsePositiveRate = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per hit.")] = False,
     memory_mb: MemoryMb = 256,
@@ -42,7 +44,9 @@ def captions(
     from wordsight.search.index.index import Index
 
     started = time.perf_counter()
-    searcher = searcher_of(Index.open(index, trust_remote_code), memory_mb, false_positive_rate)
+    searcher = searcher_of(
+        Index.open(index, trust_remote_code), memory_mb, false_positive_rate, min_probability
+    )
     filters = filters_of(None, None, None, text, None)
     found = searcher.find_texts(picture_file(str(picture)), top, (page - 1) * top, filters)
     show_hits(found, "sentences", time.perf_counter() - started, strict, OutputOptions(as_json))

@@ -1,5 +1,6 @@
 """The command explain: a query and an item of an index in, the reasons for its score out."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,8 +58,11 @@ def _picture_of(searcher: "Searcher", number: int, roots: list[Path] | None) -> 
 
 def _text(explanation: "Explanation") -> str:
     from wordsight.cli.hits_output import unread_note
+    from wordsight.search.verdict_text import percent
 
+    chance = explanation.probability
     lines = [f"score {explanation.score:.3f}", explanation.sentence]
+    lines[0] += "" if chance is None else f"; probability of a match {percent(chance)}"
     lines += [_line(one.word, explanation.kind) for one in explanation.words]
     if len(explanation.parts) > 1:
         lines += [f"  {part.direction}s add {part.score:.3f}" for part in explanation.parts]
@@ -68,12 +72,13 @@ def _text(explanation: "Explanation") -> str:
 
 
 def _line(word: "WordFound", kind: str) -> str:
-    """One word: its strength, the level at which it counts as found, the verdict, its box."""
+    """One word: its strength, its probability or the level at which it counts as found, verdict, box."""
     from wordsight.report.overlay import strength
+    from wordsight.search.verdict_text import percent
 
-    verdict = "" if not word.judged else "found" if word.is_found else "not found"
-    level = "" if not word.judged else f" (level {strength(word.level)})"
-    known = "" if word.known else "; the model does not know this word"
+    verdict = "unknown to the model" if word.state == "unknown" else word.state or ""
+    level = f" (level {strength(word.level)})" if word.judged and isfinite(word.level) else ""
+    level = level if word.probability is None else f" ({percent(word.probability)})"
     sides = () if word.box is None or kind == "whole" else word.box
     box = " at " + " ".join(f"{side:.2f}" for side in sides) if sides else ""
-    return f"  {word.word}  {strength(word.found)}{level}  {verdict}{known}{box}"
+    return f"  {word.word}  {strength(word.found)}{level}  {verdict}{box}"

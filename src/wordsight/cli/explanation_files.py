@@ -13,6 +13,7 @@ from wordsight.report.html import page
 from wordsight.report.overlay import WordMatch, draw_alignment
 from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
+from wordsight.search.verdict_text import verdict_text
 
 NOTES = {
     "whole": "The picture was compared as a whole: no place in it is known.",
@@ -43,7 +44,7 @@ def explain_hits(path: Path, title: str, hits: Hits, best: Explanation, roots: P
     if outside:
         lost += f" {len(outside)} left out, in no folder that you indexed; name theirs with --root."
     examples = [_example(title, hit, file, hits) for hit, file in there]
-    write_page(path, title, f"{_headline(hits)} {best.sentence}{lost}", examples)
+    write_page(path, title, f"{verdict_text(hits, 'pictures')}. {best.sentence}{lost}", examples)
 
 
 def explain_one(path: Path, explanation: Explanation, picture: str) -> None:
@@ -86,9 +87,3 @@ def _example(text: str, hit: Hit, file: Path, hits: Hits) -> Example:
     name = os.path.basename(hit.item.path)
     number = hits.offset + 1 + hits.hits.index(hit)
     return Example(str(file), text, words, hit.score, number, hits.total, name, hit.relevant)
-
-
-def _headline(hits: Hits) -> str:
-    if hits.nothing_matches:
-        return f"Nothing here matches; these come nearest among {hits.total}."
-    return f"{hits.relevant} of {hits.total} match."

@@ -9,19 +9,19 @@ from typing import Any
 from wordsight.files.json_text import to_json
 from wordsight.report.overlay import strength
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
+from wordsight.search.verdict_text import CALIBRATE, percent, verdict_text
 
 SHOWN = 4  # words that were not read, at either end
-LINE = "---- from here on, no better than what a query without an answer finds ----"
+LINE = "---- no match from here on ----"
 
 
 def table(hits: Hits) -> Iterator[str]:
-    """One line per hit, with the line of relevance where it falls."""
-    drawn = hits.relevant < hits.offset  # on a page before this one
+    """One line per hit, and a line below the last one that matches."""
     for number, hit in enumerate(hits.hits, start=hits.offset + 1):
-        if not hit.relevant and not drawn:
-            drawn = True
+        if not hit.relevant and number == hits.relevant + 1:
             yield LINE
-        yield f"{number:4d}  {hit.score:7.3f}  {printable(name_of(hit))}{_words(hit)}"
+        chance = "" if hit.probability is None else f"{percent(hit.probability):>5}  "
+        yield f"{number:4d}  {hit.score:7.3f}  {chance}{printable(name_of(hit))}{_words(hit)}"
 
 
 def printable(name: str) -> str:
@@ -34,23 +34,31 @@ def name_of(hit: Hit) -> str:
 
 
 def _words(hit: Hit) -> str:
-    found = [f"{word.word} {strength(word.found)}" for word in hit.words if word.judged and word.is_found]
-    missing = [word.word for word in hit.words if word.is_missing and word.known]
-    unknown = [word.word for word in hit.words if word.is_missing and not word.known]
-    named = {"": found, "not found: ": missing, "unknown to the model: ": unknown}
-    return "".join(f"  {what}{', '.join(words)}" for what, words in named.items() if words)
+    named = {"": "found", "weak: ": "weak", "not found: ": "not found", "unknown to the model: ": "unknown"}
+    parts = []
+    for title, state in named.items():
+        words = [_strong(word) for word in hit.words if word.state == state]
+        parts += [f"  {title}{', '.join(words)}"] if words else []
+    return "".join(parts)
+
+
+def _strong(word: WordFound) -> str:
+    """The word, and how surely it is there where that says something."""
+    if word.state not in ("found", "weak"):
+        return word.word
+    return f"{word.word} {strength(word.found) if word.probability is None else percent(word.probability)}"
 
 
 def summary(hits: Hits, seconds: float, kind: str) -> str:
-    """Summary of a search, for people."""
-    how = "all compared" if hits.exact else "only a shortlist compared"
-    match = "nothing here matches" if hits.nothing_matches else f"{hits.relevant} match"
+    """The verdict and the time, for people."""
     past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
-    return f"{match}; {hits.total} {kind} pass, {how}{past}; {seconds:.2f} s"
+    return f"{verdict_text(hits, kind)}{past}; {seconds:.2f} s"
 
 
 def notes(hits: Hits) -> Iterator[str]:
     """Lines for people about the query itself: what the model does not know, and what it did not read."""
+    if hits.min_probability is None and hits.nothing_matches and hits.total:
+        yield CALIBRATE
     if hits.suggestions:
         words = ", ".join(one.word for one in hits.suggestions)
         instead = ", ".join(one.instead for one in hits.suggestions)
@@ -79,6 +87,7 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
         "score": hit.score,
         "percentile": hit.percentile,
         "relevant": hit.relevant,
+        "probability": hit.probability,
         "missing": hit.missing,
         "evidence": hit.evidence,
         "words": [word_to_dict(word) for word in hit.words],
@@ -91,7 +100,7 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
 
 
 def word_to_dict(word: WordFound) -> dict[str, Any]:
-    told = asdict(word)
+    told = asdict(word) | {"state": word.state}
     return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
 
 

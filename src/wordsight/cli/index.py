@@ -142,7 +142,7 @@ def _opened(
 ) -> "Index":
     from wordsight.runs import matcher_folder
     from wordsight.search.index.index import Index
-    from wordsight.search.index.manifest import META
+    from wordsight.search.index.manifest import META, adopt_presence
 
     if not (out / META).is_file() and may_create:
         if model is None:
@@ -151,6 +151,8 @@ def _opened(
     opened = (Index.open_to_write if may_create else Index.open)(out, trust_remote_code)
     if model is not None:
         opened.check_model(matcher_folder(model))
+        if may_create:
+            adopt_presence(out, matcher_folder(model))
     if may_create and opened.kind != kind:
         raise InputError(f"{out} is an index of {opened.kind}; give another folder to index {kind}")
     if precision is not None and precision != opened.meta.precision:

@@ -23,6 +23,7 @@ VERBS = {  # in the order of --help, each with the module that registers it
     "demo": "train",
     "config": "train",
     "evaluate": "evaluate",
+    "calibrate": "calibrate",
     "compare": "compare",
     "features": "data",
     "data": "data",

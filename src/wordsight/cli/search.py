@@ -52,9 +52,11 @@ def search(
 ) -> None:
     """Find the pictures that a sentence describes, best first, with the words that each one shows.
 
-    A line marks the relevance threshold. Put -- before a query that begins with a minus.
+    Those that match come first; a line ends them. Put -- before a query that begins with a minus.
     """
-    searcher = searcher_of(source.open(index), source.memory_mb, hits.false_positive_rate)
+    searcher = searcher_of(
+        source.open(index), source.memory_mb, hits.false_positive_rate, hits.min_probability
+    )
     started = time.perf_counter()
     found = searcher.find_images(query, hits.top, hits.offset, filters.filters(), hits.engine, hits.sort)
     if explain is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,10 +26,21 @@ IndexOrFolder = Annotated[
 ]
 Strict = Annotated[
     bool,
-    typer.Option("--strict", help="Only hits above the relevance threshold; exit code 5 if there are none."),
+    typer.Option("--strict", help="Only hits that match; exit code 5 if there are none."),
+]
+MinProbability = Annotated[
+    float | None,
+    typer.Option(
+        "--min-probability",
+        "--threshold",
+        help="Least probability of a match, and of a word that counts as found; by default 0.5.",
+    ),
 ]
 FalsePositiveRate = Annotated[
-    float | None, typer.Option(help="Accepted false-positive rate for queries with no match.")
+    float | None,
+    typer.Option(
+        help="For a model without probabilities: accepted false-positive rate for queries with no match."
+    ),
 ]
 MemoryMb = Annotated[
     float, typer.Option("--memory-mb", min=1, help="Memory for the rows of the index that are in use.")
@@ -82,6 +93,7 @@ class HitOptions:
         str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
     ] = "auto"
     strict: Strict = False
+    min_probability: MinProbability = None
     false_positive_rate: FalsePositiveRate = None
 
     @property
@@ -131,14 +143,19 @@ class OutputOptions:
 
 
 def searcher_of(
-    index: "Index", memory_mb: float = 256, false_positive_rate: float | None = None
+    index: "Index",
+    memory_mb: float = 256,
+    false_positive_rate: float | None = None,
+    min_probability: float | None = None,
 ) -> "Searcher":
-    """A searcher with the default relevance threshold unless a rate is given."""
-    from wordsight.search.relevance.threshold import FALSE_POSITIVE_RATE
+    """A searcher with the default threshold unless one is given."""
     from wordsight.search.searcher import Searcher
 
-    rate = FALSE_POSITIVE_RATE if false_positive_rate is None else false_positive_rate
-    return Searcher(index, memory_mb, rate)
+    options: dict[str, Any] = {
+        "false_positive_rate": false_positive_rate,
+        "min_probability": min_probability,
+    }
+    return Searcher(index, memory_mb, **{key: one for key, one in options.items() if one is not None})
 
 
 def roots_of(searcher: "Searcher", named: list[Path] | None) -> "PictureRoots":

@@ -40,7 +40,9 @@ def similar(
     source: IndexOptions,
 ) -> None:
     """Find the pictures like a picture; with --words, those that also match a sentence."""
-    searcher = searcher_of(source.open(index), source.memory_mb, hits.false_positive_rate)
+    searcher = searcher_of(
+        source.open(index), source.memory_mb, hits.false_positive_rate, hits.min_probability
+    )
     started = time.perf_counter()
     query = picture_or_id(picture)
     found = searcher.similar(

@@ -103,7 +103,7 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
     begun = (folder / LAST).is_dir()
     started = monotonic()
     with ProgressDisplay() as progress:
-        history = train(config, folder, begun, progress)
+        history = train(config, folder, begun, progress, calibrate=False)
     spent = {
         "wall": monotonic() - started,
         "cpu": cpu_seconds(),

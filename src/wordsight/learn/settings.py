@@ -109,6 +109,7 @@ class Training:
     patience: int = 0  # stop after so many validations without a better rsum; 0 = never
     checkpoint_every: int = 0  # steps; 0 = at the end of each epoch only
     log_every: int = 10  # steps per line of the log
+    calibrate: bool = True  # at the end, fit the probabilities of the best model (docs/trust.md)
 
     device: str = "auto"  # auto = the GPU if there is one; else cpu, cuda, cuda:1
     seed: int = 0  # order, augmentation and dropout are functions of seed, epoch, batch and process

@@ -13,6 +13,7 @@ from wordsight.matcher.folders import model_folder
 from wordsight.matcher.lazy_parts import LazyParts
 from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
+from wordsight.presence.model import PresenceModel
 from wordsight.pretrained.dual_encoders import dual_tables
 from wordsight.read.pictures.picture_list import list_pictures
 from wordsight.runtime.allocation import TensorBudget, memory_in_numbers
@@ -44,6 +45,7 @@ class Matcher(LazyParts):
         self.image_encoder = image_encoder
         self.text_encoder = text_encoder
         self.similarity = similarity
+        self.presence: PresenceModel | None = None  # fitted after training; search/relevance/fit_presence.py
 
     @classmethod
     def build(cls, tables: Tables, **sizes: Any) -> "Matcher":

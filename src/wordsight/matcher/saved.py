@@ -18,6 +18,7 @@ from wordsight.matcher.folders import with_paths
 from wordsight.matcher.lazy_parts import Unbuilt
 from wordsight.matcher.matcher import Matcher
 from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables, describe
+from wordsight.presence.saved import load_presence, save_presence
 from wordsight.registry.trust import addresses_in, trusting
 from wordsight.runtime.allocation import TensorBudget
 
@@ -49,7 +50,9 @@ def open_saved(
     )
     saved.check()
     later: dict[str, Any] = {kind: Unbuilt(partial(saved.build_one, kind)) for kind in IMAGE_SIDE}
-    return Matcher(**later, **saved.build(TEXT_SIDE)).eval()
+    matcher = Matcher(**later, **saved.build(TEXT_SIDE))
+    matcher.presence = read(lambda: load_presence(home))
+    return matcher.eval()
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,8 @@ def save(matcher: Matcher, folder: Path, card: Mapping[str, Any], name: str) -> 
             "parts": parts,
         }
         checkpoint.write_json(fresh / checkpoint.CONFIG, config)
+        if matcher.presence is not None:
+            save_presence(matcher.presence, fresh)
         (fresh / "README.md").write_text(_card(parts, card, name), encoding="utf-8")
 
 

@@ -1,12 +1,14 @@
-"""A text, a picture and their alignment -> the words found, their boxes, and the parts of the score."""
+"""A text, a picture and their alignment -> where each word looks, and what adds up to the score."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from wordsight.presence.model import WEAK_PROBABILITY
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.query.encoded import EncodedQuery, EncodedWord
 from wordsight.search.query.stop_words import names_something
@@ -15,16 +17,29 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import chosen_regions, found_by_word
 
+
+@dataclass(frozen=True)
+class Chances:
+    """How likely each picture shows each word, and from which probability on a word is found."""
+
+    by_word: Sequence[Sequence[float | None]]  # for each picture
+    least: float
+
+
 WHOLE_PICTURE: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 def explain(
-    encoded: EncodedQuery, scorer: QueryScorer, picture: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery,
+    scorer: QueryScorer,
+    picture: EmbeddingSet,
+    levels: Sequence[float],
+    chances: Chances | None = None,
 ) -> Explanation:
-    """Explanation of the score of one picture; ``scorer.side`` must be "image"."""
+    """``picture`` is a set of one; ``scorer.side`` must be "image"."""
     with torch.no_grad():
         alignments = scorer.align(picture)
-    words = found_words(encoded, alignments, picture, levels)[0]
+    words = found_words(encoded, alignments, picture, levels, chances)[0]
     shares = encoded.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
     kind = evidence(encoded, picture, alignments)
@@ -42,42 +57,68 @@ def explain(
 
 
 class Reason(NamedTuple):
-    """The words found in one hit, and the kind of that evidence."""
+    """Why one picture has its place among the hits."""
 
     evidence: Evidence
     words: tuple[WordFound, ...]
 
 
 def reasons(
-    encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery,
+    alignments: Sequence[Alignment],
+    pictures: EmbeddingSet,
+    levels: Sequence[float],
+    chances: Chances | None = None,
 ) -> list[Reason]:
-    """The reason for each picture."""
-    words = found_words(encoded, alignments, pictures, levels)
+    """For each picture, what each word finds, and what evidence that is."""
+    words = found_words(encoded, alignments, pictures, levels, chances)
     return [Reason(evidence(encoded, pictures[[row]], alignments), own) for row, own in enumerate(words)]
 
 
 def found_words(
-    encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet, levels: Sequence[float]
+    encoded: EncodedQuery,
+    alignments: Sequence[Alignment],
+    pictures: EmbeddingSet,
+    levels: Sequence[float],
+    chances: Chances | None = None,
 ) -> list[tuple[WordFound, ...]]:
-    """The words of the text as found in each picture."""
+    """For each picture, what each word finds."""
     found = encoded.found(found_by_word(alignments)).float().tolist()
     boxes = _boxes_at(pictures, _places(encoded, alignments, pictures))
     judged = [encoded.whole or names_something(word.text) for word in encoded.words]
-    return [
+    words = [
         tuple(map(_word, encoded.words, found[row], levels, boxes[row], judged))
         for row in range(len(pictures))
     ]
+    return (
+        words
+        if chances is None
+        else [_by_chances(*row, chances.least) for row in zip(words, chances.by_word, strict=True)]
+    )
 
 
 def _word(word: EncodedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
-    level = level if judged else found  # function words cannot be missing
+    level = level if judged else found  # what cannot be missing needs no more than it has
     level = level if word.known else 1.0
     is_found = word.known and found >= level
     return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
 
 
+def _by_chances(
+    words: Sequence[WordFound], chances: Sequence[float | None], least: float
+) -> tuple[WordFound, ...]:
+    """Words judged by their probabilities."""
+    weak = min(WEAK_PROBABILITY, least)
+    return tuple(
+        word
+        if not (word.judged and word.known) or chance is None
+        else replace(word, probability=chance, is_found=chance >= least, is_weak=weak <= chance < least)
+        for word, chance in zip(words, chances, strict=True)
+    )
+
+
 def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
-    """The best region of each word (over all its pieces), -1 if none."""
+    """The region that each word looks at most, -1 if none: that of its pieces together."""
     single = all(len(word.items) == 1 for word in encoded.words)
     if single:
         chosen = chosen_regions(alignments, pictures.mask)
@@ -88,7 +129,7 @@ def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: Em
 
 
 def _boxes_at(pictures: EmbeddingSet, places: Int[Tensor, "pair word"]) -> list[list[Box | None]]:
-    """The boxes of these regions; None without a region or box."""
+    """The boxes of these regions; None where there is no region, or its box is unknown."""
     if pictures.boxes is None:
         alone = pictures.lengths.eq(1).tolist()
         known = [[WHOLE_PICTURE if one else None] * places.shape[1] for one in alone]
@@ -107,9 +148,9 @@ def _box(box: Float[Tensor, "4"]) -> Box:
 
 
 def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[Alignment] = ()) -> Evidence:
-    """The kind of a word's box: a region, a cell of a grid, or the whole picture.
+    """Whether a word points at a region of its own, at a cell of a grid, or at the picture as a whole.
 
-    "hint": a cell, from a model that was not trained to locate words.
+    "hint": at a cell, by a model that was never trained to point.
     """
     count = int(picture.lengths[0])
     if encoded.whole or count == 1:
@@ -120,7 +161,7 @@ def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[
 
 
 def _is_grid(picture: EmbeddingSet) -> bool:
-    """Whether the boxes tile the picture: all of one size, together as large as the picture."""
+    """Boxes that tile the picture: of one size, no two alike, together as large as it."""
     if picture.boxes is None:
         return False
     boxes = picture.boxes[0][picture.mask[0]].cpu()

@@ -1,9 +1,9 @@
-"""Scores of all rows -> one page of Hits."""
+"""The scores of all rows, and which hits are wanted -> one page of Hits."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
 from wordsight.search.engine.brute_force import RowScorer, best_rows
@@ -17,7 +17,7 @@ MAX_HITS = 1000  # hits of one page
 
 @dataclass(frozen=True)
 class Page:
-    """Position, size and order of a page of hits."""
+    """The wanted part of the hits."""
 
     k: int = 10
     offset: int = 0
@@ -38,43 +38,84 @@ class Scored:
 
     scorer: RowScorer
     rows: np.ndarray | None  # None: all
-    scores: Float[np.ndarray, " row"]
+    scores: Float[np.ndarray, " row"]  # -inf: left out by an operator
     threshold: float
     exact: bool
+    chances: Float[np.ndarray, " row"] | None = None  # of a match; None: the threshold decides
+    min_probability: float | None = None
+
+    @property
+    def matches(self) -> Bool[np.ndarray, " row"]:
+        """Whether each row matches."""
+        good = self.scores >= self.threshold
+        if self.chances is not None and self.min_probability is not None:
+            good = self.chances >= self.min_probability
+        found: Bool[np.ndarray, " row"] = good & np.isfinite(self.scores)
+        return found
+
+    def places(self, rows: Int[np.ndarray, " hit"]) -> Int[np.ndarray, " hit"]:
+        """Where these rows stand among those that were scored."""
+        if self.rows is None:
+            return rows
+        order = np.argsort(self.rows, kind="stable")
+        return order[np.searchsorted(self.rows, rows, sorter=order)]
 
 
 def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
-    """One page of hits, still without words; ``memory_mb`` bounds the blocks that are read."""
-    alive = np.isfinite(scored.scores)
-    above = alive & (scored.scores >= scored.threshold)
-    rows, scores = _chosen(snapshot, scored, page, above, memory_mb)
-    relevant, total = int(above.sum()), int(alive.sum())
+    """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
+    matches, total = scored.matches, int(np.isfinite(scored.scores).sum())
+    rows, scores = _chosen(snapshot, scored, page, matches, memory_mb)
+    places = scored.places(rows)
     percentiles = 100 * _lower(scored.scores, total, scores) / max(1, total)
-    rows_of_hits = zip(
-        snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), strict=True
+    chances = [None] * len(rows) if scored.chances is None else scored.chances[places].tolist()
+    columns = zip(
+        snapshot.items(rows), rows.tolist(), scores.tolist(), percentiles.tolist(), matches[places].tolist(),
+        chances, strict=True,
+    )  # fmt: skip
+    hits = tuple(
+        Hit(item, row, score, percentile, (), match, probability=chance)
+        for item, row, score, percentile, match, chance in columns
     )
-    hits = tuple(Hit(*columns, (), columns[2] >= scored.threshold) for columns in rows_of_hits)
-    return Hits(hits, relevant, total, scored.exact, query, scored.threshold, page.offset)
+    least, threshold = scored.min_probability, scored.threshold
+    found = Hits(hits, int(matches.sum()), total, scored.exact, query, threshold, page.offset)
+    return replace(found, min_probability=least)
 
 
 def _chosen(
-    snapshot: Snapshot, scored: Scored, page: Page, above: np.ndarray, memory_mb: float
+    snapshot: Snapshot, scored: Scored, page: Page, matches: Bool[np.ndarray, " row"], memory_mb: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the page and their scores; sorted by date, only the relevant ones."""
+    """Rows of the page and their scores: matches before others, by score; or matches from the newest on."""
     last = page.offset + page.k
     if page.sort == "score":
-        rows, scores = best_rows(scored.scorer, snapshot, scored.rows, scored.scores, last, memory_mb)
+        rows, scores = _matches_first(snapshot, scored, last, matches, memory_mb)
         return rows[page.offset :], scores[page.offset :]
-    places = np.flatnonzero(above)
+    places = np.flatnonzero(matches)
     rows = places if scored.rows is None else scored.rows[places]
     order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))[page.offset : last]
     return rows[order], scored.scores[places[order]].astype(np.float64)
 
 
+def _matches_first(
+    snapshot: Snapshot, scored: Scored, count: int, matches: Bool[np.ndarray, " row"], memory_mb: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The best so many. A threshold of scores keeps their order; probabilities need not."""
+
+    def best(scores: Float[np.ndarray, " row"], most: int) -> tuple[np.ndarray, np.ndarray]:
+        return best_rows(scored.scorer, snapshot, scored.rows, scores, most, memory_mb)
+
+    if scored.chances is None:
+        return best(scored.scores, count)
+    first = best(np.where(matches, scored.scores, -np.inf).astype(np.float32), count)
+    if len(first[0]) == count:
+        return first
+    rest = best(np.where(matches, -np.inf, scored.scores).astype(np.float32), count - len(first[0]))
+    return np.concatenate([first[0], rest[0]]), np.concatenate([first[1], rest[1]])
+
+
 def _lower(
     scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
 ) -> Int[np.ndarray, " hit"]:
-    """Number of scores below each hit's; a hit itself may be rounded differently."""
+    """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
     limits = of_hits - 1e-6
     others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
     return alive - len(others) + np.searchsorted(others, limits)

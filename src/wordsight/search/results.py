@@ -1,4 +1,4 @@
-"""Results of a search: hits with their words, and how many of all are above the threshold."""
+"""Results of a search: hits with their words, and how many of all match."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,6 +8,7 @@ from wordsight.search.query.parser import Query
 from wordsight.search.query.spelling import Suggestion
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+WordState: TypeAlias = Literal["found", "weak", "not found", "unknown"]
 Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evidence says what each means
 
 
@@ -15,19 +16,32 @@ Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evid
 class WordFound:
     """One word of a text, and how well it is found in one picture."""
 
-    word: str  # as typed
+    word: str  # as it was written
     found: float
-    level: float  # from here on the word counts as found
+    level: float  # from here on it counts as found, where the model has no probabilities
     is_found: bool
-    box: Box | None = None  # of its best region; None if unknown
-    judged: bool = True  # False for "a", "of" and the like, which cannot be missing
-    known: bool = True  # False for a word outside the model's vocabulary
+    box: Box | None = None  # of the region it looks at most; None where that is unknown
+    judged: bool = True  # False for "a", "of" and the like: they name nothing, so they cannot be missing
+    known: bool = True  # False for a word that the model never learnt, so that it finds nothing
     required: bool = False
     weight: int = 1
+    probability: float | None = (
+        None  # that the picture shows it; None: not judged, not known, or no such model
+    )
+    is_weak: bool = False  # not found, but not far from it
 
     @property
     def is_missing(self) -> bool:
         return self.judged and not self.is_found
+
+    @property
+    def state(self) -> WordState | None:
+        """None for a word that names nothing."""
+        if not self.judged:
+            return None
+        if not self.known:
+            return "unknown"
+        return "found" if self.is_found else "weak" if self.is_weak else "not found"
 
 
 @dataclass(frozen=True)
@@ -37,14 +51,15 @@ class Hit:
     item: Item
     row: int
     score: float
-    percentile: float  # percent of the searched items with a lower score
+    percentile: float  # percent of the searched items that score lower
     words: tuple[WordFound, ...]
-    relevant: bool  # reaches the threshold
-    evidence: Evidence | None = None  # kind of the words' boxes; None for a query without words
+    relevant: bool  # it matches
+    evidence: Evidence | None = None  # what the boxes of the words are; None where no words were asked
+    probability: float | None = None  # that it matches; None: the model has no probabilities
 
     @property
     def missing(self) -> int:
-        """Number of words that are not found."""
+        """How many words are not found."""
         return sum(word.is_missing for word in self.words)
 
 
@@ -53,26 +68,33 @@ class Hits:
     """One page of a search."""
 
     hits: tuple[Hit, ...]
-    relevant: int  # number of scored items that reach the threshold
-    total: int  # number of items that pass the filters and operators
-    exact: bool  # False: only a shortlist was scored
-    query: Query | None  # None for a query by picture alone
-    threshold: float  # relevance threshold: the least score of a match
+    relevant: int  # of all that were scored, how many match
+    total: int  # that pass the filters and the operators
+    exact: bool  # False: a shortlist was scored, not all
+    query: Query | None  # None: a picture alone was searched by
+    threshold: float  # the least score of a match; nan where a probability decides
     offset: int = 0
-    unread: str = ""  # end of the sentence beyond the model's limit
-    suggestions: tuple[Suggestion, ...] = ()  # for unknown words of the sentence
+    unread: str = ""  # the end of the sentence, if that is more than the model reads
+    suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt
+    min_probability: float | None = None  # of a match; None: the model has no probabilities
+    itself: int = 0  # files of the index that are the very picture that was searched by: they are no hits
 
     @property
     def nothing_matches(self) -> bool:
         return self.relevant == 0
 
+    @property
+    def last_match(self) -> int:
+        """The number of the last hit that matches, from 1: matches come first."""
+        return self.relevant
+
 
 @dataclass(frozen=True)
 class ExplainedWord:
-    """A word and its attention over the regions."""
+    """A word, and where it looks."""
 
     word: WordFound
-    shares: tuple[float, ...]  # over the regions; of an attending word they add up to 1
+    shares: tuple[float, ...]  # over the regions; of a word that looks they add up to 1
 
 
 @dataclass(frozen=True)
@@ -88,10 +110,11 @@ class Explanation:
     """Why a picture and a text have their score."""
 
     kind: Evidence
-    sentence: str  # the kind of evidence in words
+    sentence: str  # what evidence this is, plainly
     words: tuple[ExplainedWord, ...]
-    regions: tuple[Box, ...]  # of the shares; empty if boxes are unknown
+    regions: tuple[Box, ...]  # what the shares are over; empty where boxes are unknown
     parts: tuple[Part, ...]  # their scores add up to the score
     score: float
-    text: str  # the explained text
-    unread: str = ""  # end of the text beyond the model's limit
+    text: str  # what was explained
+    probability: float | None = None  # of a match; None: the model has no probabilities
+    unread: str = ""  # the end of the text, if that is more than the model reads

@@ -5,27 +5,27 @@
 ...     print(hit.item.path, hit.score, [word.word for word in hit.words if word.is_missing])
 """
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
-from torch import Tensor
+from jaxtyping import Float, Int
 
 from wordsight.errors import InputError
+from wordsight.files.fingerprint import content_of
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
+from wordsight.presence.model import MIN_PROBABILITY
 from wordsight.search.engine import shortlist
 from wordsight.search.engine.brute_force import Keep, QueryScorer, RowScorer, score_rows
 from wordsight.search.engine.engine import Engine, EngineQuery
 from wordsight.search.engine.hybrid import Blend
-from wordsight.search.explain import Reason, explain, reasons
 from wordsight.search.index.index import Filters, Index, Snapshot
 from wordsight.search.pagination import Page, Scored, page_of
-from wordsight.search.query.encoded import EncodedQuery, encode_plain_text, encode_query
+from wordsight.search.query.encoded import encode_query
 from wordsight.search.query.parser import parse
 from wordsight.search.relevance.threshold import (
     FALSE_POSITIVE_RATE,
@@ -33,8 +33,10 @@ from wordsight.search.relevance.threshold import (
     Calibration,
     upper_quantile,
 )
-from wordsight.search.results import Explanation, Hit, Hits
+from wordsight.search.relevance.verdict import BlendVerdict, ScoreVerdict, Usual, Verdict, chances_of_rows
+from wordsight.search.results import Explanation, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache, from_one_index
+from wordsight.search.text_query import TextQuery, explain_text, text_reason
 from wordsight.sets import EmbeddingSet
 
 ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # with the signature of score_rows
@@ -47,9 +49,9 @@ class Searcher:
     answer comes from one state of one index.
 
     ``memory_mb``      memory for rows of the index during a search, in addition to four bytes per item
-    ``false_positive_rate``  accepted share of false positives among queries with no match: it sets the
-                       relevance threshold
-    ``word_false_positive_rate``   accepted share of false positives among pictures that do not show the word
+    ``min_probability``  of a match, and of a word that counts as found, where the model has a presence model
+    ``false_positive_rate``  where it has none: accepted share of false positives among queries with no match
+    ``word_false_positive_rate``   likewise, among pictures that do not show the word
     ``scan``           scores all rows; a server passes one that lets simultaneous queries share a scan
     """
 
@@ -60,15 +62,15 @@ class Searcher:
         false_positive_rate: float = FALSE_POSITIVE_RATE,
         word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE,
         scan: ScoreRows = score_rows,
+        min_probability: float = MIN_PROBABILITY,
     ) -> None:
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
-        self.memory_mb = memory_mb
-        self.false_positive_rate, self.word_false_positive_rate = (
-            false_positive_rate,
-            word_false_positive_rate,
-        )
-        self.scan = scan
+        if not 0 < min_probability < 1:
+            raise InputError(f"min_probability = {min_probability}; expected more than 0 and less than 1")
+        self.memory_mb, self.min_probability, self.scan = memory_mb, min_probability, scan
+        self.false_positive_rate = false_positive_rate
+        self.word_false_positive_rate = word_false_positive_rate
         self.sessions = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
 
     @property
@@ -112,15 +114,11 @@ class Searcher:
         encoded = encode_query(session.matcher, query)
         if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        scorer = _scorer(session, encoded)
-        levels = session.calibration.levels(encoded, scorer)
-        keep = self._operators(session, encoded, scorer, levels)
-        threshold = (
-            session.calibration.threshold(_length(session.matcher, encoded)) if encoded.is_known else math.inf
-        )
-        scored = self._scored(session, scorer, filters, engine, keep, page, threshold)
-        hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
+        asked = TextQuery(session, encoded, self.min_probability)
+        threshold = asked.threshold if asked.verdict is None else None
+        scored = self._scored(session, asked.scorer, filters, engine, asked.operators(), page, threshold)
+        scored = self._judged(session, scored, asked.verdict)
+        return asked.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
 
     @from_one_index
     @torch.no_grad()
@@ -137,10 +135,17 @@ class Searcher:
         rows = session.snapshot.rows_where(filters or Filters())
         scores = self.scan(scorer, session.row_cache, rows, memory_mb=self.memory_mb)
         scored = Scored(scorer, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
+        presence = session.matcher.presence
+        if presence is not None:
+            usual = Usual.of(scorer, presence.reference_texts)
+            scored = self._judged(session, scored, ScoreVerdict(presence.texts, usual))
         hits = page_of(session.snapshot, scored, page, None, self.memory_mb)
-        level = session.text_level(image)
-        explained = tuple(_with_text_words(session, hit, image, level) for hit in hits.hits)
-        return replace(hits, hits=explained)
+        reasons = (text_reason(session, hit.row, image, self.min_probability) for hit in hits.hits)
+        explained = (
+            replace(hit, words=reason.words, evidence=reason.evidence)
+            for hit, reason in zip(hits.hits, reasons, strict=True)
+        )
+        return replace(hits, hits=tuple(explained))
 
     @from_one_index
     @torch.no_grad()
@@ -154,12 +159,14 @@ class Searcher:
         weight: float = 0.5,
         engine: str | type[Engine] = "auto",
         sort: str = "score",
+        content: str | None = None,
     ) -> Hits:
-        """Find pictures similar to a picture (a file, or the id of an item, which is left out), and to words.
+        """Find pictures similar to a picture (a file, or the id of an item), and to words.
 
         The regions of the picture take the place of words. With ``text`` the score is
         (1 - weight) x (picture) + weight x (words), each in standard deviations from its mean over the index.
-        Operators of the text work as in a search.
+        Operators of the text work as in a search. The picture itself is no hit: the index knows it by its id,
+        or by the hash of its bytes (``content``, computed here for a file).
         """
         page, session = Page(k, offset, sort), self.sessions.session()
         _require_kind(session.index, "images", "to find similar pictures")
@@ -169,17 +176,23 @@ class Searcher:
         if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
         by_picture = QueryScorer(session.matcher.similarity, _encode_picture(session, picture))
+        itself = _rows_of_picture(session.snapshot, picture, content)
+        by_score = _picture_verdict(session, by_picture)
         if query is None:
-            scored = self._scored(session, by_picture, filters, engine, None, page, None, picture)
-            return page_of(session.snapshot, scored, page, None, self.memory_mb)
-        encoded = encode_query(session.matcher, query)
-        scorer = _scorer(session, encoded)
-        levels = session.calibration.levels(encoded, scorer)
-        blend = Blend.of(by_picture, scorer, weight, session.calibration.sample)
-        keep = self._operators(session, encoded, scorer, levels)
-        scored = self._scored(session, blend, filters, engine, keep, page, None, picture)
-        hits = page_of(session.snapshot, scored, page, query, self.memory_mb)
-        return _with_notes(self._with_words(hits, session.snapshot, encoded, scorer, levels), encoded)
+            scored = self._scored(session, by_picture, filters, engine, None, page, None, itself)
+            hits = page_of(
+                session.snapshot, self._judged(session, scored, by_score), page, None, self.memory_mb
+            )
+            return replace(hits, itself=len(itself))
+        asked = TextQuery(session, encode_query(session.matcher, query), self.min_probability)
+        blend = Blend.of(by_picture, asked.scorer, weight, session.sample)
+        scored = self._scored(session, blend, filters, engine, asked.operators(), page, None, itself)
+        verdict = None
+        if by_score is not None and asked.verdict is not None:
+            verdict = BlendVerdict(by_score, by_picture, asked.verdict, asked.scorer, weight)
+        scored = self._judged(session, scored, verdict)
+        hits = asked.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
+        return replace(hits, itself=len(itself))
 
     @from_one_index
     @torch.no_grad()
@@ -192,34 +205,11 @@ class Searcher:
         session = self.sessions.session()
         row = session.snapshot.row_of(id)
         if session.index.kind == "texts":
-            return _explain_text(session, query, row)
+            return explain_text(session, query, row, self.min_probability)
         if not isinstance(query, str):
             raise InputError("this is an index of images: explain one with a sentence, not with a picture")
         encoded = encode_query(session.matcher, parse(query))
-        scorer = _scorer(session, encoded)
-        levels = session.calibration.levels(encoded, scorer)
-        return explain(encoded, scorer, session.snapshot.gather(np.array([row])), levels)
-
-    def _operators(
-        self, session: SearchSession, encoded: EncodedQuery, scorer: QueryScorer, levels: Sequence[float]
-    ) -> Keep | None:
-        """Filter for pictures with every required word and no excluded one."""
-        required = [n for n, word in enumerate(encoded.words) if word.required]
-        excluded = [(one, _scorer(session, one)) for one in encoded.excluded]
-        if not required and not excluded:
-            return None
-        needed = torch.tensor([levels[n] for n in required])
-        unwanted = [(one, its, torch.tensor(session.calibration.levels(one, its))) for one, its in excluded]
-
-        def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
-            stay = torch.ones(len(block), dtype=torch.bool)
-            if required:
-                stay &= (encoded.found(scorer.found(block)).cpu()[:, required] >= needed).all(1)
-            for one, its, limits in unwanted:
-                stay &= ~(one.found(its.found(block)).cpu() >= limits).all(1)
-            return stay
-
-        return keep
+        return TextQuery(session, encoded, self.min_probability).explain(row)
 
     def _scored(
         self,
@@ -230,7 +220,7 @@ class Searcher:
         keep: Keep | None,
         page: Page,
         threshold: float | None,
-        left_out: Picture | int | None = None,
+        left_out: Int[np.ndarray, " n"] | None = None,
     ) -> Scored:
         def score(rows: np.ndarray | None) -> Float[np.ndarray, " row"]:
             return self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
@@ -238,28 +228,18 @@ class Searcher:
         query = EngineQuery(scorer, score, threshold, keep is not None, page.sort == "date")
         found = session.engine(engine).search(query, filters or Filters(), page.offset + page.k)
         rows, scores = found.rows, found.scores
-        if isinstance(left_out, int):
-            row = session.snapshot.row_of(left_out)
-            scores[row if rows is None else rows == row] = -np.inf
+        if left_out is not None:
+            scores[left_out if rows is None else np.isin(rows, left_out)] = -np.inf
         if threshold is None:
             threshold = upper_quantile(scores, self.false_positive_rate)
         return Scored(scorer, rows, scores, threshold, found.exact)
 
-    def _with_words(
-        self,
-        hits: Hits,
-        snapshot: Snapshot,
-        encoded: EncodedQuery,
-        scorer: QueryScorer,
-        levels: Sequence[float],
-    ) -> Hits:
-        if not hits.hits:
-            return hits
-        pictures = snapshot.gather(np.array([hit.row for hit in hits.hits]))
-        explained = reasons(encoded, scorer.align(pictures), pictures, levels)
-        return replace(
-            hits, hits=tuple(_reasoned(hit, one) for hit, one in zip(hits.hits, explained, strict=True))
-        )
+    def _judged(self, session: SearchSession, scored: Scored, verdict: Verdict | None) -> Scored:
+        """The scores with the probability of each row, where the model has probabilities."""
+        if verdict is None:
+            return scored
+        chances = chances_of_rows(verdict, scored.scores, session.row_cache, scored.rows, self.memory_mb)
+        return replace(scored, chances=chances, min_probability=self.min_probability, threshold=float("nan"))
 
 
 def _require_kind(index: Index, kind: str, purpose: str) -> None:
@@ -270,15 +250,11 @@ def _require_kind(index: Index, kind: str, purpose: str) -> None:
         )
 
 
-def _with_notes(hits: Hits, encoded: EncodedQuery) -> Hits:
-    """Add the words that the model did not read, and suggestions for unknown words."""
-    texts = (encoded, *encoded.excluded)
-    unread = " ".join(text.unread for text in texts if text.unread)
-    return replace(hits, unread=unread, suggestions=tuple(one for text in texts for one in text.suggestions))
-
-
-def _scorer(session: SearchSession, encoded: EncodedQuery) -> QueryScorer:
-    return QueryScorer(session.matcher.similarity, encoded.set)
+def _picture_verdict(session: SearchSession, by_picture: QueryScorer) -> ScoreVerdict | None:
+    presence = session.matcher.presence
+    if presence is None:
+        return None
+    return ScoreVerdict(presence.pictures, Usual.of(by_picture, presence.reference))
 
 
 def _encode_picture(session: SearchSession, picture: Picture | int) -> EmbeddingSet:
@@ -289,25 +265,12 @@ def _encode_picture(session: SearchSession, picture: Picture | int) -> Embedding
     return EmbeddingSet(found.vectors, found.mask)
 
 
-def _explain_text(session: SearchSession, picture: Picture, row: int) -> Explanation:
-    image = session.matcher.encode_images([picture])
-    encoded = encode_plain_text(session.matcher, session.snapshot.item(row).text)
-    level = session.text_level(image)
-    return explain(encoded, _scorer(session, encoded), image, [level] * len(encoded.words))
-
-
-def _with_text_words(session: SearchSession, hit: Hit, image: EmbeddingSet, level: float) -> Hit:
-    encoded = encode_plain_text(session.matcher, hit.item.text)
-    explained = reasons(encoded, _scorer(session, encoded).align(image), image, [level] * len(encoded.words))
-    return _reasoned(hit, explained[0])
-
-
-def _reasoned(hit: Hit, reason: Reason) -> Hit:
-    return replace(hit, words=reason.words, evidence=reason.evidence)
-
-
-def _length(matcher: Matcher, encoded: EncodedQuery) -> int:
-    """Words of the sentence, each as often as it counts."""
-    if encoded.whole:
-        return len(matcher.tokenizer.words(encoded.sentence))
-    return sum(word.weight for word in encoded.words)
+def _rows_of_picture(
+    snapshot: Snapshot, picture: Picture | int, content: str | None
+) -> Int[np.ndarray, " n"]:
+    """The rows of all files that are this very picture."""
+    if isinstance(picture, int):
+        content = snapshot.item(snapshot.row_of(picture)).content
+    elif content is None and isinstance(picture, str | Path):
+        content = content_of(Path(picture))
+    return snapshot.rows_of(content) if content else np.zeros(0, np.int64)

@@ -70,8 +70,14 @@ class SearchSession:
         """The matcher that made the vectors of this snapshot."""
         return self.index.matcher
 
+    def prepare(self) -> None:
+        """Measure what decides on a match, before the first query; a model with probabilities knows it."""
+        if self.matcher.presence is None:
+            self.calibration.threshold(1)
+
     @property
     def calibration(self) -> Calibration:
+        """Thresholds for a model without probabilities."""
         with self._lock:
             return self._calibration
 
@@ -243,5 +249,5 @@ def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
     session = SearchSession(index, index.snapshot(), memory_mb, shares)
     if index.kind != "images" or not len(session.snapshot):
         return None
-    session.calibration.threshold(1)
+    session.prepare()
     return session.recall if len(session.snapshot) > SIZES[-1] else None

@@ -76,7 +76,7 @@ class LiveIndex(SessionCache):
         before = self._session
         session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
         if self.index.kind == "images" and len(session.snapshot):
-            session.calibration.threshold(1)
+            session.prepare()
             session.screen.prepare()
         self._session, self.took = session, time.monotonic() - began
         _log_change(before, session, self.took)

@@ -133,6 +133,10 @@ class Listing(Filtered):
     offset: Offset = 0
 
 
+WordState = Literal["found", "weak", "not found", "unknown"]
+Probability = Annotated[
+    float | None, Field(description="Of a match; null if the model is not calibrated: then scores decide.")
+]
 Evidence = Annotated[
     Literal["region", "cell", "hint", "whole"],
     Field(
@@ -151,6 +155,10 @@ class Word(BaseModel):
     found: float = Field(description="Strength of the word, in the model's own unit.")
     level: float | None = Field(description="Least strength that counts as found.")
     is_found: bool
+    state: WordState | None = Field(description="null for a function word.")
+    probability: float | None = Field(
+        description="That the picture shows it; null if not judged, unknown, or the model is not calibrated."
+    )
     judged: bool = Field(description="False for function words, which cannot be missing.")
     known: bool = Field(description="False for a word outside the model's vocabulary.")
     required: bool = Field(description="Whether the word has a `+`.")
@@ -181,7 +189,8 @@ class Hit(BaseModel):
     item: Item
     score: float = Field(description="Higher is better; comparable within one model only.")
     percentile: float = Field(description="Percent of the searched items with a lower score.")
-    relevant: bool = Field(description="Whether the score reaches the relevance threshold.")
+    relevant: bool = Field(description="Whether it matches.")
+    probability: Probability
     missing: int = Field(description="Number of words that are not found.")
     evidence: Evidence | None = Field(description="null for a search by picture alone.")
     words: list[Word]
@@ -195,15 +204,18 @@ class Suggestion(BaseModel):
 
 
 class Answer(BaseModel):
-    """One page of hits, the best first."""
+    """One page of hits: those that match come first, the best first."""
 
     sentence: str | None = Field(description="The scored text, without operators; null for a picture alone.")
     excluded: list[str] = Field(description="Words that must not be found.")
     unread: str = Field(description="End of the query beyond the model's limit.")
     suggestions: list[Suggestion]
     total: int = Field(description="Number of items that pass the filters and operators.")
-    relevant: int = Field(description="Number of them that reach the relevance threshold.")
-    threshold: float | None = Field(description="The relevance threshold: the least score of a match.")
+    relevant: int = Field(description="Number of them that match.")
+    verdict: str = Field(description="The same in a sentence; *words* that the closest are missing.")
+    itself: int = Field(description="Files of the index that are the picture itself; they are no hits.")
+    min_probability: float | None = Field(description="Least probability of a match.")
+    threshold: float | None = Field(description="Least score of a match; null where a probability decides.")
     old_threshold: float | None = Field(
         serialization_alias="line", description="The old name of threshold.", deprecated=True
     )
@@ -235,6 +247,7 @@ class Explanation(BaseModel):
     sentence: str = Field(description="The kind of evidence in words.")
     text: str
     unread: str = Field(description="End of the text beyond the model's limit.")
+    probability: Probability
     score: float = Field(description="The sum of the parts.")
     parts: list[Part]
     regions: list[Box] = Field(description="Regions of the shares; empty if boxes are unknown.")

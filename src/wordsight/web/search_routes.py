@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Form, Query, UploadFile
 
+from wordsight.files.fingerprint import content_of_bytes
 from wordsight.pairs import Picture
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.searcher import Searcher
@@ -46,8 +47,8 @@ class ExplainForm(models.Filtered):
 async def search(library: Served, params: Annotated[models.Search, Query()]) -> models.Answer:
     """Pictures that match a sentence, each with the words found in it and their regions.
 
-    Hits come best first. `relevant` is the number of pictures that reach the relevance threshold; with 0 no
-    picture clearly matches, and the hits are the closest ones.
+    Those that match come first, the best first. `relevant` is the number of all that match; `verdict` says it
+    in a sentence. With 0 the hits are the closest ones.
     """
     return await library.search(_search, library, params)
 
@@ -96,11 +97,14 @@ async def similar_to_sent(
 
 def _similar_to_data(library: Library, data: bytes, params: SimilarForm) -> models.Answer:
     library.of_images()
-    return _similar(library, sent_picture(data), params)
+    return _similar(library, sent_picture(data), params, content_of_bytes(data))
 
 
 def _similar(
-    library: Library, picture: Picture | int, params: models.SimilarTo | SimilarForm
+    library: Library,
+    picture: Picture | int,
+    params: models.SimilarTo | SimilarForm,
+    content: str | None = None,
 ) -> models.Answer:
     found = library.of_images().similar(
         picture,
@@ -111,6 +115,7 @@ def _similar(
         params.weight,
         params.engine,
         params.sort,
+        content,
     )
     return answers.answer(found, "images", library.policy.root_path)
 

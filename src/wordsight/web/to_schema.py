@@ -11,6 +11,7 @@ from wordsight.search.index import database
 from wordsight.search.index.folder_tree import Folders
 from wordsight.search.index.index import Filters
 from wordsight.search.index.index import Item as Stored
+from wordsight.search.verdict_text import verdict_text
 from wordsight.web import schemas as models
 
 VERSION_CHARACTERS = 8  # of a content's hash, as the version of its thumbnail
@@ -34,6 +35,9 @@ def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer
         suggestions=[models.Suggestion(word=one.word, instead=one.instead) for one in found.suggestions],
         total=found.total,
         relevant=found.relevant,
+        verdict=database.clean(verdict_text(found, "pictures" if kind == "images" else "sentences")),
+        itself=found.itself,
+        min_probability=found.min_probability,
         threshold=_finite(found.threshold),
         old_threshold=_finite(found.threshold),
         exact=found.exact,
@@ -48,6 +52,7 @@ def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
         score=float(hit.score),
         percentile=float(hit.percentile),
         relevant=bool(hit.relevant),
+        probability=hit.probability,
         missing=hit.missing,
         evidence=hit.evidence,
         words=[models.Word(**_word(word)) for word in hit.words],
@@ -83,6 +88,7 @@ def explanation(found: results.Explanation) -> models.Explanation:
         sentence=found.sentence,
         text=database.clean(found.text),
         unread=database.clean(found.unread),
+        probability=found.probability,
         score=float(found.score),
         parts=[
             models.Part(direction=part.direction, old_direction=part.direction, score=float(part.score))
@@ -102,6 +108,8 @@ def _word(word: results.WordFound) -> dict[str, Any]:
         "found": float(word.found),
         "level": _finite(word.level),
         "is_found": bool(word.is_found),
+        "state": word.state,
+        "probability": word.probability,
         "judged": word.judged,
         "known": word.known,
         "required": word.required,

@@ -21,11 +21,12 @@ import torch
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
 from wordsight.files import plain_json
-from wordsight.files.atomic import link_or_copy, recover, removed_on_failure, sync_folder
+from wordsight.files.atomic import atomic_file, link_or_copy, recover, removed_on_failure, sync_folder
 from wordsight.files.contained import check_links
 from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
+from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.features.store import difference
 from wordsight.search.index import database, dates, replaced
 from wordsight.search.index.schema_check import REMEDY
@@ -203,9 +204,20 @@ def _files(model: Path) -> list[Path]:
 
 
 def identity(model: Path) -> str:
-    """Hash of all files of a saved matcher."""
-    files = [[path.relative_to(model).as_posix(), content_of(path)] for path in _files(model)]
+    """Hash of all files of a saved matcher but its probabilities, which change no vector."""
+    paths = [path for path in _files(model) if path.name != PRESENCE]
+    files = [[path.relative_to(model).as_posix(), content_of(path)] for path in paths]
     return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
+
+
+def adopt_presence(folder: Path, model: Path) -> bool:
+    """Give an index the probabilities of a model whose vectors it holds; whether that changed anything."""
+    source, target = model / PRESENCE, folder / MODEL / PRESENCE
+    if not source.is_file() or (target.is_file() and content_of(source) == content_of(target)):
+        return False
+    with atomic_file(target) as file:
+        file.write(source.read_bytes())
+    return True
 
 
 def check_model(folder: Path, meta: Meta, model: Path) -> None:

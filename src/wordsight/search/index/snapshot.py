@@ -153,6 +153,11 @@ class Snapshot:
             exact = self._select("SELECT id FROM items WHERE composed(path) = ?", (database.composed(name),))
         return int(exact[0][0]) if exact else None
 
+    def rows_of(self, content: str) -> Integer[np.ndarray, " n"]:
+        """Rows of the files whose bytes have this hash."""
+        query = "SELECT i.id FROM items i JOIN contents c ON c.key = i.content WHERE c.content = ?"
+        return np.array([self.row_of(id_) for (id_,) in self._select(query, (content,))], dtype=np.int64)
+
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass the filters, ascending; None: all rows."""
         conditions, parameters = _conditions(filters or Filters(), self._date)

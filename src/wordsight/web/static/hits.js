@@ -16,6 +16,8 @@ export function hue(word) {
 }
 export const forgetHues = () => hueOf.clear();
 
+const STATES = { weak: "weakly found", unknown: "not known" };
+
 function whereabouts([left, top, right, bottom]) {
   if ((right - left) * (bottom - top) > 0.8) return "the whole picture";
   const down = (top + bottom) / 2, across = (left + right) / 2;
@@ -24,12 +26,15 @@ function whereabouts([left, top, right, bottom]) {
   return `${row} ${column}`;
 }
 
-export const strength = (found) => found.toFixed(2);
+/** How surely a word is found: a probability, or a strength where the model has no probabilities. */
+export const surely = (word) => word.probability ?? Math.max(0, Math.min(1, word.found));
+export const percent = (probability) => `${Math.min(99, Math.max(1, Math.round(100 * probability)))}\u00a0%`;
+export const strength = (word) => (word.probability === null ? word.found.toFixed(2) : percent(word.probability));
 
 /** What is said of a word: in its chip's name, and on the picture while it is pointed at. */
 function told(word, evidence) {
   if (!word.known) return "the model does not know this word";
-  const found = `${word.is_found ? "found" : "not found"}, ${strength(word.found)}`;
+  const found = `${STATES[word.state] ?? word.state}, ${strength(word)}`;
   if (evidence === "whole") return `${found}, in the picture as a whole; no place`;
   if (evidence === "hint" && word.box) return `${found}; a hint: ${whereabouts(word.box)}`;
   return word.is_found && word.box ? `${found}, ${whereabouts(word.box)}` : found;
@@ -38,21 +43,25 @@ function told(word, evidence) {
 function tag(word, evidence) {
   if (evidence === "whole") return "the whole picture, no place";
   if (!word.box) return "";
-  if (evidence === "hint") return word.is_found ? "a hint" : "not found; a hint";
-  return word.is_found ? "" : "not found; nearest here";
+  const state = STATES[word.state] ?? word.state;
+  if (evidence === "hint") return word.is_found ? "a hint" : `${state}; a hint`;
+  return word.is_found ? "" : `${state}; nearest here`;
 }
+
+const CLASSES = { "weak": " weak", "not found": " missing", "unknown": " missing unknown" };
+const MARKS = { "weak": "~", "not found": "✕", "unknown": "?" };
 
 /** One word. ``light`` is called with the word, or null, as it is pointed at or focused. */
 export function chip(word, { light, evidence, number = false } = {}) {
   if (!word.judged) return element("span", { class: "plain" }, word.word);
-  const missing = !word.is_found, said = `${word.word}: ${told(word, evidence)}`;
+  const weak = word.state === "weak", missing = !word.is_found && !weak, said = `${word.word}: ${told(word, evidence)}`;
   const made = element("button", {
-    type: "button", class: `chip${missing ? " missing" : ""}${["hint", "whole"].includes(evidence) ? " vague" : ""}`,
+    type: "button", class: `chip${CLASSES[word.state] ?? ""}${["hint", "whole"].includes(evidence) ? " vague" : ""}`,
     title: said, "aria-label": said, "aria-pressed": "false",
-    "--hue": hue(word.word), "--found": Math.max(0, Math.min(1, word.found)).toFixed(2),
+    "--hue": hue(word.word), "--found": surely(word).toFixed(2),
   }, missing ? element("s", {}, word.word) : word.word);
-  if (missing) made.append(element("span", { class: "mark", "aria-hidden": "true" }, word.known ? "✕" : "?"));
-  if (number) made.append(element("span", { class: "strength", "aria-hidden": "true" }, strength(word.found)));
+  if (missing || weak) made.append(element("span", { class: "mark", "aria-hidden": "true" }, MARKS[word.state]));
+  if (number && word.known) made.append(element("span", { class: "strength", "aria-hidden": "true" }, strength(word)));
   if (light) lights(made, word, light);
   return made;
 }
@@ -168,7 +177,7 @@ function sentence(hit, light, from) {
 }
 
 function relevanceLine() {
-  return element("li", { class: "line" }, element("span", {}, "Below this line nothing clearly matches"));
+  return element("li", { class: "line" }, element("span", {}, "No match below this line"));
 }
 
 function spaced(parts) {

@@ -24,12 +24,20 @@ export function verdict(found, asked) {
 
 function told(found, asked) {
   if (!found.hits) return [asked.narrow ? `${counted(found.total, asked.kind)}, the newest first.` : "The newest first."];
-  const all = found.exact ? counted(found.total, asked.kind) : `a shortlist of ${counted(found.total, asked.kind)}`;
   const notes = [...shortlist(found, asked), ...unknown(found, asked), ...unread(found), NOTE[found.hits[0]?.evidence] ?? ""];
   const order = asked.sort === "date" ? "newest" : "best";
-  if (found.relevant) return [`${found.relevant.toLocaleString("en")} of ${all} match, the ${order} first.`, ...notes];
-  const closest = found.hits.length ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
-  return [element("strong", {}, "Nothing here clearly matches."), closest, ...notes];
+  if (found.relevant) return [...emphasized(found.verdict), `, the ${order} first.`, ...notes];
+  return [element("strong", {}, ...emphasized(found.verdict), /[.:]$/.test(found.verdict) ? "" : "."), closest(found, asked), ...notes];
+}
+
+function closest(found, { kind }) {
+  if (found.itself) return "";
+  return found.hits.length ? ` These come closest, of ${counted(found.total, kind)}.` : ` Compared: ${counted(found.total, kind)}.`;
+}
+
+/** The server's sentence; *words* stand out. */
+function emphasized(sentence) {
+  return sentence.split(/\*([^*]+)\*/).map((part, n) => (n % 2 ? element("em", {}, part) : part));
 }
 
 function shortlist(found, { compareAll }) {
@@ -40,7 +48,8 @@ function shortlist(found, { compareAll }) {
 function unknown(found, { kind, instead }) {
   if (kind === "sentences") return [];
   const names = (found.hits[0]?.words ?? []).filter((word) => !word.known).map((word) => `“${word.word}”`);
-  const known = names.length ? [` The model does not know ${names.join(", ")}.`] : [];
+  const told = !names.length || found.verdict.includes("does not know");
+  const known = told ? [] : [` The model does not know ${names.join(", ")}.`];
   const meant = found.suggestions ?? [];
   return meant.length ? [...known, " Did you mean ", deed(meant.map((one) => one.instead).join(", "), () => instead(meant)), "?"] : known;
 }

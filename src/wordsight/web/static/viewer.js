@@ -2,7 +2,7 @@
 
 import * as server from "./api.js";
 import { copied, date, element, size } from "./dom.js";
-import { chip, hue, lightRegion } from "./hits.js";
+import { chip, hue, lightRegion, percent } from "./hits.js";
 import { Zoom } from "./zoom.js";
 
 const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".told", ".path", ".facts",
@@ -146,8 +146,9 @@ function verdict(hit, hasQuery) {
   const better = Math.floor(hit.percentile);
   const than = better > 0 ? `than ${better}\u00a0% of the pictures` : "";
   const clear = than ? `${hasQuery ? "A better match" : "More alike"} ${than}.` : "";
-  const vague = `Not a clear match${than && `, but ${hasQuery ? "better" : "more alike"} ${than}`}.`;
-  return `${hit.relevant ? clear : vague}${words}`.trim();
+  const vague = `No match${than && `, but ${hasQuery ? "better" : "more alike"} ${than}`}.`;
+  const chance = hit.probability === null ? "" : `A match with a probability of ${percent(hit.probability)}. `;
+  return `${chance}${hit.relevant ? clear : vague}${words}`.trim();
 }
 
 /** Every region, as dark as the word looks at it. */

@@ -1,0 +1,67 @@
+"""The command that calibrates: a trained model and captions in, probabilities in the model's folder out."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wordsight.cli.shared_options import say_written
+from wordsight.cli.train import Changes
+from wordsight.cli.trust import TrustRemoteCode
+
+
+def register(app: typer.Typer) -> None:
+    app.command(epilog="Example: wordsight calibrate runs/chan-flickr8k --index photos.index")(calibrate)
+
+
+def calibrate(
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A run, a saved model, a published CLIP or SigLIP.")
+    ],
+    config: Annotated[
+        str | None, typer.Option(help="Whose data is used; by default the run's own configuration.")
+    ] = None,
+    changes: Changes = None,
+    index: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="INDEX", help="Also give them to this index of the model. Repeatable."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+    trust_remote_code: TrustRemoteCode = False,
+) -> None:
+    """Fit probabilities: that a picture shows a word, and that it matches a sentence.
+
+    They are learned from the captions of the training pictures, set right on the validation pictures, and
+    written into the model's folder; an index that is made of it has them too. Training does this at its end,
+    unless [training] calibrate = false.
+    """
+    from wordsight.presence.saved import FILE
+    from wordsight.runs import calibrate_model, matcher_folder, open_config
+    from wordsight.runtime.progress import ProgressDisplay
+    from wordsight.search.index.manifest import adopt_presence, check_model, read_meta
+
+    chosen = open_config(model, config, changes or (), trust_remote_code)
+    folder = matcher_folder(model)
+    for one in index or ():
+        check_model(one, read_meta(one), folder)
+    began = time.perf_counter()
+    with ProgressDisplay() as progress:
+        presence = calibrate_model(model, chosen, device, progress, trust_remote_code)
+    say_written("probabilities", folder / FILE)
+    for one in index or ():
+        adopt_presence(one, folder)
+        say_written("probabilities", one)
+    facts = presence.facts
+    typer.echo(
+        f"{len(presence.words):,} words of {facts['pictures']:,} pictures; area under the curve "
+        f"{facts['area_under_curve']:.3f}, calibration error {facts['calibration_error']:.3f}; "
+        f"{time.perf_counter() - began:.0f} s"
+    )
+    if not presence.is_calibrated:
+        print(
+            "uncalibrated: the validation split has too few pictures: these probabilities were set on the "
+            "training pictures, and are too sure",
+            file=sys.stderr,
+        )

@@ -1,0 +1,177 @@
+"""PresenceModel: the vectors of a picture and words -> the probability that it shows each, and all of them.
+
+A word's log odds are linear in two numbers of a picture: how well its best region answers the word's vector,
+and the mean of its regions along the word's own direction. Words of the training captions have rules of their
+own; every other word that the text encoder knows takes the common rule. A word is *mentioned* by captions
+less often than it is *shown*: ``unmentioned`` corrects for that (see docs/trust.md).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeAlias
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional as F
+
+from wordsight.presence.lemmas import lemma
+from wordsight.sets import EmbeddingSet, UnitSet
+
+MIN_PROBABILITY = 0.5  # from here on a picture matches, and a word counts as found
+WEAK_PROBABILITY = 0.2  # from here on up to the threshold, a word is weakly found
+LOGIT_LIMIT = 9.0  # of what is said of one word: 1 in 8,000
+EncodeWords: TypeAlias = Callable[[Sequence[str]], Float[Tensor, "word dim"]]
+
+
+@dataclass(frozen=True, eq=False)
+class WordRules:
+    """Linear rules for some words, one row each."""
+
+    directions: Float[Tensor, "word dim"]  # of length 1: what the best region is compared with
+    heads: Float[Tensor, "word dim"]  # weights of the mean of the regions
+    slopes: Float[Tensor, " word"]  # weight of the best region's cosine
+    offsets: Float[Tensor, " word"]
+    unmentioned: Float[Tensor, " word"]  # log of shown but not mentioned pictures for each mentioned one
+
+    def __getitem__(self, rows: Sequence[int]) -> "WordRules":
+        index = torch.as_tensor(rows, dtype=torch.long)
+        return WordRules(**{name: tensor[index] for name, tensor in vars(self).items()})
+
+    @staticmethod
+    def join(parts: Sequence["WordRules"]) -> "WordRules":
+        return WordRules(**{name: torch.cat([vars(part)[name] for part in parts]) for name in vars(parts[0])})
+
+    def mentioned_logits(self, pictures: EmbeddingSet) -> Float[Tensor, "image word"]:
+        """Log odds that the captions of each picture mention each word."""
+        best, mean = self.evidence(pictures)
+        return best * self.slopes.to(best) + mean + self.offsets.to(best)
+
+    def evidence(
+        self, pictures: EmbeddingSet
+    ) -> tuple[Float[Tensor, "image word"], Float[Tensor, "image word"]]:
+        """Cosine of the best region with each word, and the mean of the regions along each head."""
+        units = _units(pictures)
+        cosines = units @ self.directions.to(units).T
+        best = cosines.masked_fill(~pictures.mask[..., None], -torch.inf).amax(1)
+        return best, mean_units(pictures) @ self.heads.to(units).T
+
+    def logits(self, pictures: EmbeddingSet) -> Float[Tensor, "image word"]:
+        """Log odds that each picture shows each word."""
+        return shown_logits(self.mentioned_logits(pictures), self.unmentioned)
+
+
+def _units(pictures: EmbeddingSet) -> Float[Tensor, "image region dim"]:
+    vectors = pictures.vectors.float()
+    return vectors if isinstance(pictures, UnitSet) else F.normalize(vectors, dim=-1)
+
+
+def mean_units(pictures: EmbeddingSet) -> Float[Tensor, "image dim"]:
+    """Mean of each picture's vectors, each of length 1."""
+    real = pictures.mask[..., None]
+    return _units(pictures).masked_fill(~real, 0).sum(1) / pictures.lengths[:, None]
+
+
+def shown_logits(
+    mentioned: Float[Tensor, "image word"], unmentioned: Float[Tensor, " word"]
+) -> Float[Tensor, "image word"]:
+    """Log odds of "mentioned, or shown all the same" from those of "mentioned".
+
+    1 - P(shown) = (1 - P(mentioned)) (1 - P(shown | not mentioned)), and pictures that show a thing without a
+    mention are spread like those that are mentioned: their odds differ by one factor per word.
+    """
+    hidden = F.logsigmoid(-mentioned) + F.logsigmoid(-(mentioned + unmentioned.to(mentioned)))
+    return (-torch.expm1(hidden)).clamp(min=1e-30).log().sub(hidden).clamp(-LOGIT_LIMIT, LOGIT_LIMIT)
+
+
+@dataclass(frozen=True)
+class CommonRule:
+    """The rule for words without one of their own: seen too rarely by the training captions."""
+
+    best: float  # weight of the best region's cosine, above the word's own mean
+    mean: float  # weight of the mean over the regions, above the word's own mean
+    offset: float  # for a word as rare as these
+    unmentioned: float
+
+
+@dataclass(frozen=True)
+class MatchRule:
+    """Log odds that a picture shows all words of a text, from each word's and from the score.
+
+    The score counts in deviations from its mean over the reference pictures; n words count with log n.
+    """
+
+    bias: float = 0.0
+    bias_by_length: float = 0.0
+    score: float = 0.0
+    score_by_length: float = 0.0
+    weakest: float = 1.0
+    mean: float = 0.0
+
+    def logits(
+        self, words: Float[Tensor, "image word"], deviations: Float[Tensor, " image"]
+    ) -> Float[Tensor, " image"]:
+        """Of one word, its own; of no word that names something, -inf."""
+        count = words.shape[1]
+        if count == 0:
+            return torch.full_like(deviations, -torch.inf)
+        if count == 1:
+            return words[:, 0]
+        length = torch.tensor(float(count)).log().item()
+        by_score = max(0.0, self.score + self.score_by_length * length)
+        bias = self.bias + self.bias_by_length * length
+        return bias + by_score * deviations + self.weakest * words.amin(1) + self.mean * words.mean(1)
+
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """Log odds of a match from a score alone, in deviations from the mean of the others."""
+
+    bias: float
+    slope: float
+
+    def logits(self, deviations: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
+        return self.bias + self.slope * deviations
+
+
+@dataclass(frozen=True, eq=False)
+class PresenceModel:
+    """Probabilities for one matcher, fitted on captions; carried in the matcher's folder."""
+
+    words: tuple[str, ...]  # lemmas that have a rule of their own
+    rules: WordRules
+    common: CommonRule
+    match: MatchRule
+    pictures: ScoreRule  # two pictures, by their score
+    texts: ScoreRule  # a picture and stored texts, by their score
+    reference: EmbeddingSet  # pictures that a score is compared with, so that it means the same everywhere
+    reference_texts: EmbeddingSet
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what it was fitted on, and how well it did
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        return {word: row for row, word in enumerate(self.words)}
+
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there were enough validation pictures to set the probabilities right."""
+        return bool(self.facts.get("calibrated", False))
+
+    def rules_for(self, words: Sequence[str], encode: EncodeWords) -> WordRules:
+        """A rule for each word; ``encode`` is called for those that have none of their own."""
+        own = [self.rows.get(lemma(word), -1) for word in words]
+        rare = [word for word, row in zip(words, own, strict=True) if row < 0]
+        rules = self.rules[[row for row in own if row >= 0]]
+        if not rare:
+            return rules
+        both = WordRules.join([rules, self._common_rules(encode(rare))])
+        rows, known = iter(range(len(rules.slopes), len(words))), iter(range(len(rules.slopes)))
+        return both[[next(rows) if row < 0 else next(known) for row in own]]
+
+    def _common_rules(self, vectors: Float[Tensor, "word dim"]) -> WordRules:
+        units = F.normalize(vectors.detach().float().cpu(), dim=-1)
+        ones, common = torch.ones(len(units)), self.common
+        rules = WordRules(units, common.mean * units, common.best * ones, 0 * ones, common.unmentioned * ones)
+        usual = rules.mentioned_logits(self.reference).mean(0)
+        return WordRules(**vars(rules) | {"offsets": common.offset - usual})

@@ -1,0 +1,145 @@
+"""Validation pictures and the words they show -> the rules that turn words and scores into a match.
+
+Texts of many lengths are made of captions: whole captions, stretches of a few naming words, and two words
+that no picture need show together. A picture answers a text if it is the text's own, or if it shows all that
+the text names: mentioned words count as shown, others as likely as the word rules say.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.matcher import Matcher
+from wordsight.pairs import PairSet
+from wordsight.presence.lemmas import lemma
+from wordsight.presence.model import MatchRule, ScoreRule
+from wordsight.search.relevance.fit_words import fit_logistic
+from wordsight.search.relevance.mentions import naming_words
+from wordsight.sets import EmbeddingSet
+
+STRETCHES = (2, 3, 4)  # naming words
+TEXTS_AT_ONCE = 64
+SPREAD = 1e-6  # the least deviation of scores that says anything
+ALIKE = 0.5  # of what two pictures' captions name in common: from here on they are similar
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """Pictures, and how surely each shows each word."""
+
+    pictures: EmbeddingSet
+    columns: dict[str, int]  # by lemma
+    logits: Float[Tensor, "image word"]  # of the word rules
+    shown: Float[Tensor, "image word"]  # 1 where mentioned, else how likely it is there all the same
+
+
+@dataclass(frozen=True)
+class SampleText:
+    text: str
+    words: tuple[str, ...]  # distinct lemmas that have a column
+    own: int | None  # row of the picture it was written of
+
+
+def sample_texts(matcher: Matcher, pairs: PairSet, columns: dict[str, int]) -> list[SampleText]:
+    """For each picture a caption, stretches of captions, and a text that mixes two pictures' words."""
+    chance, made = random.Random(0), []
+    vocabulary = sorted(columns)
+    for image, rows in enumerate(pairs.texts_by_image()):
+        if not rows:
+            continue
+        captions = [pairs.texts[row] for row in rows]
+        texts: list[tuple[str, int | None]] = [(chance.choice(captions), image)]
+        texts += [(text, image) for text in _stretches(chance, captions, columns)]
+        own = [lemma(word) for word in naming_words(matcher.tokenizer, captions[0])]
+        texts += [(f"a {one} and a {chance.choice(vocabulary)}", None) for one in own[:1]]
+        for text, row in texts:
+            words = dict.fromkeys(lemma(word) for word in naming_words(matcher.tokenizer, text))
+            known = tuple(word for word in words if word in columns)
+            if len(known) > 1:
+                made.append(SampleText(text, known, row))
+    return made
+
+
+def _stretches(chance: random.Random, captions: Sequence[str], columns: dict[str, int]) -> Iterator[str]:
+    for count in STRETCHES:
+        words = chance.choice(captions).split()
+        places = [n for n, word in enumerate(words) if lemma(word.strip(".,!?;:\"'")) in columns]
+        if len(places) > count:
+            first = chance.randrange(len(places) - count + 1)
+            yield " ".join(words[places[first] : places[first + count - 1] + 1])
+
+
+def deviations(
+    scores: Float[Tensor, "image text"], reference: Float[Tensor, "other text"]
+) -> Float[Tensor, "image text"]:
+    """Scores in deviations from the mean of each text's scores with the reference pictures."""
+    spread = reference.std(0, correction=0).clamp(min=SPREAD)
+    return (scores - reference.mean(0)) / spread
+
+
+def fit_match(
+    matcher: Matcher, shown: Shown, reference: EmbeddingSet, texts: Sequence[SampleText]
+) -> MatchRule:
+    """By logistic regression over every pair of a picture and a text."""
+    features, labels = [], []
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        encoded = matcher.encode_texts([one.text for one in some])
+        scores = matcher.similarity(shown.pictures, encoded).float().cpu()
+        distances = deviations(scores, matcher.similarity(reference, encoded).float().cpu())
+        for n, one in enumerate(some):
+            places = [shown.columns[word] for word in one.words]
+            logits = shown.logits[:, places]
+            length = torch.full((len(logits),), float(np.log(len(places))))
+            score, weakest, mean = distances[:, n], logits.amin(1), logits.mean(1)
+            columns = (torch.ones_like(length), length, score, score * length, weakest, mean)
+            features.append(torch.stack(columns, 1))
+            answers = shown.shown[:, places].prod(1)
+            if one.own is not None:
+                answers[one.own] = 1.0
+            labels.append(answers)
+    if not features:
+        return MatchRule()
+    start_at = torch.tensor([0.0, 0.0, 0.0, 0.0, 1.0, 0.0])
+    return MatchRule(*fit_logistic(torch.cat(features), torch.cat(labels), start_at).tolist())
+
+
+def fit_similar(matcher: Matcher, shown: Shown, reference: EmbeddingSet, mentioned: Tensor) -> ScoreRule:
+    """Two pictures match as far as their captions name the same things."""
+    pictures = EmbeddingSet(shown.pictures.vectors, shown.pictures.mask)
+    others = EmbeddingSet(reference.vectors, reference.mask)
+    scores = matcher.similarity(pictures, pictures).float().cpu()
+    distances = deviations(scores, matcher.similarity(others, pictures).float().cpu())
+    both = mentioned.float() @ mentioned.float().T
+    total = mentioned.float().sum(1)
+    alike = (2 * both / (total[:, None] + total).clamp(min=1) >= ALIKE).float()
+    apart = ~torch.eye(len(alike), dtype=torch.bool)
+    return _score_rule(distances[apart], alike[apart])
+
+
+def fit_texts(matcher: Matcher, shown: Shown, reference: EmbeddingSet, pairs: PairSet) -> ScoreRule:
+    """A picture matches its own text, and others as surely as it shows all that they name."""
+    firsts = [rows[0] for rows in pairs.texts_by_image() if rows]
+    parts = []
+    for start in range(0, len(firsts), TEXTS_AT_ONCE):
+        encoded = matcher.encode_texts([pairs.texts[row] for row in firsts[start : start + TEXTS_AT_ONCE]])
+        parts.append(matcher.similarity(shown.pictures, encoded).float().cpu())
+    scores = torch.cat(parts, 1)
+    labels = torch.zeros_like(scores)
+    for n, row in enumerate(firsts):
+        words = {lemma(word) for word in naming_words(matcher.tokenizer, pairs.texts[row])}
+        places = [shown.columns[word] for word in words if word in shown.columns]
+        labels[:, n] = shown.shown[:, places].prod(1) if places else 0.0
+        labels[pairs.image_of[row], n] = 1.0
+    usual = matcher.similarity(shown.pictures, reference).float().cpu()
+    return _score_rule(deviations(scores.T, usual.T).flatten(), labels.T.flatten())
+
+
+def _score_rule(distances: Float[Tensor, " pair"], labels: Float[Tensor, " pair"]) -> ScoreRule:
+    features = torch.stack([torch.ones_like(distances), distances], 1)
+    return ScoreRule(*fit_logistic(features, labels, torch.tensor([-3.0, 1.0])).tolist())
