@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.config_options import Changes
 from wordsight.cli.shared_options import say_written
-from wordsight.cli.train import Changes
 from wordsight.cli.trust import TrustRemoteCode
 
 
