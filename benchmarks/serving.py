@@ -13,6 +13,7 @@ it still grows at the end. Client and server share the processors.
 
 import argparse
 import http.client
+import itertools
 import os
 import random
 import re
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,12 +57,12 @@ def paths_of(index: Index, count: int = 200) -> list[tuple[str, str]]:
     return asked
 
 
-def client(port: int, asked: Sequence[tuple[str, str]], most: int, until: float, seed: int) -> list[Answered]:
+def client(port: int, asked: Iterable[tuple[str, str]], most: int, until: float) -> list[Answered]:
     """One connection; ``until`` is of the system's monotonic clock."""
-    draws, answered = random.Random(seed), []
+    answered, asked = [], iter(asked)
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=TIMEOUT)
     while len(answered) < most and time.monotonic() < until:
-        kind, path = draws.choice(asked)
+        kind, path = next(asked)
         began, status = time.perf_counter(), 0
         try:
             connection.request("GET", path)
@@ -75,10 +76,18 @@ def client(port: int, asked: Sequence[tuple[str, str]], most: int, until: float,
     return answered
 
 
+def drawn_client(
+    port: int, asked: Sequence[tuple[str, str]], most: int, until: float, seed: int
+) -> list[Answered]:
+    """A client that draws its requests."""
+    draws = random.Random(seed)
+    return client(port, (draws.choice(asked) for _ in itertools.count()), most, until)
+
+
 @contextmanager
-def server(folder: Path) -> Iterator[tuple[int, int]]:
+def server(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
     """The port, and the process."""
-    command = [sys.executable, "-m", "wordsight", "serve", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "wordsight", "serve", str(folder), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         told = ""
@@ -102,7 +111,7 @@ def load(
     most = 10**9 if options.minutes else -(-options.requests // clients)
     with ProcessPoolExecutor(clients) as pool:
         until = began + seconds
-        running = [pool.submit(client, port, asked, most, until, seed) for seed in range(clients)]
+        running = [pool.submit(drawn_client, port, asked, most, until, seed) for seed in range(clients)]
         while not all(one.done() for one in running):
             time.sleep(min(1.0, seconds / 200))
             memory.append(resident(process))
@@ -151,7 +160,7 @@ def main() -> None:
         calibrate(index)
         asked = paths_of(index)
         with server(folder) as (port, process):
-            client(port, asked, 20, time.monotonic() + 120, seed=99)  # what is kept is made
+            drawn_client(port, asked, 20, time.monotonic() + 120, seed=99)  # what is kept is made
             for clients in options.clients:
                 heads = ["clients", "requests", "a second", "p50 ms", "p95", "p99", "max_length", "errors"]
                 print(f"| {' | '.join(heads)} |\n|{'---|' * len(heads)}")
