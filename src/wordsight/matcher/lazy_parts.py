@@ -33,6 +33,10 @@ class LazyParts(nn.Module):
     def is_built(self, name: str) -> bool:
         return name not in self._unbuilt
 
+    def is_complete(self) -> bool:
+        """Whether every part is built."""
+        return not self._unbuilt
+
     def __getattr__(self, name: str) -> Any:
         if name in self.__dict__.get("_unbuilt", ()):
             self._build_now(name)

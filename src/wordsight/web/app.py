@@ -1,5 +1,6 @@
 """The ASGI app: the REST interface, its description, and the page."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import resources
@@ -52,7 +53,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        loading = asyncio.create_task(library.load_vision())
         yield
+        loading.cancel()
         library.close()
 
     app = FastAPI(

@@ -14,7 +14,6 @@ from wordsight.files.undecodable import shown
 from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.search.index.index import Item
 from wordsight.search.searcher import Searcher
-from wordsight.search.searcher_state import SearchSession
 from wordsight.web import metrics as request_metrics
 from wordsight.web import pictures, security
 from wordsight.web import schemas as models
@@ -202,12 +201,7 @@ def _media(stored: Item, file: Path) -> str:
 @router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
 async def health(library: Served) -> models.Health:
     """Status 200 if the indexes can be searched."""
-    await library.draw(_newest, library)
-    return models.Health(status="ok")
-
-
-def _newest(library: Library) -> list[SearchSession]:
-    return [searcher.session() for searcher in library.searchers]
+    return models.Health(status="ok", reads_pictures=await library.draw(library.reads_pictures))
 
 
 @router.get(

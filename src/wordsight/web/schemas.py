@@ -298,3 +298,6 @@ class Health(BaseModel):
     """Health of the server."""
 
     status: Literal["ok"]
+    reads_pictures: bool = Field(
+        description="Whether the vision model is loaded; only requests that send a picture wait for it."
+    )

@@ -92,6 +92,7 @@ async def similar_to_sent(
 ) -> models.Answer:
     """Pictures similar to an uploaded one, which is not stored."""
     data = await params.picture.read()
+    await library.reading_pictures(library.of_images())
     return await library.search(_similar_to_data, library, data, params)
 
 
@@ -123,6 +124,7 @@ def _similar(
 @router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")
 async def captions(library: Served, params: Annotated[models.CaptionsOf, Query()]) -> models.Answer:
     """Sentences of the index of texts that match a picture of the index of pictures."""
+    await library.reading_pictures(library.of_texts())
     return await library.search(_captions_of_item, library, params)
 
 
@@ -146,6 +148,7 @@ async def captions_of_sent(
 ) -> models.Answer:
     """Sentences of the index of texts that match an uploaded picture."""
     data = await params.picture.read()
+    await library.reading_pictures(library.of_texts())
     return await library.search(_captions_of_data, library.of_texts(), data, params)
 
 
@@ -186,6 +189,7 @@ async def explain_caption(
 ) -> models.Explanation:
     """Explain the score of a sentence of the index of texts with an uploaded picture."""
     data = await params.picture.read()
+    await library.reading_pictures(library.of_texts())
     return await library.search(_explain_data, library.of_texts(), data, params.id)
 
 

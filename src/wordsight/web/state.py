@@ -1,11 +1,13 @@
 """State of the app: the served indexes and the resources that the routes share."""
 
+import logging
 from dataclasses import dataclass, field
 from typing import Annotated
 
 from fastapi import Depends, Request
 
 from wordsight.search.index.picture_roots import PictureRoots
+from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.searcher import Searcher
 from wordsight.search.searcher_state import SearchSession
 from wordsight.web.batching import SharedScans
@@ -18,6 +20,7 @@ from wordsight.web.worker_pool import WorkerPool
 SEARCH_THREADS = 8  # simultaneous searches; several can share a scan
 MAX_WAITING = 128
 DRAWING_THREADS = 2  # for thumbnails, which never wait for searches
+_log = logging.getLogger("wordsight.web")
 
 
 @dataclass(eq=False)
@@ -31,6 +34,7 @@ class Library:
     scans: SharedScans = field(default_factory=SharedScans)
     search: WorkerPool = field(default_factory=lambda: WorkerPool(SEARCH_THREADS, MAX_WAITING))
     draw: WorkerPool = field(default_factory=lambda: WorkerPool(DRAWING_THREADS, 4 * MAX_WAITING))
+    vision: WorkerPool = field(default_factory=lambda: WorkerPool(1, MAX_WAITING))  # loads vision models
 
     def __post_init__(self) -> None:
         for searcher in self.searchers:
@@ -61,14 +65,40 @@ class Library:
         return PictureRoots(self.of_images().index.folder, self.policy.roots)
 
     def prepare(self) -> None:
-        """Load the model and measure the background before the first query."""
+        """Load what answers sentences, and measure the background, before the first query."""
         for searcher in self.searchers:
-            searcher.matcher.eval()
-            searcher.session()
+            searcher.session().matcher.eval()
+
+    async def load_vision(self) -> None:
+        """Load the vision models of all indexes, while sentences are answered."""
+        for searcher in self.searchers:
+            try:
+                await self.reading_pictures(searcher)
+            except Refused as error:
+                _log.error("%s Sentences are answered all the same.", error.detail)
+
+    async def reading_pictures(self, searcher: Searcher) -> None:
+        """Wait until a searcher can read pictures, in no thread that a sentence needs. Raises Refused."""
+        await self.vision(_load_vision, searcher)
+
+    def reads_pictures(self) -> bool:
+        """Whether the vision models of all indexes are loaded."""
+        return all(searcher.session().matcher.is_complete() for searcher in self.searchers)
 
     def close(self) -> None:
         self.search.close()
         self.draw.close()
+        self.vision.close()
+
+
+def _load_vision(searcher: Searcher) -> None:
+    try:
+        searcher.session().matcher.build_all()
+    except (Refused, IndexReplaced):  # the search itself says so, or begins again
+        return
+    except Exception as error:  # a missing package, a damaged file, too little memory
+        message = f"The model that reads pictures cannot be loaded ({type(error).__name__}: {error})."
+        raise Refused(503, "vision", message) from error
 
 
 def _absent(kind: str, purpose: str) -> str:
