@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from wordsight import registry
+from wordsight.builder import Builder
 from wordsight.config import Config, configs_folder, load_config
 
 PUBLISHED = sorted(path.stem for path in configs_folder().glob("*.toml"))
@@ -147,4 +148,4 @@ def test_wrong_settings_are_named_before_anything_runs(change: str, message: str
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     config = Config.load(written(tmp_path, '[data]\nname = "world"\nimages = 8\n'))
     with pytest.raises(ValueError, match=r"\[tokenizer\] is missing"):
-        config.matcher(config.pairs("train"))
+        Builder(config).matcher(Builder(config).pairs("train"))

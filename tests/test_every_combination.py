@@ -15,6 +15,7 @@ from support.registry_choices import FACTORS, NONE, THINGS, fits, groups, make_w
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from wordsight.builder import Builder
 from wordsight.config import Config
 from wordsight.evaluation import evaluate
 from wordsight.learn.batches import Batches
@@ -67,7 +68,7 @@ def trained(request: pytest.FixtureRequest, world: Path, known_pairs: dict[str, 
     config = as_config(request.param, world)
     read_by = f"{config.tables['data']} {config.tables.get('labels')}"
     if read_by not in known_pairs:
-        known_pairs[read_by] = config.pairs("train").numbered()
+        known_pairs[read_by] = Builder(config).pairs("train").numbered()
     return train(request.param, config, known_pairs[read_by])
 
 
@@ -77,8 +78,8 @@ def as_config(row: Row, world: Path) -> Config:
 
 def train(row: Row, config: Config, pairs: PairSet) -> Trained:
     torch.manual_seed(0)
-    matcher = config.matcher(pairs).train()
-    loss = config.loss(pairs, matcher)
+    matcher = Builder(config).matcher(pairs).train()
+    loss = Builder(config).loss(pairs, matcher)
     weights = named_weights(matcher, loss)
     optimizer = make_optimizer(weights, config.training)
     batches = Batches(pairs, matcher.tokenizer, matcher.read_images, **WHOLE_BATCHES)
@@ -206,7 +207,7 @@ def test_what_may_not_meet_is_an_error_that_says_what_to_do(
     assert not fits(row)
     config = as_config(row, world)
     with pytest.raises(ValueError, match=message):
-        train(row, config, config.pairs("train").numbered())
+        train(row, config, Builder(config).pairs("train").numbered())
 
 
 @pytest.mark.parametrize(

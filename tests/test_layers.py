@@ -13,11 +13,12 @@ LEVEL = {
     "matcher": 2,
     "learn": 3, "evaluation": 3, "search": 3,
     "config": 4, "importers": 4,
-    "runs": 5,
-    "experiments": 6,
-    "report": 7, "web": 7,
-    "cli": 8, "extending": 8, "__init__": 8,
-    "__main__": 9,
+    "builder": 5,
+    "runs": 6,
+    "experiments": 7,
+    "report": 8, "web": 8,
+    "cli": 9, "extending": 9, "__init__": 9,
+    "__main__": 10,
 }  # fmt: skip
 MODULES = sorted(SOURCE.rglob("*.py"))
 

@@ -1,7 +1,8 @@
 """The menu: every name leads to a part, and what is wrong in a table is said with what would be right."""
 
 import inspect
-from typing import get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 
@@ -38,11 +39,18 @@ PLACES = ("seed",)  # whole numbers that may be any
 OWN = ("cell", "negatives")  # those that their part alone can judge
 
 
+def takes_whole_numbers(annotation: Any) -> bool:
+    """Whether a setting is a whole number, alone or as one of several kinds; a list is not."""
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return any(takes_whole_numbers(one) for one in get_args(annotation))
+    return annotation is int
+
+
 @pytest.mark.parametrize(("kind", "name"), NAMES)
 def test_a_whole_number_on_the_menu_that_makes_no_sense_is_told_with_its_limit(kind: str, name: str) -> None:
     part = registry.find(kind, name)
     for key, setting in inspect.signature(part).parameters.items():
-        if int in (setting.annotation, *get_args(setting.annotation)) and key not in (*PLACES, *OWN):
+        if takes_whole_numbers(setting.annotation) and key not in (*PLACES, *OWN):
             with pytest.raises(ValueError, match=rf"\[{kind}\] {key} = -4; expected (at least 1|0 or more)"):
                 registry.complete(kind, {"name": name, key: -4})
 

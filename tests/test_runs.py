@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from wordsight.builder import Builder
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
@@ -102,7 +103,7 @@ def test_a_run_has_the_configuration_that_it_was_begun_with(config: Path, tmp_pa
 
 def test_pretrained_vectors_are_frozen_and_the_file_decides_them(config: Path, tmp_path: Path) -> None:
     chosen = load_config(str(config))
-    matcher = chosen.matcher(chosen.pairs("train"))
+    matcher = Builder(chosen).matcher(Builder(chosen).pairs("train"))
     place = matcher.tokenizer.vocabulary.ids(["dog"])[0]
     line = next(
         line for line in (tmp_path / "vectors.txt").read_text().splitlines() if line.startswith("dog ")

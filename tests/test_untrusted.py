@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from small_index import draw, make, small_model
 
+from wordsight.builder import Builder
 from wordsight.cli.main import main
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
@@ -255,7 +256,7 @@ def test_a_configuration_in_hand_is_trusted_for_its_own_parts_alone(
     with pytest.raises(
         ValueError, match=r"has no save\(\); derive it: class Mine\(wordsight.read.base.Reader"
     ):
-        own.reader()
+        Builder(own).reader()
     pwned.unlink()
     spoil(model, similarity(pwned))
     with pytest.raises(UntrustedCodeError):

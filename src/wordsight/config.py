@@ -6,20 +6,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, TypeVar
 
-import torch
-
 from wordsight import aliases, registry
-from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.protocols import find_protocol
 from wordsight.files.atomic import atomic_file
 from wordsight.files.toml import read_tables, to_toml
 from wordsight.files.undecodable import shown
-from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
-from wordsight.matcher import PARTS, Matcher
-from wordsight.pairs import PairSet, PictureFiles
-from wordsight.read.datasets.dataset import Dataset
+from wordsight.matcher import PARTS
+from wordsight.registry.limits import Count, Whole
+from wordsight.registry.settings import check_fields
 from wordsight.registry.trust import addresses_in, trusting
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision
@@ -50,7 +46,7 @@ class DataSplits:
 class LearnedVocabulary:
     """The [vocabulary] table: how words are learned when the tokenizer is given none."""
 
-    min_count: int = 4  # rarer words become <unk>
+    min_count: Whole = 4  # rarer words become <unk>
     validation: bool = False  # count the validation texts too, as the published vocabularies do
 
 
@@ -58,7 +54,7 @@ class LearnedVocabulary:
 class SemanticLabels:
     """The [labels] table: with it, the training images have CASC's semantic labels."""
 
-    count: int = 500  # of the most frequent nouns
+    count: Count = 500  # of the most frequent nouns
     validation: bool = False  # count the nouns of the validation texts too, as the published labels do
     file: str | None = None  # CASC's *_vocab_tag.json, instead of labels learned from the texts
     word_splitter: str = "treebank"  # how texts are split into words, see the tokenizer "words"
@@ -71,14 +67,13 @@ class Evaluation:
     """The [evaluation] table: how the model is measured."""
 
     protocol: str = "all"
-    batch_size: int = 64
+    batch_size: Count = 64
     precision: Precision = "auto"
     ties: Ties = "pessimistic"
 
     def __post_init__(self) -> None:
         find_protocol(self.protocol)
-        if self.batch_size < 1:
-            raise InputError(f"[evaluation] batch_size = {self.batch_size}; expected at least 1")
+        check_fields(self, "[evaluation]")
 
 
 @dataclass(frozen=True)
@@ -127,7 +122,7 @@ class Config:
 
     def complete(self) -> "Config":
         """Write out every default of the run."""
-        always = _PLAIN.keys() - {"labels"}
+        always = SETTINGS.keys() - {"labels"}
         tables = {
             name: self._complete_table(name) for name in TABLES if name in self.tables or name in always
         }
@@ -135,170 +130,51 @@ class Config:
 
     def _complete_table(self, name: str) -> dict[str, Any]:
         table = self.tables.get(name, {})
-        if name in _PLAIN:
-            return {field.name: getattr(self._plain(name), field.name) for field in fields(_PLAIN[name])}
+        if name in SETTINGS:
+            return {field.name: getattr(self.settings(name), field.name) for field in fields(SETTINGS[name])}
         if name == "data":
             split = {field.name: getattr(self.splits, field.name) for field in fields(DataSplits)}
-            return self._make(registry.complete, name, self._data_table()) | split
+            return self.trusted(registry.complete, name, self.data_table()) | split
         if name == "text_encoder":  # as when it is built: as wide as the image encoder
-            whole = self._make(registry.complete, "image_encoder", self._table("image_encoder"))
+            whole = self.trusted(registry.complete, "image_encoder", self.table("image_encoder"))
             table = {key: whole[key] for key in ("dim",) if key in whole} | dict(table)
-        return self._make(registry.complete, name, table)
+        return self.trusted(registry.complete, name, table)
 
-    def _make(self, make: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
-        """Call ``make``, which may import what the tables name, if that is allowed at all."""
+    def trusted(self, make: Callable[P, T], *args: P.args, **given: P.kwargs) -> T:
+        """Call ``make``, which may import what the tables name if ``trust_remote_code`` allows it."""
         with trusting(addresses_in(self.tables) if self.trust_remote_code else (), self.source):
             return make(*args, **given)
 
-    def _plain(self, name: str) -> Any:
-        return registry.instantiate(_PLAIN[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
+    def settings(self, name: str) -> Any:
+        """A table that describes no part, such as [labels], as its dataclass."""
+        return registry.instantiate(SETTINGS[name], f"{self.source}: [{name}]", self.tables.get(name, {}))
 
     @property
     def training(self) -> Training:
-        settings: Training = self._plain("training")
+        settings: Training = self.settings("training")
         return settings
 
     @property
     def evaluation(self) -> Evaluation:
-        settings: Evaluation = self._plain("evaluation")
+        settings: Evaluation = self.settings("evaluation")
         return settings
 
     @property
     def splits(self) -> DataSplits:
         own = {field.name for field in fields(DataSplits)}
-        return DataSplits(**{key: value for key, value in self._table("data").items() if key in own})
+        return DataSplits(**{key: value for key, value in self.table("data").items() if key in own})
 
-    def _table(self, name: str) -> Mapping[str, Any]:
+    def table(self, name: str) -> Mapping[str, Any]:
+        """A table that the configuration must have."""
         if name not in self.tables:
             raise InputError(f"{self.source}: [{name}] is missing")
         table: Mapping[str, Any] = self.tables[name]
         return table
 
-    def _data_table(self) -> dict[str, Any]:
+    def data_table(self) -> dict[str, Any]:
+        """The settings of the data-set reader: [data] without splits, features and known boxes."""
         own = {field.name for field in fields(DataSplits)}
-        return {key: value for key, value in self._table("data").items() if key not in own}
-
-    def reader(self) -> Any:
-        """The reader alone, for extracting features ahead of training."""
-        return self._make(registry.build, "reader", self._table("reader"))
-
-    def pairs(self, which: Split) -> PairSet:
-        """One split of the data; its images come from the feature store if the table names one."""
-        pairs = self._with_features(self.captioned(which))
-        return self._labelled(pairs) if which == "train" and "labels" in self.tables else pairs
-
-    def measured_pairs(self, which: Split) -> PairSet:
-        """One split to be measured: if the table names known boxes, its words have objects."""
-        if self.splits.objects is None:
-            return self.pairs(which)
-        from wordsight.read.annotations.load import with_objects
-        from wordsight.read.datasets.records import placed
-
-        path = placed(self.splits.objects, getattr(self.splits, which))
-        return self._with_features(with_objects(self.captioned(which), path))
-
-    def captioned(self, which: Split) -> PairSet:
-        """One split of the data as its own reader gives it: picture files stay picture files."""
-        dataset: Dataset = self._make(registry.build, "data", self._data_table())
-        return dataset.read(getattr(self.splits, which))
-
-    def _with_features(self, pairs: PairSet) -> PairSet:
-        folder = self.splits.features
-        if folder is None:
-            return pairs
-        from wordsight.read.features.store import FeatureStore
-
-        if not isinstance(pairs.images, PictureFiles):
-            raise InputError(
-                f"[data] features = {folder}: stored features stand in for picture files, but this data has "
-                "none"
-            )
-        return pairs.with_images(FeatureStore.open(Path(folder)).source(pairs.images.paths))
-
-    def _labelled(self, train: PairSet) -> PairSet:
-        from wordsight.learn.warm_start import label_names
-        from wordsight.read.text.label_vocabulary import Labels
-
-        settings: SemanticLabels = self._plain("labels")
-        start = self.training.start_from
-        if start and (named := label_names(start)) is not None:
-            labels = Labels(named, start)
-        elif settings.file is None:
-            labels = Labels.learn(
-                self._texts(train, settings.validation), settings.count, settings.word_splitter
-            )
-        else:
-            labels = Labels.load(settings.file)
-        of_images = labels.of_images(train, settings.word_splitter, settings.concatenate_without_space)
-        return replace(train, labels=of_images, label_names=labels.names)
-
-    def _texts(self, train: PairSet, validation: bool) -> Sequence[str]:
-        return [*train.texts, *(self.pairs("validation").texts if validation else ())]
-
-    def matcher(self, train: PairSet) -> Matcher:
-        """A new matcher; the vocabulary, labels and feature_dim left open come from the training data.
-
-        Where [training] start_from names a trained model, it is that model instead.
-        """
-        if start := self.training.start_from:
-            from wordsight.learn.warm_start import start_from
-
-            parts = {kind: self.tables[kind] for kind in PARTS if kind in self.tables}
-            started: Matcher = self._make(start_from, start, parts)
-            self._check_features(started)
-            return started
-        given = {"feature_dim": getattr(train.images, "feature_dim", None), "labels": train.label_names}
-        if self._table("tokenizer").get("name") == "words" and "vocabulary" not in self._table("tokenizer"):
-            given["vocabulary"] = self._learn_vocabulary(train)
-        given = {key: value for key, value in given.items() if value is not None}
-        matcher = self._make(Matcher.build, {kind: self._table(kind) for kind in PARTS}, **given)
-        self._check_features(matcher)
-        self._load_vectors(matcher)
-        return matcher
-
-    def _learn_vocabulary(self, train: PairSet) -> Any:
-        from wordsight.read.text.vocabulary import Vocabulary
-
-        settings: LearnedVocabulary = self._plain("vocabulary")
-        texts = self._texts(train, settings.validation)
-        word_splitter = self._make(registry.complete, "tokenizer", self._table("tokenizer"))["word_splitter"]
-        return Vocabulary.learn(texts, word_splitter=word_splitter, min_count=settings.min_count)
-
-    def _check_features(self, matcher: Matcher) -> None:
-        if self.splits.features and hasattr(matcher.reader, "settings"):
-            from wordsight.read.features.store import FeatureStore
-
-            FeatureStore.open(self.splits.features).check_reader(
-                matcher.reader.identity, matcher.reader.settings
-            )
-
-    def _load_vectors(self, matcher: Matcher) -> None:
-        vectors = self._table("text_encoder").get("vectors")
-        if vectors is not None:
-            from wordsight.read.text.word_vectors import load_vectors
-
-            seed = self.training.seed
-            matrix, report = load_vectors(vectors, matcher.tokenizer.vocabulary, seed=seed)
-            matcher.text_encoder.load_vectors(matrix, torch.ones_like(report.known))  # missing ones are drawn
-
-    def loss(self, train: PairSet, matcher: Matcher) -> Loss:
-        """A new loss; the sizes that it leaves open come from the training data and the encoders."""
-        sizes: dict[str, Any] = {
-            "classes": len(torch.unique(train.identities)),
-            "dim": out_dim(matcher.text_encoder),
-        }
-        sizes |= self._label_weights(train)
-        table = {key: value for key, value in self._table("loss").items() if value or key not in sizes}
-        loss: Loss = self._make(registry.build, "loss", table, **sizes)
-        return loss
-
-    def _label_weights(self, train: PairSet) -> dict[str, Any]:
-        if train.labels is None:
-            return {}
-        from wordsight.learn.consistency import positive_weights
-
-        settings: SemanticLabels = self._plain("labels")
-        return {"positive_weights": positive_weights(train.labels, settings.largest_weight)}
+        return {key: value for key, value in self.table("data").items() if key not in own}
 
 
 def load_config(name: str, changes: Sequence[str] = (), trust_remote_code: bool = False) -> Config:
@@ -317,7 +193,7 @@ def configs_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parents[2] / "configs"
 
 
-_PLAIN: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "vocabulary": LearnedVocabulary,
     "labels": SemanticLabels,
     "training": Training,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.builder import Builder
 from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
 from wordsight.errors import InputError
 from wordsight.evaluation import (
@@ -94,10 +95,11 @@ def calibrate_model(
 
 def _train(config: Config, folder: Path, resume: bool, progress: Progress) -> History:
     settings = config.training
-    learned, validation = config.pairs("train").numbered(), config.measured_pairs("validation")
+    builder = Builder(config)
+    learned, validation = builder.pairs("train").numbered(), builder.measured_pairs("validation")
     torch.manual_seed(settings.seed)
-    matcher = config.matcher(learned)
-    loss = config.loss(learned, matcher)
+    matcher = builder.matcher(learned)
+    loss = builder.loss(learned, matcher)
     if not any((folder / name).exists() for name in (LAST, BEST)):  # a run that has begun keeps its own
         config.save(folder / CONFIG)
 
@@ -170,7 +172,7 @@ def open_data(
 ) -> Data:
     """Open the data of the given configuration, or of the run's own."""
     chosen = open_config(model, config, changes, trust_remote_code)
-    return Data(chosen, chosen.measured_pairs(split))
+    return Data(chosen, Builder(chosen).measured_pairs(split))
 
 
 def open_config(

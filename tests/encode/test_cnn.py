@@ -29,7 +29,7 @@ def pictures(n: int = 3, height: int = 64, width: int = 64) -> Pixels:
 def test_one_vector_and_one_box_per_cell(settings: dict[str, object]) -> None:
     network = GridCNN(24, width=8, **settings)  # type: ignore[arg-type]
     out = network(pictures(3, 32, 64))
-    cells = (32 // network.cell) * (64 // network.cell)
+    cells = (32 // network.options.cell) * (64 // network.options.cell)
     assert out.vectors.shape == (3, cells, 24)
     assert out.mask.all()
     assert out.boxes.shape == (3, cells, 4)

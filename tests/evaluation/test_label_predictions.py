@@ -9,6 +9,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from wordsight.builder import Builder
 from wordsight.cli.main import app
 from wordsight.config import CONFIG, load_config
 from wordsight.evaluation.label_predictions import row_of
@@ -53,7 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / CONFIG).write_text(TOML.format(home / "tiny_precomp"))
     config = load_config(str(home))
     torch.manual_seed(1)
-    config.matcher(config.pairs("train")).save_pretrained(home / "best")
+    Builder(config).matcher(Builder(config).pairs("train")).save_pretrained(home / "best")
     return home
 
 
@@ -67,7 +68,7 @@ def test_an_images_labels_are_the_mean_over_its_best_sentences(run: Path) -> Non
     """CASC (evaluation_.py): mean over the top-3 captions of what each finds in the image."""
     found = json.loads(told("labels", run, "102", "--split", "test", "--json"))
     matcher = Matcher.from_pretrained(run / "best")
-    pairs = load_config(str(run)).pairs("test")
+    pairs = Builder(load_config(str(run))).pairs("test")
     image = matcher.encode_images(pairs.images.read([2]))
     each = []
     for text in pairs.texts:
@@ -87,7 +88,7 @@ def test_an_images_labels_are_the_mean_over_its_best_sentences(run: Path) -> Non
 def test_by_its_own_vectors_or_a_text_among_pictures(run: Path) -> None:
     matcher = Matcher.from_pretrained(run / "best")
     own = json.loads(told("labels", run, "101", "--split", "test", "--scores", "own", "--json"))
-    image = matcher.encode_images(load_config(str(run)).pairs("test").images.read([1]))
+    image = matcher.encode_images(Builder(load_config(str(run))).pairs("test").images.read([1]))
     assert own["labels"][0]["probability"] == pytest.approx(
         float(matcher.similarity.predict(image).max()), abs=1e-5
     )
@@ -115,7 +116,7 @@ def test_a_report_without_pictures_is_written_and_says_how_to_show_them(run: Pat
 
 
 def test_an_image_is_found_by_its_name_or_its_last_part(run: Path) -> None:
-    pairs = load_config(str(run)).pairs("test")
+    pairs = Builder(load_config(str(run))).pairs("test")
     assert row_of(pairs, "103") == 3
     object.__setattr__(pairs, "names", ["train/1.jpg", "val/1.jpg", "val/2.png", "3"])
     assert (row_of(pairs, "2"), row_of(pairs, "val/1.jpg"), row_of(pairs, "x")) == (2, 1, None)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from support.small_problem import COLOURS, small_matcher, small_pairs, untrained_run, wordsight
 
+from wordsight.builder import Builder
 from wordsight.config import load_config
 from wordsight.evaluation import evaluate_relevance, evaluate_scores, measure_relevance, read_relevance
 from wordsight.evaluation.average_precision import PRECISIONS
@@ -285,7 +286,7 @@ def test_ids_in_another_order_are_noticed(annotated: Annotated) -> None:
 def test_the_command_measures_by_annotations(tmp_path: Path) -> None:
     run, folder = untrained_run(tmp_path / "run"), tmp_path / "annotations"
     folder.mkdir()
-    pairs = load_config(str(run)).pairs("test")
+    pairs = Builder(load_config(str(run))).pairs("test")
     own = [str(image) for image in pairs.image_of.tolist()]
     (folder / "testall_ids.txt").write_text("\n".join(map(str, range(len(pairs.images)))))
     (folder / "testall_capids.txt").write_text("\n".join(f"t{row}" for row in range(len(own))))

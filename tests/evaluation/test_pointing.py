@@ -11,6 +11,7 @@ import torch
 from support.small_problem import RowCache, small_matcher, small_pairs, untrained_run, wordsight
 from test_known_boxes import annotation, entities, thing
 
+from wordsight.builder import Builder
 from wordsight.config import CONFIG, load_config
 from wordsight.evaluation import Pointing, pointing_accuracy
 from wordsight.matcher import Matcher
@@ -178,7 +179,7 @@ def photo_run(folder: Path, data: Path, **image_encoder: Any) -> Path:
     config = replace(load_config("demo"), tables=tables)
     config = replace(config, tables=tables | {"image_encoder": {**tables["image_encoder"], **image_encoder}})
     torch.manual_seed(0)
-    config.matcher(config.pairs("train")).save_pretrained(folder / "best")
+    Builder(config).matcher(Builder(config).pairs("train")).save_pretrained(folder / "best")
     config.save(folder / CONFIG)
     return folder
 
@@ -221,11 +222,11 @@ class TestPhotographs:
         other = line | {"pixels": [105, 59, 188, 224]}
         (tmp_path / "boxes-test.jsonl").write_text(f"{json.dumps(line)}\n{json.dumps(other)}\n")
         config = load_config(str(run), [f"data.objects={tmp_path}/boxes-{{split}}.jsonl"])
-        pairs = config.measured_pairs("test")
+        pairs = Builder(config).measured_pairs("test")
         assert pairs.objects is not None
         (found,) = [known for objects in pairs.objects for known in objects]
         assert found == WordBox(1, (0.0, 0.0, 82 / 224, 90 / 224), ((105 / 224, 59 / 224, 188 / 224, 1.0),))
-        assert config.pairs("test").objects is None  # what is learned from needs no boxes
+        assert Builder(config).pairs("test").objects is None  # what is learned from needs no boxes
         config.save(run / CONFIG)
         told = wordsight("evaluate", run, "--protocol", "all", "--json")
         assert json.loads(told.stdout)["pointing"] | {"share": 0, "chance": 0} == {
@@ -247,7 +248,7 @@ class TestPhotographs:
 
 
 def objects_of(run: Path, known: Path) -> PairSet:
-    return load_config(str(run), [f"data.objects={known}"]).measured_pairs("test")
+    return Builder(load_config(str(run), [f"data.objects={known}"])).measured_pairs("test")
 
 
 @pytest.mark.parametrize(

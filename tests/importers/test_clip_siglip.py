@@ -14,6 +14,7 @@ from support.published_dual_encoders import TEXTS, photos, publish, reference
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from wordsight.builder import Builder
 from wordsight.cli.main import main as command
 from wordsight.config import Config, load_config
 from wordsight.files import plain_json
@@ -381,7 +382,7 @@ def test_chan_learns_on_top_of_the_frozen_towers(
     quick = {"epochs": 1, "batch_size": 3, "warmup_steps": 1, "precision": "float32"}
     tables["training"] = {**tables["training"], **quick}
     config = Config(tables)
-    before = config.matcher(config.pairs("train")).text_encoder.tower.state_dict()
+    before = Builder(config).matcher(Builder(config).pairs("train")).text_encoder.tower.state_dict()
     train(config, tmp_path / "run")
     learned = Matcher.from_pretrained(matcher_folder(str(tmp_path / "run")))
     after = learned.text_encoder.tower.state_dict()

@@ -9,6 +9,7 @@ import pytest
 import torch
 from test_resume import assert_same_run
 
+from wordsight.builder import Builder
 from wordsight.checkpoint import WEIGHTS, load_weights
 from wordsight.config import Config, load_config
 from wordsight.evaluation import evaluate
@@ -105,7 +106,7 @@ def test_it_learns_pairs_and_labels_whoever_looks(folder: Path, tmp_path: Path, 
     assert isinstance(matcher.similarity, Semantic)
     assert sorted(matcher.similarity.label_names) == sorted(THINGS)
     load_weights(matcher, tmp_path / "run" / "last" / WEIGHTS)  # the best ranks come before the best labels
-    test = chosen.pairs("test")
+    test = Builder(chosen).pairs("test")
     images = matcher.encode_images(test.images.read(range(IMAGES)))
     logits = matcher.similarity.label_logits(images, matcher.encode_texts(test.texts[::5]))
     for side in (0, 1):
@@ -121,8 +122,8 @@ def mean_of_right(predicted: torch.Tensor, names: Sequence[str]) -> float:
 
 def test_the_measured_score_is_mixed_and_measured_alike_in_folds_and_blocks(folder: Path) -> None:
     chosen = config(folder)
-    pairs = chosen.pairs("train")
-    matcher = chosen.matcher(pairs).eval()
+    pairs = Builder(chosen).pairs("train")
+    matcher = Builder(chosen).matcher(pairs).eval()
     whole = evaluate(matcher, pairs, intervals=False)
     for part in matcher.similarity.modules():
         if hasattr(part, "memory_mb"):
@@ -145,14 +146,14 @@ def test_other_labels_are_another_run(folder: Path, tmp_path: Path) -> None:
 
 def test_what_a_configuration_leaves_open_comes_from_the_data(folder: Path) -> None:
     chosen = config(folder, INNER["both"], "labels.largest_weight=2.5")
-    pairs = chosen.pairs("train")
+    pairs = Builder(chosen).pairs("train")
     assert pairs.labels.sum(1).tolist() == [2.0] * IMAGES
-    matcher = chosen.matcher(pairs)
+    matcher = Builder(chosen).matcher(pairs)
     assert matcher.similarity.label_names == pairs.label_names
-    loss = chosen.loss(pairs, matcher)
+    loss = Builder(chosen).loss(pairs, matcher)
     assert isinstance(loss, Consistency)
     assert loss.positive_weights == positive_weights(pairs.labels, 2.5) == [2.5] * 8
-    assert chosen.pairs("validation").labels is None
+    assert Builder(chosen).pairs("validation").labels is None
     assert torch.equal(pairs.subset([3, 1]).labels, pairs.labels[[3, 1]])
 
 
@@ -170,4 +171,4 @@ def test_without_a_labels_table_nothing_is_labelled(folder: Path) -> None:
     chosen = Config(tables, "casc.toml")
     assert "labels" not in chosen.complete().tables
     with pytest.raises(ValueError, match=r"\[similarity\] Semantic needs labels"):
-        chosen.matcher(chosen.pairs("train"))
+        Builder(chosen).matcher(Builder(chosen).pairs("train"))

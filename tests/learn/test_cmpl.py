@@ -10,6 +10,7 @@ import transformers
 from safetensors.torch import load_file
 from test_resume import assert_same_run
 
+from wordsight.builder import Builder
 from wordsight.config import Config, load_config
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights
@@ -57,7 +58,7 @@ def test_it_learns_from_pixels(resnet: str, tmp_path: Path, cmpc: float) -> None
     assert losses[-1] < 0.8 * losses[0]
     assert losses == sorted(losses, reverse=True)
     best = Matcher.from_pretrained(tmp_path / "run/best")
-    recalls = measure(config, best, config.pairs("train"), protocol="all", intervals=False)
+    recalls = measure(config, best, Builder(config).pairs("train"), protocol="all", intervals=False)
     assert min(recalls.i2t.recall[1], recalls.t2i.recall[1]) > 15  # chance is 2.5
     assert not any(name.startswith("loss") for name in load_file(tmp_path / "run/best/weights.safetensors"))
 
@@ -81,9 +82,9 @@ def test_two_stages_go_on_to_the_same_bits(resnet: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_recipes_are_the_published_arrangement(recipe: str, resnet: str) -> None:
     config = small(recipe, resnet)
-    pairs = config.pairs("train").numbered()
-    matcher = config.matcher(pairs)
-    loss = config.loss(pairs, matcher)
+    pairs = Builder(config).pairs("train").numbered()
+    matcher = Builder(config).matcher(pairs)
+    loss = Builder(config).loss(pairs, matcher)
     assert (matcher.tokenizer.finish([]), loss.classes, loss.dim) == ([1], 40, 32)
     assert matcher.image_encoder.linear is None
     assert matcher.encode_images(pairs.images.read([0, 1])).vectors.shape == (2, 1, 32)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support.small_problem import small_matcher, small_pairs
 from torch import Tensor
 
+from wordsight.builder import Builder
 from wordsight.config import Config
 from wordsight.learn.projection import Projection, classify_projections, match_projections
 from wordsight.pairs import EncodedPairs
@@ -220,11 +221,11 @@ def test_person_numbers_become_classes() -> None:
 def test_a_configuration_takes_the_sizes_from_data_and_encoders(left_open: dict[str, int]) -> None:
     people = replace(small_pairs(images=5), identities=torch.tensor([901, 12, 901, 40, 12]))
     config = Config({"loss": {"name": "projection", "cmpc": 0.5} | left_open})
-    loss = config.loss(people, small_matcher())
+    loss = Builder(config).loss(people, small_matcher())
     assert (loss.classes, loss.dim, loss.cmpc) == (3, 16, 0.5)
-    assert Config({"loss": {"name": "triplet"}}).loss(people, small_matcher()).margin == 0.2
+    assert Builder(Config({"loss": {"name": "triplet"}})).loss(people, small_matcher()).margin == 0.2
     own = Config({"loss": {"name": "projection", "cmpc": 1.0, "classes": 31_783}})
-    assert own.loss(people, small_matcher()).classes == 31_783
+    assert Builder(own).loss(people, small_matcher()).classes == 31_783
 
 
 def test_matching_alone_has_no_weights() -> None:

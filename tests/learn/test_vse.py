@@ -12,6 +12,7 @@ import transformers
 from safetensors.torch import load_file
 from test_runs import WORDS, texts_of
 
+from wordsight.builder import Builder
 from wordsight.config import Config, configs_folder, load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
@@ -127,7 +128,10 @@ def test_vse_infinity_learns_from_regions(recipe: str, home: Path, tmp_path: Pat
     train(config, tmp_path / "run")
     measured = measure_model(str(tmp_path / "run"), None, (), "test", {})
     assert measured.recalls.rsum > 300
-    start, end = config.matcher(config.pairs("train")), Matcher.from_pretrained(tmp_path / "run/best")
+    start, end = (
+        Builder(config).matcher(Builder(config).pairs("train")),
+        Matcher.from_pretrained(tmp_path / "run/best"),
+    )
     for encoder in ("image_encoder", "text_encoder"):  # both pools are learned
         sizes = torch.tensor([6])
         before, after = (getattr(one, encoder).pool.weights(sizes, 6) for one in (start, end))
@@ -157,8 +161,8 @@ def test_recipes_from_pixels_train_in_their_stages(recipe: str, home: Path, tmp_
 @pytest.mark.parametrize("recipe", PIXELS)
 def test_grids_have_many_cells_and_vsepp_one(recipe: str, home: Path) -> None:
     config = small(recipe, home)
-    pairs = config.pairs("train")
-    matcher = config.matcher(pairs).eval()
+    pairs = Builder(config).pairs("train")
+    matcher = Builder(config).matcher(pairs).eval()
     encoder = matcher.image_encoder
     assert matcher.encode_images(pairs.images.read([0, 1])).vectors.shape == (2, 1, 16)
     assert encoder.normalize_input == ("vsepp" in recipe)
@@ -171,9 +175,12 @@ def test_grids_have_many_cells_and_vsepp_one(recipe: str, home: Path) -> None:
 @pytest.mark.parametrize("recipe", REGIONS + VECTORS)
 def test_recipes_are_the_published_arrangement(recipe: str, home: Path) -> None:
     config = small(recipe, home)
-    matcher = config.matcher(config.pairs("train"))
+    matcher = Builder(config).matcher(Builder(config).pairs("train"))
     assert (matcher.image_encoder.residual is not None) == ("infinity" in recipe)
-    loss, settings = config.loss(config.pairs("train"), matcher), load_config(recipe).training
+    loss, settings = (
+        Builder(config).loss(Builder(config).pairs("train"), matcher),
+        load_config(recipe).training,
+    )
     assert (loss.margin, loss.negatives, loss.warmup_epochs) == (0.2, "hardest", int("infinity" in recipe))
     assert (settings.batch_size, settings.clip, settings.milestones) == (128, 2.0, [15])
     assert settings.learning_rate == (5e-4 if "infinity" in recipe else 2e-4)

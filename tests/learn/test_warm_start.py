@@ -7,6 +7,7 @@ import pytest
 import torch
 from small_problem import untrained_run
 
+from wordsight.builder import Builder
 from wordsight.config import Config, load_config
 from wordsight.errors import InputError
 from wordsight.learn.warm_start import epochs_trained
@@ -30,7 +31,10 @@ def configured(model: Path, *changes: str) -> Config:
 
 def test_the_weights_and_the_words_are_the_models_and_the_settings_the_configurations(model: Path) -> None:
     config = configured(model, "vocabulary.min_count=30", "similarity.memory_mb=3")
-    started, before = config.matcher(config.pairs("train")), Matcher.from_pretrained(model / "best")
+    started, before = (
+        Builder(config).matcher(Builder(config).pairs("train")),
+        Matcher.from_pretrained(model / "best"),
+    )
     assert started.tokenizer.vocabulary == before.tokenizer.vocabulary
     assert started.similarity.memory_mb == 3
     for name, weight in before.state_dict().items():
@@ -67,10 +71,10 @@ def test_the_epoch_of_an_imported_model_is_that_of_its_checkpoint(model: Path, t
 def test_what_does_not_fit_is_said_with_the_way_on(model: Path) -> None:
     config = configured(model, "image_encoder.dim=8")
     with pytest.raises(InputError, match=r"take the model's own: --set image_encoder\.dim=16"):
-        config.matcher(config.pairs("train"))
+        Builder(config).matcher(Builder(config).pairs("train"))
     config = configured(model, 'similarity.name="cosine"')
     with pytest.raises(InputError, match=r'its similarity is "max-sim".*--set similarity\.name=max-sim'):
-        config.matcher(config.pairs("train"))
+        Builder(config).matcher(Builder(config).pairs("train"))
     with pytest.raises(InputError, match=r"first_epoch = 2; expected less than epochs = 2"):
         _ = configured(model, "training.first_epoch=2").training
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from wordsight.builder import Builder
 from wordsight.encode.recurrent import RecurrentEncoder
 from wordsight.encode.regions import RegionEncoder
 from wordsight.learn.settings import Training
@@ -115,7 +116,7 @@ def untrained_run(folder: Path, seed: int = 0) -> Path:
     small = ["data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"]
     config = load_config("demo", small)
     torch.manual_seed(seed)
-    config.matcher(config.pairs("train")).save_pretrained(folder / "best")
+    Builder(config).matcher(Builder(config).pairs("train")).save_pretrained(folder / "best")
     config.save(folder / CONFIG)
     return folder
 

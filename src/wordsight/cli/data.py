@@ -131,9 +131,10 @@ def extract(
 
 
 def _configured_reader(config: str, changes: Sequence[str], trust_remote_code: bool) -> Any:
+    from wordsight.builder import Builder
     from wordsight.config import load_config
 
-    reader = load_config(config, changes, trust_remote_code).reader()
+    reader = Builder(load_config(config, changes, trust_remote_code)).reader()
     if not hasattr(reader, "identity") or not hasattr(reader, "to"):
         raise InputError(
             f"{config}: its reader, {type(reader).__name__}, has no network, so it makes no features",

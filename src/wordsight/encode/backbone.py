@@ -1,9 +1,10 @@
 """Pixels -> one vector per cell of a grid, or per picture: a published vision model that is trained on."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,21 +12,24 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wordsight.encode.base import ImageEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.regions import uniform_linear
 from wordsight.encode.rows import unit_length, zeroed
 from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import find_model, load_vision, patches, random_vision
+from wordsight.registry.limits import Limits, Share, Size
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Pixels
 
 FOLDER = "image_encoder"  # where the architecture is saved, inside a matcher's folder
 BLANK = 64  # pixels of the picture that measures a network which names no size
 
 
-class BackboneEncoder(ImageEncoder):
-    """ResNet, MobileNet, ConvNeXt, ViT, DINOv2, the picture side of CLIP: what transformers' AutoModel loads.
+@dataclass(frozen=True)
+class BackboneOptions:
+    """Settings of a BackboneEncoder.
 
     ``model``          hub name ("microsoft/resnet-152") or local folder; the reader "model-pixels" of the
                        same model gives it pictures as it knows them
@@ -43,56 +47,54 @@ class BackboneEncoder(ImageEncoder):
     ``checkpointing``  spends time to save memory: activations inside the network are computed twice
     ``pretrained``     False builds the architecture of ``model`` without its weights: for a saved matcher,
                        which brings its own
-
-    The pretrained weights are the parameters under ``backbone.``, so that a group of that prefix can have a
-    lower learning rate. Raises MissingModel if the model is neither here nor to be had from here.
     """
 
-    def __init__(
-        self,
-        model: str,
-        dim: int = 1024,
-        grid: int | str = "full",
-        head: bool = True,
-        dropout: float = 0.0,
-        drop_cells: float = 0.0,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
-        batch_norm: str = "train",
-        checkpointing: bool = False,
-        pretrained: bool = True,
-        revision: str | None = None,
-        normalize_input: bool = False,
-    ):
+    model: str
+    dim: Size = 1024
+    grid: Annotated[int, Limits(1, 1024)] | str = "full"
+    head: bool = True
+    dropout: Share = 0.0
+    drop_cells: float = 0.0
+    pool: PoolTable = None
+    projection: ProjectionTable = None
+    batch_norm: str = "train"
+    checkpointing: bool = False
+    pretrained: bool = True
+    revision: str | None = None
+    normalize_input: bool = False
+
+    def __post_init__(self) -> None:
+        if self.batch_norm not in ("train", "frozen"):
+            raise InputError(f'batch_norm "{self.batch_norm}" is not known; known: frozen, train')
+        if isinstance(self.grid, str) and self.grid != "full":
+            raise InputError(f'grid = "{self.grid}"; expected a number of cells along each side, or "full"')
+        if not 0 <= self.drop_cells < 1:
+            raise InputError(f"drop_cells = {self.drop_cells}; expected 0 up to, but not including, 1")
+
+
+class BackboneEncoder(ImageEncoder):
+    """ResNet, MobileNet, ConvNeXt, ViT, DINOv2, the picture side of CLIP: what transformers' AutoModel loads.
+
+    It is built with the settings of ``BackboneOptions``. The pretrained weights are the parameters under
+    ``backbone.``, so that a group of that prefix can have a lower learning rate. Raises MissingModel if the
+    model is neither here nor to be had from here.
+    """
+
+    @takes(BackboneOptions)
+    def __init__(self, options: BackboneOptions) -> None:
         super().__init__()
-        if batch_norm not in ("train", "frozen"):
-            raise InputError(f'batch_norm "{batch_norm}" is not known; known: frozen, train')
-        if isinstance(grid, str) and grid != "full":
-            raise InputError(f'grid = "{grid}"; expected a number of cells along each side, or "full"')
-        if not 0 <= drop_cells < 1:
-            raise InputError(f"drop_cells = {drop_cells}; expected 0 up to, but not including, 1")
-        self.model = model
-        self.dim = dim
-        self.grid = grid
-        self.head = head
-        self.dropout = dropout
-        self.drop_cells = drop_cells
-        self.projection = projection
-        self.batch_norm = batch_norm
-        self.checkpointing = checkpointing
-        self.pretrained = pretrained
-        self.revision = revision
-        self.normalize_input = normalize_input
-        self.backbone = _network(model, revision, pretrained, checkpointing)
+        self.options, self.dim, self.projection = options, options.dim, options.projection
+        self.backbone = _network(options)
         channels = self._measure()
-        if not head and dim != channels:
+        if not options.head and self.dim != channels:
             raise InputError(
-                f"head = false leaves the {channels} channels of {model} as they are; set dim = {channels}"
+                f"head = false leaves the {channels} channels of {options.model} as they are; "
+                f"set dim = {channels}"
             )
-        self.linear = uniform_linear(channels, dim) if head else None
-        self.pool = make_pool(pool)
-        self.joint_layer = build_projection(projection, dim)
-        if batch_norm == "frozen":
+        self.linear = uniform_linear(channels, self.dim) if options.head else None
+        self.pool = make_pool(options.pool)
+        self.joint_layer = build_projection(options.projection, self.dim)
+        if options.batch_norm == "frozen":
             for norm in self._norms():
                 norm.requires_grad_(False)
         self.train(self.training)
@@ -101,22 +103,24 @@ class BackboneEncoder(ImageEncoder):
         """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
         grid = self._map(pixels.values)
         native = (grid.shape[2], grid.shape[3])
-        cells = [feature_maps.sides("full" if isinstance(self.grid, str) else self.grid, native)]
+        cells = [
+            feature_maps.sides("full" if isinstance(self.options.grid, str) else self.options.grid, native)
+        ]
         vectors = feature_maps.pooled(grid, cells)
-        if self.normalize_input:
+        if self.options.normalize_input:
             vectors = unit_length(vectors)
         if self.linear is not None:
             vectors = self.linear(vectors)
         boxes = feature_maps.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)
         mask = self._remaining(vectors)
         items = pooled(EmbeddingSet(zeroed(vectors, mask), mask, boxes), self.pool)
-        dropped = nn.functional.dropout(items.vectors, self.dropout, self.training)
+        dropped = nn.functional.dropout(items.vectors, self.options.dropout, self.training)
         return projected(EmbeddingSet(dropped, items.mask, items.boxes), self.joint_layer)
 
     def train(self, mode: bool = True) -> "BackboneEncoder":
         """Training mode, except for batch norms that are frozen."""
         super().train(mode)
-        if self.batch_norm == "frozen":
+        if self.options.batch_norm == "frozen":
             for norm in self._norms():
                 norm.eval()
         return self
@@ -152,31 +156,33 @@ class BackboneEncoder(ImageEncoder):
     def _remaining(self, vectors: Float[Tensor, "image cell dim"]) -> Bool[Tensor, "image cell"]:
         """All cells, or in training those that size augmentation leaves; never none."""
         shape = vectors.shape[:2]
-        if not (self.training and self.drop_cells):
+        if not (self.training and self.options.drop_cells):
             return torch.ones(shape, dtype=torch.bool, device=vectors.device)
         share, draws = (
             torch.rand(shape[0], 1, device=vectors.device),
             torch.rand(shape, device=vectors.device),
         )
-        remaining = (share <= self.drop_cells) | (draws > self.drop_cells * share)
+        remaining = (share <= self.options.drop_cells) | (draws > self.options.drop_cells * share)
         return remaining | (draws == draws.max(1, keepdim=True).values)
 
     def _norms(self) -> Iterator[_BatchNorm]:
         return (module for module in self.backbone.modules() if isinstance(module, _BatchNorm))
 
 
-def _network(model: str, revision: str | None, pretrained: bool, checkpointing: bool) -> Any:
+def _network(options: BackboneOptions) -> Any:
     """The trainable network, without a pooler of its own: weights that no gradient would reach."""
-    if pretrained:
-        network = load_vision(find_model(model, revision)).requires_grad_(True)
+    if options.pretrained:
+        network = load_vision(find_model(options.model, options.revision)).requires_grad_(True)
     else:
-        network = random_vision(model, revision)
+        network = random_vision(options.model, options.revision)
     pooler = getattr(network, "pooler", None)
     if pooler is not None and any(True for _ in pooler.parameters()):
         network.pooler = None
-    if checkpointing:
+    if options.checkpointing:
         if not network.supports_gradient_checkpointing:
-            raise InputError(f"{model} cannot be checkpointed in transformers; set checkpointing = false")
+            raise InputError(
+                f"{options.model} cannot be checkpointed in transformers; set checkpointing = false"
+            )
         enable = getattr(network, "activation_checkpointing_enable", network.gradient_checkpointing_enable)
         enable({"use_reentrant": False})
     return network.to(memory_format=torch.channels_last)

@@ -1,6 +1,5 @@
 """Tokens -> a vector per wordpiece, or per text: a pretrained transformer of Hugging Face's, a linear map."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from wordsight.encode.base import TextEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.rows import packed, unpacked
 from wordsight.errors import InputError
 from wordsight.pretrained.models import import_transformers
 from wordsight.pretrained.published_files import built_from, check_published
+from wordsight.registry.limits import Size
 from wordsight.sets import EmbeddingSet, Tokens
 
 FOLDER = "text_encoder"  # where the architecture is saved, inside a matcher's folder
@@ -36,11 +36,11 @@ class BertEncoder(TextEncoder):
     def __init__(
         self,
         model: str,
-        dim: int = 1024,
+        dim: Size = 1024,
         freeze: bool = False,
         pretrained: bool = True,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
+        pool: PoolTable = None,
+        projection: ProjectionTable = None,
     ):
         super().__init__()
         self.model = model

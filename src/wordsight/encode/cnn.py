@@ -1,9 +1,9 @@
 """Pixels -> one vector per cell of a grid laid over the picture, or one: a small convolutional network."""
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Annotated
 
 import torch
 from jaxtyping import Float
@@ -11,15 +11,18 @@ from torch import Tensor, nn
 
 from wordsight.encode.attention import attention_layer
 from wordsight.encode.base import ImageEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.surroundings import Surroundings
 from wordsight.errors import InputError
+from wordsight.registry.limits import Limits, Share, Size
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Pixels
 
 
-class GridCNN(ImageEncoder):
-    """Learned end to end from small pictures; the boxes are the cells, as fractions of the picture.
+@dataclass(frozen=True)
+class GridCNNOptions:
+    """Settings of a GridCNN.
 
     ``cell``         side of a cell in pixels, a power of two: 64 x 64 pictures have 8 x 8 cells of 8
     ``width``        channels of the first layer; they double with each halving, up to four times that
@@ -31,47 +34,50 @@ class GridCNN(ImageEncoder):
     ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
     ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
     ``projection``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
-
-    Norms are group norms: a picture's vectors do not depend on the others of its batch.
     """
 
-    def __init__(
-        self,
-        dim: int = 1024,
-        width: int = 16,
-        depth: int = 1,
-        cell: int = 8,
-        overlaps: int = 1,
-        coordinates: bool = True,
-        context: str = "none",
-        heads: int = 4,
-        dropout: float = 0.0,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
-    ):
+    dim: Size = 1024
+    width: Size = 16
+    depth: Annotated[int, Limits(0, 1024)] = 1
+    cell: int = 8
+    overlaps: Annotated[int, Limits(0, 1024)] = 1
+    coordinates: bool = True
+    context: str = "none"
+    heads: Annotated[int, Limits(1, 1024)] = 4
+    dropout: Share = 0.0
+    pool: PoolTable = None
+    projection: ProjectionTable = None
+
+    def __post_init__(self) -> None:
+        if self.cell < 2 or self.cell & (self.cell - 1):
+            raise InputError(f"cell = {self.cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
+
+
+class GridCNN(ImageEncoder):
+    """Learned end to end from small pictures; the boxes are the cells, as fractions of the picture.
+
+    It is built with the settings of ``GridCNNOptions``. Norms are group norms: a picture's vectors do not
+    depend on the others of its batch.
+    """
+
+    @takes(GridCNNOptions)
+    def __init__(self, options: GridCNNOptions) -> None:
         super().__init__()
-        if cell < 2 or cell & (cell - 1):
-            raise InputError(f"cell = {cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
-        self.dim = dim
-        self.width = width
-        self.depth = depth
-        self.cell = cell
-        self.overlaps = overlaps
-        self.coordinates = coordinates
-        self.context = context
-        self.heads = heads
-        self.dropout = dropout
-        self.projection = projection
-        channels = [3, *(width * min(2**level, 4) for level in range(int(math.log2(cell))))]
+        self.options, self.dim, self.projection = options, options.dim, options.projection
+        levels = range(int(math.log2(options.cell)))
+        channels = [3, *(options.width * min(2**level, 4) for level in levels)]
         sizes = enumerate(pairwise(channels))
-        self.halvings = nn.Sequential(*(_halving(*pair, overlap=level < overlaps) for level, pair in sizes))
-        self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(depth)))
-        self.head = nn.Linear(channels[-1] + 4 * coordinates, dim)
-        surroundings = context == "surroundings"
-        self.surroundings = Surroundings(dim) if surroundings else None
-        self.layer = attention_layer("none" if surroundings else context, dim, heads, dropout)
-        self.pool = make_pool(pool)
-        self.joint_layer = build_projection(projection, dim)
+        self.halvings = nn.Sequential(
+            *(_halving(*pair, overlap=level < options.overlaps) for level, pair in sizes)
+        )
+        self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(options.depth)))
+        self.head = nn.Linear(channels[-1] + 4 * options.coordinates, self.dim)
+        surroundings = options.context == "surroundings"
+        self.surroundings = Surroundings(self.dim) if surroundings else None
+        context = "none" if surroundings else options.context
+        self.layer = attention_layer(context, self.dim, options.heads, options.dropout)
+        self.pool = make_pool(options.pool)
+        self.joint_layer = build_projection(options.projection, self.dim)
 
     def forward(self, pixels: Pixels) -> EmbeddingSet:
         """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
@@ -80,9 +86,9 @@ class GridCNN(ImageEncoder):
         grid = self.blocks(self.halvings(values.contiguous(memory_format=torch.channels_last)))
         boxes = cell_boxes(*grid.shape[2:]).to(values.device).expand(len(values), -1, -1)
         cells = grid.flatten(2).transpose(1, 2)
-        if self.coordinates:
+        if self.options.coordinates:
             cells = torch.cat([cells, _where(boxes).to(cells.dtype)], 2)
-        vectors = nn.functional.dropout(self.head(cells), self.dropout, self.training)
+        vectors = nn.functional.dropout(self.head(cells), self.options.dropout, self.training)
         mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=values.device)
         if self.surroundings is not None:
             vectors = self.surroundings(vectors.reshape(len(vectors), *grid.shape[2:], -1)).flatten(1, 2)
@@ -92,9 +98,10 @@ class GridCNN(ImageEncoder):
 
     def _check(self, values: Float[Tensor, "image 3 height width"]) -> None:
         height, width = values.shape[2:]
-        if height % self.cell or width % self.cell:
+        cell = self.options.cell
+        if height % cell or width % cell:
             raise InputError(
-                f"pictures of {width} x {height} pixels do not divide into cells of {self.cell}; "
+                f"pictures of {width} x {height} pixels do not divide into cells of {cell}; "
                 "set the reader's size to a multiple of the cell"
             )
 

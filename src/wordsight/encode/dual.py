@@ -9,7 +9,6 @@ patch is nearest to a word is therefore a hint, no evidence, until it is trained
 loss over alignments, as in configs/chan-clip.toml.
 """
 
-from collections.abc import Mapping
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from wordsight.encode.base import ImageEncoder, TextEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.dual_encoders import Side, load_tower
 from wordsight.pretrained.models import find_model, patches
+from wordsight.registry.limits import Size, Whole
 from wordsight.sets import EmbeddingSet, Pixels, Tokens
 
 WHOLE = "whole"
@@ -54,12 +54,12 @@ class _DualEncoder(nn.Module):
     def __init__(
         self,
         model: str,
-        dim: int | None = None,
+        dim: Size | None = None,
         items: str = WHOLE,
         head: bool = False,
         freeze: bool = False,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
+        pool: PoolTable = None,
+        projection: ProjectionTable = None,
         pretrained: bool = True,
         revision: str | None = None,
     ):
@@ -189,15 +189,15 @@ class DualTextEncoder(_DualEncoder, TextEncoder):
     def __init__(
         self,
         model: str,
-        dim: int | None = None,
+        dim: Size | None = None,
         items: str = WHOLE,
         head: bool = False,
         freeze: bool = False,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
+        pool: PoolTable = None,
+        projection: ProjectionTable = None,
         pretrained: bool = True,
         revision: str | None = None,
-        pad_id: int = 1,
+        pad_id: Whole = 1,
     ):
         super().__init__(model, dim, items, head, freeze, pool, projection, pretrained, revision)
         self.pad_id = pad_id

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -13,7 +13,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from wordsight import registry
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive, Size
 from wordsight.sets import EmbeddingSet
+
+PoolTable: TypeAlias = str | Mapping[str, Any] | nn.Module | None  # a name, a table, a pool; None = none
 
 
 class Pool(nn.Module):
@@ -68,7 +71,7 @@ class GPO(Pool):
     business. (Chen et al., CVPR 2021, section 3.)
     """
 
-    def __init__(self, position_dim: int = 32, hidden: int = 32, temperature: float = 0.1):
+    def __init__(self, position_dim: Size = 32, hidden: Size = 32, temperature: Positive = 0.1):
         super().__init__()
         if position_dim % 2:
             raise InputError(f"position_dim = {position_dim}; expected an even number: sines and cosines")
@@ -124,7 +127,7 @@ def place_codes(places: int, dim: int) -> Float[Tensor, "{places} {dim}"]:
     return torch.stack([angles.sin(), angles.cos()], 2).flatten(1)
 
 
-def make_pool(pool: str | Mapping[str, Any] | nn.Module | None) -> nn.Module | None:
+def make_pool(pool: PoolTable) -> nn.Module | None:
     """Build the pool of a setting ``pool``: a name, a table with a name and settings, or None."""
     if pool is None or isinstance(pool, nn.Module):
         return pool

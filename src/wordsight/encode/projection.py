@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -11,7 +11,10 @@ from torch import Tensor, nn
 from wordsight import registry
 from wordsight.encode.rows import packed, unpacked
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive, Share, Size
 from wordsight.sets import EmbeddingSet
+
+ProjectionTable: TypeAlias = Size | Mapping[str, Any] | None  # a size, or {dim, eps, momentum, std}
 
 
 class ProjectionLayer(nn.Module):
@@ -28,7 +31,7 @@ class ProjectionLayer(nn.Module):
     """
 
     def __init__(
-        self, width: int, dim: int, eps: float = 1e-5, momentum: float = 0.1, std: float | None = None
+        self, width: Size, dim: Size, eps: float = 1e-5, momentum: Share = 0.1, std: Positive | None = None
     ):
         super().__init__()
         self.width = width
@@ -51,7 +54,7 @@ class ProjectionLayer(nn.Module):
         return projection
 
 
-def build_projection(projection: int | Mapping[str, Any] | None, width: int) -> ProjectionLayer | None:
+def build_projection(projection: ProjectionTable, width: int) -> ProjectionLayer | None:
     """The layer for the setting ``projection``: a size, a table {dim, eps, momentum, std}, or None."""
     if projection is None:
         return None

@@ -1,8 +1,7 @@
 """Tokens -> one vector per word, or per text: word embeddings and a GRU or LSTM that reads both ways."""
 
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -10,17 +9,20 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from wordsight.encode.base import TextEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
+from wordsight.registry.limits import Count, Limits, Share, Size
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Tokens
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
 
 
-class RecurrentEncoder(TextEncoder):
-    """The text encoder of the VSE family: a bidirectional GRU whose two directions are averaged.
+@dataclass(frozen=True)
+class RecurrentOptions:
+    """Settings of a RecurrentEncoder.
 
     ``merge``           "mean" of two directions of ``dim`` units, or "concat" of two of ``dim`` / 2
     ``init``            of the word table: "xavier" (CHAN), or "uniform" in (-0.1, 0.1) (VSE++, SCAN)
@@ -36,72 +38,78 @@ class RecurrentEncoder(TextEncoder):
     ``projection``           after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``pool_padding``    reproduces CMPL's code, whose pool counts padding as zeros: a text's vector then
                         depends on the longest text of its batch, and no maximum of a shorter one is negative
-
-    Every text is read alone: its vectors do not depend on its padding or on the others of its batch.
     """
 
-    def __init__(
-        self,
-        vocabulary_size: int,
-        dim: int = 1024,
-        word_dim: int = 300,
-        cell: str = "gru",
-        layers: int = 1,
-        bidirectional: bool = True,
-        merge: str = "mean",
-        vectors: str | None = None,
-        freeze_vectors: bool = False,
-        dropout: float = 0.0,
-        init: str = "xavier",
-        output_dropout: float = 0.0,
-        learned_start: bool = False,
-        forget_bias: float | None = None,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
-        pool_padding: bool = False,
-    ):
-        super().__init__()
-        self.vocabulary_size = vocabulary_size
-        self.dim = dim
-        self.word_dim = word_dim
-        self.cell = cell
-        self.layers = layers
-        self.bidirectional = bidirectional
-        self.merge = merge
-        self.vectors = vectors
-        self.freeze_vectors = freeze_vectors
-        self.dropout = dropout
-        self.init = init
-        self.output_dropout = output_dropout
-        self.learned_start = learned_start
-        self.forget_bias = forget_bias
-        self.projection = projection
-        self.pool_padding = pool_padding
-        self.words = _word_table(vocabulary_size, word_dim, init)
-        self.words.weight.requires_grad_(not freeze_vectors)
-        self.reader = self._cell()(
-            word_dim,
-            self._units(),
-            layers,
-            batch_first=True,
-            bidirectional=bidirectional,
-            dropout=dropout if layers > 1 else 0.0,
-        )
-        self.starts = nn.ParameterList(self._zero_starts()) if learned_start else None
-        if forget_bias is not None:
-            _set_forget_bias(self.reader, forget_bias)
-        self.pool = make_pool(pool)
-        if pool_padding and self.pool is None:
+    vocabulary_size: Count
+    dim: Size = 1024
+    word_dim: Size = 300
+    cell: str = "gru"
+    layers: Annotated[int, Limits(1, 1024)] = 1
+    bidirectional: bool = True
+    merge: str = "mean"
+    vectors: str | None = None
+    freeze_vectors: bool = False
+    dropout: Share = 0.0
+    init: str = "xavier"
+    output_dropout: Share = 0.0
+    learned_start: bool = False
+    forget_bias: float | None = None
+    pool: PoolTable = None
+    projection: ProjectionTable = None
+    pool_padding: bool = False
+
+    def __post_init__(self) -> None:
+        if self.cell not in CELLS:
+            raise InputError(f'cell "{self.cell}" is not known; known: {", ".join(sorted(CELLS))}')
+        if self.merge not in ("mean", "concat"):
+            raise InputError(f'merge "{self.merge}" is not known; known: concat, mean')
+        if self.merge == "concat" and self.bidirectional and self.dim % 2:
+            raise InputError(f'merge = "concat" halves dim, and {self.dim} is odd')
+        if self.pool_padding and self.pool is None:
             raise InputError("pool_padding = true needs a pool: without one the words stay apart")
-        self.joint_layer = build_projection(projection, dim)
+
+    @property
+    def units(self) -> int:
+        """Numbers in the state of one direction."""
+        return self.dim // 2 if self.merge == "concat" and self.bidirectional else self.dim
+
+
+class RecurrentEncoder(TextEncoder):
+    """The text encoder of the VSE family: a bidirectional GRU whose two directions are averaged.
+
+    It is built with the settings of ``RecurrentOptions``. Every text is read alone: its vectors do not depend
+    on its padding or on the others of its batch.
+    """
+
+    @takes(RecurrentOptions)
+    def __init__(self, options: RecurrentOptions) -> None:
+        super().__init__()
+        self.options, self.dim, self.projection = options, options.dim, options.projection
+        self.words = _word_table(options.vocabulary_size, options.word_dim, options.init)
+        self.words.weight.requires_grad_(not options.freeze_vectors)
+        self.reader = CELLS[options.cell](
+            options.word_dim,
+            options.units,
+            options.layers,
+            batch_first=True,
+            bidirectional=options.bidirectional,
+            dropout=options.dropout if options.layers > 1 else 0.0,
+        )
+        self.starts = nn.ParameterList(_zero_starts(options)) if options.learned_start else None
+        if options.forget_bias is not None:
+            _set_forget_bias(self.reader, options.forget_bias)
+        self.pool = make_pool(options.pool)
+        self.joint_layer = build_projection(options.projection, self.dim)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
         """One vector, not normalized, per word, or per text if pooled; those of padding are exactly zero."""
-        _check_ids(texts, self.vocabulary_size)
-        embedded = nn.functional.dropout(self.words(texts.ids), self.dropout, self.training)
-        states = nn.functional.dropout(self._read(embedded, texts), self.output_dropout, self.training)
+        _check_ids(texts, self.options.vocabulary_size)
+        embedded = nn.functional.dropout(self.words(texts.ids), self.options.dropout, self.training)
+        states = nn.functional.dropout(
+            self._read(embedded, texts), self.options.output_dropout, self.training
+        )
         words = EmbeddingSet(zeroed(self._merged(states), texts.mask), texts.mask)
-        if self.pool_padding:
+        if self.options.pool_padding:
             words = replace(words, mask=torch.ones_like(words.mask))
         return projected(pooled(words, self.pool), self.joint_layer)
 
@@ -128,20 +136,6 @@ class RecurrentEncoder(TextEncoder):
         with torch.no_grad():
             self.words.weight.copy_(torch.where(known[:, None], matrix, drawn))
 
-    def _cell(self) -> type[nn.GRU] | type[nn.LSTM]:
-        if self.cell not in CELLS:
-            raise InputError(f'cell "{self.cell}" is not known; known: {", ".join(sorted(CELLS))}')
-        return CELLS[self.cell]
-
-    def _units(self) -> int:
-        if self.merge not in ("mean", "concat"):
-            raise InputError(f'merge "{self.merge}" is not known; known: concat, mean')
-        if self.merge == "mean" or not self.bidirectional:
-            return self.dim
-        if self.dim % 2:
-            raise InputError(f'merge = "concat" halves dim, and {self.dim} is odd')
-        return self.dim // 2
-
     def _read(
         self, embedded: Float[Tensor, "text word word_dim"], texts: Tokens
     ) -> Float[Tensor, "text word unit"]:
@@ -150,23 +144,24 @@ class RecurrentEncoder(TextEncoder):
         out: PackedSequence = self.reader(packed, self._start(len(lengths)))[0]
         return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
 
-    def _zero_starts(self) -> list[Tensor]:
-        """The state of a GRU; the state and the memory of an LSTM."""
-        rows = self.layers * (2 if self.bidirectional else 1)
-        return [torch.zeros(rows, self._units()) for _ in range(2 if self.cell == "lstm" else 1)]
-
     def _start(self, texts: int) -> Any:
         """The states before the first word, the same for every text; None = zeros."""
         if self.starts is None:
             return None
         starts = [start[:, None].expand(-1, texts, -1).contiguous() for start in self.starts]
-        return tuple(starts) if self.cell == "lstm" else starts[0]
+        return tuple(starts) if self.options.cell == "lstm" else starts[0]
 
     def _merged(self, states: Float[Tensor, "text word unit"]) -> Float[Tensor, "text word dim"]:
-        if self.bidirectional and self.merge == "mean":
+        if self.options.bidirectional and self.options.merge == "mean":
             forward, backward = states.chunk(2, dim=-1)
             return (forward + backward) / 2
         return states
+
+
+def _zero_starts(options: RecurrentOptions) -> list[Tensor]:
+    """The state of a GRU; the state and the memory of an LSTM."""
+    rows = options.layers * (2 if options.bidirectional else 1)
+    return [torch.zeros(rows, options.units) for _ in range(2 if options.cell == "lstm" else 1)]
 
 
 def _word_table(size: int, dim: int, init: str) -> nn.Embedding:

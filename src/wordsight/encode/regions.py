@@ -1,8 +1,8 @@
 """Regions -> one vector per region, or per image: a linear map; MLP, positions, attention, pool if asked."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from jaxtyping import Bool, Float
@@ -11,15 +11,18 @@ from torch.nn.utils import parametrizations
 
 from wordsight.encode.attention import attention_layer
 from wordsight.encode.base import ImageEncoder
-from wordsight.encode.pool import make_pool, pooled
-from wordsight.encode.projection import build_projection, projected
+from wordsight.encode.pool import PoolTable, make_pool, pooled
+from wordsight.encode.projection import ProjectionTable, build_projection, projected
 from wordsight.encode.rows import packed, unit_length, unpacked, zeroed
 from wordsight.errors import InputError
+from wordsight.registry.limits import Limits, Share, Size
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Regions
 
 
-class RegionEncoder(ImageEncoder):
-    """The image encoders of CHAN (``attention``), SCAN, VSE++ (one region per image) and VSE-infinity.
+@dataclass(frozen=True)
+class RegionOptions:
+    """Settings of a RegionEncoder.
 
     ``normalize_input``   scales every region's features to length 1 first
     ``input_dropout``     share of the features dropped in training
@@ -33,65 +36,66 @@ class RegionEncoder(ImageEncoder):
     ``weight_norm``       the linear map is one learned length times a direction (SCAN's ``weight_norm``)
     ``norm_padding``      reproduces VSE-infinity's code, which counts padding as rows of zeros in the batch
                           statistics of the MLP: in training an image then depends on the largest of its batch
-
-    Padding never reaches a real region, and its vectors are exactly zero.
     """
 
-    def __init__(
-        self,
-        feature_dim: int,
-        dim: int = 1024,
-        attention: str = "none",
-        heads: int = 8,
-        dropout: float = 0.0,
-        input_dropout: float = 0.0,
-        normalize_input: bool = False,
-        mlp: bool = False,
-        positions: bool = False,
-        attend_padding: bool = False,
-        attend_batch: bool = False,
-        pool: str | Mapping[str, Any] | nn.Module | None = None,
-        projection: int | Mapping[str, Any] | None = None,
-        norm_padding: bool = False,
-        weight_norm: bool = False,
-    ):
-        super().__init__()
-        if norm_padding and not mlp:
+    feature_dim: Size
+    dim: Size = 1024
+    attention: str = "none"
+    heads: Annotated[int, Limits(1, 1024)] = 8
+    dropout: Share = 0.0
+    input_dropout: Share = 0.0
+    normalize_input: bool = False
+    mlp: bool = False
+    positions: bool = False
+    attend_padding: bool = False
+    attend_batch: bool = False
+    pool: PoolTable = None
+    projection: ProjectionTable = None
+    norm_padding: bool = False
+    weight_norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm_padding and not self.mlp:
             raise InputError("norm_padding = true needs mlp = true: nothing else takes batch statistics")
-        self.feature_dim = feature_dim
-        self.dim = dim
-        self.attention = attention
-        self.heads = heads
-        self.dropout = dropout
-        self.input_dropout = input_dropout
-        self.normalize_input = normalize_input
-        self.mlp = mlp
-        self.positions = positions
-        self.attend_padding = attend_padding
-        self.attend_batch = attend_batch
-        self.projection = projection
-        self.norm_padding = norm_padding
-        self.weight_norm = weight_norm
-        self.linear = uniform_linear(feature_dim, dim)
-        if weight_norm:
+
+
+class RegionEncoder(ImageEncoder):
+    """The image encoders of CHAN (``attention``), SCAN, VSE++ (one region per image) and VSE-infinity.
+
+    It is built with the settings of ``RegionOptions``. Padding never reaches a real region, and its vectors
+    are exactly zero.
+    """
+
+    @takes(RegionOptions)
+    def __init__(self, options: RegionOptions) -> None:
+        super().__init__()
+        self.options, self.dim, self.projection = options, options.dim, options.projection
+        self.linear = uniform_linear(options.feature_dim, self.dim)
+        if options.weight_norm:
             parametrizations.weight_norm(self.linear, dim=None)  # type: ignore[arg-type]  # all of it
-        self.residual = residual_mlp(feature_dim, dim) if mlp else None
-        self.place = _zero_linear(5, dim) if positions else None
-        reference = {"attend_padding": attend_padding, "attend_batch": attend_batch}
-        self.layer = attention_layer(attention, dim, heads, dropout, **reference)
-        self.pool = make_pool(pool)
-        self.joint_layer = build_projection(projection, dim)
+        self.residual = residual_mlp(options.feature_dim, self.dim) if options.mlp else None
+        self.place = _zero_linear(5, self.dim) if options.positions else None
+        self.layer = attention_layer(
+            options.attention,
+            self.dim,
+            options.heads,
+            options.dropout,
+            attend_padding=options.attend_padding,
+            attend_batch=options.attend_batch,
+        )
+        self.pool = make_pool(options.pool)
+        self.joint_layer = build_projection(options.projection, self.dim)
 
     def forward(self, regions: Regions) -> EmbeddingSet:
         """One vector of ``dim`` numbers, not normalized, per region; boxes and mask are carried through.
 
         One per image if pooled, and of the joint layer's size if there is one.
         """
-        padding = int((~regions.mask).sum()) if self.norm_padding else 0
+        padding = int((~regions.mask).sum()) if self.options.norm_padding else 0
         rows = self._project(packed(regions.features, regions.mask), padding)
         if self.place is not None:
             rows = rows + self.place(geometry(packed(self._boxes(regions), regions.mask)).to(rows.dtype))
-        rows = nn.functional.dropout(rows, self.dropout, self.training)
+        rows = nn.functional.dropout(rows, self.options.dropout, self.training)
         vectors = unpacked(rows, regions.mask)
         if self.layer is not None:
             vectors = zeroed(
@@ -101,15 +105,16 @@ class RegionEncoder(ImageEncoder):
         return projected(pooled(items, self.pool), self.joint_layer)
 
     def _project(self, features: Float[Tensor, "real feature"], padding: int) -> Float[Tensor, "real dim"]:
-        if features.shape[1] != self.feature_dim:
+        if features.shape[1] != self.options.feature_dim:
             raise InputError(
                 f"the regions have {features.shape[1]} features each, but the encoder was built for "
-                f"feature_dim = {self.feature_dim}; take the features it was trained on, or build it anew"
+                f"feature_dim = {self.options.feature_dim}; take the features it was trained on, or build it "
+                "anew"
             )
         features = features.to(self.linear.weight.dtype)
-        if self.normalize_input:
+        if self.options.normalize_input:
             features = unit_length(features)
-        features = nn.functional.dropout(features, self.input_dropout, self.training)
+        features = nn.functional.dropout(features, self.options.input_dropout, self.training)
         rows: Tensor = self.linear(features)
         if self.residual is None:
             return rows
@@ -121,7 +126,11 @@ class RegionEncoder(ImageEncoder):
         self, vectors: Float[Tensor, "image region dim"], mask: Bool[Tensor, "image region"]
     ) -> Float[Tensor, "image region dim"]:
         """The input of attention: in CHAN's code a padded region is the bias of the linear map, not zero."""
-        return torch.where(mask[..., None], vectors, self.linear.bias) if self.attend_padding else vectors
+        return (
+            torch.where(mask[..., None], vectors, self.linear.bias)
+            if self.options.attend_padding
+            else vectors
+        )
 
     def _boxes(self, regions: Regions) -> Float[Tensor, "image region 4"]:
         if regions.boxes is None:

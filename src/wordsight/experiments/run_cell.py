@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.builder import Builder
 from wordsight.config import CONFIG, load_config
 from wordsight.errors import InputError, user_message
 from wordsight.evaluation import pointing_accuracy
@@ -110,7 +111,7 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
         "went_on": begun,
     }  # then it is not all of the time
     matcher = Matcher.from_pretrained(folder / BEST, trust_remote_code=trust_remote_code)
-    pairs = config.measured_pairs(split)
+    pairs = Builder(config).measured_pairs(split)
     recalls = measure(config, matcher, pairs)
     ranks = recalls.ranks
     with atomic_file(folder / RANKS) as file:

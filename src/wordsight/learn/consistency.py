@@ -1,7 +1,7 @@
 """Scores and label logits -> a ranking loss, plus how wrong image and text are about the labels (CASC)."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from jaxtyping import Float
@@ -12,6 +12,7 @@ from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.pairs import EncodedPairs
 from wordsight.registry import build
+from wordsight.registry.limits import Limits
 
 
 class Consistency(Loss):
@@ -33,7 +34,7 @@ class Consistency(Loss):
         self,
         ranking: str | Mapping[str, Any] | Loss = "triplet",
         weight: float = 10.0,
-        positive_weights: float | Sequence[float] = 1.0,
+        positive_weights: Annotated[float | Sequence[float], Limits(0)] = 1.0,
     ):
         super().__init__()
         self.ranking = ranking if isinstance(ranking, Loss) else _loss(ranking)

@@ -10,6 +10,7 @@ from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches, square
 from wordsight.pairs import EncodedPairs
+from wordsight.registry.limits import Positive
 
 COLDEST, WARMEST = 0.001, 10.0  # what a learned temperature may become
 
@@ -27,7 +28,7 @@ class InfoNCE(Loss):
 
     def __init__(
         self,
-        temperature: float = 0.01,
+        temperature: Positive = 0.01,
         margin: float = 0.0,
         mask_matches: bool = False,
         learn_temperature: bool = False,

@@ -9,6 +9,7 @@ from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches
 from wordsight.pairs import EncodedPairs
+from wordsight.registry.limits import Share, Whole
 from wordsight.sets import EmbeddingSet
 
 EPSILON = 1e-8
@@ -37,9 +38,9 @@ class Projection(Loss):
         cmpm: float = 1.0,
         cmpc: float = 0.0,
         target: str = "count",
-        label_smoothing: float = 0.0,
-        classes: int = 0,
-        dim: int = 0,
+        label_smoothing: Share = 0.0,
+        classes: Whole = 0,
+        dim: Whole = 0,
     ):
         super().__init__()
         if target not in ("count", "l2"):
@@ -119,7 +120,7 @@ def classify_projections(
     candidates: Float[Tensor, "pair dim"],
     weight: Float[Tensor, "dim class"],
     labels: Int[Tensor, " pair"],
-    label_smoothing: float = 0.0,
+    label_smoothing: Share = 0.0,
 ) -> Float[Tensor, ""]:
     """Mean cross entropy of each query's class, read from its projection on its own candidate's direction
     and class weights of length 1 (CMPL, equations 6 to 9)."""

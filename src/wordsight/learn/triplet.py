@@ -10,6 +10,7 @@ from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
 from wordsight.learn.negatives import matches, square
 from wordsight.pairs import EncodedPairs
+from wordsight.registry.limits import Whole
 
 
 class Triplet(Loss):
@@ -33,8 +34,8 @@ class Triplet(Loss):
         self,
         margin: float = 0.2,
         negatives: str | int = "hardest",
-        warmup_epochs: int = 0,
-        ramp_epochs: int = 0,
+        warmup_epochs: Whole = 0,
+        ramp_epochs: Whole = 0,
         mask_matches: bool = False,
         reduction: str = "sum",
         scale: float = 1.0,

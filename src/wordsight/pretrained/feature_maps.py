@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isqrt
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,8 +10,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import Limits
 
-Grid = int | Literal["full"]  # cells along each side; "full" = as many as the map has
+Grid = Annotated[int, Limits(1, 1024)] | Literal["full"]  # cells along each side; "full" = all of the map
 
 
 def feature_map(

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 from wordsight import aliases
 from wordsight.registry import trust
 from wordsight.registry.names import BASES, REGISTRY
+from wordsight.registry.options import setting_value
 from wordsight.registry.settings import (
     TableError,
     check_settings,
@@ -154,11 +155,12 @@ def _defaults(part: Callable[..., Any]) -> dict[str, Any]:
 def describe(part: Any) -> dict[str, Any]:
     """The table that would build this part again, read from its attributes.
 
-    Every setting of a part's ``__init__`` is kept as an attribute of its name; nested parts are tables too.
+    Every setting of a part is an attribute of its name, or a field of ``part.options``; nested parts are
+    tables too.
     """
     table: dict[str, Any] = {"name": _name_of(type(part))}
     for key in settings_of(type(part)):
-        value = getattr(part, key)
+        value = setting_value(part, key)
         nested = hasattr(value, "forward")  # a part of a part, such as a pooling
         table[key] = describe(value) if nested else value
     return table

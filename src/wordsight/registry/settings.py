@@ -3,37 +3,19 @@
 import difflib
 import inspect
 import reprlib
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import limits_of
 
 
 class TableError(InputError):
     """A table that describes no part: an unknown name or setting, or a value that it does not take."""
 
 
-_LARGEST = 2.0**62  # that 64 bits hold, and more than anything here counts
-_LIMITS: dict[str, tuple[float, float]] = {  # least, most; a name means the same in every part
-    **dict.fromkeys(
-        (
-            "captions_per_image", "detections", "dim", "feature_dim", "hidden", "labels", "max_length",
-            "position_dim", "projection", "width", "word_dim",
-        ),
-        (1, 1e6),
-    ),
-    **dict.fromkeys(("count", "images", "vocabulary_size"), (1, 1e8)),
-    **dict.fromkeys(("high_res_size", "short_side", "size"), (1, 16384)),  # pixels
-    **dict.fromkeys(("high_res_grid", "grid", "heads", "layers"), (1, 1024)),
-    **dict.fromkeys(("depth", "overlaps"), (0, 1024)),
-    **dict.fromkeys(("classes", "every", "min_count", "pad_id", "ramp_epochs", "warmup_epochs"), (0, 1e9)),
-    "positive_weights": (0, _LARGEST),
-    **dict.fromkeys(("dropout", "input_dropout", "label_smoothing", "momentum", "output_dropout"), (0, 1)),
-    **dict.fromkeys(("memory_mb", "std", "temperature"), (sys.float_info.min, _LARGEST)),
-}  # fmt: skip
 _PLAIN = (str, bool, int, float, list, tuple, Mapping, NoneType)  # all that a file can hold
 _WORDS = {
     bool: "true or false", int: "a whole number", float: "a number", str: "text", Path: "a path",
@@ -61,35 +43,28 @@ def check_settings(part: Callable[..., Any], where: str, settings: Mapping[str, 
             )
         if not _fits(value, known[key].annotation):
             raise TableError(f"{where} {key} = {shown(value)}; expected {_in_words(known[key].annotation)}")
-        if part.__module__.startswith("wordsight."):  # in the parts of others a name may mean something else
-            _must_make_sense(where, key, value, known[key].default)
+        check_limits(where, key, value, known[key])
 
 
-def _must_make_sense(where: str, key: str, value: Any, default: Any) -> None:
-    """Numbers, alone or in a list, are within the limits of their name; a default always is.
-
-    A list of layers is none of how many, but of which ones.
-    """
-    several = value if isinstance(value, list | tuple) and key != "layers" else [value]
-    numbers = [one for one in several if _fits(one, float)]
-    least, most = _LIMITS.get(key, (-_LARGEST, _LARGEST))
-    wrong = [number for number in numbers if not least <= number <= most]
-    if wrong and value != default:
-        or_else = f"; left out it is {default}" if _fits(default, float) else ""
-        raise TableError(f"{where} {key} = {shown(value)}; expected {_range(least, most, wrong[0])}{or_else}")
+def check_limits(where: str, key: str, value: Any, setting: inspect.Parameter) -> None:
+    """Raises TableError for a value outside the limits of its annotation; a default is never outside."""
+    limits = limits_of(setting.annotation)
+    wrong = limits.wrong(value)
+    if wrong and value != setting.default:
+        or_else = f"; left out it is {setting.default}" if _fits(setting.default, float) else ""
+        raise TableError(f"{where} {key} = {shown(value)}; expected {limits.expected(wrong[0])}{or_else}")
 
 
-def _range(least: float, most: float, wrong: float) -> str:
-    if most <= 1:
-        return f"{least:.0f} to {most:.0f}"
-    if wrong > most:
-        return "a smaller number" if most == _LARGEST else f"at most {most:,.0f}"
-    known = {0: "0 or more", 1: "at least 1", -_LARGEST: "a finite number"}
-    return known.get(least, "more than 0")
+def check_fields(settings: Any, where: str) -> None:
+    """Check all fields of a settings dataclass, which may have been built without a table."""
+    for key, setting in settings_of(type(settings)).items():
+        check_limits(where, key, getattr(settings, key), setting)
 
 
 def _fits(value: Any, kind: Any) -> bool:
     """Whether a value is of an annotated type; what no file can hold, such as a part, fits always."""
+    if get_origin(kind) is Annotated:
+        return _fits(value, get_args(kind)[0])
     if not isinstance(value, _PLAIN) or kind in (Any, inspect.Parameter.empty) or isinstance(kind, str):
         return True
     origin, inner = get_origin(kind) or kind, get_args(kind)
@@ -111,6 +86,8 @@ def _fits(value: Any, kind: Any) -> bool:
 
 
 def _in_words(kind: Any) -> str:
+    if get_origin(kind) is Annotated:
+        return _in_words(get_args(kind)[0])
     origin, inner = get_origin(kind) or kind, get_args(kind)
     if origin in (Union, UnionType):
         words = [_in_words(one) for one in inner if one is not NoneType]

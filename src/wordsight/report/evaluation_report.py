@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wordsight.builder import Builder
 from wordsight.errors import InputError
 from wordsight.files.toml import changed
 from wordsight.pairs import Picture, PictureFiles
@@ -49,7 +50,7 @@ def _pictures(measured: Measured, folder: Path | None) -> list[Picture] | None:
     if folder is not None:
         tables = changed(config.tables, {"data": {"pictures": str(folder.absolute())}})
         config = replace(config, tables=tables)
-    shown = config.captioned(measured.split)
+    shown = Builder(config).captioned(measured.split)
     if not isinstance(shown.images, PictureFiles):
         return None
     files = dict(zip(shown.names, shown.images.paths, strict=True))

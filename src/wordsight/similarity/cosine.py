@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wordsight.registry.limits import Positive
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.single_vector import SingleVectorSimilarity
 
@@ -16,7 +17,9 @@ class Cosine(SingleVectorSimilarity):
     ``memory_mb``   bounds what a forward pass without gradients needs on top of its input and its scores
     """
 
-    def __init__(self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: float = 64.0):
+    def __init__(
+        self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: Positive = 64.0
+    ):
         super().__init__(normalize_images, normalize_texts, memory_mb)
 
     def compare(

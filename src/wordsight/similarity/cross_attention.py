@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of, query_blocks
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
@@ -38,10 +39,10 @@ class CrossAttention(AttentionSimilarity):
     def __init__(
         self,
         direction: AttentionDirection = "word",
-        temperature: float = 1 / 9,
+        temperature: Positive = 1 / 9,
         normalize: Normalize = "clipped_l2",
         pooling: str | dict[str, Any] | Pooling = "mean",
-        memory_mb: float = 64.0,
+        memory_mb: Positive = 64.0,
         normalize_images: bool = True,
         normalize_texts: bool = True,
         keep_query_length: bool = False,

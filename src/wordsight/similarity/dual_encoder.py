@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.cosine import Cosine
@@ -23,7 +24,7 @@ class Dual(Similarity):
     given as a hint: no loss trained it.
     """
 
-    def __init__(self, scale: float = 1.0, bias: float = 0.0, words: float = 0.0, memory_mb: float = 64.0):
+    def __init__(self, scale: float = 1.0, bias: float = 0.0, words: float = 0.0, memory_mb: Positive = 64.0):
         super().__init__()
         if not scale > 0:
             raise InputError(f"scale = {scale}; a score that grows with the cosine needs one above 0")

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.registry import build
+from wordsight.registry.limits import Positive, Size
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import both_directions
@@ -38,12 +39,12 @@ class Semantic(Similarity):
 
     def __init__(
         self,
-        dim: int,
-        labels: int | Sequence[str],
+        dim: Size,
+        labels: Size | Sequence[str],
         similarity: str | Mapping[str, Any] | Similarity = "bidirectional",
         mix: float = 0.8,
-        hidden: int | None = None,
-        memory_mb: float = 64.0,
+        hidden: Size | None = None,
+        memory_mb: Positive = 64.0,
     ):
         super().__init__()
         if not 0 <= mix <= 1:

@@ -8,6 +8,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of
 from wordsight.similarity.kernels.packed import PackedTexts
@@ -27,7 +28,7 @@ class MaxSim(AttentionSimilarity):
         self,
         direction: AttentionDirection = "word",
         pooling: str | dict[str, Any] | Pooling = "log-sum-exp",
-        memory_mb: float = 64.0,
+        memory_mb: Positive = 64.0,
         normalize_images: bool = True,
         normalize_texts: bool = True,
     ):

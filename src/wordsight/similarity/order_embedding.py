@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional as F
 
+from wordsight.registry.limits import Positive
 from wordsight.similarity.kernels.blockwise import CACHED_COSINES
 from wordsight.similarity.single_vector import SingleVectorSimilarity
 
@@ -28,7 +29,7 @@ class Order(SingleVectorSimilarity):
         absolute: bool = True,
         normalize_images: bool = True,
         normalize_texts: bool = True,
-        memory_mb: float = 64.0,
+        memory_mb: Positive = 64.0,
     ):
         super().__init__(normalize_images, normalize_texts, memory_mb)
         self.absolute = absolute

@@ -5,6 +5,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive
 
 ROUNDING = 2.0**-24  # of a float32 number, relative
 
@@ -77,7 +78,7 @@ class Max(Pooling):
 
 
 class _WithTemperature(Pooling):
-    def __init__(self, temperature: float = 0.1):
+    def __init__(self, temperature: Positive = 0.1):
         super().__init__()
         if not temperature > 0:
             raise InputError(
@@ -110,7 +111,7 @@ class LogSumExp(_WithTemperature):
     ``scaled=False`` reproduces it. SCAN's ``lambda_lse`` is 1 / temperature.
     """
 
-    def __init__(self, temperature: float = 0.1, scaled: bool = True):
+    def __init__(self, temperature: Positive = 0.1, scaled: bool = True):
         super().__init__(temperature)
         self.scaled = scaled
 

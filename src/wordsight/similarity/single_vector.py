@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.registry.limits import Positive
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.kernels.packed import unit
@@ -17,7 +18,9 @@ class SingleVectorSimilarity(Similarity):
     ``memory_mb``   bounds what a forward pass without gradients needs on top of its input and its scores
     """
 
-    def __init__(self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: float = 64.0):
+    def __init__(
+        self, normalize_images: bool = True, normalize_texts: bool = True, memory_mb: Positive = 64.0
+    ):
         super().__init__()
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")

@@ -11,6 +11,7 @@ from support.installed_examples import EXAMPLES, install
 from typer.testing import CliRunner
 
 from wordsight import registry
+from wordsight.builder import Builder
 from wordsight.cli.main import app
 from wordsight.config import load_config
 from wordsight.pairs import PairSet
@@ -62,9 +63,9 @@ def test_every_command_knows_the_format(folder: Path, tmp_path: Path) -> None:
 def test_a_configuration_reads_the_format_by_its_name(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "run.toml"
     config.write_text(f'[data]\nname = "multi30k"\npath = "{folder}"\nlanguage = "de"\n')
-    assert load_config(str(config)).captioned("validation").texts == CAPTIONS["val"]["de"]
+    assert Builder(load_config(str(config))).captioned("validation").texts == CAPTIONS["val"]["de"]
     with pytest.raises(ValueError, match=r"langage is not a setting of Multi30k \(did you mean .language"):
-        load_config(str(config), ["data.langage=en"]).captioned("train")
+        Builder(load_config(str(config), ["data.langage=en"])).captioned("train")
 
 
 def test_what_the_format_says_wrong_is_an_error_with_its_place(folder: Path) -> None:

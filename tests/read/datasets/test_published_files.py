@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from wordsight.builder import Builder
 from wordsight.cli.main import app
 from wordsight.config import Config
 from wordsight.read.datasets.coco import Coco
@@ -372,7 +373,7 @@ def test_a_table_without_splits_is_divided_by_picture(tmp_path: Path) -> None:
     assert set(other.names) != set(parts["val"].names)
     assert [facts.images for facts in check(path, split="80/10/10").facts] == [40, 5, 5]
     data = {"name": "table", "path": str(path), "split": "80/10/10", "missing": "keep"}
-    assert Config({"data": data}).captioned("validation").names == parts["val"].names
+    assert Builder(Config({"data": data})).captioned("validation").names == parts["val"].names
     assert len(texts_of(path, ["train"], split="8/1/1")) == 160
     with pytest.raises(ValueError, match=r"has splits of its own, for instance 'x'; leave out split = "):
         Table(written(tmp_path / "s.csv", "image,caption,split\na,b,x\n"), split="8/1/1").read("train")

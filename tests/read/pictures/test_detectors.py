@@ -309,7 +309,7 @@ def test_what_is_no_detector_is_refused(tmp_path: Path) -> None:
         MissingModel, match=r"there is no file .*nowhere.onnx; give the path of an .onnx file"
     ):
         open_detector(str(tmp_path / "nowhere.onnx"))
-    with pytest.raises(ValueError, match=r"detections = 0: a detector is asked for 1 or more"):
+    with pytest.raises(ValueError, match=r"detections = 0; expected at least 1"):
         BackboneReader(str(eye), detector=str(eye), detections=0)
     eyes = publish_detector(tmp_path / "finder", "rt-detr")
     config = json.loads((eyes / "config.json").read_text())

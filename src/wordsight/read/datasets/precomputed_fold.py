@@ -13,8 +13,9 @@ from wordsight.read.datasets.deduplicate import (
 )
 from wordsight.read.datasets.precomputed_images import open_features
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
+from wordsight.registry.limits import Size
 
-PerRow = int | Literal["auto"]  # caption lines per row of the features
+PerRow = Size | Literal["auto"]  # caption lines per row of the features
 
 
 def fold_features(files: PrecompSplit, texts: list[str], setting: PerRow) -> Fold:

@@ -7,6 +7,7 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.pairs import Picture
 from wordsight.read.base import Reader
+from wordsight.registry.limits import Size
 from wordsight.sets import Pixels, Regions
 
 
@@ -17,7 +18,7 @@ class Precomputed(Reader):
     is not part of the model, so a new picture cannot be given to it.
     """
 
-    def __init__(self, feature_dim: int) -> None:
+    def __init__(self, feature_dim: Size) -> None:
         self.feature_dim = feature_dim
         self.identity = f"precomputed-{feature_dim}"
 

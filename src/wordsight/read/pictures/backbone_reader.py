@@ -14,96 +14,44 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.aliases import previous_settings
-from wordsight.errors import InputError
 from wordsight.pairs import Picture
 from wordsight.pretrained import feature_maps
 from wordsight.read.base import Reader
-from wordsight.read.pictures.backbones import PRECISIONS, open_backbone
+from wordsight.read.pictures.backbone_options import BackboneReaderOptions
+from wordsight.read.pictures.backbones import open_backbone
 from wordsight.read.pictures.detectors import detect, open_detector
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
+from wordsight.registry.options import takes
 from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
 
-AT_ONCE = 16 * 224 * 224  # pixels: larger slices are no faster, and a deep network's activations take memory
+PIXELS_AT_ONCE = 16 * 224 * 224  # larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
 
 
 class BackboneReader(Reader):
     """Pictures -> Regions through a frozen backbone.
 
-    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads, or
-    any network with a spatial map in an ONNX file.
-
-    ``model``      a hub name, a folder with config.json, model.safetensors and preprocessor_config.json, or a
-                   file that ends in .onnx (``onnx_backbone`` says what its JSON may hold)
-    ``grid``       cells along each side, ``"full"`` for the model's own, or several one after the other:
-                   ``[1, 2, 4]`` gives 21 regions, the first of which is the whole picture
-    ``layers``     the maps to read, side by side in the features: ``"last"`` is the model's output, a number
-                   one of its hidden states
-    ``signed_sqrt``  signed square root of the features
-    ``unit``       features of length 1
-    ``fit``        ``"squash"`` sees the whole picture; ``"published"`` only its centre, if the model was
-                   trained so
-    ``size``       height and width in pixels, in place of the published ones
-    ``precision``  ``"float32"``, or ``"bfloat16"`` where the processor has it
-    ``revision``   of the hub model
-    ``high_res_size``  height and width in pixels at which the picture is read again, for finer regions
-    ``high_res_grid``  the cells that are read there, after those of ``grid``
-    ``detector``   adds the boxes that it finds, after all cells, read at ``high_res_size`` if that is given:
-                   a hub name, a folder, or YOLOX's .onnx
-    ``detections``  at most so many boxes per picture, the surest first
-
-    Raises MissingModel if a model is neither here nor to be had from here.
+    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads. It is
+    built with the settings of ``BackboneReaderOptions``. Raises MissingModel if a model is neither here nor
+    to be had from here.
     """
 
-    def __init__(
-        self,
-        model: str,
-        grid: feature_maps.Grid | Sequence[feature_maps.Grid] = "full",
-        layers: Sequence[int | str] = ("last",),
-        signed_sqrt: bool = False,
-        unit: bool = False,
-        fit: str = "squash",
-        size: int | None = None,
-        precision: str = "float32",
-        revision: str | None = None,
-        high_res_size: int | None = None,
-        high_res_grid: feature_maps.Grid | Sequence[feature_maps.Grid] = (),
-        detector: str | None = None,
-        detections: int = 10,
-    ) -> None:
-        _one_of("precision", precision, PRECISIONS)
-        _check_high_res(high_res_size, high_res_grid, detector, detections)
-        self.model = str(model)
-        self.grid = grid if isinstance(grid, int | str) else list(grid)
-        self.layers = list(layers)
-        self.signed_sqrt = signed_sqrt
-        self.unit = unit
-        self.fit = fit
-        self.size = size
-        self.precision = precision
-        self.revision = revision
-        self.high_res_size = high_res_size
-        self.high_res_grid = high_res_grid if isinstance(high_res_grid, int | str) else list(high_res_grid)
-        self.detector = None if detector is None else str(detector)
-        self.detections = detections
-        self._detector = None if self.detector is None else open_detector(self.detector)
-        other_sizes = (size or high_res_size) is not None
-        self.backbone = open_backbone(self.model, revision, other_sizes)
+    @takes(BackboneReaderOptions)
+    def __init__(self, options: BackboneReaderOptions) -> None:
+        self.options = options
+        self._detector = None if options.detector is None else open_detector(options.detector)
+        other_sizes = (options.size or options.high_res_size) is not None
+        self.backbone = open_backbone(options.model, options.revision, other_sizes)
         self.device = torch.device("cpu")
-        views = (
-            [(size, self.grid)]
-            if high_res_size is None
-            else [(size, self.grid), (high_res_size, self.high_res_grid)]
-        )
-        self._views = [self._view(*view) for view in views]
+        self._views = [self._view(size, grids) for size, grids in options.views]
 
-    def _view(self, size: int | None, grid: feature_maps.Grid | list[feature_maps.Grid]) -> "_View":
+    def _view(self, size: int | None, grids: Sequence[feature_maps.Grid]) -> "_View":
         """One blank picture through the model tells its own grid at this size."""
-        pixels = self.backbone.pixels(self.fit, size)
+        pixels = self.backbone.pixels(self.options.fit, size)
         maps = self._maps(torch.zeros(1, 3, pixels.height, pixels.width))
         native = max((features.shape[2], features.shape[3]) for features in maps)
-        sides = [feature_maps.sides(one, native) for one in (grid if isinstance(grid, list) else [grid])]
+        sides = [feature_maps.sides(grid, native) for grid in grids]
         return _View(pixels, native, sides, sum(features.shape[1] for features in maps))
 
     @property
@@ -121,12 +69,8 @@ class BackboneReader(Reader):
 
     @property
     def settings(self) -> dict[str, Any]:
-        names = ["model", "grid", "layers", "signed_sqrt", "unit", "fit", "size", "precision", "revision"]
-        if self.high_res_size is not None:
-            names += ["high_res_size", "high_res_grid"]
-        if self.detector is not None:
-            names += ["detector", "detections"]
-        return {name: getattr(self, name) for name in names}
+        """The settings that decide about the features; a feature store holds them."""
+        return self.options.to_settings()
 
     @cached_property
     def identity(self) -> str:
@@ -175,15 +119,15 @@ class BackboneReader(Reader):
         """Prepared pictures -> features on the CPU, in float32."""
         if self.device.type != "cpu" or not frames:
             return self._read(frames)
-        step = min(self._at_once, -(-len(frames) // torch.get_num_threads()))
+        step = min(self._pictures_at_once, -(-len(frames) // torch.get_num_threads()))
         slices = [frames[start : start + step] for start in range(0, len(frames), step)]
         return Regions.join(run_parallel(self._read, slices))
 
     @cached_property
-    def _at_once(self) -> int:
+    def _pictures_at_once(self) -> int:
         """Pictures that are read together on a processor."""
         largest = max(view.pixels.height * view.pixels.width for view in self._views)
-        return max(AT_ONCE // largest, 1)
+        return max(PIXELS_AT_ONCE // largest, 1)
 
     @torch.no_grad()
     def _read(self, frames: Sequence[Frame]) -> Regions:
@@ -209,7 +153,7 @@ class BackboneReader(Reader):
         """The detections within what the model sees, in fractions of that."""
         assert self._detector is not None
         values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
-        boxes, found = detect(self._detector, values, self.detections)
+        boxes, found = detect(self._detector, values, self.options.detections)
         inside = feature_maps.in_window(boxes, windows)
         return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
 
@@ -217,15 +161,15 @@ class BackboneReader(Reader):
         self, layers: list[Float[Tensor, "image region _"]]
     ) -> Float[Tensor, "image region feature"]:
         """Join the layers' features of the same regions, as the settings say."""
-        if self.signed_sqrt:
+        if self.options.signed_sqrt:
             layers = [feature_maps.signed_root(layer) for layer in layers]
-        if self.unit:  # each layer counts the same
+        if self.options.unit:  # each layer counts the same
             layers = [F.normalize(layer, dim=-1) / len(layers) ** 0.5 for layer in layers]
         return torch.cat(layers, 2)
 
     def _maps(self, values: Tensor) -> list[Float[Tensor, "image _ row column"]]:
         """The map of each chosen layer, in float32."""
-        return self.backbone.maps(values, self.layers, self.precision)
+        return self.backbone.maps(values, self.options.layers, self.options.precision)
 
 
 @dataclass(frozen=True)
@@ -244,26 +188,3 @@ class _View:
 
 def _other(frame: Frame, number: int) -> Frame:
     return frame.others[number - 1] if number else frame
-
-
-def _check_high_res(
-    high_res_size: int | None, high_res_grid: Any, detector: str | None, detections: int
-) -> None:
-    if detections < 1:
-        raise InputError(
-            f"detections = {detections}: a detector is asked for 1 or more; without one, leave it out"
-        )
-    cells = not isinstance(high_res_grid, Sequence) or len(high_res_grid) > 0
-    if high_res_size is None and cells:
-        raise InputError(
-            f"high_res_grid = {high_res_grid!r} needs high_res_size, the size in pixels at which it is read"
-        )
-    if high_res_size is not None and not cells and detector is None:
-        raise InputError(
-            f"high_res_size = {high_res_size} is read for nothing: give high_res_grid or a detector"
-        )
-
-
-def _one_of(setting: str, value: str, known: Any) -> None:
-    if value not in known:
-        raise InputError(f'{setting} = "{value}" is unknown; known: {", ".join(known)}')

@@ -16,6 +16,7 @@ from wordsight.pairs import Picture
 from wordsight.read.base import Reader
 from wordsight.read.pictures.crops import Box, Cut
 from wordsight.read.pictures.heic import open_file
+from wordsight.registry.limits import PixelSide, Positive
 from wordsight.sets import Pixels
 
 if TYPE_CHECKING:
@@ -67,12 +68,12 @@ class PixelReader(Reader):
 
     def __init__(
         self,
-        size: int | Sequence[int],
+        size: PixelSide | Sequence[PixelSide],
         mean: Sequence[float] = (0.5, 0.5, 0.5),
-        std: Sequence[float] = (0.5, 0.5, 0.5),
+        std: Sequence[Positive] = (0.5, 0.5, 0.5),
         resample: str = "bilinear",
         keep_aspect: bool = False,
-        short_side: int | None = None,
+        short_side: PixelSide | None = None,
         round_crop: bool = False,
     ) -> None:
         if resample not in RESAMPLE:

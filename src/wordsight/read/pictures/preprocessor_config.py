@@ -8,6 +8,7 @@ from wordsight.files import plain_json
 from wordsight.pretrained.models import find_model
 from wordsight.read.pictures.pixel_reader import RESAMPLE, PixelReader
 from wordsight.registry import instantiate
+from wordsight.registry.limits import PixelSide
 
 FILES = ("preprocessor_config.json", "processor_config.json")  # the second holds it as "image_processor"
 SQUASHED_FROM = 384  # ConvNeXt's and ResNet's processors crop only below this size
@@ -30,7 +31,7 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
 
 def model_pixels(
     model: str,
-    size: int | None = None,
+    size: PixelSide | None = None,
     fit: str = "squash",
     revision: str | None = None,
     round_crop: bool = False,

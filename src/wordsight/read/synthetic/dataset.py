@@ -15,6 +15,7 @@ from wordsight.read.synthetic.captions import Sentence, write_sentences
 from wordsight.read.synthetic.render import draw
 from wordsight.read.synthetic.scenes import Scene, draw_scene, near_misses
 from wordsight.read.synthetic.semantics import Meaning, holds
+from wordsight.registry.limits import Count, PixelSide
 
 IMAGES = {"train": 4000, "val": 200, "test": 500}
 
@@ -56,7 +57,7 @@ class World(Dataset):
 
     kind = "the generated world"
 
-    def __init__(self, seed: int = 0, images: int | None = None, size: int = 64) -> None:
+    def __init__(self, seed: int = 0, images: Count | None = None, size: PixelSide = 64) -> None:
         self.seed, self.images, self.size = seed, images, size
 
     def splits(self) -> list[str]:

@@ -17,6 +17,7 @@ from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.read.text.wordpiece_tokenizer import find_tokenizer
+from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
 
 FOLDER = "tokenizer"
@@ -42,7 +43,7 @@ class DualTokenizer(Tokenizer):
     def __init__(
         self,
         model: str | Path,
-        max_length: int | None = None,
+        max_length: Size | None = None,
         truncate: bool = True,
         lower: bool = True,
         family: str | None = None,

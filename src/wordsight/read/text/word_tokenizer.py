@@ -9,6 +9,7 @@ from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import END, SPECIALS, START, Vocabulary, several
 from wordsight.read.text.word_rules import split_words as split_words
+from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
 
 FILE = "vocabulary.json"
@@ -37,7 +38,7 @@ class Words(Tokenizer):
         self,
         vocabulary: Vocabulary | str | Path,
         word_splitter: str = "treebank",
-        max_length: int = 256,
+        max_length: Size = 256,
         truncate: bool = False,
         mask: bool = True,
         specials: str = "both",

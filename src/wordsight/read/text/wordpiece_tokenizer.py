@@ -13,6 +13,7 @@ from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
+from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")  # any one of them makes a tokenizer
@@ -31,7 +32,7 @@ class WordPieces(Tokenizer):
     spells a special token is read as the letters it is made of.
     """
 
-    def __init__(self, model: str | Path, max_length: int | None = None, truncate: bool = False) -> None:
+    def __init__(self, model: str | Path, max_length: Size | None = None, truncate: bool = False) -> None:
         self.model = str(model)
         self._tokenizer = _load(self.model)
         self._start, self._end, self._pad = _specials(self._tokenizer, self.model)
