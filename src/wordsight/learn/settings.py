@@ -99,14 +99,14 @@ class Training:
     clip: NotNegative = 2.0  # longest gradient, as the norm over all weights; 0 = any length
     clip_groups: bool = False  # as the norm over each of the groups, and over the rest (CASC)
 
-    schedule: Annotated[str, OneOf("step", "constant", "cosine")] = "step"
+    schedule: Annotated[str, OneOf("constant", "step", "cosine")] = "step"
     milestones: Sequence[int] = (15,)  # step: epochs (from 0) at which factor multiplies the learning rate
     factor: NotNegative = 0.1  # step: what it is multiplied by; cosine: what is left of it at the end
     warmup_steps: Whole = 0  # the learning rate grows linearly over so many steps
     loss_ramp_epoch: Whole | None = None
     """In this epoch (from 0) batch i of n counts i / n: VSE-infinity after its CNN is set free."""
 
-    precision: Annotated[str, OneOf("auto", "float32", "bf16")] = "auto"
+    precision: Annotated[str, OneOf("float32", "bf16", "auto")] = "auto"
     """bf16 computes encoders and scores in bfloat16 where that is safe (autocast); weights, loss and
     optimizer stay float32. auto takes bf16 on a GPU that has it, and on a CPU where a probe finds it clearly
     faster; the decision stands in run.json, and a resumed run repeats it."""
