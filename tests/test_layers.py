@@ -7,8 +7,8 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
-    "errors": -2, "aliases": -1, "files": -1, "runtime": -1,
-    "sets": 0, "pairs": 0, "registry": 0, "pretrained": 0,
+    "errors": -3, "aliases": -2, "files": -2, "runtime": -2, "registry": -1,
+    "sets": 0, "pairs": 0, "pretrained": 0,
     "read": 1, "presence": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
     "matcher": 2,
     "learn": 3, "evaluation": 3, "search": 3,

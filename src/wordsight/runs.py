@@ -88,7 +88,8 @@ def calibrate_model(
     """Fit the probabilities of a saved model on the configuration's pairs, and write them into its folder."""
     folder = matcher_folder(model)
     matcher = open_matcher(str(folder), trust_remote_code).to(find_device(device, 0))
-    presence = fit_presence(matcher, config.pairs("train"), config.measured_pairs("validation"), progress)
+    builder = Builder(config)
+    presence = fit_presence(matcher, builder.pairs("train"), builder.measured_pairs("validation"), progress)
     save_presence(presence, folder)
     return presence
 

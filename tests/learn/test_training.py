@@ -591,7 +591,7 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         ({"ema": 1.0}, "ema = 1.0; expected 0 up to"),
         ({"ema_only": ["text_encoder"]}, r"ema = 0\.0; expected more than 0 where ema_only is set"),
         ({"frozen_epochs": {"loss": -1}}, r"frozen_epochs = \{'loss': -1\}; expected epochs, 0 or more"),
-        ({"loss_ramp_epoch": -1}, "loss_ramp_epoch = -1; expected an epoch, from 0"),
+        ({"loss_ramp_epoch": -1}, "loss_ramp_epoch = -1; expected 0 or more"),
         ({"eps": 0.0}, "eps = 0.0; expected more than 0"),
     ],
 )
