@@ -28,6 +28,7 @@ from wordsight.errors import AlreadyExistsError, InputError, StorageError
 from wordsight.files import atomic, plain_json
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import Batches
+from wordsight.learn.loss import Loss
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
 
@@ -62,7 +63,7 @@ class Trained:
     """Everything that training changes."""
 
     matcher: Matcher
-    loss: nn.Module
+    loss: Loss
     weights: Mapping[str, nn.Parameter]  # of both, by name
     optimizer: Optimizer
     average: WeightAverage | None

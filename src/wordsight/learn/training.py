@@ -9,15 +9,12 @@ from time import monotonic
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_norm
 
 from wordsight.errors import NonFiniteError
-from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.average import WeightAverage
-from wordsight.learn.batches import WEIGHTS, ahead, make_batches, random_seed
+from wordsight.learn.batches import ahead, make_batches
 from wordsight.learn.collapse import Collapse, explain_non_finite
-from wordsight.learn.device import find_device, in_float32, wants_cuda
+from wordsight.learn.device import find_device, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed
@@ -25,16 +22,16 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import (
     make_optimizer,
     named_weights,
-    set_learning_rates,
 )
 from wordsight.learn.precision import Precision, decide, repeat
 from wordsight.learn.processes import Processes
 from wordsight.learn.resume import RunState, Trained, describe_run, load, open_folder, run_facts, save
 from wordsight.learn.settings import Training
+from wordsight.learn.step import Gradients, Stepper
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
-from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.pairs import PairBatch, PairSet
 from wordsight.runtime.progress import Progress, duration, silent
 
 __all__ = ["History", "Training", "fit"]
@@ -118,19 +115,14 @@ class _Run:
         for message in [*messages, *unreached_stages(settings, self.loss, self.steps_per_epoch)]:
             self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
-        self.accumulate = self._accumulation()
+        bf16 = self.precision.bf16
+        self.stepper = Stepper(self.trained, self.state, settings, self.processes, self.device, bf16)
         if settings.compile:
             self.matcher.image_encoder.compile()
             self.matcher.text_encoder.compile()
 
-    def _accumulation(self) -> OneByOne | AtOnce:
-        alone = self.processes.world == 1 and self.device.type == "cpu"
-        if self.settings.parallel_batches and alone:
-            return AtOnce(self._encode, self.loss, self.matcher, self.settings.accumulate)
-        return OneByOne(self._encode_seeded, self.loss)
-
     def close(self) -> None:
-        self.accumulate.close()
+        self.stepper.close()
         self.journal.close()
 
     def _decide_precision(self, resume: bool) -> Precision:
@@ -203,22 +195,14 @@ class _Run:
 
     def _step(self, coming: Iterator[PairBatch], rows: list[list[int]], group: range) -> None:
         """One change of the weights, by the mean loss of a group of batches."""
-        at, optimizer = self.state, self.trained.optimizer
-        optimizer.zero_grad(set_to_none=True)
-        factors = (self._ramp(number, len(rows)) / len(group) for number in group)
-        step = self.accumulate(zip(group, coming, factors, strict=False))
-        norm = self._clip()
-        mean, spread, length = torch.stack([_mean(step.losses), _mean(step.spreads), norm]).tolist()
-        self._refuse_non_finite(mean, length, step.last, rows[group[-1]])
-        place = at.step, at.epoch, self.steps_per_epoch
-        self.rate = set_learning_rates(optimizer, *place, self.settings)
-        parts = self._parts(step.last)
-        optimizer.step()
-        at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + mean * len(group)
-        if self.trained.average:
-            self.trained.average.update(at.step)
-        self._report(mean, spread, length, sum(len(rows[number]) for number in group), len(group), parts)
-        self._show_progress(len(rows), f"loss {mean:.4g}, {self.speed.rate:.0f} pairs a second")
+        at = self.state
+        found = self.stepper.gradients(coming, len(rows), group)
+        self._refuse_non_finite(found, rows[group[-1]])
+        parts = self._parts(found.last)
+        self.rate = self.stepper.apply(self.steps_per_epoch)
+        at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + found.loss * len(group)
+        self._report(found, sum(len(rows[number]) for number in group), len(group), parts)
+        self._show_progress(len(rows), f"loss {found.loss:.4g}, {self.speed.rate:.0f} pairs a second")
 
     def _show_progress(self, batches: int, facts: str = "") -> None:
         """Batches of the whole training, validations aside; the note says in which epoch it is."""
@@ -226,41 +210,17 @@ class _Run:
         note = f"epoch {at.epoch + 1} of {epochs}" + (f", {facts}" if facts else "")
         self.journal.progress("training batches", at.epoch * batches + at.batch, epochs * batches, note)
 
-    def _ramp(self, number: int, batches: int) -> float:
-        return (number + 1) / batches if self.state.epoch == self.settings.loss_ramp_epoch else 1.0
-
-    def _encode_seeded(self, batch: PairBatch, number: int) -> EncodedPairs:
-        """Dropout draws from the batch's own seed: where a run has been does not matter."""
-        place = (self.settings.seed, self.state.epoch, number, self.processes.rank)
-        torch.manual_seed(random_seed(WEIGHTS, *place))
-        return self._encode(batch)
-
-    def _encode(self, batch: PairBatch) -> EncodedPairs:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16):
-            pairs = self.processes.encode(self.matcher, batch)
-        return in_float32(pairs) if self.precision.bf16 else pairs
-
-    def _clip(self) -> Tensor:
-        """Average the gradients over the processes and shorten them; the length they had."""
-        weights = [weight for weight in self.trained.weights.values() if weight.requires_grad]
-        self.processes.average_gradients(weights)
-        gradients = [weight.grad for weight in weights if weight.grad is not None]
-        norm = get_total_norm(gradients)
-        if self.settings.clip and self.settings.clip_groups:
-            for group in self.trained.optimizer.param_groups:
-                clip_grad_norm_(group["params"], self.settings.clip)
-        elif self.settings.clip:
-            clip_grads_with_norm_(weights, self.settings.clip, norm)
-        return norm.to(self.device)
-
-    def _refuse_non_finite(self, loss: float, norm: float, pairs: EncodedPairs, rows: Sequence[int]) -> None:
-        if math.isfinite(loss) and math.isfinite(norm):
+    def _refuse_non_finite(self, found: Gradients, rows: Sequence[int]) -> None:
+        if not math.isfinite(found.loss):
+            what = f"the loss is {found.loss}"
+        elif not math.isfinite(found.norm):
+            what = f"the gradient's length is {found.norm}"
+        else:
             return
         at, train = self.state, self.batches.pairs
-        what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient's length is {norm}"
         names = [train.names[image] for image in train.image_of[list(rows)].tolist()]
         where = f"epoch {at.epoch + 1}, step {at.step + 1}"
-        message = explain_non_finite(what, where, pairs, names)
+        message = explain_non_finite(what, where, found.last, names)
         self.journal.write("error", at.step + 1, epoch=at.epoch, message=message)
         raise NonFiniteError(message)
 
@@ -271,17 +231,16 @@ class _Run:
             return {}
         return {name: float(part) for name, part in self.loss.parts(pairs).items()}
 
-    def _report(
-        self, loss: float, spread: float, norm: float, pairs: int, batches: int, parts: Mapping[str, float]
-    ) -> None:
+    def _report(self, found: Gradients, pairs: int, batches: int, parts: Mapping[str, float]) -> None:
         at = self.state
         self.speed.add(pairs)
         if at.step % self.settings.log_every == 0:
             self.journal.write(
-                "step", at.step, epoch=at.epoch, loss=loss, learning_rate=self.rate, gradient_norm=norm,
-                score_spread=spread, pairs_per_second=round(self.speed.rate, 1), **parts,
+                "step", at.step, epoch=at.epoch, loss=found.loss, learning_rate=self.rate,
+                gradient_norm=found.norm, score_spread=found.spread,
+                pairs_per_second=round(self.speed.rate, 1), **parts,
             )  # fmt: skip
-        stuck = self.collapse.see(loss, self.loss.collapsed_at(pairs // batches), spread)
+        stuck = self.collapse.see(found.loss, self.loss.collapsed_at(pairs // batches), found.spread)
         if stuck:
             self.journal.warn(at.step, stuck)
 
@@ -324,7 +283,3 @@ def _trained(matcher: Matcher, loss: Loss, settings: Training) -> Trained:
     optimizer = make_optimizer(weights, settings, [*matcher.modules(), *loss.modules()])
     average = WeightAverage(matcher, settings.ema, settings.ema_only) if settings.ema else None
     return Trained(matcher, loss, weights, optimizer, average)
-
-
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack([value.float() for value in values]).mean()

@@ -25,7 +25,7 @@ class Limits:
         return [number for number in numbers if not self.least <= number <= self.most]
 
     def expected(self, wrong: Any) -> str:
-        """What a message says in place of the wrong number."""
+        """The right values, in words for a message."""
         if self.words:
             return self.words
         if self.most <= 1:
