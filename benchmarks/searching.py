@@ -34,7 +34,7 @@ from wordsight.search.index.index import Index
 from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.search.searcher import Searcher
-from wordsight.similarity.kernels.blockwise import cosines_of
+from wordsight.similarity.kernels.blocks import cosines_of
 from wordsight.similarity.kernels.packed import unit
 
 STAGES = ("state", "text", "levels", "scoring", "hits", "words")

@@ -118,7 +118,7 @@ def test_the_four_of_vsepp_learn_from_one_vector_per_image(variant: str, home: P
     measured = measure_model(str(tmp_path / "run"), None, (), "test", {})
     assert measured.recalls.rsum > 300  # chance is about 180
     matcher = Matcher.from_pretrained(tmp_path / "run/best")
-    assert not matcher.text_encoder.bidirectional
+    assert not matcher.text_encoder.options.bidirectional
     assert matcher.encode_texts(["a red dog"]).vectors.shape == (1, 1, 16)
 
 
@@ -165,7 +165,7 @@ def test_grids_have_many_cells_and_vsepp_one(recipe: str, home: Path) -> None:
     matcher = Builder(config).matcher(pairs).eval()
     encoder = matcher.image_encoder
     assert matcher.encode_images(pairs.images.read([0, 1])).vectors.shape == (2, 1, 16)
-    assert encoder.normalize_input == ("vsepp" in recipe)
+    assert encoder.options.normalize_input == ("vsepp" in recipe)
     assert matcher.reader.keep_aspect == ("vsepp" in recipe)
     encoder.pool = None
     cells = matcher.encode_images(pairs.images.read([0])).vectors.shape[1]

@@ -8,7 +8,8 @@ from test_pooling import FOUND, MASK
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.blockwise import cosines_of, masked_unit
+from wordsight.similarity.kernels.blocks import cosines_of
+from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import LogSumExp
 

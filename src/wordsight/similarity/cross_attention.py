@@ -11,7 +11,8 @@ from torch.nn import functional as F
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
-from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of, query_blocks
+from wordsight.similarity.kernels.blocks import Stack, cosines_of, query_blocks
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
 

@@ -16,7 +16,8 @@ from wordsight.registry.limits import Positive, Size
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.bidirectional import both_directions
-from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, pooled
+from wordsight.similarity.kernels.blocks import Stack, pooled
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, masked_unit, stacked
 from wordsight.similarity.pooling import Mean
 

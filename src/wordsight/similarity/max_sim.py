@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
-from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Stack, cosines_of
+from wordsight.similarity.kernels.blocks import Stack, cosines_of
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import ROUNDING, Pooling
 

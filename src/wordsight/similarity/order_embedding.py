@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.registry.limits import Positive
-from wordsight.similarity.kernels.blockwise import CACHED_COSINES
+from wordsight.similarity.kernels.blocks import CACHED_COSINES
 from wordsight.similarity.single_vector import SingleVectorSimilarity
 
 

@@ -1,7 +1,7 @@
 """Every context with every query, in blocks under a memory budget: what the similarities share."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Integer
@@ -11,33 +11,13 @@ from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
-from wordsight.similarity.kernels.few_shapes import column_size, full_columns, padded_once
-from wordsight.similarity.kernels.matmul import product
-from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, runs, stacked, unscaled
+from wordsight.similarity.kernels.best_matches import BestMatches
+from wordsight.similarity.kernels.blocks import CACHED_COSINES, Chunk, Stack, pooled
+from wordsight.similarity.kernels.few_shapes import column_size, full_columns
+from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, stacked, unscaled
 from wordsight.similarity.pooling import Pooling
 
-CACHED_COSINES = 1 << 19  # the cosines of a block stay in a processor's cache: more is slower, not faster
-AT_ONCE = 1 << 20  # numbers of contexts in a block that few queries look at
-
-
-class Stack(NamedTuple):
-    """Some contexts of about one length, ready for products with queries."""
-
-    vectors: Float[Tensor, "n context dim"]
-    mask: Bool[Tensor, "n context"] | None  # False where an item is repeated; None if nowhere
-    rows: Float[Tensor, "row dim"] | None = None  # the vectors one after another, padded for products
-
-    def for_many(self, queries: int) -> "Stack":
-        """The stack for so many queries: padded once, not for each block of them."""
-        return self._replace(rows=padded_once(self.vectors.flatten(0, 1), queries))
-
-
-class Chunk(NamedTuple):
-    """Some queries, ready to look: ``first`` to ``last`` of all, shortest first."""
-
-    vectors: Float[Tensor, "row dim"]
-    first: int
-    last: int
+NUMBERS_AT_ONCE = 1 << 20  # of the contexts in a block that few queries attend to
 
 
 class AttentionSimilarity(Similarity):
@@ -240,7 +220,7 @@ class AttentionSimilarity(Similarity):
         """Context rows for a block of so many queries; few queries take larger blocks."""
         many = self.cosines_at_once(contexts.device) // column_size(queries)
         if not isinstance(contexts.items, UnitSet):  # the rows are copied
-            many = min(many, self.rows_at_once(contexts), AT_ONCE // contexts.items.dim)
+            many = min(many, self.rows_at_once(contexts), NUMBERS_AT_ONCE // contexts.items.dim)
         return max(many, self.context_rows(contexts.device))
 
     def _needs_gradient(self, contexts: PackedTexts, queries: PackedTexts) -> bool:
@@ -261,85 +241,13 @@ class AttentionSimilarity(Similarity):
     def _scores_with_gradient(
         self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None
     ) -> Tensor:
-        found: Tensor = _Found.apply(  # type: ignore[no-untyped-call]
+        found: Tensor = BestMatches.apply(  # type: ignore[no-untyped-call]
             contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
         )
         if self.keeps_lengths:
             found = self.per_query(found, queries.rows(0, len(queries)))
         scores = pooled(self.pooling, found, queries.lengths)
         return scores[contexts.order.argsort()][:, queries.order.argsort()]
-
-
-class _Found(torch.autograd.Function):
-    """How well each query is found in each context; the backward pass is the similarity's own."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        context_vectors: Float[Tensor, "context context_item dim"],
-        query_vectors: Float[Tensor, "query query_item dim"],
-        similarity: AttentionSimilarity,
-        contexts: PackedTexts,
-        queries: PackedTexts,
-        dtype: torch.dtype | None,
-    ) -> Float[Tensor, "context query_row"]:
-        query_units = queries.unit_rows(0, len(queries))
-        found = query_units.new_empty(len(contexts), len(query_units))
-        keep = similarity.place_dtype(contexts)
-        places = None if keep is None else torch.empty_like(found, dtype=keep)
-        query_units = query_units.to(dtype)
-        most = similarity.cosines_at_once(query_units.device)
-        for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
-            stack = similarity.stack(contexts, start, stop, dtype).for_many(len(query_units))
-            for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
-                if keep is None or places is None:
-                    found[start:stop, rows] = similarity.best_match(stack, query_units[rows], lengths)
-                else:
-                    found[start:stop, rows], places[start:stop, rows] = similarity.best_match_with_places(
-                        stack, query_units[rows], lengths, keep
-                    )
-        ctx.save_for_backward(context_vectors, query_vectors, places)
-        ctx.sides, ctx.similarity = (contexts, queries), similarity
-        return found
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(
-        ctx: Any, gradient: Float[Tensor, "context query_row"]
-    ) -> tuple[Tensor, Tensor, None, None, None, None]:
-        *_, places = ctx.saved_tensors  # raises if the vectors were changed meanwhile
-        with torch.autocast(gradient.device.type, enabled=False):
-            totals = ctx.similarity.gradients(*ctx.sides, gradient, places)
-        return *totals, None, None, None, None
-
-
-def query_blocks(queries: PackedTexts, most: int) -> Iterator[tuple[slice, Sequence[int]]]:
-    """Neighbouring queries of at most so many rows: where those are among all rows, and their lengths."""
-    for start, stop in queries.packed_pieces(full_columns(most)):
-        yield slice(queries.starts[start], queries.starts[stop]), queries.lengths[start:stop]
-
-
-def cosines_of(
-    contexts: Float[Tensor, "n context dim"],
-    queries: Float[Tensor, "row dim"],
-    rows: Float[Tensor, "context_row dim"] | None = None,
-) -> Float[Tensor, "n context row"]:
-    """``rows``: the contexts' vectors one after another, padded or not, where they are there already."""
-    count, length, _ = contexts.shape
-    cosines = product(contexts.flatten(0, 1) if rows is None else rows, queries)
-    return cosines[: count * length].view(count, length, len(queries))
-
-
-def pooled(
-    pooling: Pooling, found: Float[Tensor, "context row"], lengths: Sequence[int]
-) -> Float[Tensor, "context query"]:
-    """Neighbours of one length are pooled together: no mask, no padding."""
-    parts, row = [], 0
-    for count, length in runs(lengths):
-        values = found[:, row : row + count * length].reshape(len(found), count, length)
-        parts.append(pooling(values))
-        row += count * length
-    return torch.cat(parts, 1)
 
 
 def _product_dtype(device: torch.device) -> torch.dtype | None:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Integer
 from torch import Tensor
 
-from wordsight.similarity.kernels.blockwise import pooled
+from wordsight.similarity.kernels.blocks import pooled
 from wordsight.similarity.kernels.integer_product import LARGEST, Columns, IntegerProduct
 from wordsight.similarity.pooling import ROUNDING, Max
 

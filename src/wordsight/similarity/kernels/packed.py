@@ -13,7 +13,7 @@ from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, UnitSet
 
 EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
-AT_ONCE = 1024  # rows that are changed together, so that what it takes stays small
+ROWS_AT_ONCE = 1024  # rows that are changed together, so that what it takes stays small
 
 
 def unit(vectors: Float[Tensor, "*n dim"]) -> Float[Tensor, "*n dim"]:
@@ -42,7 +42,7 @@ def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
     """Scale vectors to length 1 in place, without a gradient, by float64 lengths: two roundings each."""
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
-    for some in torch.split(vectors, AT_ONCE):  # a float64 copy of these, not of all
+    for some in torch.split(vectors, ROWS_AT_ONCE):  # a float64 copy of these, not of all
         length: Tensor = torch.linalg.vector_norm(some, dim=-1, keepdim=True, dtype=torch.float64)
         some.div_((length + EPSILON).to(some))
     return vectors
@@ -102,7 +102,7 @@ class PackedTexts:
         self, total: Float[Tensor, "n item dim"], start: int, stop: int, gradient: Float[Tensor, "row dim"]
     ) -> None:
         """From the gradient of ``unit_rows`` to that of the set's vectors, the same for a UnitSet."""
-        for a, b in self.pieces(AT_ONCE, start, stop):
+        for a, b in self.pieces(ROWS_AT_ONCE, start, stop):
             rows = slice(self.starts[a] - self.starts[start], self.starts[b] - self.starts[start])
             members = self.order[a:b]
             member, item = self.items.mask[members].nonzero(as_tuple=True)

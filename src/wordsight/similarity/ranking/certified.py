@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.blockwise import AttentionSimilarity, Chunk, Stack, pooled
+from wordsight.similarity.kernels.blocks import Chunk, Stack, pooled
+from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.int8 import (
     Quantized,
     Queries,
@@ -27,7 +28,7 @@ from wordsight.similarity.ranking.count import BestMatches, Ties
 Progress: TypeAlias = Callable[[int, int], None]
 
 TOO_MANY = 0.3  # of a strip's pairs left open by int8: scoring all of it again is cheaper than gathering them
-AT_ONCE = 1024  # vectors to quantize, images to compare by name
+ROWS_AT_ONCE = 1024  # vectors to quantize, images to compare by name
 
 
 class Open(NamedTuple):
@@ -103,8 +104,8 @@ class Ranking:
         return ranks if self.by_word else ranks[::-1]
 
     def _find_best_matches(self) -> None:
-        for start in range(0, len(self.contexts), AT_ONCE):
-            belong = self.context_names[start : start + AT_ONCE, None] == self.query_names
+        for start in range(0, len(self.contexts), ROWS_AT_ONCE):
+            belong = self.context_names[start : start + ROWS_AT_ONCE, None] == self.query_names
             context, query = belong.nonzero(as_tuple=True)
             context += start
             scores = self._exact(context, query)
@@ -153,7 +154,7 @@ class Ranking:
         return self._by_floats(self.similarity.stack(self.contexts, start, stop, torch.float32), start, chunk)
 
     def _quantize_queries(self, chunk: Chunk, integers: IntegerProduct) -> IntegerChunk:
-        parts = [quantize_each(some) for some in torch.split(chunk.vectors, AT_ONCE)]
+        parts = [quantize_each(some) for some in torch.split(chunk.vectors, ROWS_AT_ONCE)]
         words = Quantized(*map(torch.cat, zip(*parts, strict=True)))
         block = max(self.similarity.context_rows(words.scale.device), self.contexts.lengths[-1])
         most, starts = self.similarity.cosines_at_once(words.scale.device) // block, self.queries.starts

@@ -27,7 +27,7 @@ from wordsight.similarity.ranking.float64_recheck import rank_any
 Precision: TypeAlias = Literal["float32", "int8", "auto"]
 
 PATIENCE = {"auto": 1, "int8": 8}  # blocks in a row that int8 may leave too open before it is given up
-AT_ONCE = 1024  # items per block
+ITEMS_AT_ONCE = 1024  # items per block
 
 
 def rank_matches(
@@ -92,8 +92,8 @@ def _integers(similarity: Similarity, precision: Precision, device: str) -> Inte
 
 
 def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
-    for start in range(0, len(items), AT_ONCE):
-        some = items[start : start + AT_ONCE]
+    for start in range(0, len(items), ITEMS_AT_ONCE):
+        some = items[start : start + ITEMS_AT_ONCE]
         if not bool(some.vectors.sum().isfinite()):  # quick; padding may hold anything
             bad = ~(some.vectors.isfinite().all(-1) | ~some.mask).all(1)
             if bool(bad.any()):

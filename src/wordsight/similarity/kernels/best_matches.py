@@ -1,0 +1,53 @@
+"""Best matches of all queries in all contexts, with the similarity's own backward pass."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wordsight.similarity.kernels.blocks import query_blocks
+from wordsight.similarity.kernels.packed import PackedTexts
+
+
+class BestMatches(torch.autograd.Function):
+    """How well each query is found in each context; the backward pass is the similarity's own."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        context_vectors: Float[Tensor, "context context_item dim"],
+        query_vectors: Float[Tensor, "query query_item dim"],
+        similarity: Any,  # the AttentionSimilarity, whose module imports this one
+        contexts: PackedTexts,
+        queries: PackedTexts,
+        dtype: torch.dtype | None,
+    ) -> Float[Tensor, "context query_row"]:
+        query_units = queries.unit_rows(0, len(queries))
+        found = query_units.new_empty(len(contexts), len(query_units))
+        keep = similarity.place_dtype(contexts)
+        places = None if keep is None else torch.empty_like(found, dtype=keep)
+        query_units = query_units.to(dtype)
+        most = similarity.cosines_at_once(query_units.device)
+        for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
+            stack = similarity.stack(contexts, start, stop, dtype).for_many(len(query_units))
+            for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
+                if keep is None or places is None:
+                    found[start:stop, rows] = similarity.best_match(stack, query_units[rows], lengths)
+                else:
+                    found[start:stop, rows], places[start:stop, rows] = similarity.best_match_with_places(
+                        stack, query_units[rows], lengths, keep
+                    )
+        ctx.save_for_backward(context_vectors, query_vectors, places)
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
+        return found
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, gradient: Float[Tensor, "context query_row"]
+    ) -> tuple[Tensor, Tensor, None, None, None, None]:
+        *_, places = ctx.saved_tensors  # raises if the vectors were changed meanwhile
+        with torch.autocast(gradient.device.type, enabled=False):
+            totals = ctx.similarity.gradients(*ctx.sides, gradient, places)
+        return *totals, None, None, None, None
