@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 import pytest
 import torch
 from jaxtyping import install_import_hook
+from support import shape_check
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # one thread here and in the processes of the tests: the same bits in both
@@ -14,7 +15,7 @@ os.environ["OMP_NUM_THREADS"] = (
 _cache = TemporaryDirectory(prefix="wordsight-tests-")  # nothing is left in the folders of who runs the tests
 os.environ["WORDSIGHT_CACHE"] = _cache.name
 torch.set_num_threads(1)
-install_import_hook("wordsight", "shape_check.checked")
+install_import_hook("wordsight", f"{shape_check.__name__}.checked")
 
 DATA = Path(os.environ.get("WORDSIGHT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 
@@ -41,15 +42,11 @@ def _seeded() -> None:
     torch.manual_seed(0)
 
 
-def sine(*shape: int, shift: float = 0.0) -> torch.Tensor:
-    """The deterministic input of the golden numbers: sin(0.7 (i+1)(j+2) + 0.3 (k+1)^2 + shift), float64."""
-    i, j, k = (torch.arange(size, dtype=torch.float64) for size in shape)
-    return torch.sin(0.7 * (i[:, None, None] + 1) * (j[None, :, None] + 2) + 0.3 * (k + 1) ** 2 + shift)
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty hub cache on a machine without a network."""
+    from huggingface_hub import constants
 
-
-def fill(module: torch.nn.Module) -> None:
-    """The golden numbers' weights: parameter n holds 0.3 sin(0.5 index + 0.1 (n + 1))."""
-    with torch.no_grad():
-        for n, parameter in enumerate(module.parameters()):
-            index = torch.arange(parameter.numel(), dtype=torch.float64)
-            parameter.copy_((0.3 * torch.sin(0.5 * index + 0.1 * (n + 1))).reshape(parameter.shape))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return tmp_path / "hub"

@@ -7,20 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.world_texts import WORDS, texts_of
 
 from wordsight.builder import Builder
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
 from wordsight.runs import matcher_folder, measure_model, train
-
-WORDS = ["red", "blue", "green", "dog", "cat", "bird", "runs", "sleeps"]
-
-
-def texts_of(row: int) -> list[str]:
-    """Five texts that name the row's own three words."""
-    named = [WORDS[row % 3], WORDS[3 + row // 3 % 3], WORDS[6 + row // 9 % 2]]
-    return [" ".join(["a", *named]), " ".join(["the", *named]), *[" ".join(named)] * 3]
 
 
 @pytest.fixture

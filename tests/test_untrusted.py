@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_index import draw, make, small_model
+from support.small_index import draw, make, small_model
 
 from wordsight.builder import Builder
 from wordsight.cli.main import main

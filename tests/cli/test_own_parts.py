@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_index import draw
+from support.small_index import draw
 
 DOCS = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
 CONFIG = """

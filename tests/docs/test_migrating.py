@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_readme import verbs
+from support.command_verbs import verbs
 
 from wordsight import registry
 from wordsight.config import TABLES, DataSplits, configs_folder

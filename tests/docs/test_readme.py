@@ -3,13 +3,12 @@
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.command_verbs import verbs
 
-from wordsight.cli.main import app
 from wordsight.config import configs_folder
 from wordsight.matcher import Matcher
 from wordsight.read.text.vocabulary import Vocabulary
@@ -17,16 +16,6 @@ from wordsight.read.text.vocabulary import Vocabulary
 README = (Path(__file__).parents[2] / "README.md").read_text()
 CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
 COMMANDS = re.findall(r"^wordsight .*$", CONSOLE, re.MULTILINE)
-
-
-def verbs() -> dict[str, Any]:
-    import typer.main
-
-    found: dict[str, Any] = {}
-    for name, command in typer.main.get_command(app).commands.items():  # type: ignore[attr-defined]
-        inner = getattr(command, "commands", None)
-        found |= {f"{name} {key}": value for key, value in inner.items()} if inner else {name: command}
-    return found
 
 
 def test_the_python_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import fill, sine
+from support.golden_inputs import fill, sine
 
 from wordsight import registry
 from wordsight.encode.pool import GPO, make_pool, place_codes, pooled

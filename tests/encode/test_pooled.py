@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import fill, sine
+from support.golden_inputs import fill, sine
 from torch import nn
 
 from wordsight import registry

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import fill
+from support.golden_inputs import fill
 from torch import Tensor
 
 from wordsight.encode.projection import out_dim

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import fill, sine
+from support.golden_inputs import fill, sine
 from torch import Tensor
 
 from wordsight.encode.regions import RegionEncoder

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from test_backbone_reader import FAMILIES, hub, photos, publish, vision  # noqa: F401 (hub is a fixture)
+from support.published_backbones import FAMILIES, photos, publish, vision
 from torch import Tensor
 
 from wordsight.encode.backbone import BackboneEncoder
@@ -172,7 +172,7 @@ def test_a_saved_matcher_needs_neither_folder_nor_hub(
     family: str,
     published: Callable[[str], str],
     tmp_path: Path,
-    hub: Path,  # noqa: F811
+    hub: Path,
 ) -> None:
     shutil.copytree(published(family), tmp_path / "source")
     matcher, seen = matcher_of(str(tmp_path / "source"), grid=2), photos(3)
@@ -219,7 +219,7 @@ def test_mistakes_name_value_and_remedy(published: Callable[[str], str], tmp_pat
 @pytest.mark.parametrize("pretrained", [True, False])
 def test_without_a_network_a_hub_name_is_an_error_that_says_what_to_fetch(
     pretrained: bool,
-    hub: Path,  # noqa: F811
+    hub: Path,
 ) -> None:
     with pytest.raises(MissingModel, match=r"hf download lab/resnet-9 --local-dir resnet-9"):
         BackboneEncoder("lab/resnet-9", pretrained=pretrained)

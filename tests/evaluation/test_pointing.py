@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
+from support.entity_files import annotation, entities, thing
 from support.small_problem import RowCache, small_matcher, small_pairs, untrained_run, wordsight
-from test_known_boxes import annotation, entities, thing
 
 from wordsight.builder import Builder
 from wordsight.config import CONFIG, load_config

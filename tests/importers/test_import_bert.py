@@ -6,50 +6,28 @@ from typing import Any
 
 import pytest
 import torch
-from support.published_checkpoints import State, linear_state, unit, write_checkpoint, write_vocabulary
-from test_import_chan import DIM, OPTIONS, image_state, pictures, published_scores
-from test_import_chan import text_state as gru_text
+from support.published_bert import CONFIG, IDS, PIECES, TEXTS, bert, text_state
+from support.published_chan import OPTIONS, image_state, published_scores
+from support.published_chan import text_state as gru_text
+from support.published_checkpoints import State, pictures, unit, write_checkpoint, write_vocabulary
 from torch import Tensor
 
 from wordsight.importers.convert import import_checkpoint
 from wordsight.matcher import Matcher
 
-PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "man", "rid", "##ing", "horse", "."]
-TEXTS = ["A man riding a horse.", "a zebra"]
-IDS = [[2, 5, 6, 7, 8, 5, 9, 10, 3], [2, 5, 1, 3]]
-CONFIG = {
-    "vocab_size": len(PIECES), "hidden_size": 12, "num_hidden_layers": 2, "num_attention_heads": 3,
-    "intermediate_size": 16, "max_position_embeddings": 20, "type_vocab_size": 2, "model_type": "bert",
-}  # fmt: skip
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return publish_bert(tmp_path)
+
+
 BERT_OPTIONS = OPTIONS | {"text_enc_type": "bert", "pooling_type": "MeanPooling", "vocab_size": len(PIECES)}
-
-
-def bert(heads: int) -> Any:
-    """transformers' own, which is what the published code calls."""
-    from transformers import BertConfig, BertModel
-
-    return BertModel(BertConfig(**{**CONFIG, "num_attention_heads": heads})).eval()
-
-
-def text_state(model: Any) -> State:
-    """As transformers 4 saved it: with the pooler and the numbers of the positions."""
-    state = {f"bert.{name}": tensor for name, tensor in model.state_dict().items()}
-    state["bert.embeddings.position_ids"] = torch.arange(20)[None]
-    return state | linear_state(12, DIM, "linear.")
 
 
 def words(model: Any, state: State) -> list[Tensor]:
     with torch.no_grad():
         hidden = [model(torch.tensor([row]))[0][0] for row in IDS]
     return [unit((h @ state["linear.weight"].T + state["linear.bias"]).double()) for h in hidden]
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    (tmp_path / "bert").mkdir()
-    (tmp_path / "bert" / "config.json").write_text(json.dumps(CONFIG))
-    (tmp_path / "bert" / "vocab.txt").write_text("\n".join(PIECES) + "\n")
-    return tmp_path / "bert"
 
 
 def check(tmp_path: Path, model: Any, image: State, text: State) -> None:

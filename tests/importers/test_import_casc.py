@@ -5,35 +5,32 @@ from typing import Any
 
 import pytest
 import torch
+from support.published_casc import CASC, LABELS, head_state
 from support.published_checkpoints import (
+    DIM,
+    IN,
     TEXTS,
     State,
     doubled,
     gru_words,
     ids,
     linear_state,
+    pictures,
+    scaled,
     vocabulary_table,
     write_checkpoint,
     write_vocabulary,
 )
-from test_import_scan import DIM, IN, OPTIONS, aggregated, blends, pictures, scaled, text_state
+from support.published_scan import aggregated, blends, text_state
 from torch import Tensor
 
 from wordsight.importers.convert import import_checkpoint
 from wordsight.matcher import Matcher
 
-HIDDEN, LABELS = 4, 7
-CASC: dict[str, Any] = {
-    name: value for name, value in OPTIONS.items() if name not in ("agg_func", "lambda_softmax")
-}
 CASC |= {
     "cross_attn": "all", "t2i_agg_func": "Mean", "i2t_agg_func": "LogSumExp", "lambda_lse": 5.0,
     "lambda_softmax_avg": 9.0, "lambda_softmax_lse": 4.0, "caption_vocab": 500.0, "caption_np": "/vocab/",
 }  # fmt: skip
-
-
-def head_state() -> State:
-    return linear_state(DIM, HIDDEN, "fc1.") | linear_state(HIDDEN, LABELS, "fc2.")
 
 
 def direction(

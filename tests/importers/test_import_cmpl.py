@@ -3,12 +3,12 @@
 import json
 import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from support.published_checkpoints import State, random
+from support.published_cmpl import ROWS, UNITS, network, write
 from support.published_networks import kernel, norm, norm_state, resnet, resnet_state
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,25 +16,12 @@ from torch.nn import functional as F
 from wordsight.importers.convert import import_checkpoint
 from wordsight.matcher import Matcher
 
-RANKED = [
-    "a",
-    "and",
-    "<START>",
-    "black",
-    "<END>",
-    "The",
-    "the",
-    "tshirt",
-    "wears",
-    "man",
-]  # by how often they are seen
 TEXTS = ["The man wears a black T-shirt, and", "the man.", "a zebra"]
 IDS = [
     [5, 9, 8, 0, 3, 10, 1],
     [6, 9],
     [0, 10],
 ]  # 10: not known; "T-shirt" becomes "Tshirt", which is not "tshirt"
-ROWS, WORD, UNITS, JOINT = 14, 6, 5, 7
 MOBILE = (64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)  # channels out of each block
 STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 
@@ -73,16 +60,6 @@ def lstm(items: Tensor, from_input: Tensor, from_state: Tensor) -> Tensor:
     return torch.stack(out)
 
 
-def text_state(version: str) -> State:
-    starts = {"last": ["0.weight_{}_l0", "1.weight_{}_l0"], "first": ["weight_{}_l0", "weight_{}_l0_reverse"]}
-    weights = {
-        f"bilstm.bilstm.{name.format(kind)}": random(4 * UNITS, width)
-        for name in starts[version]
-        for kind, width in (("ih", WORD), ("hh", UNITS))
-    }
-    return {"bilstm.embed.weight": random(ROWS, WORD), **weights}
-
-
 def text(ids: list[int], state: State, version: str) -> Tensor:
     """The maximum over the words of both readers; in the last version both read forwards."""
     items = state["bilstm.embed.weight"][ids]
@@ -90,24 +67,6 @@ def text(ids: list[int], state: State, version: str) -> Tensor:
     first = lstm(items, *weights[:2])
     second = lstm(items.flip(0), *weights[2:]).flip(0) if version == "first" else lstm(items, *weights[2:])
     return torch.cat([first, second], 1).max(0).values
-
-
-def network(image: State, version: str, channels: int) -> State:
-    start = {"last": "image_model.", "first": "mobilenet_v1."}[version]
-    projection = {"conv_images.weight": random(JOINT, channels, 1, 1), "conv_images.bias": random(JOINT)}
-    projection |= {"conv_text.weight": random(JOINT, 2 * UNITS, 1, 1), "conv_text.bias": random(JOINT)}
-    state = {f"{start}{name}": tensor for name, tensor in image.items()} | text_state(version) | projection
-    return {f"module.{name}": tensor for name, tensor in state.items()}
-
-
-def write(tmp_path: Path, state: State, average: State | None = None) -> tuple[Path, Path]:
-    """The file of the port: no options, an optimizer's state, the classes beside the network."""
-    content: dict[str, Any] = {"network": state, "W": torch.nn.Parameter(random(JOINT, 4)), "epoch": 299}
-    content |= {} if average is None else {"network_ema": average}
-    content["optimizer"] = {"state": {0: {"step": 3}}, "param_groups": [{"lr": 2e-4, "params": [0]}]}
-    torch.save(content, tmp_path / "299.pth.tar")
-    (tmp_path / "word_to_index.pkl").write_bytes(pickle.dumps({word: n for n, word in enumerate(RANKED)}))
-    return tmp_path / "299.pth.tar", tmp_path / "word_to_index.pkl"
 
 
 def picture_batch(count: int = 2) -> tuple[list[np.ndarray], Tensor]:

@@ -15,7 +15,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support.published_casc import CASC, head_state
+from support.published_chan import OPTIONS as CHAN
+from support.published_chan import image_state as chan_image
+from support.published_chan import text_state as chan_text
 from support.published_checkpoints import (
+    DIM,
+    IN,
     WORDS,
     linear_state,
     pickled,
@@ -23,18 +29,14 @@ from support.published_checkpoints import (
     write_checkpoint,
     write_vocabulary,
 )
+from support.published_cmpl import network, write
 from support.published_networks import resnet_state
-from test_import_casc import CASC, head_state
-from test_import_chan import OPTIONS as CHAN
-from test_import_chan import image_state as chan_image
-from test_import_chan import text_state as chan_text
-from test_import_cmpl import network, write
-from test_import_scan import DIM, IN, OPTIONS, text_state
-from test_import_vse_infinity import OPTIONS as VSE_INFINITY
-from test_import_vse_infinity import image_state as pooled_image
-from test_import_vse_infinity import words_state as pooled_text
-from test_import_vsepp import OPTIONS as VSEPP
-from test_import_vsepp import states as vsepp
+from support.published_scan import OPTIONS, text_state
+from support.published_vse_infinity import OPTIONS as VSE_INFINITY
+from support.published_vse_infinity import image_state as pooled_image
+from support.published_vse_infinity import words_state as pooled_text
+from support.published_vsepp import OPTIONS as VSEPP
+from support.published_vsepp import states as vsepp
 from torch import nn
 
 from wordsight.importers.convert import SYSTEMS, import_checkpoint

@@ -6,19 +6,22 @@ from typing import Any
 import pytest
 import torch
 from support.published_checkpoints import (
+    DIM,
+    IN,
     TEXTS,
     State,
     doubled,
-    gru_state,
     gru_words,
     ids,
     linear_state,
+    pictures,
     random,
-    unit,
+    scaled,
     vocabulary_table,
     write_checkpoint,
     write_vocabulary,
 )
+from support.published_scan import OPTIONS, aggregated, blends, text_state
 from torch import Tensor
 
 from wordsight.config import load_config
@@ -26,39 +29,6 @@ from wordsight.importers import scan
 from wordsight.importers.checkpoint_reader import Published
 from wordsight.importers.convert import import_checkpoint, together
 from wordsight.matcher import Matcher
-from wordsight.sets import Regions
-
-IN, DIM, WORD, ROWS = 6, 8, 5, 13
-OPTIONS: dict[str, Any] = {
-    "embed_size": DIM, "img_dim": IN, "word_dim": WORD, "num_layers": 1, "vocab_size": ROWS, "bi_gru": True,
-    "precomp_enc_type": "basic", "no_imgnorm": False, "no_txtnorm": False, "cross_attn": "t2i",
-    "raw_feature_norm": "clipped_l2norm", "agg_func": "LogSumExp", "lambda_lse": 6.0, "lambda_softmax": 9.0,
-    "data_name": "f30k_precomp",
-}  # fmt: skip
-
-
-def text_state(both: bool = True) -> State:
-    return {"embed.weight": random(ROWS, WORD), **gru_state(WORD, DIM, both=both)}
-
-
-def normalized(cosines: Tensor, how: str) -> Tensor:
-    """cosines [context, query], each context over the queries."""
-    if how == "softmax":
-        return cosines.softmax(1)
-    values = torch.where(cosines > 0, cosines, 0.1 * cosines) if how.startswith("clipped") else cosines
-    return values / (values.norm(dim=1, keepdim=True) + 1e-8) if how.endswith("l2norm") else values
-
-
-def blends(queries: Tensor, contexts: Tensor, how: str, sharpness: float) -> Tensor:
-    """What each query sees: the contexts, weighted by a softmax over them."""
-    shares = (sharpness * normalized(contexts @ queries.T, how)).softmax(0)
-    return shares.T @ contexts
-
-
-def aggregated(found: Tensor, how: str, sharpness: float) -> Tensor:
-    if how == "LogSumExp":
-        return (sharpness * found).exp().sum().log() / sharpness
-    return {"Mean": found.mean(), "Max": found.max(), "Sum": found.sum()}[how]
 
 
 def score(regions: Tensor, words: Tensor, options: dict[str, Any]) -> Tensor:
@@ -70,15 +40,6 @@ def score(regions: Tensor, words: Tensor, options: dict[str, Any]) -> Tensor:
 
 def published_scores(regions: Tensor, words: list[Tensor], options: dict[str, Any]) -> Tensor:
     return torch.stack([torch.stack([score(v, w, options) for w in words]) for v in regions])
-
-
-def scaled(vectors: Tensor, options: dict[str, Any], side: str) -> Tensor:
-    """Of length 1, unless the options say no_imgnorm or no_txtnorm."""
-    return vectors if options[f"no_{side}norm"] else unit(vectors)
-
-
-def pictures() -> Regions:
-    return Regions(torch.randn(3, 4, IN), None, torch.ones(3, 4, dtype=torch.bool))
 
 
 def imported(tmp_path: Path, states: list[State], options: dict[str, Any] | None, **given: Any) -> Matcher:

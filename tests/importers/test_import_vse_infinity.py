@@ -2,20 +2,22 @@
 
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from support.published_bert import IDS, bert, publish_bert, text_state
+from support.published_bert import TEXTS as PIECED
 from support.published_checkpoints import (
+    DIM,
     TEXTS,
     State,
     doubled,
     gru,
-    gru_state,
     gru_words,
     ids,
     linear_state,
+    pictures,
     random,
     unit,
     vocabulary_table,
@@ -23,45 +25,20 @@ from support.published_checkpoints import (
     write_vocabulary,
 )
 from support.published_networks import resnet_cells, resnet_state
-from test_import_bert import IDS, bert, folder, text_state
-from test_import_bert import TEXTS as PIECED
-from test_import_chan import DIM, IN, WORD, pictures
-from test_import_vsepp import MEAN, STD
+from support.published_vse_infinity import OPTIONS, gpo_state, image_state, words_state
+from support.published_vsepp import MEAN, STD
 from torch import Tensor
 
 from wordsight.importers.convert import import_checkpoint
 from wordsight.matcher import Matcher
 
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return publish_bert(tmp_path)
+
+
 __all__ = ["folder"]  # a fixture
-OPTIONS: dict[str, Any] = {
-    "embed_size": DIM, "img_dim": IN, "word_dim": WORD, "vocab_size": 14, "precomp_enc_type": "basic",
-    "backbone_source": "detector", "no_imgnorm": False, "no_txtnorm": False, "data_name": "f30k_precomp",
-}  # fmt: skip
-
-
-def gpo_state() -> State:
-    gates = gru_state(32, 32, start="gru.")
-    return {f"gpool.{name}": tensor for name, tensor in gates.items()} | {
-        "gpool.linear.weight": random(1, 32)
-    }
-
-
-def image_state() -> State:
-    hidden = DIM // 2
-    state = linear_state(IN, DIM, "fc.") | linear_state(IN, hidden, "mlp.layers.0.")
-    state |= linear_state(hidden, DIM, "mlp.layers.1.")
-    for place, size in enumerate((hidden, DIM)):
-        state |= {
-            f"mlp.bns.{place}.weight": 1 + random(size), f"mlp.bns.{place}.bias": random(size),
-            f"mlp.bns.{place}.running_mean": random(size),
-            f"mlp.bns.{place}.running_var": 0.5 + torch.rand(size),
-            f"mlp.bns.{place}.num_batches_tracked": torch.tensor(12),
-        }  # fmt: skip
-    return state | gpo_state()
-
-
-def words_state() -> State:
-    return {"embed.weight": random(14, WORD), **gru_state(WORD, DIM), **gpo_state()}
 
 
 def gpo(vectors: Tensor, state: State) -> Tensor:

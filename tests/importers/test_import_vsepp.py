@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 from support.published_checkpoints import (
+    DIM,
+    IN,
     TEXTS,
     State,
     doubled,
-    gru_state,
     gru_words,
     ids,
     linear_state,
@@ -21,24 +22,12 @@ from support.published_checkpoints import (
     write_vocabulary,
 )
 from support.published_networks import resnet, resnet_state
+from support.published_vsepp import MEAN, OPTIONS, STD, states
 from torch import Tensor
 
 from wordsight.importers.convert import import_checkpoint
 from wordsight.matcher import Matcher
 from wordsight.sets import Regions
-
-IN, DIM, WORD, ROWS = 6, 8, 5, 13
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-OPTIONS: dict[str, Any] = {
-    "embed_size": DIM, "img_dim": IN, "word_dim": WORD, "num_layers": 1, "vocab_size": ROWS,
-    "data_name": "f8k_precomp", "measure": "cosine", "use_abs": False, "no_imgnorm": False,
-    "finetune": False, "cnn_type": "vgg19",
-}  # fmt: skip
-
-
-def states(layers: int = 1) -> list[State]:
-    text = {"embed.weight": random(ROWS, WORD), **gru_state(WORD, DIM, layers, both=False)}
-    return [linear_state(IN, DIM, "fc."), text]
 
 
 def score(image: Tensor, text: Tensor, options: dict[str, Any]) -> Tensor:

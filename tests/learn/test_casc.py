@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_resume import assert_same_run
+from support.same_run import assert_same_run
 
 from wordsight.builder import Builder
 from wordsight.checkpoint import WEIGHTS, load_weights

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from test_resume import assert_same_run
+from support.same_run import assert_same_run
 
 from wordsight.builder import Builder
 from wordsight.config import Config, load_config

@@ -6,8 +6,7 @@ from dataclasses import replace
 import jaxtyping
 import pytest
 import torch
-from test_bidirectional import images, texts
-from test_label_agreement import casc
+from support.golden_casc import casc, images, texts
 from torch import Tensor
 
 from wordsight.learn.consistency import Consistency, positive_weights

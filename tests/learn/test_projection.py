@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import sine
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.golden_inputs import sine
 from support.small_problem import small_matcher, small_pairs
 from torch import Tensor
 

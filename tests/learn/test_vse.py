@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file
-from test_runs import WORDS, texts_of
+from support.world_texts import WORDS, texts_of
 
 from wordsight.builder import Builder
 from wordsight.config import Config, configs_folder, load_config

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_problem import untrained_run
+from support.small_problem import untrained_run
 
 from wordsight.builder import Builder
 from wordsight.config import Config, load_config

@@ -34,7 +34,7 @@ for module in pkgutil.walk_packages(wordsight.__path__, "wordsight."):
 ctypes.CDLL = Recorded
 
 from dataclasses import replace
-from small_problem import SETTINGS, small_matcher, small_pairs
+from support.small_problem import SETTINGS, small_matcher, small_pairs
 from wordsight.evaluation import evaluate
 from wordsight.learn.training import fit
 from wordsight.learn.triplet import Triplet
@@ -55,8 +55,8 @@ print((folder / "best" / "weights.safetensors").is_file())
 
 
 def test_it_trains_and_measures_without_what_only_linux_has(tmp_path: Path) -> None:
-    support = str(Path(__file__).parents[1] / "support")
-    path = os.pathsep.join([support, os.environ.get("PYTHONPATH", "")])
+    tests = str(Path(__file__).parents[1])
+    path = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
     done = subprocess.run(
         [sys.executable, "-c", TRAINED, str(tmp_path / "run")],

@@ -2,32 +2,13 @@
 
 import pytest
 import torch
-from conftest import sine
+from support.golden_casc import CASC, GOLDEN, images, texts
 from torch import Tensor
 
 from wordsight.registry import build, describe
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.bidirectional import BothWays
 from wordsight.similarity.cross_attention import CrossAttention
-
-CASC = {
-    "name": "bidirectional",
-    "words": {"name": "cross-attention", "temperature": 1 / 9, "pooling": "mean"},
-    "regions": {
-        "name": "cross-attention",
-        "temperature": 1 / 4,
-        "pooling": {"name": "log-sum-exp", "temperature": 1 / 5},
-    },
-}
-GOLDEN = [[1.007313, 0.636082], [1.019802, 1.011090], [0.997250, 0.928927]]
-
-
-def images() -> EmbeddingSet:
-    return EmbeddingSet(sine(3, 4, 6), torch.ones(3, 4) > 0)
-
-
-def texts() -> EmbeddingSet:
-    return EmbeddingSet(sine(2, 3, 6, shift=1), torch.arange(3) < torch.tensor([3, 2])[:, None])
 
 
 def test_golden_numbers_of_casc() -> None:

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-from conftest import sine
-from test_max_sim import UNSCALED, golden_images, golden_texts
-from test_pooling import FOUND, MASK
+from support.golden_chan import FOUND, MASK, UNSCALED, golden_images, golden_texts
+from support.golden_inputs import sine
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import sine
+from support.golden_inputs import sine
 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.cross_attention import CrossAttention

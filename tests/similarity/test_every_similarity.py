@@ -1,7 +1,7 @@
 """What no other test asks of every similarity."""
 
 import torch
-from test_blockwise import every_trained, images_and_texts
+from support.blockwise_similarities import every_trained, images_and_texts
 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity

@@ -5,8 +5,7 @@ import sys
 
 import pytest
 import torch
-from conftest import fill
-from test_bidirectional import CASC, images, texts
+from support.golden_casc import CASC, casc, images, texts
 from torch import Tensor
 
 from wordsight.registry import build, describe
@@ -19,12 +18,6 @@ INNER = {
     "regions": {"name": "cross-attention", "direction": "region", "temperature": 0.25},
     "hard": "max-sim",
 }
-
-
-def casc(similarity: object = CASC) -> Semantic:
-    made = Semantic(6, 4, similarity, hidden=5).double().eval()
-    fill(made.head)
-    return made
 
 
 def test_golden_contexts() -> None:

@@ -2,21 +2,9 @@
 
 import pytest
 import torch
-from conftest import sine
+from support.golden_chan import UNSCALED, golden_images, golden_texts
 
-from wordsight.sets import EmbeddingSet
 from wordsight.similarity.max_sim import MaxSim
-
-
-def golden_images() -> EmbeddingSet:
-    return EmbeddingSet(sine(3, 4, 6), torch.arange(4) < torch.tensor([4, 3, 2])[:, None])
-
-
-def golden_texts() -> EmbeddingSet:
-    return EmbeddingSet(sine(2, 3, 6, shift=1), torch.arange(3) < torch.tensor([3, 2])[:, None])
-
-
-UNSCALED = {"name": "log-sum-exp", "scaled": False}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from support.golden_chan import FOUND, MASK
 
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
 
@@ -16,17 +17,6 @@ POOLINGS: dict[str, Pooling] = {
     "log-sum-exp, unscaled": LogSumExp(0.1, scaled=False),
 }
 every_pooling = pytest.mark.parametrize("pooling", POOLINGS.values(), ids=POOLINGS.keys())
-
-# What each word of two texts found in three images (CHAN's VHA); the second text has two words.
-FOUND = torch.tensor(
-    [
-        [[0.926869, 0.974212, 0.979258], [0.979258, -0.239820, -1]],
-        [[0.925913, 0.974212, 0.950212], [0.950212, 0.873106, -1]],
-        [[0.164942, 0.703736, 0.950212], [0.950212, 0.453492, -1]],
-    ],
-    dtype=torch.float64,
-)
-MASK = torch.tensor([[True, True, True], [True, True, False]])
 
 
 @pytest.mark.parametrize(

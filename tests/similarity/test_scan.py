@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_bidirectional import GOLDEN, images, texts
+from support.golden_casc import GOLDEN, images, texts
 
 from wordsight.config import load_config
 from wordsight.encode.regions import RegionEncoder

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 import torch
-from conftest import sine
+from support.golden_inputs import sine
 from torch import Tensor
 
 from wordsight.registry import build

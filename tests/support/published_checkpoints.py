@@ -17,9 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from wordsight.sets import Regions
+
 WORDS = ["a", "dog", "runs", "on", "the", "grass", "two", "men", "."]
 TEXTS = ["A dog runs.", "two men on the grass", "the zebra", "a dog on a dog on the men ."]
 State = dict[str, Tensor]
+IN, DIM, WORD = 6, 8, 5  # numbers of a region, of an embedding, of a word
 
 
 def vocabulary_table(mask: bool = False) -> dict[str, int]:
@@ -101,6 +104,15 @@ def gru_words(text_ids: list[int], state: State, layers: int = 1, both: bool = T
 
 def unit(vectors: Tensor) -> Tensor:
     return vectors / (vectors.norm(dim=-1, keepdim=True) + 1e-8)
+
+
+def scaled(vectors: Tensor, options: dict[str, Any], side: str) -> Tensor:
+    """Of length 1, unless the options say no_imgnorm or no_txtnorm."""
+    return vectors if options[f"no_{side}norm"] else unit(vectors)
+
+
+def pictures(count: int = 3, regions: int = 4) -> Regions:
+    return Regions(torch.randn(count, regions, IN), None, torch.ones(count, regions, dtype=torch.bool))
 
 
 def state_dict(state: State) -> OrderedDict[str, Tensor]:

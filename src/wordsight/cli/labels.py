@@ -127,7 +127,7 @@ def predicted_in(
     by_matches: bool,
     names: Path | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """The same among the images and texts of a split: each item also has its best matches."""
+    """Labels of the images and texts of a split; each item also has its best matches."""
     from wordsight.evaluation.label_predictions import mean_labels, row_of
 
     known = _known(predictions.similarity, names)

@@ -13,8 +13,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from support.sequence_example_protobuf import SequenceExample
 from support.small_shards import KEPT, content, photo, same_pairs, small_splits
-from test_sequence_example import SequenceExample
 
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.tfrecords import Records

@@ -14,6 +14,16 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from support.published_backbones import (
+    CENTRE,
+    FAMILIES,
+    IMAGENET,
+    SIZED,
+    SQUARE,
+    photos,
+    publish,
+    vision,
+)
 from torch.nn import functional as F
 
 from wordsight import registry
@@ -21,71 +31,6 @@ from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import MissingModel
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.preprocessor_config import pixel_reader
-
-IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.225]}
-SIZED = {
-    "do_resize": True,
-    "do_rescale": True,
-    "rescale_factor": 1 / 255,
-    "do_normalize": True,
-    "resample": 2,
-}
-SQUARE = SIZED | IMAGENET | {"size": {"height": 32, "width": 32}}
-CENTRE = SIZED | IMAGENET | {"size": {"shortest_edge": 40}, "do_center_crop": True, "resample": 3}
-CENTRE = CENTRE | {"crop_size": {"height": 32, "width": 32}}
-TRANSFORMER = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-TEXT = TRANSFORMER | {"vocab_size": 20, "max_position_embeddings": 8}
-EYE = TRANSFORMER | {"image_size": 32, "patch_size": 8}
-
-
-def clip() -> Any:
-    config = transformers.CLIPConfig(text_config=TEXT, vision_config=EYE, projection_dim=8)
-    return transformers.CLIPModel(config)
-
-
-def siglip() -> Any:
-    return transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=EYE))
-
-
-def resnet() -> Any:
-    config = transformers.ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1])
-    return transformers.ResNetModel(config)
-
-
-def convnext() -> Any:
-    config = transformers.ConvNextConfig(hidden_sizes=[8, 16], depths=[1, 1], num_stages=2)
-    return transformers.ConvNextModel(config)
-
-
-def mobilenet() -> Any:
-    return transformers.MobileNetV2Model(transformers.MobileNetV2Config(depth_multiplier=0.35))
-
-
-def dinov3() -> Any:
-    config = transformers.DINOv3ViTConfig(**EYE, num_register_tokens=4)
-    return transformers.DINOv3ViTModel(config)
-
-
-# how to make one, its published preprocessing, and the tokens before the first patch (None: a feature map)
-FAMILIES: dict[str, tuple[Callable[[], Any], dict[str, Any], int | None]] = {
-    "resnet": (resnet, SIZED | IMAGENET | {"size": {"shortest_edge": 32}, "crop_pct": 0.8}, None),
-    "convnext": (convnext, SIZED | IMAGENET | {"size": {"shortest_edge": 32}, "crop_pct": 0.875}, None),
-    "mobilenet_v2": (mobilenet, SQUARE | {"size": {"height": 64, "width": 64}}, None),
-    "vit": (lambda: transformers.ViTModel(transformers.ViTConfig(**EYE)), SQUARE, 1),
-    "dinov2": (lambda: transformers.Dinov2Model(transformers.Dinov2Config(**EYE)), CENTRE, 1),
-    "dinov3": (dinov3, SQUARE, 5),
-    "clip": (clip, CENTRE, 1),
-    "siglip": (siglip, SQUARE, 0),
-}
-
-
-def publish(folder: Path, family: str) -> Path:
-    """A randomly initialised model of the family, in the layout in which models are published."""
-    make, preprocessing, _ = FAMILIES[family]
-    torch.manual_seed(1)
-    make().eval().save_pretrained(folder)
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -97,17 +42,6 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]
         return folder if folder.is_dir() else publish(folder, family)
 
     return get
-
-
-def photos(count: int = 2, width: int = 70, height: int = 50) -> list[np.ndarray]:
-    generator = np.random.default_rng(0)
-    coarse = generator.integers(0, 256, (count, 5, 7, 3), dtype=np.uint8)
-    return [np.asarray(Image.fromarray(one).resize((width, height), 3)) for one in coarse]
-
-
-def vision(folder: Path) -> Any:
-    model = transformers.AutoModel.from_pretrained(folder)
-    return getattr(model, "vision_model", model).eval()
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -345,16 +279,6 @@ def test_weights_of_another_model_are_refused(tmp_path: Path, published: Callabl
     (mixed / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 3}))
     with pytest.raises(ValueError, match=r"do not fit its config.json: \d+ missing"):
         BackboneReader(str(mixed))
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty hub cache on a machine without a network."""
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
 
 
 def test_hub_model_without_a_network(hub: Path) -> None:

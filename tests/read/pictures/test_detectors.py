@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
-from test_backbone_reader import SQUARE, photos, publish
+from support.published_backbones import SQUARE, photos, publish
 from torch import Tensor
 from typer.testing import CliRunner
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from test_blockwise import OfHighest
+from support.blockwise_similarities import OfHighest
 from torch import Tensor
 
 from wordsight.registry import REGISTRY
