@@ -31,7 +31,7 @@ from wordsight.learn.step import Gradients, Stepper
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
-from wordsight.pairs import PairBatch, PairSet
+from wordsight.pairs import EncodedPairs, PairBatch, PairSet
 from wordsight.runtime.progress import Progress, duration, silent
 
 __all__ = ["History", "Training", "fit"]
