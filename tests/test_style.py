@@ -3,6 +3,7 @@
 import ast
 import io
 import re
+import statistics
 import tokenize
 from pathlib import Path
 
@@ -69,3 +70,39 @@ def test_strings_and_comments_use_plain_words(path: Path) -> None:
     tokens = tokenize.generate_tokens(io.StringIO(path.read_text()).readline)
     texts = [t.string for t in tokens if t.type in (tokenize.STRING, tokenize.COMMENT)]
     assert not [found.group() + " in: " + text[:90] for text in texts if (found := PROSE.search(text))]
+
+
+MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_PARAMETERS, MEDIAN_LINES = 300, 50, 10, 120
+# Still too large, as "path" or "path:function"; what has become small must leave the list.
+TOO_LARGE = {
+    "cli/data.py:extract", "cli/data_records.py:records", "cli/evaluate.py:evaluate",
+    "cli/import_model.py:import_", "cli/index.py:index", "cli/labels.py:labels", "cli/serve.py:serve",
+    "cli/train.py:train", "search/index/sync.py", "search/searcher.py",
+}  # fmt: skip
+
+
+def too_large(path: Path) -> set[str]:
+    """A module, as "path", and its functions, as "path:function", that are beyond the sizes above."""
+    name, text = path.relative_to(SOURCE).as_posix(), path.read_text()
+    found = {name} if len(text.splitlines()) > MOST_LINES else set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            every = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+            parameters = [argument for argument in every if argument.arg not in ("self", "cls")]
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > MOST_LINES_OF_A_FUNCTION or len(parameters) > MOST_PARAMETERS:
+                found.add(f"{name}:{node.name}")
+    return found
+
+
+@ANY
+def test_files_functions_and_signatures_are_small(path: Path) -> None:
+    assert not too_large(path) - TOO_LARGE
+
+
+def test_what_is_small_leaves_the_list_of_the_large() -> None:
+    assert set().union(*map(too_large, MODULES)) >= TOO_LARGE
+
+
+def test_most_files_are_read_at_a_glance() -> None:
+    assert statistics.median(len(path.read_text().splitlines()) for path in MODULES) <= MEDIAN_LINES

@@ -82,7 +82,7 @@ class IndexOptions:
 
 @dataclass(frozen=True)
 class HitOptions:
-    """Which hits of a search are shown, and in which order."""
+    """Choice and order of the hits that a search shows."""
 
     top: Top = 10
     page: Page = 1

@@ -95,7 +95,9 @@ def _way_on(folder: Path, code: int) -> str:
     shutil.rmtree(folder / BEST, ignore_errors=True)
     for name in (CONFIG, RUN):
         (folder / name).unlink(missing_ok=True)
-    return f"Nothing was trained yet; once the cause is mended, the same command runs it (see {folder / LOG})"
+    return (
+        f"Nothing was trained yet; once the cause is removed, the same command runs it (see {folder / LOG})"
+    )
 
 
 def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> None:

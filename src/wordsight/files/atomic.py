@@ -71,7 +71,7 @@ def removed_on_failure(folder: Path, keep: Callable[[], bool] = lambda: False) -
     """If the block fails, the folder that it made goes again, and the empty ones that it made above it.
 
     A folder that was there before the block stays, and so does one that another process writes to, or that
-    holds work worth going on with, as ``kept`` says.
+    holds work worth going on with, as ``keep`` says.
     """
     new = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
@@ -124,12 +124,11 @@ def sync_folder(folder: Path) -> None:
 
 
 def _to_disk(folder: Path) -> None:
+    mode = "r+b" if sys.platform == "win32" else "rb"  # Windows flushes only files that are open for writing
     for path in folder.rglob("*"):
         if path.is_dir():
             sync_folder(path)
         else:
-            with path.open(
-                "r+b" if sys.platform == "win32" else "rb"
-            ) as file:  # which flushes open writers only
+            with path.open(mode) as file:
                 os.fsync(file.fileno())
     sync_folder(folder)

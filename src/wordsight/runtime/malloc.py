@@ -1,8 +1,9 @@
-"""Long work with large tensors: freed memory is kept for the next tensor instead of being given back.
+"""Allocator settings of glibc for long work: a process reuses the memory that it frees.
 
 By default glibc returns every large block to the system when it is freed, and the system hands out zeroed
 pages for the next one: a network's activations are paid for page by page in every step, which can take as
-long as the arithmetic (docs/PERFORMANCE.md). What a process keeps is what it needed at its peak.
+long as the arithmetic (docs/PERFORMANCE.md). With these settings a process holds what it needed at its peak.
+They change the whole process, so only the command line calls them; with another C library they do nothing.
 """
 
 import ctypes
@@ -11,24 +12,24 @@ from functools import cache
 
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8  # of mallopt(3)
 _NEVER = -1
-_AT_ONCE = 64 * 2**20  # bytes by which the heap grows
+_HEAP_STEP = 64 * 2**20  # bytes by which the heap grows
 _BY_THE_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 
 
 @cache
 def keep_freed_memory() -> bool:
-    """Whether it could be asked for: with glibc, unless the environment already says how to allocate."""
+    """Reuse freed blocks; False without glibc, or where the environment says how to allocate."""
     if any(os.environ.get(name) for name in _BY_THE_USER):
         return False
-    return _configure((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _AT_ONCE))
+    return _configure((_MMAP_MAX, 0), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, _HEAP_STEP))
 
 
 @cache
 def share_freed_memory() -> bool:
-    """One heap for all threads, before they begin: what one of them frees serves the question of another.
+    """Use one malloc arena so threads reuse freed memory; call it before they start.
 
-    By default glibc gives each a heap of its own. A server's memory then grows for as long as any thread has
-    not yet met its largest question, and what short-lived threads free goes back to the system.
+    By default glibc gives each thread an arena of its own. A server's memory then grows until every thread
+    has met its largest query, and what short-lived threads free goes back to the system.
     """
     return not os.environ.get("MALLOC_ARENA_MAX") and _configure((_ARENA_MAX, 1))
 
