@@ -1,12 +1,14 @@
 """The menu: every name leads to a part, and what is wrong in a table is said with what would be right."""
 
 import inspect
+from dataclasses import dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
 
 from wordsight import registry
+from wordsight.extending import Limits, OneOf, takes
 from wordsight.learn.loss import Loss
 from wordsight.registry.trust import trusting
 
@@ -97,6 +99,37 @@ def test_what_a_number_means_in_other_peoples_parts_is_for_them_to_say() -> None
         assert registry.build("loss", {"name": "test_registry:Strange", "depth": -1}).depth == -1
     table = {"name": "backbone", "model": "x", "layers": ["last", -2]}
     assert registry.complete("reader", table)["layers"] == ["last", -2]
+
+
+@dataclass(frozen=True)
+class FocalOptions:
+    """Settings of a loss of somebody else's."""
+
+    gamma: Annotated[float, Limits(0, 5)] = 2.0
+    target: Annotated[str, OneOf("count", "share")] = "count"
+
+
+class Focal(Loss):
+    """A loss of somebody else's whose settings are a dataclass."""
+
+    @takes(FocalOptions)
+    def __init__(self, options: FocalOptions) -> None:
+        super().__init__()
+        self.options = options
+
+
+def test_settings_may_be_a_dataclass_with_limits() -> None:
+    table = {"name": "test_registry:Focal", "gamma": 1.5}
+    with trusting(["test_registry:Focal"]):
+        loss = registry.build("loss", table)
+        assert (loss.options.gamma, Focal(3.0).options.gamma) == (1.5, 3.0)
+        assert registry.describe(loss) == table | {"target": "count"}
+        with pytest.raises(ValueError, match=r"gamma = -1; expected 0 or more; left out it is 2.0"):
+            registry.build("loss", table | {"gamma": -1})
+        with pytest.raises(ValueError, match="target = 'mean'; expected one of count, share"):
+            registry.build("loss", table | {"target": "mean"})
+        with pytest.raises(ValueError, match=r'gama is not a setting of Focal \(did you mean "gamma"\?\)'):
+            registry.build("loss", table | {"gama": 1})
 
 
 def test_an_address_that_leads_nowhere_is_said() -> None:

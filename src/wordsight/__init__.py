@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from wordsight.builder import Builder
     from wordsight.config import Config, load_config
     from wordsight.encode.base import ImageEncoder, TextEncoder
     from wordsight.errors import InputError, WordsightError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AccessPolicy",
     "Alignment",
+    "Builder",
     "CaptionDataset",
     "Captioned",
     "Config",
@@ -61,6 +63,7 @@ __all__ = [
 ]
 __version__ = "0.2.0"
 _MODULES = {
+    "builder": ("Builder",),
     "config": ("Config", "load_config"),
     "encode.base": ("ImageEncoder", "TextEncoder"),
     "errors": ("InputError", "WordsightError"),

@@ -185,7 +185,7 @@ def test_a_comparison_runs_every_cell_names_what_failed_and_goes_on(grid: Path, 
     assert len(failed) == 1
     assert "broken" in failed[0]
     assert "nothing-like-it" in failed[0]
-    assert "Nothing was trained yet; once the cause is mended, the same command runs it" in failed[0]
+    assert "Nothing was trained yet; once the cause is removed, the same command runs it" in failed[0]
     assert [path.name for path in cells[2].folder(home).iterdir() if path.name != LOCK] == ["output.txt"]
     rows = read_rows(top, cells, home)
     assert [row.name for row in rows] == ["hard, words look", "both ways"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from support.published_bert import CONFIG, IDS, PIECES, TEXTS, bert, text_state
+from support.published_bert import CONFIG, IDS, PIECES, TEXTS, bert, publish_bert, text_state
 from support.published_chan import OPTIONS, image_state, published_scores
 from support.published_chan import text_state as gru_text
 from support.published_checkpoints import State, pictures, unit, write_checkpoint, write_vocabulary
