@@ -6,8 +6,9 @@ import pytest
 from support.small_index import draw, small_model
 from support.small_problem import wordsight
 
-from wordsight.cli.folder_index import cached_index_folder, index_at
+from wordsight.cli.open_index import index_at
 from wordsight.search.index import manifest
+from wordsight.search.index.folder import cached_index_folder
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from PIL import Image
 from support.search_models import PICTURES, index, model, path_of, searcher, texts_index
 from support.small_problem import wordsight
 
+from wordsight.errors import MissingItemError
 from wordsight.files.json_text import rounded
 from wordsight.search.index.index import Index
 from wordsight.search.relevance.threshold import Calibration
@@ -212,6 +213,6 @@ def test_an_item_that_is_not_there_is_one_sentence() -> None:
     for id in (999, 10**30):
         for asked in (("explain", FOLDER, "a star", id), ("similar", FOLDER, id)):
             error = wordsight(*asked).exception
-            assert isinstance(error, ValueError)
+            assert isinstance(error, MissingItemError)
             assert f"item {id} is not in this index" in str(error)
     assert "neither an id nor the path" in str(wordsight("explain", FOLDER, "a star", "x.png").exception)

@@ -126,8 +126,10 @@ def wordsight(*arguments: object) -> Any:
     from typer.testing import CliRunner
 
     from wordsight.cli.main import app
+    from wordsight.cli.stderr import logged_to_stderr
 
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+    with logged_to_stderr():
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def share_ranked_first(pairs: PairSet) -> Callable[[Matcher], dict[str, float]]:

@@ -18,7 +18,7 @@ from wordsight.cli.data_options import (
     Splits,
     split_names,
 )
-from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock, changed_rules, left_out_text
+from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.files.json_text import to_json
@@ -93,7 +93,7 @@ def extract(
     share_freed_memory()
     from wordsight.read.datasets.detect_format import picture_paths
     from wordsight.read.features.extract import extract as run
-    from wordsight.read.pictures.walk import WalkNotes, WalkRules
+    from wordsight.read.pictures.walk import WalkNotes, WalkRules, left_out_text
 
     if model is not None and config is not None:
         raise typer.BadParameter(
@@ -102,7 +102,7 @@ def extract(
     if changes and config is None:
         raise typer.BadParameter("--set changes a configuration; give one with --config")
     notes = WalkNotes()
-    rules = changed_rules(WalkRules(), exclude, follow_links)
+    rules = WalkRules().changed(exclude, follow_links)
     paths, closed = picture_paths(source, rules, notes, pictures=pictures, image_column=image_column)
     finer = () if high_res_grid is None else _cells(high_res_grid, "--high-res-grid")
     asked = {

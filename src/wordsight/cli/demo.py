@@ -13,6 +13,7 @@ import torch
 import typer
 
 from wordsight.cli.index import index
+from wordsight.cli.index_options import CaptionOptions, UpdateOptions, UpkeepOptions
 from wordsight.cli.search import search
 from wordsight.cli.search_options import FilterOptions, HitOptions, IndexOptions, OutputOptions
 from wordsight.cli.serve import missing_packages
@@ -93,7 +94,14 @@ def absent(scenes: Sequence[Scene]) -> str:
 def _search(folder: Path, nowhere: str) -> None:
     """The commands as a reader would give them, and what they answer."""
     _show("index", folder / PICTURES, "--model", folder / RUN, "--out", folder / INDEX)
-    index(folder / INDEX, [folder / PICTURES], str(folder / RUN))
+    index(
+        folder / INDEX,
+        [folder / PICTURES],
+        str(folder / RUN),
+        captions=CaptionOptions(),
+        how=UpdateOptions(),
+        upkeep=UpkeepOptions(),
+    )
     queries = {
         "what a sentence finds, and how well each of its words was found:": (PLAIN, None),
         "what must be there, what must not, and what counts twice:": (OPERATORS, None),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wordsight.cli.folder_index import index_at
 from wordsight.cli.item_arguments import item_id
+from wordsight.cli.open_index import index_at
 from wordsight.cli.search_options import IndexOrFolder, Roots, roots_of, searcher_of
 from wordsight.cli.shared_options import say_written
 from wordsight.cli.trust import TrustRemoteCode

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wordsight.cli.filter_options import filters_of
-from wordsight.cli.folder_index import index_at
+from wordsight.cli.open_index import index_at
 from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
 from wordsight.cli.trust import TrustRemoteCode
 

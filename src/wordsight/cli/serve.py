@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import typer
 
-from wordsight.cli.folder_index import index_at
+from wordsight.cli.open_index import index_at
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory

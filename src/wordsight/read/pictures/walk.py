@@ -6,7 +6,7 @@ Left out are hidden names (a dot before them), folders that a NAS or a system ke
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -61,6 +61,13 @@ class WalkRules:
         below = os.fsdecode(os.path.relpath(path, root)).replace(os.sep, "/")
         return bool(self._patterns.match_file(f"{below}/" if is_folder else below))
 
+    def changed(self, exclude: Sequence[str] | None, follow_links: bool | None) -> "WalkRules | None":
+        """These rules with what was given; None if nothing was. ``[""]`` ends all exclusions."""
+        if not exclude and follow_links is None:
+            return None
+        patterns = tuple(filter(None, exclude)) if exclude else self.exclude
+        return WalkRules(patterns, self.follow_links if follow_links is None else follow_links)
+
 
 @dataclass
 class WalkNotes:
@@ -78,6 +85,12 @@ class FoundFile(NamedTuple):
     path: bytes
     status: os.stat_result
     is_picture: bool
+
+
+def left_out_text(left_out: Counter[str]) -> str:
+    """One line: how many folders and files were left out, by the reason; empty if none were."""
+    parts = ", ".join(f"{reason} ({count:,})" for reason, count in left_out.most_common())
+    return f"left out: {parts}" if parts else ""
 
 
 def is_picture(name: str) -> bool:

@@ -19,6 +19,7 @@ from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.matcher.saved import open_saved
 from wordsight.read.pictures.walk import WalkRules
+from wordsight.runtime.device import available_device
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import database, manifest, picture_roots, replaced, walk_rules
 from wordsight.search.index.caption_file import CaptionFile
@@ -131,6 +132,13 @@ class Index:
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raise InputError, naming the difference, if another model made the index."""
         manifest.check_model(self.folder, self.meta, Path(matcher_folder))
+
+    def run_on(self, device: str) -> None:
+        """Move the model to a device; "auto" takes the GPU if there is one."""
+        chosen = available_device(device)
+        self.matcher.to(chosen)
+        if hasattr(self.matcher.reader, "to"):
+            self.matcher.reader.to(chosen)
 
     def update(
         self,

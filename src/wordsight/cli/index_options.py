@@ -1,0 +1,73 @@
+"""Options of the command index: caption files, how pictures are read and stored, upkeep."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wordsight.cli.data_options import CaptionColumn, ImageColumn
+from wordsight.cli.shared_options import Exclude, FollowLinks
+
+if TYPE_CHECKING:
+    from wordsight.search.index.caption_file import CaptionFile
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """Caption files of the indexed pictures, and their columns."""
+
+    captions: Annotated[
+        list[Path] | None,
+        typer.Option(help="A caption file of the pictures, to filter by its words. Repeatable."),
+    ] = None
+    pictures: Annotated[
+        Path | None, typer.Option(help="The folder that the names in --captions start from.")
+    ] = None
+    image_column: ImageColumn = None
+    caption_column: CaptionColumn = None
+
+    def files(self) -> "list[CaptionFile]":
+        from wordsight.search.index.caption_file import CaptionFile
+
+        return [
+            CaptionFile(file, self.pictures, self.image_column, self.caption_column)
+            for file in self.captions or ()
+        ]
+
+
+@dataclass(frozen=True)
+class UpdateOptions:
+    """How an index is brought up to date."""
+
+    exclude: Exclude = None
+    follow_links: FollowLinks = None
+    precision: Annotated[
+        str | None, typer.Option(help="float16 (as it is by default) or int8, of a new index.")
+    ] = None
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch: what a kill may lose.")] = 32
+    workers: Annotated[int, typer.Option(min=1, help="Threads that decode pictures.")] = 4
+    device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto"
+    drop_all: Annotated[
+        bool, typer.Option("--drop-all", help="A folder that is gone or empty takes its items with it.")
+    ] = False
+
+
+@dataclass(frozen=True)
+class UpkeepOptions:
+    """Work on an index that needs no pictures, done in the order of the fields."""
+
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Drop what is damaged, so that indexing makes it again.")
+    ] = False
+    compact: Annotated[
+        bool, typer.Option("--compact", help="Give back the space of what was deleted or changed.")
+    ] = False
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Check every promise of the index; exit code 1 if one is broken.")
+    ] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Print the numbers of the index.")] = False
+
+    @property
+    def any(self) -> bool:
+        return self.repair or self.compact or self.verify or self.stats

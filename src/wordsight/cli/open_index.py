@@ -1,0 +1,79 @@
+"""INDEX on the command line -> an opened index; for a folder of pictures, the one in the user's cache."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from wordsight.errors import MissingFileError
+from wordsight.runtime.malloc import share_freed_memory
+from wordsight.runtime.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from wordsight.search.index.index import Index
+
+QUIET_SECONDS = 5.0  # an update of the index that takes less shows no progress in a log
+EXAMPLE = "openai/clip-vit-base-patch32"
+
+
+def index_at(
+    path: Path,
+    model: str | None = None,
+    exclude: Sequence[str] | None = None,
+    follow_links: bool | None = None,
+    trust_remote_code: bool = False,
+) -> "Index":
+    """An index, or that of a folder of pictures, updated; ``model`` makes it and is needed once.
+
+    Raises MissingFileError if nothing is at the path, InputError for a folder without pictures or an index
+    that another model has made.
+    """
+    from wordsight.search.index.manifest import META
+
+    if (path / META).is_file():
+        if exclude or follow_links is not None:
+            raise typer.BadParameter(
+                f"{path} is an index; choose what it leaves out when it is made or updated: wordsight index "
+                f"FOLDER --out {path} --exclude PATTERN"
+            )
+        return _opened(path, model, trust_remote_code)
+    if not path.is_dir():
+        problem = "is a file" if path.exists() else "is not there"
+        raise MissingFileError(f"{path} {problem}", "give an index, or a folder of pictures")
+    return _of_folder(path, model, exclude, follow_links, trust_remote_code)
+
+
+def _opened(path: Path, model: str | None, trust_remote_code: bool) -> "Index":
+    from wordsight.search.index.index import Index
+
+    opened = Index.open(path, trust_remote_code)
+    if model is not None:
+        from wordsight.runs import matcher_folder
+
+        opened.check_model(matcher_folder(model))
+    return opened
+
+
+def _of_folder(
+    path: Path,
+    model: str | None,
+    exclude: Sequence[str] | None,
+    follow_links: bool | None,
+    trust_remote_code: bool,
+) -> "Index":
+    from wordsight.search.index.folder import NoIndexYet, open_folder_index
+
+    made_by = None
+    if model is not None:
+        from wordsight.runs import matcher_folder
+
+        made_by = matcher_folder(model)
+    share_freed_memory()
+    try:
+        with ProgressDisplay(QUIET_SECONDS) as progress:
+            return open_folder_index(path, made_by, exclude, follow_links, progress, trust_remote_code)
+    except NoIndexYet as error:
+        raise typer.BadParameter(
+            f"{error}, once, with --model: a run's folder, or a published one such as {EXAMPLE}"
+        ) from error
