@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support.search_models import build, world
+from support.search_models import build, model, world
+from support.small_problem import wordsight
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.evaluation.hard_negatives import Share, hard_negative_accuracy
@@ -131,3 +132,23 @@ def test_a_tie_counts_as_wrong(folder: Path) -> None:
     same = CaptionChoice("same", [PictureFile(folder / "images" / "a.jpg")], [world().texts[0]] * 2)
     found = hard_negative_accuracy(build("max-sim"), [same])
     assert found.kinds["same"]["accuracy"].share == 0
+
+
+def test_the_command_measures_a_table(folder: Path) -> None:
+    """Kinds, choices and chance in the table; options that do not go together are refused."""
+    path, texts = folder / "own.tsv", world().texts
+    rows = [f"{name}\t{texts[n]}\t{texts[n + 1]}\tkind {n}" for n, name in enumerate(("a.jpg", "b.jpg"))]
+    path.write_text("\n".join(["picture\tcaption\tnegative\tkind", *rows]) + "\n")
+    arguments = ["evaluate", model("max-sim"), "--hard-negatives", path]
+    shown = wordsight(*arguments)
+    assert shown.exit_code == 0, shown.output
+    assert [line.split("  ")[0] for line in shown.output.splitlines()[-4:]] == [
+        "kind",
+        "kind 0",
+        "kind 1",
+        "all",
+    ]
+    assert json.loads(wordsight(*arguments, "--json").stdout)["all"]["accuracy"]["choices"] == 2
+    refused = wordsight(*arguments, "--report", folder / "x.html")
+    assert refused.exit_code != 0
+    assert "--hard-negatives" in refused.output

@@ -68,7 +68,9 @@ def evaluate(
     sources = Sources(
         models, files, data.config, changes, split, weights, given.standardize, trust_remote_code
     )
-    if judged.relevance is not None:
+    if judged.hard_negatives is not None:
+        _by_hard_negatives(sources, judged.hard_negatives, written)
+    elif judged.relevance is not None:
         _by_annotations(sources, judged, measure, written)
     elif sources.alone:
         _one_model(sources, judged, measure, written)
@@ -94,7 +96,7 @@ def _by_annotations(
 ) -> None:
     from wordsight.runs import measure_by_annotations
 
-    _only_numbers(report=written.report, save_scores=written.save_scores)
+    _only_numbers("--relevance", report=written.report, save_scores=written.save_scores)
     assert judged.relevance is not None
     assert judged.annotations is not None  # the options were checked
     ties, zero_diagonal = measure.order_of_ties(), judged.zero_diagonal
@@ -102,6 +104,19 @@ def _by_annotations(
         found = measure_by_annotations(
             sources, judged.annotations, judged.relevance, ties, zero_diagonal, progress
         )
+    _show_report(found, None, written.as_json)
+
+
+def _by_hard_negatives(sources: "Sources", path: Path, written: ReportOptions) -> None:
+    from wordsight.evaluation.hard_negatives import hard_negative_accuracy
+    from wordsight.read.annotations.hard_negatives import read_caption_choices
+    from wordsight.runs import open_matcher
+
+    _only_numbers("--hard-negatives", report=written.report, save_scores=written.save_scores)
+    choices = read_caption_choices(path, written.pictures)
+    matcher = open_matcher(sources.models[0], sources.trust_remote_code)
+    with ProgressDisplay() as progress:
+        found = hard_negative_accuracy(matcher, choices, progress=progress)
     _show_report(found, None, written.as_json)
 
 
@@ -149,10 +164,10 @@ def _matrices(sources: "Sources", captions: int, measure: MeasureOptions, writte
         write_report(written.report, recalls.split or "Scores", recalls)
 
 
-def _only_numbers(**options: Path | None) -> None:
+def _only_numbers(instead: str, **options: Path | None) -> None:
     for name, value in options.items():
         if value is not None:
-            raise typer.BadParameter(f"--{name.replace('_', '-')} does not go together with --relevance")
+            raise typer.BadParameter(f"--{name.replace('_', '-')} does not go together with {instead}")
 
 
 def _show_report(found: Any, pointing: Any, as_json: bool, cmpl_map: bool = False) -> None:

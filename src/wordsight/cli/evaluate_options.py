@@ -106,7 +106,14 @@ class AnnotationOptions:
         Path | None,
         typer.Option(
             help="Known boxes, to measure whether words point at what they name: the folder of Flickr30k "
-            "Entities, or JSON lines with picture, sentence, word and box."
+            "Entities, COCO's instances_*.json, or JSON lines with picture, sentence, word and box."
+        ),
+    ] = None
+    hard_negatives: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure instead how often a caption beats one that was made wrong on purpose: a file or a "
+            "folder of SugarCrepe, ARO or Winoground, or a table with picture, caption and negative."
         ),
     ] = None
 
@@ -118,6 +125,11 @@ class AnnotationOptions:
         if self.objects is not None and (self.relevance is not None or models != 1 or scores):
             raise typer.BadParameter(
                 "--objects measures where the words of one MODEL point; leave out --relevance and --scores"
+            )
+        others = self.relevance is not None or self.objects is not None
+        if self.hard_negatives is not None and (others or models != 1 or scores):
+            raise typer.BadParameter(
+                "--hard-negatives measures one MODEL; leave out --relevance, --objects and --scores"
             )
 
 
@@ -132,8 +144,8 @@ class ReportOptions:
     pictures: Annotated[
         Path | None,
         typer.Option(
-            help="With --report: the folder of the pictures, where the data holds features only (or names "
-            "another folder)."
+            help="With --report or --hard-negatives: the folder of the pictures, where the data holds "
+            "features only (or names another folder)."
         ),
     ] = None
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of the table.")] = False

@@ -10,7 +10,7 @@ at 95 %: they hold for the choices, not for other seeds of a training.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from wordsight.errors import InputError
 from wordsight.evaluation.encode import batches, inference
 from wordsight.matcher import Matcher
 from wordsight.read.annotations.hard_negatives import CaptionChoice
+from wordsight.runtime.progress import Progress, silent
 
 CHANCE = {"accuracy": 1 / 2, "text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 ALL = "all"
@@ -85,9 +86,9 @@ def hard_negative_accuracy(
     matcher: Matcher,
     choices: Sequence[CaptionChoice],
     batch_size: int = 32,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> HardNegatives:
-    """Measure which captions a model prefers. ``progress`` is called with how many of how many are done.
+    """Measure which captions a model prefers. ``progress`` is called after each batch.
 
     Raises InputError without any choices.
     """
@@ -101,8 +102,7 @@ def hard_negative_accuracy(
                 for name, right in _judged(scores):
                     counts.setdefault((choice.kind, name), []).append(right)
                     counts.setdefault((ALL, name), []).append(right)
-            if progress is not None:
-                progress(rows.stop, len(choices))
+            progress("captions with hard negatives", rows.stop, len(choices))
     return HardNegatives(_by_kind(counts))
 
 
