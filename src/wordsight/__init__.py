@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from wordsight.read.datasets.dataset import CaptionDataset, Dataset
     from wordsight.read.datasets.records import Captioned
     from wordsight.read.text.base import Tokenizer
-    from wordsight.runs import train
+    from wordsight.runs.training import train
     from wordsight.search.engine.engine import Engine
     from wordsight.search.index.index import Index
     from wordsight.search.searcher import Searcher
@@ -75,7 +75,7 @@ _MODULES = {
     "read.datasets.dataset": ("CaptionDataset", "Dataset"),
     "read.datasets.records": ("Captioned",),
     "read.text.base": ("Tokenizer",),
-    "runs": ("train",),
+    "runs.training": ("train",),
     "search.engine.engine": ("Engine",),
     "search.index.index": ("Index",),
     "search.searcher": ("Searcher",),

@@ -25,7 +25,7 @@ from wordsight.read.features.extract import extract
 from wordsight.read.features.store import FeatureStore
 from wordsight.read.pictures.pixel_reader import Frame, PixelReader
 from wordsight.read.text.vocabulary import Vocabulary
-from wordsight.runs import open_data
+from wordsight.runs.opening import open_data
 from wordsight.sets import Regions
 
 

@@ -24,7 +24,8 @@ from wordsight.matcher import Matcher
 from wordsight.pretrained.models import MissingModel
 from wordsight.read.text.base import Tokenizer, word_starts
 from wordsight.read.text.clip_tokenizer import DualTokenizer
-from wordsight.runs import matcher_folder, train
+from wordsight.runs.opening import matcher_folder
+from wordsight.runs.training import train
 from wordsight.search.index.index import Index
 from wordsight.search.query.encoded import words_of
 from wordsight.search.searcher import Searcher

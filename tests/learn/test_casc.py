@@ -16,7 +16,7 @@ from wordsight.evaluation import evaluate
 from wordsight.learn.consistency import Consistency, positive_weights
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
-from wordsight.runs import train
+from wordsight.runs.training import train
 from wordsight.similarity.label_agreement import Semantic
 
 THINGS = ["dog", "cat", "bird", "truck", "boat", "tree", "horse", "bench"]

@@ -16,7 +16,8 @@ from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights
 from wordsight.learn.settings import Training
 from wordsight.matcher import Matcher
-from wordsight.runs import measure, train
+from wordsight.runs.measuring import measure
+from wordsight.runs.training import train
 
 PICTURES = {"size": {"height": 64, "width": 64}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
 RECIPES = ("cmpl-f30k-resnet152", "cmpl-f30k-mobilenet", "cmpl-coco-resnet152", "cmpl-cuhk-pedes-mobilenet")

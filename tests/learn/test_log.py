@@ -11,7 +11,7 @@ from wordsight.evaluation.recall import K
 from wordsight.learn.consistency import Consistency
 from wordsight.learn.projection import Projection
 from wordsight.pairs import EncodedPairs
-from wordsight.runs import train
+from wordsight.runs.training import train
 from wordsight.sets import EmbeddingSet
 
 

@@ -16,7 +16,8 @@ from wordsight.builder import Builder
 from wordsight.config import Config, configs_folder, load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
-from wordsight.runs import measure_model, train
+from wordsight.runs.measuring import measure_model
+from wordsight.runs.training import train
 
 REGIONS = [f"vse-infinity-{data}-{text}" for data in ("f30k", "coco") for text in ("gru", "bert")]
 PIXELS = [f"vse-infinity-{data}-grid-{text}" for data in ("f30k", "coco") for text in ("gru", "bert")]

@@ -12,7 +12,7 @@ from wordsight.config import Config, load_config
 from wordsight.errors import InputError
 from wordsight.learn.warm_start import epochs_trained
 from wordsight.matcher import Matcher
-from wordsight.runs import train
+from wordsight.runs.training import train
 
 SMALL = [
     "data.images=24", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8",

@@ -38,7 +38,8 @@ def calibrate(
     unless [training] calibrate = false.
     """
     from wordsight.presence.saved import FILE
-    from wordsight.runs import calibrate_model, matcher_folder, open_config
+    from wordsight.runs.opening import matcher_folder, open_config
+    from wordsight.runs.training import calibrate_model
     from wordsight.runtime.progress import ProgressDisplay
     from wordsight.search.index.manifest import adopt_presence, check_model, read_meta
 

@@ -26,7 +26,8 @@ from wordsight.read.synthetic.export import write_pictures
 from wordsight.read.synthetic.scenes import COLOURS, SHAPES, Scene
 from wordsight.read.synthetic.semantics import Meaning, Phrase, holds
 from wordsight.report.evaluation_report import write_page
-from wordsight.runs import measure_model, train
+from wordsight.runs.measuring import measure_model
+from wordsight.runs.training import train
 from wordsight.runtime.progress import ProgressDisplay
 
 TITLE = "A small matcher of a generated world"

@@ -16,7 +16,7 @@ from wordsight.files.json_text import to_json
 from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from wordsight.runs import Sources
+    from wordsight.runs.measuring import Sources
 
 WAYS = {  # out of a ProtocolMismatchError, in the words of this command
     "all": "measure what you have with --protocol all",
@@ -58,7 +58,7 @@ def evaluate(
     models = models or []
     _check_sources(models, given)
     judged.check(len(models), len(given.scores or ()))
-    from wordsight.runs import Sources
+    from wordsight.runs.measuring import Sources
 
     changes = list(data.changes or ())
     if judged.objects is not None:
@@ -94,7 +94,7 @@ def _check_sources(models: list[str], given: ScoreOptions) -> None:
 def _by_annotations(
     sources: "Sources", judged: AnnotationOptions, measure: MeasureOptions, written: ReportOptions
 ) -> None:
-    from wordsight.runs import measure_by_annotations
+    from wordsight.runs.measuring import measure_by_annotations
 
     _only_numbers("--relevance", report=written.report, save_scores=written.save_scores)
     assert judged.relevance is not None
@@ -123,7 +123,7 @@ def _by_hard_negatives(sources: "Sources", path: Path, written: ReportOptions) -
 def _one_model(
     sources: "Sources", judged: AnnotationOptions, measure: MeasureOptions, written: ReportOptions
 ) -> None:
-    from wordsight.runs import measure_model
+    from wordsight.runs.measuring import measure_model
 
     model = sources.models[0]
     with ProgressDisplay() as progress:
@@ -151,7 +151,7 @@ def _one_model(
 
 
 def _matrices(sources: "Sources", captions: int, measure: MeasureOptions, written: ReportOptions) -> None:
-    from wordsight.runs import measure_scores
+    from wordsight.runs.measuring import measure_scores
 
     with ProgressDisplay() as progress:
         recalls = measure_scores(

@@ -63,7 +63,7 @@ def encode(
     """Write the vectors of a model as .npy: SPLIT_image_features, SPLIT_caption_features and their labels."""
     from wordsight.cli.config_options import split_name
     from wordsight.evaluation.write_vectors import write_vectors
-    from wordsight.runs import open_data, open_matcher
+    from wordsight.runs.opening import open_data, open_matcher
 
     which = split_name(split)
     data = open_data(model, config, changes or (), which)

@@ -130,13 +130,13 @@ def _opened_to_write(
     if not (out / META).is_file():
         if model is None:
             raise typer.BadParameter(f"{out} is not there yet: give the model that makes it with --model")
-        from wordsight.runs import matcher_folder
+        from wordsight.runs.opening import matcher_folder
 
         return Index.create(out, matcher_folder(model), kind, precision or "float16", trust_remote_code)
     opened = Index.open_to_write(out, trust_remote_code)
     _check(opened, model, precision)
     if model is not None:
-        from wordsight.runs import matcher_folder
+        from wordsight.runs.opening import matcher_folder
 
         adopt_presence(out, matcher_folder(model))
     if opened.kind != kind:
@@ -155,7 +155,7 @@ def _opened(out: Path, model: str | None, precision: str | None, trust_remote_co
 def _check(opened: "Index", model: str | None, precision: str | None) -> None:
     """Raise InputError for an index of another model or precision than was given."""
     if model is not None:
-        from wordsight.runs import matcher_folder
+        from wordsight.runs.opening import matcher_folder
 
         opened.check_model(matcher_folder(model))
     if precision is not None and precision != opened.meta.precision:

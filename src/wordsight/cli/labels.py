@@ -80,7 +80,7 @@ def labels(
     """
     from wordsight.cli.config_options import split_name
     from wordsight.evaluation.label_predictions import LabelPredictions
-    from wordsight.runs import open_data, open_matcher
+    from wordsight.runs.opening import open_data, open_matcher
 
     if split is None and (config or changes or scores):
         raise typer.BadParameter("--config, --set and --scores go with the data of a --split; give one")

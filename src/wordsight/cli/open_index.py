@@ -49,7 +49,7 @@ def _opened(path: Path, model: str | None, trust_remote_code: bool) -> "Index":
 
     opened = Index.open(path, trust_remote_code)
     if model is not None:
-        from wordsight.runs import matcher_folder
+        from wordsight.runs.opening import matcher_folder
 
         opened.check_model(matcher_folder(model))
     return opened
@@ -66,7 +66,7 @@ def _of_folder(
 
     made_by = None
     if model is not None:
-        from wordsight.runs import matcher_folder
+        from wordsight.runs.opening import matcher_folder
 
         made_by = matcher_folder(model)
     share_freed_memory()

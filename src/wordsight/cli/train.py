@@ -60,7 +60,7 @@ def train(
 ) -> None:
     """Train a model; the run's folder gets the log, the last state and the best model on validation."""
     from wordsight.config import load_config
-    from wordsight.runs import train as run
+    from wordsight.runs.training import train as run
 
     search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem

@@ -32,7 +32,8 @@ from wordsight.files.lock import StoreInUse, locked
 from wordsight.learn.resume import BEST, LAST, RUN
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.runs import measure, train
+from wordsight.runs.measuring import measure
+from wordsight.runs.training import train
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
 from wordsight.runtime.usage import cpu_seconds, peak_memory_mb

@@ -18,7 +18,7 @@ def content_of(path: Path) -> str:
 
 
 def content_of_bytes(data: bytes) -> str:
-    """The same hash, of a file's bytes that are here already."""
+    """Hash of a file's bytes that are in memory already."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 

@@ -112,7 +112,7 @@ class MatchRule:
     def logits(
         self, words: Float[Tensor, "image word"], deviations: Float[Tensor, " image"]
     ) -> Float[Tensor, " image"]:
-        """Of one word, its own; of no word that names something, -inf."""
+        """Log odds of a match: of one word, its own; without a word that names something, -inf."""
         count = words.shape[1]
         if count == 0:
             return torch.full_like(deviations, -torch.inf)

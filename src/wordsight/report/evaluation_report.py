@@ -11,7 +11,7 @@ from wordsight.files.toml import changed
 from wordsight.pairs import Picture, PictureFiles
 from wordsight.report.examples import make_examples
 from wordsight.report.html import write_report
-from wordsight.runs import Measured
+from wordsight.runs.measuring import Measured
 
 EXAMPLES = 12
 

@@ -114,11 +114,13 @@ class Searcher:
         encoded = encode_query(session.matcher, query)
         if not len(session.snapshot):
             return Hits((), 0, 0, True, query, 0.0, offset)
-        asked = TextQuery(session, encoded, self.min_probability)
-        threshold = asked.threshold if asked.verdict is None else None
-        scored = self._scored(session, asked.scorer, filters, engine, asked.operators(), page, threshold)
-        scored = self._judged(session, scored, asked.verdict)
-        return asked.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
+        text_query = TextQuery(session, encoded, self.min_probability)
+        threshold = text_query.threshold if text_query.verdict is None else None
+        scored = self._scored(
+            session, text_query.scorer, filters, engine, text_query.operators(), page, threshold
+        )
+        scored = self._judged(session, scored, text_query.verdict)
+        return text_query.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
 
     @from_one_index
     @torch.no_grad()
@@ -184,14 +186,14 @@ class Searcher:
                 session.snapshot, self._judged(session, scored, by_score), page, None, self.memory_mb
             )
             return replace(hits, itself=len(itself))
-        asked = TextQuery(session, encode_query(session.matcher, query), self.min_probability)
-        blend = Blend.of(by_picture, asked.scorer, weight, session.sample)
-        scored = self._scored(session, blend, filters, engine, asked.operators(), page, None, itself)
+        text_query = TextQuery(session, encode_query(session.matcher, query), self.min_probability)
+        blend = Blend.of(by_picture, text_query.scorer, weight, session.sample)
+        scored = self._scored(session, blend, filters, engine, text_query.operators(), page, None, itself)
         verdict = None
-        if by_score is not None and asked.verdict is not None:
-            verdict = BlendVerdict(by_score, by_picture, asked.verdict, asked.scorer, weight)
+        if by_score is not None and text_query.verdict is not None:
+            verdict = BlendVerdict(by_score, by_picture, text_query.verdict, text_query.scorer, weight)
         scored = self._judged(session, scored, verdict)
-        hits = asked.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
+        hits = text_query.with_words(page_of(session.snapshot, scored, page, query, self.memory_mb))
         return replace(hits, itself=len(itself))
 
     @from_one_index

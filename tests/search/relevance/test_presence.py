@@ -25,7 +25,7 @@ from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.manifest import adopt_presence, identity
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.fit_presence import TooFewPairsError, fit_presence, word_vectors
-from wordsight.search.relevance.fit_words import Looked, fit_words
+from wordsight.search.relevance.fit_words import WordEvidence, fit_words
 from wordsight.search.relevance.mentions import unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
 from wordsight.search.searcher import Searcher
@@ -309,7 +309,7 @@ def test_planted_words_are_found_again() -> None:
     assert mean.shape == best.shape
     means = torch.nn.functional.normalize(vectors, dim=-1).mean(1)
     counts = there.to(torch.uint8).numpy()
-    rules, common = fit_words(Looked(means[:600], best[:600], units), counts[:600], lambda *_: None)
+    rules, common = fit_words(WordEvidence(means[:600], best[:600], units), counts[:600], lambda *_: None)
     chances = torch.sigmoid(rules.mentioned_logits(planted[slice(600, 1200)]))
     assert area_under_curve(chances, there[600:]) > 0.9
     assert calibration_error(chances, there[600:]) < 0.1

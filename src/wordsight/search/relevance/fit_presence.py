@@ -17,7 +17,7 @@ from wordsight.presence.model import CommonRule, PresenceModel, WordRules, mean_
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.query.encoded import words_of
 from wordsight.search.relevance.fit_match import Shown, fit_match, fit_similar, fit_texts, sample_texts
-from wordsight.search.relevance.fit_words import Looked, fit_logistic, fit_words
+from wordsight.search.relevance.fit_words import WordEvidence, fit_logistic, fit_words
 from wordsight.search.relevance.mentions import Mentions, unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
 from wordsight.sets import EmbeddingSet
@@ -64,9 +64,9 @@ def _fit(
     words = _frequent_words(mentions)
     units = word_vectors(matcher, [mentions.forms[word].most_common(1)[0][0] for word in words])
     counts = mentions.counts(words)
-    looked, _ = _look(matcher, train, units, partial(report, "training pictures"))
-    rules, common = fit_words(looked, counts, partial(report, "words"))
-    _, pictures = _look(matcher, check, units, partial(report, "validation pictures"))
+    evidence, _ = _gather_evidence(matcher, train, units, partial(report, "training pictures"))
+    rules, common = fit_words(evidence, counts, partial(report, "words"))
+    _, pictures = _gather_evidence(matcher, check, units, partial(report, "validation pictures"))
     mentioned = torch.from_numpy(Mentions.of(matcher.tokenizer, check).counts(words) > 0)
     if calibrated:
         rules, common = _calibrated(rules, common, pictures, mentioned)
@@ -121,10 +121,10 @@ def word_vectors(matcher: Matcher, words: Sequence[str]) -> Float[Tensor, "word 
     return F.normalize(torch.stack(vectors), dim=-1)
 
 
-def _look(
+def _gather_evidence(
     matcher: Matcher, pairs: PairSet, units: Float[Tensor, "word dim"], report: Callable[[int, int], None]
-) -> tuple[Looked, EmbeddingSet]:
-    """What pictures and words have in common; and the pictures, of no more than are checked."""
+) -> tuple[WordEvidence, EmbeddingSet]:
+    """Evidence of all pictures for all words; and the encoded pictures, no more than are checked."""
     none = torch.zeros(len(units))
     rules = WordRules(units, units, none, none, none)
     means, best, encoded = [], [], []
@@ -136,7 +136,7 @@ def _look(
         if start < MAX_VALIDATION:
             encoded.append(some)
         report(rows.stop, len(pairs.images))
-    return Looked(torch.cat(means), torch.cat(best), units), EmbeddingSet.join(encoded)
+    return WordEvidence(torch.cat(means), torch.cat(best), units), EmbeddingSet.join(encoded)
 
 
 def _calibrated(

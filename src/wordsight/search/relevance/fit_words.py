@@ -26,42 +26,46 @@ RARE = 2.0  # pictures that mention a word without a rule of its own
 
 
 @dataclass(frozen=True, eq=False)
-class Looked:
-    """What pictures and words have in common, before any labels."""
+class WordEvidence:
+    """Cosines of pictures and words, before any labels."""
 
     means: Float[Tensor, "image dim"]  # of the unit vectors of each picture's regions
     best: Float[Tensor, "image word"]  # cosine of the best region
     units: Float[Tensor, "word dim"]  # vectors of the words
 
-    def __getitem__(self, rows: Tensor | slice) -> "Looked":
-        return Looked(self.means[rows], self.best[rows], self.units)
+    def __getitem__(self, rows: Tensor | slice) -> "WordEvidence":
+        return WordEvidence(self.means[rows], self.best[rows], self.units)
 
 
 def fit_words(
-    looked: Looked, counts: UInt8[np.ndarray, "image word"], report: Callable[[int, int], None]
+    evidence: WordEvidence, counts: UInt8[np.ndarray, "image word"], report: Callable[[int, int], None]
 ) -> tuple[WordRules, CommonRule]:
     """Rules without the correction for words that captions leave out: ``unmentioned`` is 0."""
     mentioned = torch.from_numpy(counts > 0)
-    means = looked.means.mean(0)
-    usual_best, usual_mean = looked.best.mean(0), looked.units @ means
+    means = evidence.means.mean(0)
+    usual_best, usual_mean = evidence.best.mean(0), evidence.units @ means
     prior = _log_odds(mentioned.sum(0).float(), len(mentioned))
-    best, mean, frequency, constant = _fit_common(looked, mentioned, usual_best, usual_mean, prior)
+    best, mean, frequency, constant = _fit_common(evidence, mentioned, usual_best, usual_mean, prior)
     start = frequency * prior + constant
     slopes, heads, offsets = [], [], []
     for first in range(0, mentioned.shape[1], TOGETHER):
         some = slice(first, first + TOGETHER)
-        found = looked.best[:, some] - usual_best[some]
-        along = (looked.means - means) @ looked.units[some].T
+        found = evidence.best[:, some] - usual_best[some]
+        along = (evidence.means - means) @ evidence.units[some].T
         base = best * found + mean * along + start[some]
         weights, slope, offset = _fit_corrections(
-            base, looked.means - means, found, mentioned[:, some].float()
+            base, evidence.means - means, found, mentioned[:, some].float()
         )
         slopes.append(best + slope)
-        heads.append(mean * looked.units[some] + weights.T)
+        heads.append(mean * evidence.units[some] + weights.T)
         offsets.append(start[some] + offset - (best + slope) * usual_best[some] - heads[-1] @ means)
         report(min(first + TOGETHER, mentioned.shape[1]), mentioned.shape[1])
     rules = WordRules(
-        looked.units, torch.cat(heads), torch.cat(slopes), torch.cat(offsets), torch.zeros(len(looked.units))
+        evidence.units,
+        torch.cat(heads),
+        torch.cat(slopes),
+        torch.cat(offsets),
+        torch.zeros(len(evidence.units)),
     )
     rare = float(frequency * _log_odds(torch.tensor(RARE), len(mentioned)) + constant)
     return rules, CommonRule(float(best), float(mean), rare, 0.0)
@@ -72,12 +76,12 @@ def _log_odds(pictures: Tensor, total: int) -> Tensor:
 
 
 def _fit_common(
-    looked: Looked, mentioned: Tensor, usual_best: Tensor, usual_mean: Tensor, prior: Tensor
+    evidence: WordEvidence, mentioned: Tensor, usual_best: Tensor, usual_mean: Tensor, prior: Tensor
 ) -> Float[Tensor, "4"]:
     """Weights of the best region, of the mean, of the word's log odds, and the constant."""
     rows = torch.linspace(0, len(mentioned) - 1, min(len(mentioned), COMMON_PICTURES)).round().long()
-    found = looked.best[rows] - usual_best
-    along = looked.means[rows] @ looked.units.T - usual_mean
+    found = evidence.best[rows] - usual_best
+    along = evidence.means[rows] @ evidence.units.T - usual_mean
     labels = mentioned[rows].float()
     weights = torch.tensor([5.0, 5.0, 1.0, -1.0], requires_grad=True)
 
@@ -95,7 +99,7 @@ def _fit_corrections(
     found: Float[Tensor, "image word"],
     labels: Float[Tensor, "image word"],
 ) -> tuple[Float[Tensor, "dim word"], Float[Tensor, " word"], Float[Tensor, " word"]]:
-    """What each word adds to the common rule: weights of the mean vector, of the best region, a constant."""
+    """Additions of each word to the common rule: two weights and a constant."""
     scale = means.std(0).mean().clamp(min=1e-6)
     scaled, count = means / scale, base.shape[1]
     weights = torch.zeros(means.shape[1], count, requires_grad=True)

@@ -13,7 +13,9 @@ from wordsight.builder import Builder
 from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
-from wordsight.runs import matcher_folder, measure_model, train
+from wordsight.runs.measuring import measure_model
+from wordsight.runs.opening import matcher_folder
+from wordsight.runs.training import train
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_training_on_features_never_loads_transformers(config: Path, tmp_path: P
         assert "torch" not in sys.modules, "import wordsight loaded torch"
         from pathlib import Path
         from wordsight.config import load_config
-        from wordsight.runs import train
+        from wordsight.runs.training import train
         train(load_config({str(config)!r}, ["training.epochs=1"]), Path({str(tmp_path / "run")!r}))
         loaded = {{"transformers", "matplotlib", "tensorflow"}} & set(sys.modules)
         sys.exit(f"loaded {{loaded}}" if loaded else 0)

@@ -1,18 +1,15 @@
-"""A configuration -> a trained model in a folder, and its measured numbers."""
+"""A configuration and a model, or saved scores -> measured numbers."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import torch
 
-from wordsight.builder import Builder
-from wordsight.config import CONFIG, Config, Evaluation, Split, load_config
+from wordsight.config import Config, Evaluation, Split
 from wordsight.errors import InputError
 from wordsight.evaluation import (
     ExtendedRecalls,
@@ -30,88 +27,13 @@ from wordsight.evaluation import (
 from wordsight.evaluation.ensemble import must_be_same_pairs, weights_of
 from wordsight.evaluation.pointing import can_point
 from wordsight.evaluation.score_matrix import Scores, as_scores, open_matrix, write_matrix
-from wordsight.files.atomic import removed_on_failure
-from wordsight.importers.clip_siglip import opened_folder
-from wordsight.learn.device import find_device
-from wordsight.learn.journal import LOG
-from wordsight.learn.resume import BEST, LAST
-from wordsight.learn.training import History, fit
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.presence.model import PresenceModel
-from wordsight.presence.saved import FILE as PRESENCE
-from wordsight.presence.saved import save_presence
+from wordsight.runs.opening import Data, open_data, open_matcher
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.relevance.fit_presence import TooFewPairsError, fit_presence
 from wordsight.similarity.ranking.count import Ties
 
-
-def train(
-    config: Config,
-    folder: Path,
-    resume: bool = False,
-    progress: Progress = silent,
-    calibrate: bool = True,
-) -> History:
-    """Run what the tables say; the folder then holds config.toml, the log, last/ and best/.
-
-    Unless ``calibrate`` or the configuration says no, the best model gets its probabilities at the end.
-    """
-
-    def begun() -> bool:
-        """Whether there is anything to go on with, or a log to look at."""
-        log = folder / LOG
-        return any((folder / name).exists() for name in (LAST, BEST)) or (
-            log.exists() and log.stat().st_size > 0
-        )
-
-    with removed_on_failure(folder, keep=begun):
-        history = _train(config, folder, resume, progress)
-        if calibrate and config.training.calibrate and int(os.environ.get("RANK", "0")) == 0:
-            with suppress(TooFewPairsError):  # the model has none then, and a search says so
-                _calibrate_best(config, folder / BEST, progress)
-        return history
-
-
-def _calibrate_best(config: Config, best: Path, progress: Progress) -> None:
-    if best.is_dir() and not (best / PRESENCE).is_file():
-        calibrate_model(str(best), config, config.training.device, progress)
-
-
-def calibrate_model(
-    model: str,
-    config: Config,
-    device: str = "auto",
-    progress: Progress = silent,
-    trust_remote_code: bool = False,
-) -> PresenceModel:
-    """Fit the probabilities of a saved model on the configuration's pairs, and write them into its folder."""
-    folder = matcher_folder(model)
-    matcher = open_matcher(str(folder), trust_remote_code).to(find_device(device, 0))
-    builder = Builder(config)
-    presence = fit_presence(matcher, builder.pairs("train"), builder.measured_pairs("validation"), progress)
-    save_presence(presence, folder)
-    return presence
-
-
-def _train(config: Config, folder: Path, resume: bool, progress: Progress) -> History:
-    settings = config.training
-    builder = Builder(config)
-    learned, validation = builder.pairs("train").numbered(), builder.measured_pairs("validation")
-    torch.manual_seed(settings.seed)
-    matcher = builder.matcher(learned)
-    loss = builder.loss(learned, matcher)
-    if not any((folder / name).exists() for name in (LAST, BEST)):  # a run that has begun keeps its own
-        config.save(folder / CONFIG)
-
-    def validate(model: Matcher) -> dict[str, float]:
-        recalls = measure(config, model, validation, protocol="all", intervals=False)
-        numbers = {"rsum": recalls.rsum} | recalls.by_name()
-        if can_point(model, validation):
-            numbers["pointing"] = pointing_accuracy(model, validation).share
-        return numbers
-
-    return fit(matcher, loss, learned, settings, folder, validate, resume, progress)
+_FOR_MATRICES = ("protocol", "ties", "average_precision")
 
 
 def measure(config: Config, matcher: Matcher, pairs: PairSet, **settings_given: Any) -> Recalls:
@@ -160,41 +82,6 @@ def measure_model(
     return Measured(data.config, matcher, split, data.pairs, recalls, pointing)
 
 
-@dataclass(frozen=True, eq=False)
-class Data:
-    """A configuration and a split of its data."""
-
-    config: Config
-    pairs: PairSet
-
-
-def open_data(
-    model: str, config: str | None, changes: Sequence[str], split: Split, trust_remote_code: bool = False
-) -> Data:
-    """Open the data of the given configuration, or of the run's own."""
-    chosen = open_config(model, config, changes, trust_remote_code)
-    return Data(chosen, Builder(chosen).measured_pairs(split))
-
-
-def open_config(
-    model: str, config: str | None, changes: Sequence[str], trust_remote_code: bool = False
-) -> Config:
-    """The given configuration, or the run's own."""
-    if config is None and not (Path(model) / CONFIG).is_file():
-        raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
-    return load_config(config or model, changes, trust_remote_code)
-
-
-def open_matcher(model: str, trust_remote_code: bool = False) -> Matcher:
-    """A run's best model, any saved model, or a published CLIP or SigLIP."""
-    return Matcher.from_pretrained(matcher_folder(model), trust_remote_code=trust_remote_code)
-
-
-def matcher_folder(model: str) -> Path:
-    """The folder of a run's best model, of any saved model, or of one made of a published CLIP or SigLIP."""
-    return opened_folder(model)
-
-
 @dataclass(frozen=True)
 class Sources:
     """Where scores come from: models, files of scores, or both, and how several become one matrix."""
@@ -212,9 +99,6 @@ class Sources:
     def alone(self) -> bool:
         """A single model, whose scores need not be held."""
         return len(self.models) == 1 and not self.files
-
-
-_FOR_MATRICES = ("protocol", "ties", "average_precision")
 
 
 def measure_scores(

@@ -1,0 +1,1 @@
+"""Runs: a configuration -> a trained model in a folder, and its numbers."""

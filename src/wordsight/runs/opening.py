@@ -1,0 +1,47 @@
+"""A run's folder, or a model -> its configuration, its data, its matcher."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wordsight.builder import Builder
+from wordsight.config import CONFIG, Config, Split, load_config
+from wordsight.errors import InputError
+from wordsight.importers.clip_siglip import opened_folder
+from wordsight.matcher import Matcher
+from wordsight.pairs import PairSet
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """A configuration and a split of its data."""
+
+    config: Config
+    pairs: PairSet
+
+
+def open_data(
+    model: str, config: str | None, changes: Sequence[str], split: Split, trust_remote_code: bool = False
+) -> Data:
+    """Open the data of the given configuration, or of the run's own."""
+    chosen = open_config(model, config, changes, trust_remote_code)
+    return Data(chosen, Builder(chosen).measured_pairs(split))
+
+
+def open_config(
+    model: str, config: str | None, changes: Sequence[str], trust_remote_code: bool = False
+) -> Config:
+    """The given configuration, or the run's own."""
+    if config is None and not (Path(model) / CONFIG).is_file():
+        raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
+    return load_config(config or model, changes, trust_remote_code)
+
+
+def open_matcher(model: str, trust_remote_code: bool = False) -> Matcher:
+    """A run's best model, any saved model, or a published CLIP or SigLIP."""
+    return Matcher.from_pretrained(matcher_folder(model), trust_remote_code=trust_remote_code)
+
+
+def matcher_folder(model: str) -> Path:
+    """The folder of a run's best model, of any saved model, or of one made of a published CLIP or SigLIP."""
+    return opened_folder(model)
