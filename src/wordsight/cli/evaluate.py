@@ -110,7 +110,7 @@ def _by_annotations(
 def _by_hard_negatives(sources: "Sources", path: Path, written: ReportOptions) -> None:
     from wordsight.evaluation.hard_negatives import hard_negative_accuracy
     from wordsight.read.annotations.hard_negatives import read_caption_choices
-    from wordsight.runs import open_matcher
+    from wordsight.runs.opening import open_matcher
 
     _only_numbers("--hard-negatives", report=written.report, save_scores=written.save_scores)
     choices = read_caption_choices(path, written.pictures)
