@@ -14,6 +14,8 @@ KINDS = [
     {"coordinates": False, "depth": 1},
     {"cell": 4, "depth": 2},
     {"overlaps": 2},
+    {"stem_stride": 4, "hidden": 24, "depth": 2},
+    {"stem_stride": 4, "cell": 4},
     {"context": "surroundings"},
     {"context": "surroundings", "cell": 2},  # more cells than are multiplied out
     {"context": "self-attention"},
@@ -52,9 +54,12 @@ def test_pictures_do_not_see_their_batch_mates(settings: dict[str, object], trai
     )
 
 
-@pytest.mark.parametrize(("overlaps", "seen"), [(0, 8), (1, 10), (2, 14), (3, 22)])
-def test_a_cell_sees_as_far_as_the_halvings_overlap(overlaps: int, seen: int) -> None:
-    network = GridCNN(24, width=8, depth=0, overlaps=overlaps).double()
+@pytest.mark.parametrize(
+    ("stem_stride", "overlaps", "seen"),
+    [(2, 0, 8), (2, 1, 10), (2, 2, 14), (2, 3, 22), (4, 0, 8), (4, 1, 10), (4, 2, 18)],
+)
+def test_a_cell_sees_as_far_as_the_halvings_overlap(stem_stride: int, overlaps: int, seen: int) -> None:
+    network = GridCNN(24, width=8, depth=0, stem_stride=stem_stride, overlaps=overlaps).double()
     values = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     outside = torch.ones(64, 64, dtype=torch.bool)
     start = 24 - (seen - 8) // 2
@@ -164,6 +169,10 @@ def test_learns_where_a_red_square_is() -> None:
 def test_mistakes_name_value_and_remedy() -> None:
     with pytest.raises(ValueError, match="cell = 6 pixels; expected a power of two"):
         GridCNN(24, cell=6)
+    with pytest.raises(ValueError, match="stem_stride = 4; expected 2, or 4 with cells of at least 4"):
+        GridCNN(24, cell=2, stem_stride=4)
+    with pytest.raises(ValueError, match="stem_stride = 3"):
+        GridCNN(24, stem_stride=3)
     with pytest.raises(ValueError, match="pictures of 60 x 64 pixels do not divide into cells of 8"):
         GridCNN(24)(pictures(1, 64, 60))
     with pytest.raises(ValueError, match='attention "more" is not known'):

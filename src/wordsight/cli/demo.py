@@ -39,9 +39,9 @@ HITS, STRICT = 3, 0.1
 def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     """Generate, train, measure, index, search: numbers and hits on stdout, and ``folder/report.html``.
 
-    Returns the index. Interrupted, it goes on where it was; the report is written last. All of it runs on
-    one thread beside the one that reads: two would wait for each other longer than so small a network takes,
-    and the numbers are the same on any number of cores.
+    Returns the index. Interrupted, it goes on where it was; the report is written last. Training computes
+    the two batches of a step at once; each, and all else, takes one thread, since two threads would wait for
+    each other longer than so small a product takes. The numbers are the same on any number of cores.
     """
     torch.set_num_threads(1)
     started = monotonic()

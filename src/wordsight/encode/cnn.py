@@ -26,14 +26,18 @@ class GridCNNOptions:
 
     ``cell``         side of a cell in pixels, a power of two: 64 x 64 pictures have 8 x 8 cells of 8
     ``width``        channels of the first layer; they double with each halving, up to four times that
-    ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells, and
-                     begins by adding nothing
+    ``depth``        residual blocks at the cells' resolution; each widens what a cell sees by 4 cells (by 2
+                     with ``hidden``), and begins by adding nothing
     ``overlaps``     how many of the halvings, from the first, look over the edge by one of their pixels: with
                      1 a cell of 8 sees 10 pixels before the residual blocks, with 2 it sees 14, with 3 22
     ``coordinates``  tells every cell where in the picture it is, which "left of" and "above" need
     ``context``      "none", or how cells learn of each other: "surroundings", "self-attention", "transformer"
     ``pool``         cells -> one vector per picture: "gpo", "mean", "max"; None keeps the cells
-    ``projection``        after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``projection``   after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
+    ``stem_stride``  step of the first convolution: 2, or 4, which does two halvings at once
+    ``hidden``       channels between the two convolutions of a residual block, the second of which is then
+                     1 x 1: with three quarters of the channels outside, 0.4 of the work. 0: both are 3 x 3,
+                     and there are as many as outside
     """
 
     dim: Size = 1024
@@ -47,10 +51,16 @@ class GridCNNOptions:
     dropout: Share = 0.0
     pool: PoolTable = None
     projection: ProjectionTable = None
+    stem_stride: int = 2
+    hidden: Annotated[int, Limits(0, 65536)] = 0
 
     def __post_init__(self) -> None:
         if self.cell < 2 or self.cell & (self.cell - 1):
             raise InputError(f"cell = {self.cell} pixels; expected a power of two: 2, 4, 8, 16 or 32")
+        if self.stem_stride not in (2, 4) or self.stem_stride > self.cell:
+            raise InputError(
+                f"stem_stride = {self.stem_stride}; expected 2, or 4 with cells of at least 4 pixels"
+            )
 
 
 class GridCNN(ImageEncoder):
@@ -64,13 +74,14 @@ class GridCNN(ImageEncoder):
     def __init__(self, options: GridCNNOptions) -> None:
         super().__init__()
         self.options, self.dim, self.projection = options, options.dim, options.projection
-        levels = range(int(math.log2(options.cell)))
+        levels = range(int(math.log2(options.stem_stride)) - 1, int(math.log2(options.cell)))
         channels = [3, *(options.width * min(2**level, 4) for level in levels)]
-        sizes = enumerate(pairwise(channels))
+        strides = [options.stem_stride, *(2 for _ in channels[2:])]
+        sizes = enumerate(zip(pairwise(channels), strides, strict=True))
         self.halvings = nn.Sequential(
-            *(_halving(*pair, overlap=level < options.overlaps) for level, pair in sizes)
+            *(_halving(*pair, stride, overlap=level < options.overlaps) for level, (pair, stride) in sizes)
         )
-        self.blocks = nn.Sequential(*(_Residual(channels[-1]) for _ in range(options.depth)))
+        self.blocks = nn.Sequential(*(_Residual(channels[-1], options.hidden) for _ in range(options.depth)))
         self.head = nn.Linear(channels[-1] + 4 * options.coordinates, self.dim)
         surroundings = options.context == "surroundings"
         self.surroundings = Surroundings(self.dim) if surroundings else None
@@ -123,24 +134,26 @@ def _where(boxes: Float[Tensor, "image cell 4"]) -> Float[Tensor, "image cell 4"
 # little more than their own box, and from its middle; what lies around it they learn afterwards.
 
 
-def _halving(inputs: int, outputs: int, overlap: bool) -> nn.Sequential:
-    convolution = nn.Conv2d(inputs, outputs, 4 if overlap else 2, stride=2, padding=int(overlap), bias=False)
-    return nn.Sequential(_centred(convolution), _norm(outputs), nn.ReLU())
+def _halving(inputs: int, outputs: int, stride: int, overlap: bool) -> nn.Sequential:
+    size, padding = stride + 2 * overlap, int(overlap)
+    convolution = nn.Conv2d(inputs, outputs, size, stride, padding, bias=False)
+    return nn.Sequential(_centred(convolution), _norm(outputs), nn.ReLU(inplace=True))
 
 
 class _Residual(nn.Module):
-    """x + two 3 x 3 convolutions of relu(norm(x))."""
+    """x + two convolutions of relu(norm(x)): 3 x 3 both, or the second 1 x 1 from ``hidden`` channels."""
 
-    def __init__(self, channels: int):
+    def __init__(self, channels: int, hidden: int):
         super().__init__()
-        last = nn.Conv2d(channels, channels, 3, padding=1)
+        last = nn.Conv2d(hidden, channels, 1) if hidden else nn.Conv2d(channels, channels, 3, padding=1)
+        between = hidden or channels
         nn.init.zeros_(last.weight)
         self.change = nn.Sequential(
             _norm(channels),
-            nn.ReLU(),
-            _centred(nn.Conv2d(channels, channels, 3, padding=1, bias=False)),
-            _norm(channels),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
+            _centred(nn.Conv2d(channels, between, 3, padding=1, bias=False)),
+            _norm(between),
+            nn.ReLU(inplace=True),
             last,
         )
 

@@ -47,7 +47,10 @@ def make_optimizer(
         return SGD(tables, settings.learning_rate, momentum=settings.betas[0])
     kinds: dict[str, type[Adam]] = {"adamw": AdamW, "adam": Adam, "muon": Muon}
     betas = (settings.betas[0], settings.betas[1])
-    return kinds[settings.optimizer](tables, settings.learning_rate, betas=betas, eps=settings.eps)
+    fused = True if settings.optimizer == "muon" else None  # small networks wait for the calls, not the sums
+    return kinds[settings.optimizer](
+        tables, settings.learning_rate, betas=betas, eps=settings.eps, fused=fused
+    )
 
 
 def _with_matrices_apart(

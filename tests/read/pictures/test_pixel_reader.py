@@ -169,6 +169,16 @@ def test_a_file_an_array_and_an_opened_picture_are_the_same(tmp_path: Path) -> N
     assert all(torch.equal(values[0], other) for other in values[1:])
 
 
+def test_an_array_of_the_right_size_is_read_as_it_is(tmp_path: Path) -> None:
+    pixels = photo()
+    path = tmp_path / "photo.png"
+    Image.fromarray(pixels).save(path)
+    before = pixels.copy()
+    read = PixelReader(pixels.shape[:2])([pixels, path]).values
+    assert torch.equal(read[0], read[1])
+    assert (pixels == before).all()
+
+
 def test_a_given_picture_stays_as_it_was() -> None:
     image = Image.fromarray(photo()).convert("RGBA")
     before = image.tobytes()

@@ -138,7 +138,14 @@ class PixelReader(Reader):
 
     def prepare(self, picture: Picture) -> Frame:
         """Decode, turn and resize one picture: all that may run in another thread."""
+        if isinstance(picture, np.ndarray) and self._fits(picture):
+            return Frame(picture, (self.width, self.height), WHOLE)
         return prepare_for([self], picture)[0]
+
+    def _fits(self, picture: np.ndarray) -> bool:
+        """Whether there is nothing to turn into RGB, to resize or to cut."""
+        right = picture.dtype == np.uint8 and picture.shape == (self.height, self.width, 3)
+        return right and not self.keep_aspect
 
     @property
     def _least(self) -> int:
