@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any, TypeVar
 
 from wordsight.web.problems import Refused
@@ -30,7 +31,7 @@ class WorkerPool:
                 {"retry-after": str(RETRY_SECONDS)},
             )
         if self._pool is None:
-            self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="wordsight")
+            self._pool = _started(self.threads)
         self.under_way += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: do(*given, **named))
@@ -42,3 +43,17 @@ class WorkerPool:
         pool, self._pool = self._pool, None
         if pool is not None:
             pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run from the start.
+
+    A thread takes some MB of its own when it first multiplies, for as long as it lives. By default a pool
+    starts its last threads when requests happen to coincide, perhaps after hours.
+    """
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="wordsight")
+    all_there = Barrier(threads + 1)
+    for _ in range(threads):
+        pool.submit(all_there.wait)
+    all_there.wait()
+    return pool
