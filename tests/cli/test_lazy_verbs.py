@@ -68,7 +68,7 @@ def completed(words: str, count: int) -> list[str]:
 def test_the_shell_completes_verbs_and_options() -> None:
     assert completed("wordsight se", 1) == ["search", "serve"]
     assert completed("wordsight data ", 2) == ["check", "world", "convert", "records"]
-    assert completed("wordsight search --min", 2) == ["--min-size"]
+    assert completed("wordsight search --min-s", 2) == ["--min-size"]
 
 
 def test_a_mistyped_verb_is_answered_with_those_that_are_meant() -> None:

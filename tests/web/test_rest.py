@@ -888,7 +888,7 @@ def test_the_command_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(
         ValueError, match=r"fastapi, uvicorn, python-multipart: pip install 'wordsight\[serve\]'"
     ):
-        serve.serve([Path("index")])
+        serve.serve([Path("index")], network=serve.NetworkOptions())
 
 
 def test_the_command_refuses_before_it_loads(tmp_path: Path) -> None:

@@ -8,34 +8,22 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.item_arguments import picture_file
-from wordsight.cli.search_options import (
-    FalsePositiveRate,
-    MemoryMb,
-    MinProbability,
-    OutputOptions,
-    Page,
-    Strict,
-    Text,
-    Top,
-    searcher_of,
-)
+from wordsight.cli.option_groups import with_options
+from wordsight.cli.search_options import MemoryMb, OutputOptions, PageOptions, Text, searcher_of
 from wordsight.cli.show_hits import exit_if_nothing_matches, show_hits
 from wordsight.cli.trust import TrustRemoteCode
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: wordsight captions sentences.index dog.jpg")(captions)
+    app.command(epilog="Example: wordsight captions sentences.index dog.jpg")(with_options(captions))
 
 
 def captions(
     index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index of texts.")],
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A file.")],
-    top: Top = 10,
-    page: Page = 1,
+    *,
+    hits: PageOptions,
     text: Text = None,
-    strict: Strict = False,
-    min_probability: MinProbability = None,
-    false_positive_rate: FalsePositiveRate = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per hit.")] = False,
     memory_mb: MemoryMb = 256,
     trust_remote_code: TrustRemoteCode = False,
@@ -45,9 +33,9 @@ def captions(
 
     started = time.perf_counter()
     searcher = searcher_of(
-        Index.open(index, trust_remote_code), memory_mb, false_positive_rate, min_probability
+        Index.open(index, trust_remote_code), memory_mb, hits.false_positive_rate, hits.min_probability
     )
     filters = filters_of(None, None, None, text, None)
-    found = searcher.find_texts(picture_file(str(picture)), top, (page - 1) * top, filters)
-    show_hits(found, "sentences", time.perf_counter() - started, strict, OutputOptions(as_json))
-    exit_if_nothing_matches(found, strict)
+    found = searcher.find_texts(picture_file(str(picture)), hits.top, hits.offset, filters)
+    show_hits(found, "sentences", time.perf_counter() - started, hits.strict, OutputOptions(as_json))
+    exit_if_nothing_matches(found, hits.strict)

@@ -26,11 +26,17 @@ Split = Annotated[str, typer.Option(help="train, validation or test.")]
 
 
 @dataclass(frozen=True)
-class DataOptions:
-    """A split of the data of a configuration."""
+class ConfigOptions:
+    """The configuration whose data are used, and changes of it."""
 
     config: DataConfig = None
     changes: Changes = None
+
+
+@dataclass(frozen=True)
+class DataOptions(ConfigOptions):
+    """A split of the data of a configuration."""
+
     split: Split = "test"
 
 

@@ -1,6 +1,7 @@
 """Options of every command that reads a data set: its pictures, its columns, its splits."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +37,33 @@ Splits = Annotated[
     str,
     typer.Option(help="Splits whose texts count, as train,val; data without splits counts whole."),
 ]
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """How a data set is read: its pictures, its columns, its splits."""
+
+    pictures: Pictures = None
+    image_column: ImageColumn = None
+    caption_column: CaptionColumn = None
+    split_column: SplitColumn = None
+    split: Division = None
+    split_seed: DivisionSeed = None
+
+    def settings(self) -> dict[str, Any]:
+        """Keyword arguments of ``open_dataset``, and keys of [data]."""
+        return {
+            "pictures": self.pictures,
+            "image_column": self.image_column,
+            "caption_column": self.caption_column,
+            "split_column": self.split_column,
+            "split": self.split,
+            "seed": self.split_seed,
+        }
+
+    def changes(self) -> list[str]:
+        """The options that were given, as changes of [data]."""
+        return changes_of(**self.settings())
 
 
 def changes_of(**settings: Any) -> list[str]:

@@ -1,20 +1,13 @@
 """The command data records: a configuration's data, or a data set, as shards."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wordsight.cli.data_options import (
-    CaptionColumn,
-    Division,
-    DivisionSeed,
-    ImageColumn,
-    Pictures,
-    SplitColumn,
-    changes_of,
-)
+from wordsight.cli.data_options import DatasetOptions, changes_of
 from wordsight.cli.shared_options import NoLock
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.runtime.progress import ProgressDisplay
@@ -41,64 +34,78 @@ class Format(StrEnum):
     webdataset = "webdataset"
 
 
-def records(
-    source: Annotated[
-        str, typer.Argument(metavar="CONFIG|DATA", help="A configuration, a caption file, or its folder.")
-    ],
-    out: Annotated[Path, typer.Option(help="The folder to write; it appears when all is there.")],
+@dataclass(frozen=True)
+class ShardOptions:
+    """The form of the shards."""
+
     format_: Annotated[
         Format, typer.Option("--format", help="CMPL's TFRecords, or tar files that keep texts as they are.")
-    ] = Format.tfrecord,
-    shards: Annotated[int, typer.Option(help="Files of the training split; other splits are one file.")] = 1,
-    pictures: Pictures = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    split_column: SplitColumn = None,
-    split: Division = None,
-    split_seed: DivisionSeed = None,
+    ] = Format.tfrecord
+    shards: Annotated[int, typer.Option(help="Files of the training split; other splits are one file.")] = 1
     restval: Annotated[
         Restval | None,
         typer.Option(
             help="Where COCO's restval belongs; by default val in TFRecords (as in CMPL), else train."
         ),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345,
-    keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False,
+    ] = None
+    seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345
+    keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
+    ] = False
+
+    @property
+    def order(self) -> int | None:
+        """The seed of the order of the training split; None keeps it."""
+        return None if self.keep_order else self.seed
+
+
+@dataclass(frozen=True)
+class RecordOptions:
+    """How TFRecords hold texts and pictures."""
+
     word_splitter: Annotated[
         str | None,
         typer.Option(
             help="How TFRecords cut texts: cmpl, karpathy or treebank; by default as CONFIG does, or cmpl."
         ),
-    ] = None,
-    min_count: Annotated[int, typer.Option(help="Rarer words have no id in TFRecords.")] = 3,
+    ] = None
+    min_count: Annotated[int, typer.Option(help="Rarer words have no id in TFRecords.")] = 3
     reencode: Annotated[
         bool, typer.Option("--reencode", help="Encode RGB JPEGs anew in TFRecords, as CMPL does.")
-    ] = False,
-    quality: Annotated[int, typer.Option(help="Of the JPEGs that are encoded.")] = 95,
-    skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
-    ] = False,
+    ] = False
+    quality: Annotated[int, typer.Option(help="Of the JPEGs that are encoded.")] = 95
+
+
+def records(
+    source: Annotated[
+        str, typer.Argument(metavar="CONFIG|DATA", help="A configuration, a caption file, or its folder.")
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write; it appears when all is there.")],
+    *,
+    form: ShardOptions,
+    dataset: DatasetOptions,
+    record: RecordOptions,
     no_lock: NoLock = False,  # noqa: ARG001
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Write pairs as TFRecords or WebDataset shards; run it again to go on after an interruption."""
-    settings = {"pictures": pictures, "split": split, "seed": split_seed}
-    settings |= {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
-    default = Restval.val if format_ == Format.tfrecord else Restval.train
-    splits, own_rule = _splits(source, restval or default, settings, trust_remote_code)
-    order = None if keep_order else seed
-    if format_ == Format.webdataset:
-        from wordsight.read.export.webdataset import write_webdataset
+    default = Restval.val if form.format_ == Format.tfrecord else Restval.train
+    restval = form.restval or default
+    splits, own_splitter = _splits(source, restval, dataset.settings(), trust_remote_code)
+    with ProgressDisplay() as progress:
+        if form.format_ == Format.webdataset:
+            from wordsight.read.export.webdataset import write_webdataset
 
-        with ProgressDisplay() as progress:
-            skipped = write_webdataset(out, splits, shards, order, skip_unreadable, progress)
-    else:
-        from wordsight.read.export.tfrecords import RecordSettings, write_records
+            skipped = write_webdataset(out, splits, form.shards, form.order, form.skip_unreadable, progress)
+        else:
+            from wordsight.read.export.tfrecords import RecordSettings, write_records
 
-        cut = word_splitter or own_rule or "cmpl"
-        records_settings = RecordSettings(shards, order, cut, min_count, reencode, quality)
-        with ProgressDisplay() as progress:
-            skipped = write_records(out, splits, records_settings, skip_unreadable, progress)
+            splitter = record.word_splitter or own_splitter or "cmpl"
+            settings = RecordSettings(
+                form.shards, form.order, splitter, record.min_count, record.reencode, record.quality
+            )
+            skipped = write_records(out, splits, settings, form.skip_unreadable, progress)
     _show_report(out, splits, skipped)
 
 

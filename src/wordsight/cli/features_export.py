@@ -6,14 +6,7 @@ from typing import Annotated
 import typer
 
 from wordsight.cli.config_options import Changes
-from wordsight.cli.data_options import (
-    CaptionColumn,
-    Division,
-    DivisionSeed,
-    ImageColumn,
-    Pictures,
-    SplitColumn,
-)
+from wordsight.cli.data_options import DatasetOptions
 from wordsight.cli.data_records import SHORT
 from wordsight.runtime.progress import ProgressDisplay
 
@@ -25,25 +18,20 @@ def export(
     store: Annotated[Path, typer.Argument(metavar="STORE", help="Made by features extract.")],
     source: Annotated[Path, typer.Argument(metavar="DATA", help="The caption file of its pictures.")],
     out: Annotated[Path, typer.Option(help="The folder to write.")],
-    pictures: Pictures = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    split_column: SplitColumn = None,
-    split: Division = None,
-    split_seed: DivisionSeed = None,
+    *,
+    dataset: DatasetOptions,
 ) -> None:
     """Write stored regions and their captions as SCAN, VSE-infinity and CHAN read them (SPLIT_ims.npy...)."""
     from wordsight.read.datasets.detect_format import open_dataset
     from wordsight.read.export.precomputed import write_store
     from wordsight.read.features.store import FeatureStore
 
-    columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
-    dataset = open_dataset(source, pictures=pictures, split=split, seed=split_seed, **columns)
+    data = open_dataset(source, **dataset.settings())
     opened = FeatureStore.open(store)
-    for name in dataset.chosen(None):
+    for name in data.chosen(None):
         written = name or "train"
         with ProgressDisplay() as progress:
-            images = write_store(out, written, opened, dataset.read(name), progress)
+            images = write_store(out, written, opened, data.read(name), progress)
         shape = f"{images} x {opened.regions} x {opened.feature_dim}"
         typer.echo(f"{out / f'{written}_ims.npy'}: {shape}, float32; captions, ids and boxes beside it")
 

@@ -1,11 +1,15 @@
 """The command about other people's models: import."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wordsight.cli.config_options import Changes
+from wordsight.cli.option_groups import with_options
+from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 
 
@@ -14,7 +18,47 @@ def register(app: typer.Typer) -> None:
         "import",
         epilog="Example: wordsight import model_best.pth --from chan --vocabulary f30k_precomp_vocab.json "
         "--out chan-f30k",
-    )(import_)
+    )(with_options(import_))
+
+
+@dataclass(frozen=True)
+class CheckpointOptions:
+    """What a checkpoint does not say itself."""
+
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(help="The vocabulary it was trained with: JSON, a pickle, or BERT's vocab.txt."),
+    ] = None
+    config: Annotated[
+        str | None, typer.Option(help="A configuration whose parts say what the checkpoint does not.")
+    ] = None
+    changes: Changes = None
+    bert: Annotated[
+        Path | None, typer.Option(help="The folder of the BERT it was trained from: config.json, vocab.txt.")
+    ] = None
+    ema: Annotated[
+        bool | None,
+        typer.Option(
+            "--ema/--no-ema",
+            help="Of cmpl-pytorch: take the running average of the weights, or the last ones; by default "
+            "the average where the file has one.",
+        ),
+    ] = None
+
+    @property
+    def any(self) -> bool:
+        files = self.vocabulary or self.config or self.changes or self.bert
+        return bool(files) or self.ema is not None
+
+    def tables(self, trust_remote_code: bool) -> Mapping[str, Any] | None:
+        """The tables of the configuration, if one was given."""
+        if self.config is None:
+            if self.changes:
+                raise typer.BadParameter("--set changes a configuration; give one with --config")
+            return None
+        from wordsight.config import load_config
+
+        return load_config(self.config, self.changes or (), trust_remote_code).tables
 
 
 def import_(
@@ -32,25 +76,8 @@ def import_(
         ),
     ],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
-    vocabulary: Annotated[
-        Path | None,
-        typer.Option(help="The vocabulary it was trained with: JSON, a pickle, or BERT's vocab.txt."),
-    ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="A configuration whose parts say what the checkpoint does not.")
-    ] = None,
-    changes: Changes = None,
-    bert: Annotated[
-        Path | None, typer.Option(help="The folder of the BERT it was trained from: config.json, vocab.txt.")
-    ] = None,
-    ema: Annotated[
-        bool | None,
-        typer.Option(
-            "--ema/--no-ema",
-            help="Of cmpl-pytorch: take the running average of the weights, or the last ones; by default "
-            "the average where the file has one.",
-        ),
-    ] = None,
+    *,
+    known: CheckpointOptions,
     regions: Annotated[
         str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
     ] = "whole",
@@ -60,21 +87,17 @@ def import_(
     from wordsight.pretrained.dual_encoders import FAMILIES
 
     if system in FAMILIES:
-        if vocabulary or config or changes or bert or ema is not None:
+        if known.any:
             raise typer.BadParameter(f"a published {system} says all of it; leave the other options out")
         _import_dual(source, system, out, regions)
         return
     from wordsight.importers.convert import import_checkpoint
 
-    tables = None
-    if config is not None:
-        from wordsight.config import load_config
-
-        tables = load_config(config, changes or (), trust_remote_code).tables
-    elif changes:
-        raise typer.BadParameter("--set changes a configuration; give one with --config")
-    imported = import_checkpoint(source, system, out, vocabulary, bert, tables, ema, trust_remote_code)
-    typer.echo(imported.to_text(), err=True)
+    tables = known.tables(trust_remote_code)
+    imported = import_checkpoint(
+        source, system, out, known.vocabulary, known.bert, tables, known.ema, trust_remote_code
+    )
+    say(imported.to_text())
     typer.echo(out)
 
 
@@ -83,9 +106,8 @@ def _import_dual(source: Path, system: str, out: Path, regions: str) -> None:
 
     facts = import_dual(source, out, system, regions)
     counts = facts["weights"]
-    typer.echo(
+    say(
         f"{counts['vision']:,} numbers see pictures, {counts['text']:,} read texts; "
-        f"score = {facts['scale']:.4g} x cosine {facts['bias']:+.4g}",
-        err=True,
+        f"score = {facts['scale']:.4g} x cosine {facts['bias']:+.4g}"
     )
     typer.echo(out)

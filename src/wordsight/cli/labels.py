@@ -1,14 +1,16 @@
 """Commands about semantic labels: labels (what a picture or a text shows), vocab labels (learn them)."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wordsight.cli.config_options import Changes
+from wordsight.cli.config_options import ConfigOptions, split_name
 from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
+from wordsight.cli.option_groups import with_options
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.json_text import to_json
@@ -31,7 +33,30 @@ class ScoresOf(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog='Example: wordsight labels runs/casc-f30k photo.jpg "a dog runs" --top 5')(labels)
+    app.command(epilog='Example: wordsight labels runs/casc-f30k photo.jpg "a dog runs" --top 5')(
+        with_options(labels)
+    )
+
+
+@dataclass(frozen=True)
+class MatchOptions:
+    """The data in which an item has its best matches, whose labels are shown too."""
+
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="Also the best sentences of this split for a picture, or pictures for a text, with their "
+            "labels: train, validation or test. Needed where the model reads precomputed features."
+        ),
+    ] = None
+    matches: Annotated[int, typer.Option(min=1, help="With --split: how many sentences or pictures.")] = 3
+    scores: Annotated[
+        ScoresOf | None,
+        typer.Option(
+            help="With --split: probabilities as published, the mean over the matches of what they find "
+            "in it; or by its own vectors, as without --split."
+        ),
+    ] = None
 
 
 def labels(
@@ -45,30 +70,14 @@ def labels(
             help="Files of pictures, and texts in quotes; with --split also names or ids of its images.",
         ),
     ],
+    *,
     top: Annotated[int, typer.Option(min=1, help="How many of the most probable labels.")] = 10,
-    split: Annotated[
-        str | None,
-        typer.Option(
-            help="Also the best sentences of this split for a picture, or pictures for a text, with their "
-            "labels: train, validation or test. Needed where the model reads precomputed features."
-        ),
-    ] = None,
-    matches: Annotated[int, typer.Option(min=1, help="With --split: how many sentences or pictures.")] = 3,
-    scores: Annotated[
-        ScoresOf | None,
-        typer.Option(
-            help="With --split: probabilities as published, the mean over the matches of what they find "
-            "in it; or by its own vectors, as without --split."
-        ),
-    ] = None,
     names: Annotated[
         Path | None,
         typer.Option(help="CASC's *_vocab_tag.json, for an imported model that does not know its labels."),
     ] = None,
-    config: Annotated[
-        str | None, typer.Option(help="Where [data] stands, if it is not the run's own configuration.")
-    ] = None,
-    changes: Changes = None,
+    among: MatchOptions,
+    data: ConfigOptions,
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per picture or text instead of the list.")
     ] = False,
@@ -78,19 +87,21 @@ def labels(
 
     With --split, an item's best matches come with the labels that the item finds in each of them.
     """
-    from wordsight.cli.config_options import split_name
     from wordsight.evaluation.label_predictions import LabelPredictions
     from wordsight.runs.opening import open_data, open_matcher
 
-    if split is None and (config or changes or scores):
+    if among.split is None and (data.config or data.changes or among.scores):
         raise typer.BadParameter("--config, --set and --scores go with the data of a --split; give one")
     matcher = open_matcher(model, trust_remote_code)
-    if split is None:
+    if among.split is None:
         found = predicted(matcher, items, top, names)
     else:
-        data = open_data(model, config, changes or (), split_name(split), trust_remote_code)
-        by_matches = scores is not ScoresOf.own
-        found = predicted_in(LabelPredictions(matcher, data.pairs), items, top, matches, by_matches, names)
+        changes = data.changes or ()
+        opened = open_data(model, data.config, changes, split_name(among.split), trust_remote_code)
+        by_matches = among.scores is not ScoresOf.own
+        found = predicted_in(
+            LabelPredictions(matcher, opened.pairs), items, top, among.matches, by_matches, names
+        )
     for one in found:
         typer.echo(to_json(one) if as_json else _as_text(one))
 

@@ -81,17 +81,11 @@ class IndexOptions:
 
 
 @dataclass(frozen=True)
-class HitOptions:
-    """Choice and order of the hits that a search shows."""
+class PageOptions:
+    """A page of hits, and the relevance threshold."""
 
     top: Top = 10
     page: Page = 1
-    sort: Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")] = (
-        "score"
-    )
-    engine: Annotated[
-        str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
-    ] = "auto"
     strict: Strict = False
     min_probability: MinProbability = None
     false_positive_rate: FalsePositiveRate = None
@@ -100,6 +94,18 @@ class HitOptions:
     def offset(self) -> int:
         """Hits before this page."""
         return (self.page - 1) * self.top
+
+
+@dataclass(frozen=True)
+class HitOptions(PageOptions):
+    """Choice and order of the hits that a search shows."""
+
+    sort: Annotated[str, typer.Option("--sort", help="score, or date: the matching ones, newest first.")] = (
+        "score"
+    )
+    engine: Annotated[
+        str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
+    ] = "auto"
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import logging
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from urllib.parse import quote
 import typer
 
 from wordsight.cli.open_index import index_at
+from wordsight.cli.option_groups import with_options
+from wordsight.cli.search_options import MemoryMb, ModelName
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
@@ -34,7 +37,41 @@ class LogLevel(StrEnum):
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog=EPILOG)(serve)
+    app.command(epilog=EPILOG)(with_options(serve))
+
+
+@dataclass(frozen=True)
+class NetworkOptions:
+    """Where the server listens, to whom it answers, and what it hands out."""
+
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; others than this machine's need a token.")
+    ] = "127.0.0.1"
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="WORDSIGHT_TOKEN", show_envvar=True, help="Clients must send it; 16 characters or more."
+        ),
+    ] = None
+    root: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Also hand out pictures below this folder; needed for an index that somebody else made. "
+            "Repeatable.",
+        ),
+    ] = None
+    originals: Annotated[
+        bool, typer.Option("--originals/--no-originals", help="Hand out whole files, with their metadata.")
+    ] = True
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Also answer to this name, of a proxy in front. Repeatable."),
+    ] = None
+    root_path: Annotated[
+        str, typer.Option(metavar="/PREFIX", help="Below which a proxy shows the server, e.g. /photos.")
+    ] = ""
 
 
 def serve(
@@ -45,44 +82,15 @@ def serve(
             help="An index of pictures, one of texts, or one of each; or a folder of pictures.",
         ),
     ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="That indexes a folder of pictures, needed once: a run, a CLIP, a SigLIP."),
-    ] = None,
-    host: Annotated[
-        str, typer.Option(help="The address to listen on; others than this machine's need a token.")
-    ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8765,
-    token: Annotated[
-        str | None,
-        typer.Option(
-            envvar="WORDSIGHT_TOKEN", show_envvar=True, help="Clients must send it; 16 characters or more."
-        ),
-    ] = None,
-    root: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Also hand out pictures below this folder; needed for an index that somebody else made. "
-            "Repeatable.",
-        ),
-    ] = None,
-    originals: Annotated[
-        bool, typer.Option("--originals/--no-originals", help="Hand out whole files, with their metadata.")
-    ] = True,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME", help="Also answer to this name, of a proxy in front. Repeatable."),
-    ] = None,
-    root_path: Annotated[
-        str, typer.Option(metavar="/PREFIX", help="Below which a proxy shows the server, e.g. /photos.")
-    ] = "",
+    model: ModelName = None,
+    *,
+    network: NetworkOptions,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     log_level: Annotated[LogLevel, typer.Option(help="What is written to stderr.")] = LogLevel.info,
-    memory_mb: Annotated[float, typer.Option(min=1, help="What one search holds of an index at once.")] = 256,
+    memory_mb: MemoryMb = 256,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
-    """Serve the search page and the REST interface (its description: /openapi.json) until Ctrl-C.
+    """Serve the search page and the REST interface (described in /openapi.json) until Ctrl-C.
 
     An index that is updated meanwhile is followed; nothing needs to be restarted.
     """
@@ -92,20 +100,27 @@ def serve(
 
     share_freed_memory()
     server.log_to_stderr(log_level.value)
-    policy = server.access_policy(host, token, allow_host or (), root_path, root or (), originals)
+    policy = server.access_policy(
+        network.host,
+        network.token,
+        network.allow_host or (),
+        network.root_path,
+        network.root or (),
+        network.originals,
+    )
     images, texts = _searchers(indexes, model, memory_mb, trust_remote_code)
     if images is not None:
         _confirm_roots(images, policy.roots)
     app = create_app(images, texts, policy)
-    listener = server.listen(host, port)
-    address = server.address_of(listener, host)
+    listener = server.listen(network.host, network.port)
+    address = server.address_of(listener, network.host)
     _log.info("getting ready: the model, and what the index scores in general")
     app.state.library.prepare()
 
     def started() -> None:
         _log.info("serving %s at %s (Ctrl-C ends)", ", ".join(map(str, indexes)), address)
         if open_page:
-            typer.launch(address + (f"#token={quote(token)}" if token else ""))
+            typer.launch(address + (f"#token={quote(network.token)}" if network.token else ""))
 
     server.run(app, listener, started)
 

@@ -7,21 +7,16 @@ from typing import Annotated
 import typer
 
 from wordsight.cli.config_options import Changes, ConfigFile
-from wordsight.cli.data_options import (
-    CaptionColumn,
-    Division,
-    DivisionSeed,
-    ImageColumn,
-    Pictures,
-    SplitColumn,
-    changes_of,
-)
+from wordsight.cli.data_options import DatasetOptions
+from wordsight.cli.option_groups import with_options
 from wordsight.cli.trust import TrustRemoteCode, search_this_folder
 from wordsight.runtime.progress import ProgressDisplay
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: wordsight train configs/chan-flickr8k.toml --set training.seed=1")(train)
+    app.command(epilog="Example: wordsight train configs/chan-flickr8k.toml --set training.seed=1")(
+        with_options(train)
+    )
     app.command(epilog="Example: wordsight demo --out demo")(demo)
     config = typer.Typer(help="What a configuration says.", no_args_is_help=True)
     config.command(epilog="Example: wordsight config show configs/chan-f30k-gru.toml")(show)
@@ -30,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def train(
     config: ConfigFile,
+    *,
     changes: Changes = None,
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; by default runs/ and the configuration's name.")
@@ -51,12 +47,7 @@ def train(
             help="With --from: go on with the schedule at the model's epoch, not at the first.",
         ),
     ] = False,
-    pictures: Pictures = None,
-    image_column: ImageColumn = None,
-    caption_column: CaptionColumn = None,
-    split_column: SplitColumn = None,
-    split: Division = None,
-    split_seed: DivisionSeed = None,
+    dataset: DatasetOptions,
 ) -> None:
     """Train a model; the run's folder gets the log, the last state and the best model on validation."""
     from wordsight.config import load_config
@@ -64,9 +55,7 @@ def train(
 
     search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem
-    columns = {"image_column": image_column, "caption_column": caption_column, "split_column": split_column}
-    given = changes_of(pictures=pictures, split=split, seed=split_seed, **columns)
-    given += _start(start_from, keep_epoch)
+    given = [*dataset.changes(), *_start(start_from, keep_epoch)]
     loaded = load_config(config, [*(changes or ()), *given], trust_remote_code=True)
     with ProgressDisplay() as progress:
         history = run(loaded, folder, resume, progress)
@@ -122,4 +111,4 @@ def demo(
     if index is None:
         index = run_demo(out, seed, changes or ())
     if serve:
-        serving.serve([index], port=port, open_page=True)
+        serving.serve([index], network=serving.NetworkOptions(port=port), open_page=True)
