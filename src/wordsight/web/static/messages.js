@@ -32,7 +32,8 @@ function told(found, asked) {
 
 function closest(found, { kind }) {
   if (found.itself) return "";
-  return found.hits.length ? ` These come closest, of ${counted(found.total, kind)}.` : ` Compared: ${counted(found.total, kind)}.`;
+  const all = `${found.exact ? "" : "a shortlist of "}${counted(found.total, kind)}`;
+  return found.hits.length ? ` These come closest, of ${all}.` : ` Compared: ${all}.`;
 }
 
 /** The server's sentence; *words* stand out. */
