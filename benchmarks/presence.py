@@ -171,9 +171,8 @@ def absent_report(one: Measured) -> None:
         ("unknown", unknown),
     ):
         answered = [text for text in texts if bool((one.chances(text) >= 0.5).any())]
-        print(
-            f"(c) {len(texts)} {name} of no picture: {len(texts) - len(answered)} refused; answered: {answered[:12]}"
-        )
+        refused = len(texts) - len(answered)
+        print(f"(c) {len(texts)} {name} of no picture: {refused} refused; answered: {answered[:12]}")
 
 
 def captions_report(one: Measured) -> None:
