@@ -1,6 +1,5 @@
 """The command that calibrates: a trained model and captions in, probabilities in the model's folder out."""
 
-import sys
 import time
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +8,7 @@ import typer
 
 from wordsight.cli.config_options import Changes
 from wordsight.cli.shared_options import say_written
+from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 
 
@@ -61,8 +61,7 @@ def calibrate(
         f"{time.perf_counter() - began:.0f} s"
     )
     if not presence.is_calibrated:
-        print(
+        say(
             "uncalibrated: the validation split has too few pictures: these probabilities were set on the "
-            "training pictures, and are too sure",
-            file=sys.stderr,
+            "training pictures, and are too sure"
         )

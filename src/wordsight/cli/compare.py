@@ -35,7 +35,7 @@ def compare(
 ) -> None:
     """Train and measure every system with every loss and seed: R@K, tested differences, time, memory.
 
-    Started again, it goes on: what is measured is kept, what was stopped resumes. The table is printed as
+    Started again, it continues: measured cells are skipped, stopped ones resume. The table is printed as
     Markdown and written as table.md, table.csv and table.png.
     """
     from wordsight.experiments.grid import read_grid

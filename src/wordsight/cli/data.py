@@ -28,7 +28,7 @@ def register(app: typer.Typer) -> None:
     features.command(epilog=features_export.EXPORT_EPILOG)(with_options(features_export.export))
     features.command(epilog=features_export.ENCODE_EPILOG)(features_export.encode)
     app.add_typer(features, name="features")
-    data = typer.Typer(help="Data sets: look at them, convert them, generate one.", no_args_is_help=True)
+    data = typer.Typer(help="Check, convert and generate data sets.", no_args_is_help=True)
     data.command(epilog="Example: wordsight data check data/f30k_precomp")(with_options(check))
     data.command(epilog="Example: wordsight data world world/ --images 1000")(world)
     data.command(epilog="Example: wordsight data convert f30k.tsv --ids train_ids.txt --out f30k_precomp")(
@@ -53,7 +53,7 @@ def check(
     dataset: DatasetOptions,
     as_json: Json = False,
 ) -> None:
-    """Say what a data set holds, what is wrong in it, where, and what to do."""
+    """Check a data set: its contents, its errors, where they are, and what to do."""
     from wordsight.read.validate.check import check as run
 
     report = run(path, vocabulary=vocabulary, **dataset.settings())
@@ -67,7 +67,7 @@ def world(
     images: Annotated[
         int, typer.Option(help="Pictures to train on; 500 each come for validation and test.")
     ] = 1000,
-    seed: Annotated[int, typer.Option(help="The same seed draws the same world.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the world.")] = 0,
     size: Annotated[int, typer.Option(help="Pixels along a side.")] = 64,
 ) -> None:
     """Write the generated world: pictures, five sentences each, splits, and the box of every object."""

@@ -9,11 +9,11 @@ import typer
 
 Pictures = Annotated[
     Path | None,
-    typer.Option("--pictures", help="The pictures' folder, if it is not beside the caption file."),
+    typer.Option("--pictures", help="Folder of the pictures, if not that of the caption file."),
 ]
 ImageColumn = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Column of the pictures in a table, if its name does not say so."),
+    typer.Option(metavar="NAME", help="Column of the pictures in a table, if its name is not a usual one."),
 ]
 CaptionColumn = Annotated[
     str | None,
@@ -27,11 +27,11 @@ Division = Annotated[
     typer.Option(
         "--split",
         metavar="TRAIN/VAL/TEST",
-        help="Divide data without splits by chance, picture by picture: 80/10/10.",
+        help="Divide data without splits at random, picture by picture: 80/10/10.",
     ),
 ]
 DivisionSeed = Annotated[
-    int | None, typer.Option("--split-seed", help="Draws the division of --split; 0 if it is not given.")
+    int | None, typer.Option("--split-seed", help="Seed of the division by --split (0 by default).")
 ]
 Splits = Annotated[
     str,

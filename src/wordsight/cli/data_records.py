@@ -44,11 +44,11 @@ class ShardOptions:
     shards: Annotated[int, typer.Option(help="Files of the training split; other splits are one file.")] = 1
     restval: Annotated[
         Restval | None,
-        typer.Option(
-            help="Where COCO's restval belongs; by default val in TFRecords (as in CMPL), else train."
-        ),
+        typer.Option(help="Split of COCO's restval; by default val in TFRecords (as in CMPL), else train."),
     ] = None
-    seed: Annotated[int, typer.Option(help="Of the order of the training split; 12345 is CMPL's.")] = 12345
+    seed: Annotated[int, typer.Option(help="Seed of the order of the training split; 12345 is CMPL's.")] = (
+        12345
+    )
     keep_order: Annotated[bool, typer.Option("--keep-order", help="Do not shuffle.")] = False
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave out pictures that cannot be decoded.")
@@ -74,14 +74,14 @@ class RecordOptions:
     reencode: Annotated[
         bool, typer.Option("--reencode", help="Encode RGB JPEGs anew in TFRecords, as CMPL does.")
     ] = False
-    quality: Annotated[int, typer.Option(help="Of the JPEGs that are encoded.")] = 95
+    quality: Annotated[int, typer.Option(help="Quality of the JPEGs that are encoded.")] = 95
 
 
 def records(
     source: Annotated[
         str, typer.Argument(metavar="CONFIG|DATA", help="A configuration, a caption file, or its folder.")
     ],
-    out: Annotated[Path, typer.Option(help="The folder to write; it appears when all is there.")],
+    out: Annotated[Path, typer.Option(help="The folder to write; it appears when it is complete.")],
     *,
     form: ShardOptions,
     dataset: DatasetOptions,

@@ -108,9 +108,9 @@ def _search(folder: Path, nowhere: str) -> None:
         "what must be there, what must not, and what counts twice:": (OPERATORS, None),
         "what no picture shows, and a line that one in ten such questions may pass:": (nowhere, STRICT),
     }
-    for number, (told, (query, share)) in enumerate(queries.items(), 1):
+    for number, (caption, (query, share)) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
-        say(f"\n{told}")
+        say(f"\n{caption}")
         line = [] if share is None else ["--false-positive-rate", share]
         _show("search", folder / INDEX, query, "-k", HITS, *line, "--explain", why)
         search(

@@ -17,12 +17,12 @@ class ScoreOptions:
         list[Path] | None,
         typer.Option(
             help="Measure this matrix (.npy, images x texts; also a pickled results_*.npy); several, or "
-            "beside models, are averaged."
+            "one with models, are averaged."
         ),
     ] = None
     captions: Annotated[int, typer.Option(min=1, help="With --scores alone: texts per image.")] = 5
     weights: Annotated[
-        str | None, typer.Option(help="Of the average, e.g. 0.6,0.4: models first, then --scores.")
+        str | None, typer.Option(help="Weights of the average, e.g. 0.6,0.4: models first, then --scores.")
     ] = None
     standardize: Annotated[
         bool, typer.Option("--standardize", help="Bring each matrix to mean 0 and spread 1 before averaging.")
@@ -49,7 +49,10 @@ class MeasureOptions:
         ),
     ] = None
     ties: Annotated[
-        str | None, typer.Option(help="pessimistic: against the query. reference: larger index wins.")
+        str | None,
+        typer.Option(
+            help="Order of equal scores. pessimistic: against the query; reference: the larger index wins."
+        ),
     ] = None
     precision: Annotated[
         str | None, typer.Option(help="float32, int8 (certified: the same ranks) or auto.")
@@ -139,7 +142,7 @@ class ReportOptions:
 
     save_scores: Annotated[Path | None, typer.Option(help="Also write the score matrix as .npy.")] = None
     report: Annotated[
-        Path | None, typer.Option(help="Also write a page with the numbers and what words found where.")
+        Path | None, typer.Option(help="Also write a page with the numbers and where words were found.")
     ] = None
     pictures: Annotated[
         Path | None,

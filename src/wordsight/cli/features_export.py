@@ -33,7 +33,9 @@ def export(
         with ProgressDisplay() as progress:
             images = write_store(out, written, opened, data.read(name), progress)
         shape = f"{images} x {opened.regions} x {opened.feature_dim}"
-        typer.echo(f"{out / f'{written}_ims.npy'}: {shape}, float32; captions, ids and boxes beside it")
+        typer.echo(
+            f"{out / f'{written}_ims.npy'}: {shape}, float32; captions, ids and boxes in the same folder"
+        )
 
 
 def encode(

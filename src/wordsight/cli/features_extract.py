@@ -25,7 +25,7 @@ class ReaderOptions:
     """The reader of pictures: a backbone and its regions, or the one of a configuration."""
 
     model: Annotated[
-        str | None, typer.Option(help="The backbone: a hub name or a folder; else the one that made --out.")
+        str | None, typer.Option(help="Backbone: a hub name or a folder; by default the one that made --out.")
     ] = None
     config: Annotated[
         str | None, typer.Option(help="Take the [reader] of this configuration instead of --model.")
@@ -34,17 +34,18 @@ class ReaderOptions:
     grid: Annotated[str, typer.Option(help="Cells along a side: full, 4, or several as 1,2,4.")] = "full"
     signed_sqrt: Annotated[bool, typer.Option(help="Signed square root of the features.")] = False
     size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the pictures in pixels; else as the model was trained.")
+        int | None,
+        typer.Option(min=1, help="Side of the pictures in pixels; by default as the model was trained."),
     ] = None
     high_res_size: Annotated[
         int | None, typer.Option(min=1, help="Side in pixels of a second reading, for finer regions.")
     ] = None
-    high_res_grid: Annotated[str | None, typer.Option(help="The cells of that reading, as --grid.")] = None
+    high_res_grid: Annotated[str | None, typer.Option(help="Cells of that reading, as in --grid.")] = None
     detector: Annotated[
         str | None,
-        typer.Option(help="Also the boxes that it finds: a hub name, a folder, or a YOLOX as .onnx."),
+        typer.Option(help="Detector whose boxes are regions too: a hub name, a folder, or a YOLOX as .onnx."),
     ] = None
-    detections: Annotated[int, typer.Option(min=1, help="At most so many boxes per picture.")] = 10
+    detections: Annotated[int, typer.Option(min=1, help="Boxes per picture at most.")] = 10
 
     def check(self) -> None:
         if self.model is not None and self.config is not None:

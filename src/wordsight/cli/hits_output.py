@@ -100,11 +100,11 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
 
 
 def word_to_dict(word: WordFound) -> dict[str, Any]:
-    told = asdict(word) | {"state": word.state}
-    return {name: None if value in (math.inf, -math.inf) else value for name, value in told.items()}
+    fields = asdict(word) | {"state": word.state}
+    return {name: None if value in (math.inf, -math.inf) else value for name, value in fields.items()}
 
 
 def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
     words = [word_to_dict(one.word) | {"shares": one.shares} for one in explanation.words]
-    told = asdict(explanation)
-    return told | {"words": words}
+    fields = asdict(explanation)
+    return fields | {"words": words}

@@ -30,7 +30,7 @@ class CheckpointOptions:
         typer.Option(help="The vocabulary it was trained with: JSON, a pickle, or BERT's vocab.txt."),
     ] = None
     config: Annotated[
-        str | None, typer.Option(help="A configuration whose parts say what the checkpoint does not.")
+        str | None, typer.Option(help="Configuration of the parts that the checkpoint does not describe.")
     ] = None
     changes: Changes = None
     bert: Annotated[
@@ -72,7 +72,7 @@ def import_(
         str,
         typer.Option(
             "--from",
-            help="Whose it is: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch, clip or siglip.",
+            help="System that made it: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch, clip or siglip.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def index(
-    out: Annotated[Path, typer.Option(help="The index; the same command brings it up to date, or goes on.")],
+    out: Annotated[Path, typer.Option(help="The index to make; run again to update it or to go on.")],
     folders: Annotated[
         list[Path] | None,
         typer.Argument(

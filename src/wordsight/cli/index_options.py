@@ -21,9 +21,9 @@ class CaptionOptions:
         list[Path] | None,
         typer.Option(help="A caption file of the pictures, to filter by its words. Repeatable."),
     ] = None
-    pictures: Annotated[
-        Path | None, typer.Option(help="The folder that the names in --captions start from.")
-    ] = None
+    pictures: Annotated[Path | None, typer.Option(help="Folder of the pictures that --captions names.")] = (
+        None
+    )
     image_column: ImageColumn = None
     caption_column: CaptionColumn = None
 
@@ -43,13 +43,15 @@ class UpdateOptions:
     exclude: Exclude = None
     follow_links: FollowLinks = None
     precision: Annotated[
-        str | None, typer.Option(help="float16 (as it is by default) or int8, of a new index.")
+        str | None, typer.Option(help="Precision of a new index: float16 (the default) or int8.")
     ] = None
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures per batch: what a kill may lose.")] = 32
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Pictures per batch; an interruption loses at most one batch.")
+    ] = 32
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode pictures.")] = 4
     device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto"
     drop_all: Annotated[
-        bool, typer.Option("--drop-all", help="A folder that is gone or empty takes its items with it.")
+        bool, typer.Option("--drop-all", help="Delete the items of a folder that is missing or empty.")
     ] = False
 
 
@@ -58,15 +60,15 @@ class UpkeepOptions:
     """Work on an index that needs no pictures, done in the order of the fields."""
 
     repair: Annotated[
-        bool, typer.Option("--repair", help="Drop what is damaged, so that indexing makes it again.")
+        bool, typer.Option("--repair", help="Drop damaged items, so that indexing makes them again.")
     ] = False
     compact: Annotated[
-        bool, typer.Option("--compact", help="Give back the space of what was deleted or changed.")
+        bool, typer.Option("--compact", help="Free the space of deleted and changed items.")
     ] = False
     verify: Annotated[
-        bool, typer.Option("--verify", help="Check every promise of the index; exit code 1 if one is broken.")
+        bool, typer.Option("--verify", help="Check the integrity of the index; exit code 1 if a check fails.")
     ] = False
-    stats: Annotated[bool, typer.Option("--stats", help="Print the numbers of the index.")] = False
+    stats: Annotated[bool, typer.Option("--stats", help="Print the sizes and counts of the index.")] = False
 
     @property
     def any(self) -> bool:

@@ -154,15 +154,15 @@ def predicted_in(
             encoded = matcher.encode_images([item]) if side == "image" else matcher.encode_texts([item])
         best = predictions.best_matches(encoded, side, matches)
         probable = mean_labels(best) if by_matches else predictions.similarity.predict(encoded, side)[0]
-        told: dict[str, Any] = {_KEY[side]: item, "labels": _best(probable, known, top)}
-        told["matches"] = []
+        found: dict[str, Any] = {_KEY[side]: item, "labels": _best(probable, known, top)}
+        found["matches"] = []
         for match in best:
             text = pairs.texts[match.row] if side == "image" else pairs.names[match.row]
             one = {_KEY["text" if side == "image" else "image"]: text, "score": match.score}
             if row is not None:
                 one["own"] = int(pairs.image_of[match.row]) == row
-            told["matches"].append(one | {"labels": _best(match.of_match, known, top)})
-        yield told
+            found["matches"].append(one | {"labels": _best(match.of_match, known, top)})
+        yield found
 
 
 _KEY: dict["Side", str] = {"image": "picture", "text": "text"}
@@ -200,10 +200,10 @@ def _names(file: Path, count: int) -> Sequence[str]:
     return names
 
 
-def _as_text(told: dict[str, Any]) -> str:
-    lines = [told.get("picture") or told["text"]]
-    lines += [f"  {each['probability']:.3f}  {each['label']}" for each in told["labels"]]
-    for number, match in enumerate(told.get("matches", ()), 1):
+def _as_text(found: dict[str, Any]) -> str:
+    lines = [found.get("picture") or found["text"]]
+    lines += [f"  {each['probability']:.3f}  {each['label']}" for each in found["labels"]]
+    for number, match in enumerate(found.get("matches", ()), 1):
         own = "  (its own)" if match.get("own") else ""
         lines.append(f"  {number}. {match['score']:.3f}  {match.get('text') or match['picture']}{own}")
         labels = ", ".join(f"{each['label']} {each['probability']:.2f}" for each in match["labels"])

@@ -12,7 +12,7 @@ from wordsight.cli.lazy_group import lazy_group
 from wordsight.cli.stderr import logged_to_stderr, say
 from wordsight.runtime.malloc import keep_freed_memory
 
-_INTERRUPTED = "interrupted; what was finished is kept: the same command goes on from there (train: --resume)"
+_INTERRUPTED = "interrupted; finished work is stored: the same command goes on from there (train: --resume)"
 _EPILOG = (
     "Exit codes: 0 done; 1 failed; 2 wrong usage; 3 done, but some inputs were skipped; "
     "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
@@ -69,7 +69,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.reconfigure(errors="surrogateescape")  # names of files are written with their own bytes
     keep_freed_memory()  # of this process, which is the command's own
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
-    warnings.filterwarnings("ignore", "Image size .* exceeds limit")  # twice that limit is an error, and told
+    warnings.filterwarnings(
+        "ignore", "Image size .* exceeds limit"
+    )  # twice that limit is an error with a message
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
     given, show_traceback = without_traceback_option(sys.argv[1:] if arguments is None else arguments)
     try:

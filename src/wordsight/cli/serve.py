@@ -51,26 +51,28 @@ class NetworkOptions:
     token: Annotated[
         str | None,
         typer.Option(
-            envvar="WORDSIGHT_TOKEN", show_envvar=True, help="Clients must send it; 16 characters or more."
+            envvar="WORDSIGHT_TOKEN",
+            show_envvar=True,
+            help="Bearer token required from clients; 16 characters or more.",
         ),
     ] = None
     root: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="FOLDER",
-            help="Also hand out pictures below this folder; needed for an index that somebody else made. "
+            help="Also send pictures below this folder; needed for an index that somebody else made. "
             "Repeatable.",
         ),
     ] = None
     originals: Annotated[
-        bool, typer.Option("--originals/--no-originals", help="Hand out whole files, with their metadata.")
+        bool, typer.Option("--originals/--no-originals", help="Send whole files, with their metadata.")
     ] = True
     allow_host: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME", help="Also answer to this name, of a proxy in front. Repeatable."),
     ] = None
     root_path: Annotated[
-        str, typer.Option(metavar="/PREFIX", help="Below which a proxy shows the server, e.g. /photos.")
+        str, typer.Option(metavar="/PREFIX", help="Path at which a proxy shows the server, e.g. /photos.")
     ] = ""
 
 
@@ -86,7 +88,9 @@ def serve(
     *,
     network: NetworkOptions,
     open_page: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
-    log_level: Annotated[LogLevel, typer.Option(help="What is written to stderr.")] = LogLevel.info,
+    log_level: Annotated[
+        LogLevel, typer.Option(help="Least important messages that are written to stderr.")
+    ] = LogLevel.info,
     memory_mb: MemoryMb = 256,
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
@@ -165,9 +169,11 @@ def _confirm_roots(images: "Searcher", named: Sequence[Path]) -> None:
         count = len(snapshot)
     if not count:
         return  # what is indexed meanwhile is known to be the user's
-    told = f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below {top}"
+    message = (
+        f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below {top}"
+    )
     if sys.stdin.isatty() and sys.stderr.isatty():
-        if typer.confirm(f"{told}\nHand out pictures below this folder?", err=True):
+        if typer.confirm(f"{message}\nHand out pictures below this folder?", err=True):
             remember(index.folder, [Path(top)])
     else:
-        _log.warning("%s; none is shown until you name its folder: --root %s", told, top)
+        _log.warning("%s; none is shown until you name its folder: --root %s", message, top)

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
         with_options(train)
     )
     app.command(epilog="Example: wordsight demo --out demo")(demo)
-    config = typer.Typer(help="What a configuration says.", no_args_is_help=True)
+    config = typer.Typer(help="Print a configuration.", no_args_is_help=True)
     config.command(epilog="Example: wordsight config show configs/chan-f30k-gru.toml")(show)
     app.add_typer(config, name="config")
 
@@ -30,7 +30,7 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="The run's folder; by default runs/ and the configuration's name.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from where this run was stopped.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
     start_from: Annotated[
         str | None,
         typer.Option(
@@ -88,8 +88,8 @@ def show(config: ConfigFile, changes: Changes = None, trust_remote_code: TrustRe
 
 
 def demo(
-    out: Annotated[Path, typer.Option(help="Where all of it goes.")] = Path("demo"),
-    seed: Annotated[int, typer.Option(help="Of the world and of the training.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
+    seed: Annotated[int, typer.Option(help="Seed of the world and of the training.")] = 0,
     changes: Changes = None,
     serve: Annotated[
         bool,
@@ -98,7 +98,7 @@ def demo(
         ),
     ] = False,
     port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Of the page; 0 takes any that is free.")
+        int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any free one.")
     ] = 8765,
 ) -> None:
     """Generate a world of pictures, learn to match it, measure it, index it, search it; a page shows why."""
