@@ -7,18 +7,26 @@ for what the system says of files, memory and packages (``user_message``).
 import errno
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+LONGEST = 1500  # characters of a message
 
 
 class WordsightError(Exception):
     """A problem that the user can fix; ``message`` says what is wrong, ``hint`` the next step."""
 
     def __init__(self, message: str, hint: str = "") -> None:
+        message = _one_line(message)
         super().__init__(message, hint) if hint else super().__init__(message)
         self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
         return f"{self.message}; {self.hint}" if self.hint else self.message
+
+
+def _one_line(message: str) -> str:
+    """The message on one line, also where it quotes a value of many; the middle of a very long one is cut."""
+    line = " ".join(message.splitlines())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 500]} ... {line[-450:]}"
 
 
 class InputError(WordsightError, ValueError):

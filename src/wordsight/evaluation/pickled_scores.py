@@ -8,6 +8,7 @@ afterwards as plain numbers; every other name is refused.
 import pickle
 import re
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -43,11 +44,14 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     if version not in HEADERS:
         raise InputError(f"format {version} of .npy is not known; known: {', '.join(map(str, HEADERS))}")
-    header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    try:
+        header: tuple[tuple[int, ...], bool, np.dtype[Any]] = HEADERS[version](file)
+    except (ValueError, SyntaxError, TypeError, TokenError) as error:
+        raise InputError(f"its head is damaged ({str(error)[:80]}); save or fetch it again") from error
     return header
 
 
-class _NotScoresError(ValueError):
+class _NotScoresError(InputError):
     """A whole pickle, of something else."""
 
 

@@ -68,7 +68,7 @@ def coco_id(name: str) -> str | None:
 def read_scored_pairs(path: Path) -> ScoredPairs:
     """Read one of CxC's CSV files. Raises InputError with the line of what cannot be read."""
     rows = csv.reader(io.StringIO(read_text(path)))
-    head = next(rows)
+    head = next(rows, [])
     if len(head) < 3 or head[2] != "agg_score":
         raise InputError(
             f"{path} begins with {','.join(head)[:80]!r}; expected two columns of ids and agg_score",

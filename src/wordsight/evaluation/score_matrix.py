@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import TypeAlias
 
 import numpy as np
@@ -141,7 +142,7 @@ def open_matrix(path: str | Path) -> np.ndarray:
         matrix = (
             read_pickled(path) if holds_pickle(path) else np.load(path, mmap_mode="r", allow_pickle=False)
         )
-    except (ValueError, EOFError, OSError) as error:
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError, OverflowError) as error:
         raise InputError(f"{path} cannot be read as a .npy matrix: {error}") from error
     if not isinstance(matrix, np.ndarray):
         raise InputError(f"{path} is an archive of several arrays; expected one matrix saved by np.save")

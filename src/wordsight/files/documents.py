@@ -108,6 +108,10 @@ def read_json(path: Path) -> Any:
             f"{path} line {error.lineno} column {error.colno}: not valid JSON ({error.msg}); "
             "if the file was downloaded, it may be cut short: fetch it again"
         ) from error
+    except InputError:
+        raise
+    except ValueError as error:  # a number of thousands of digits
+        raise InputError(f"{path} is not JSON as data sets have it ({error})") from error
 
 
 @dataclass(frozen=True)

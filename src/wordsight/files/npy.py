@@ -65,7 +65,7 @@ def _header(file: IO[bytes], path: Path) -> tuple[tuple[int, ...], bool, np.dtyp
             f"{path.name} holds pickled Python objects, which are not opened because they can run code; "
             "save it as a plain array of numbers"
         )
-    if not shape or 0 in shape:
+    if not shape or min(shape) < 1:
         raise InputError(f"{path.name} has shape {shape}: there is nothing in it; make it again")
     return shape, fortran, dtype
 

@@ -1,6 +1,7 @@
 """JSON of others -> plain values, with limits on its size, its depth and its numbers."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,35 @@ def parse(content: bytes | str, source: str, finite: bool = False) -> Any:
     if _is_deeper(value, DEEPEST):
         raise _too_deep(source)
     return value
+
+
+Kind = type | tuple[type, ...]
+
+
+def table_of(value: Any, kinds: Mapping[str, Kind], where: str) -> dict[str, Any]:
+    """The value, an object in which each of these fields has a value of its kind; others may be there too.
+
+    ``float`` takes whole numbers as well, and no kind of number takes true or false. Anything else is an
+    InputError that begins with ``where``.
+    """
+    if not isinstance(value, dict):
+        raise InputError(f"{where} is {_brief(value)}; expected an object with {', '.join(kinds)}")
+    for name, kind in kinds.items():
+        if name not in value:
+            raise InputError(f"{where} has no {name}; expected {', '.join(kinds)}")
+        wanted = kind if isinstance(kind, tuple) else (int, float) if kind is float else (kind,)
+        if not isinstance(value[name], wanted) or (isinstance(value[name], bool) and bool not in wanted):
+            named = " or ".join(_NAMES.get(one, one.__name__) for one in wanted)
+            raise InputError(f"{where} has {name} = {_brief(value[name])}; expected {named}")
+    return value
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", list: "a list", dict: "an object"}
+
+
+def _brief(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _refuse(constant: str) -> Any:

@@ -118,9 +118,10 @@ def _json_lines(path: Path) -> Iterator[Row]:
         if text:
             try:
                 value = json.loads(text)
-            except (json.JSONDecodeError, RecursionError) as error:
+            except (ValueError, RecursionError) as error:  # also a number of thousands of digits
                 place = f"column {error.colno}: " if isinstance(error, json.JSONDecodeError) else ""
-                reason = getattr(error, "msg", "nested too deeply")
+                deep = isinstance(error, RecursionError)
+                reason = getattr(error, "msg", "nested too deeply" if deep else str(error))
                 raise InputError(
                     f"{path} line {line} {place}not valid JSON ({reason}); expected one object per line"
                 ) from error

@@ -36,6 +36,7 @@ from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.word_alignment import found_by_word
 
 BACKGROUND_FILE = "background.json"
+RECALL_FIELDS: dict[str, plain_json.Kind] = {"size": int, "recall": float, "queries": int}
 SAMPLE_PICTURES = 400  # pictures that a query is scored on to calibrate it
 FORMAT = 2
 MAX_REPLACED = 5  # times that an index may be replaced during one search
@@ -121,8 +122,9 @@ class SearchSession:
     @cached_property
     def _recall(self) -> Recall:
         stored = self._read_stored().get("shortlist")
-        if stored is not None:
-            return Recall(**stored)
+        with suppress(InputError):  # a damaged file is measured again
+            if stored is not None:
+                return Recall(**plain_json.table_of(stored, RECALL_FIELDS, "shortlist"))
         texts = background_texts(self.matcher, self.snapshot)
         measured = measure_recall(self.matcher, self.snapshot, texts, self.memory_mb)
         self._store("shortlist", asdict(measured))
@@ -141,8 +143,9 @@ class SearchSession:
 
     def _background(self) -> Background:
         stored = self._read_stored().get("background")
-        if stored is not None:
-            return threshold.from_json(stored)
+        with suppress(InputError):  # a damaged file is measured again
+            if stored is not None:
+                return threshold.from_json(stored)
         if self.index.kind != "images":
             return Background(0, (), 0.0, 0.0)
         measured = measure_background(self.matcher, self.snapshot, self.memory_mb)

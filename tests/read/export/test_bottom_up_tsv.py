@@ -120,7 +120,7 @@ def with_column(image: int, column: int, value: bytes) -> bytes:
         (with_column(2, 5, b"AAAA"), r"line 2: features holds 3 bytes, which is not float32 for 3 boxes"),
         (with_column(2, 5, b""), r"line 2: features holds 0 bytes"),
         (with_column(2, 3, b"many"), r"line 2: num_boxes is b'many', expected a number"),
-        (with_column(2, 1, b"0"), r"line 2: image_w is b'0', expected a number from 1 up"),
+        (with_column(2, 1, b"0"), r"line 2: image_w is b'0', expected a number from 1 to"),
         (with_column(2, 4, base64.b64encode(bytes(24))), r"line 2: boxes have 2 numbers each, expected 4"),
         (line(2, regions=4), r"line 2: image 2 has 4 boxes of 5 numbers, but the first had 3 of 5; .*36 as"),
         (

@@ -22,7 +22,7 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.files.tables import Row, read_rows
 from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.pixel_reader import picture_size
 from wordsight.read.text.align_words import counterparts, letters
 from wordsight.read.text.word_rules import split_words
 
@@ -178,7 +178,7 @@ class _Pictures:
                     "pixels need the size of the picture, and the data has no picture files; add "
                     '"size": [width, height], or give fractions'
                 )
-            self._sizes[image] = open_picture(images.paths[image]).size
+            self._sizes[image] = picture_size(images.paths[image])
         return self._sizes[image]
 
     @cached_property

@@ -11,9 +11,10 @@ A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond i
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ import torch
 
 from wordsight import aliases
 from wordsight.errors import InputError, MissingFileError
+from wordsight.files import plain_json
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.sets import Regions
 
@@ -32,6 +34,14 @@ META, FEATURES, BOXES, PICTURES, FILES = (
     "pictures.jsonl",
     "files.jsonl",
 )
+META_FIELDS: dict[str, plain_json.Kind] = {
+    "identity": str,
+    "reader": dict,
+    "feature_dim": int,
+    "regions": int,
+}
+PICTURE_FIELDS: dict[str, plain_json.Kind] = {"name": str, "size": list, "content": str, "regions": int}
+FILE_FIELDS: dict[str, plain_json.Kind] = {"path": str, "bytes": int, "changed": int, "content": str}
 
 
 class FeatureStore:
@@ -43,6 +53,7 @@ class FeatureStore:
         self.settings: dict[str, Any] = aliases.current(meta["reader"])
         self.feature_dim: int = meta["feature_dim"]
         self.regions: int = meta["regions"]
+        self._check_pictures(pictures)
         self.names = [picture["name"] for picture in pictures]
         self.sizes = [tuple(picture["size"]) for picture in pictures]  # width, height in pixels
         self.row_of = {picture["content"]: row for row, picture in enumerate(pictures)}
@@ -50,11 +61,32 @@ class FeatureStore:
         self._features = mapped(folder / FEATURES, len(pictures))
         self._boxes = mapped(folder / BOXES, len(pictures))
         self._seen = read_files(folder)
+        self._must_agree()
+
+    def _must_agree(self) -> None:
+        """The arrays have the sizes that meta.json says."""
+        sizes = (self.regions, self.feature_dim), (self.regions, 4)
+        for array, file, size in zip((self._features, self._boxes), (FEATURES, BOXES), sizes, strict=True):
+            if array.shape[1:] != size:
+                raise InputError(
+                    f"{self.folder / file} has {' x '.join(map(str, array.shape[1:]))} numbers per picture, "
+                    f"but {META} says {' x '.join(map(str, size))}; restore both, or extract again"
+                )
+
+    def _check_pictures(self, pictures: list[dict[str, Any]]) -> None:
+        for number, picture in enumerate(pictures, 1):
+            sides = picture["size"]
+            if not 0 <= picture["regions"] <= self.regions or list(map(type, sides)) != [int, int]:
+                raise InputError(
+                    f"{self.folder / PICTURES} line {number} has {picture['regions']} regions and the size "
+                    f"{sides}; expected 0 to {self.regions} regions, width and height",
+                    "restore it, or extract again",
+                )
 
     @classmethod
     def open(cls, folder: str | Path) -> "FeatureStore":
         folder = Path(folder)
-        return cls(folder, read_meta(folder), read_lines(folder / PICTURES))
+        return cls(folder, read_meta(folder), read_lines(folder / PICTURES, PICTURE_FIELDS))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -129,23 +161,22 @@ class StoredImages:
 
 def read_meta(folder: Path) -> dict[str, Any]:
     try:
-        meta: dict[str, Any] = json.loads((folder / META).read_text(encoding="utf-8"))
+        meta = plain_json.read(folder / META)
     except FileNotFoundError:
         raise MissingFileError(
             f"{folder} holds no {META}: it is not a feature store; make one: "
             f"wordsight features extract PICTURES --out {folder}"
         ) from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"{folder / META} is damaged ({error}); restore it or extract again") from error
-    if meta.get("format") != FORMAT:
+    if not isinstance(meta, dict) or meta.get("format") != FORMAT:
+        found = meta.get("format") if isinstance(meta, dict) else "nothing"
         raise InputError(
-            f"{folder / META} says format {meta.get('format')}; this version reads format {FORMAT}: "
+            f"{folder / META} says format {found}; this version reads format {FORMAT}: "
             "extract again, or use the version of wordsight that wrote it"
         )
-    return meta
+    return plain_json.table_of(meta, META_FIELDS, str(folder / META))
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
+def read_lines(path: Path, fields: Mapping[str, plain_json.Kind]) -> list[dict[str, Any]]:
     """The complete lines of a journal; one that a kill cut short does not count."""
     if not path.is_file():
         return []
@@ -153,15 +184,17 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     read: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
         try:
-            read.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(f"{path} line {number} is damaged; restore it, or extract again") from error
+            read.append(plain_json.table_of(json.loads(line), fields, f"line {number}"))
+        except (ValueError, RecursionError) as error:
+            raise InputError(
+                f"{path} line {number} is damaged ({error})", "restore it, or extract again"
+            ) from error
     return read
 
 
 def read_files(folder: Path) -> dict[str, tuple[Stamp, str]]:
     """Path -> its stamp and content when it was last read."""
-    lines = read_lines(folder / FILES)
+    lines = read_lines(folder / FILES, FILE_FIELDS)
     return {line["path"]: ((line["bytes"], line["changed"]), line["content"]) for line in lines}
 
 
@@ -180,9 +213,11 @@ def mapped(path: Path, rows: int) -> np.ndarray:
             np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             start = file.tell()
-    except ValueError as error:
-        raise InputError(f"{path} does not begin as a numpy file ({error}); extract again") from error
-    there = (path.stat().st_size - start) // (dtype.itemsize * shape[1] * shape[2])
+        if len(shape) != 3 or min(shape) < 0 or dtype.kind != "f":
+            raise ValueError(f"shape {shape} of {dtype}; expected three axes of floats")
+    except (ValueError, SyntaxError, TypeError, TokenError) as error:
+        raise InputError(f"{path} is no array of regions ({error}); extract again") from error
+    there = (path.stat().st_size - start) // max(1, dtype.itemsize * shape[1] * shape[2])
     if there < rows:
         raise InputError(
             f"{path} holds {there} rows but {PICTURES} lists {rows}; "

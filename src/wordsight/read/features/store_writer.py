@@ -113,7 +113,7 @@ class StoreWriter:
                 "choose another folder, or the reader it was begun with"
             )
         self.meta = before
-        pictures = store.read_lines(self.folder / PICTURES)
+        pictures = store.read_lines(self.folder / PICTURES, store.PICTURE_FIELDS)
         self._rows = {line["content"]: row for row, line in enumerate(pictures)}
         self._seen = store.read_files(self.folder)
         for name in (FEATURES, BOXES):

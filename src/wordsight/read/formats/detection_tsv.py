@@ -16,6 +16,7 @@ from jaxtyping import Float
 
 from wordsight.errors import InputError, MissingFileError
 
+LARGEST = 10**6  # sides in pixels, and boxes
 COLUMNS = ("image_id", "image_w", "image_h", "num_boxes", "boxes", "features")
 
 
@@ -61,10 +62,10 @@ class Line:
             value = float(self.columns[column])
         except ValueError:
             value = 0.0
-        if not value >= 1:
+        if not 1 <= value <= LARGEST:
             raise InputError(
                 f"{self.where}: {COLUMNS[column]} is {self.columns[column][:40]!r}, expected a number from "
-                "1 up"
+                f"1 to {LARGEST:,}"
             )
         return value
 

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,7 @@ RESAMPLE = {
     "box": 4,
     "hamming": 5,
 }  # Pillow's numbers
+MOST_PIXELS = 178_956_970  # that are decoded at once; Pillow's own limit
 ORIENTATION = 0x0112  # EXIF tag; values of 5 and more swap width and height
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -121,7 +124,8 @@ class PixelReader(Reader):
         return self.stack([self._part(picture, cut) for picture, cut in zip(pictures, cuts, strict=True)])
 
     def _part(self, picture: Picture, cut: Cut) -> Frame:
-        image, size = _decode(picture, at_least=None)
+        image, _ = _decode(picture, at_least=None)
+        size = image.size
         part = cut(size, self._shown(size))
         window = (part[0] / size[0], part[1] / size[1], part[2] / size[0], part[3] / size[1])
         values = image.resize((self.width, self.height), RESAMPLE[self.resample], box=_inside(part, size))
@@ -181,11 +185,21 @@ def prepare_for(readers: Sequence[PixelReader], picture: Picture) -> list[Frame]
     return [reader._frame(image, size) for reader in readers]
 
 
+def picture_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels, the way round it was taken, without decoding. Raises UnreadablePicture."""
+    try:
+        with open_file(path) as image:
+            return (image.height, image.width) if orientation(image) >= 5 else image.size
+    except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
+        raise UnreadablePicture(str(path), _reason(path, error)) from error
+
+
 def open_picture(picture: Picture, at_least: int | None = None) -> "Image":
     """A file, an opened picture or a uint8 array as an RGB picture, the way round it was taken.
 
     Transparency is laid on white, 16 bits become 8, an animation shows its first frame. With ``at_least``
-    (pixels) a large JPEG is decoded at a fraction of its size, its sides at least twice that many pixels.
+    (pixels) a large JPEG is decoded at a fraction of its size, its sides at least twice that many pixels; one
+    of more than ``MOST_PIXELS`` always is.
     Raises UnreadablePicture with the file and the reason.
     """
     return _decode(picture, at_least)[0]
@@ -198,14 +212,21 @@ def _decode(picture: Picture, at_least: int | None) -> tuple["Image", tuple[int,
     try:
         return _turned_rgb(_opened(picture), at_least)
     except DecompressionBombError as error:
-        raise UnreadablePicture(
-            _name(picture), f"too many pixels ({error}); scale it down or raise PIL.Image.MAX_IMAGE_PIXELS"
-        ) from error
+        reason = "scale it down, or save it as a JPEG (not a progressive one), which is read at a fraction"
+        raise UnreadablePicture(_name(picture), f"{_too_many_pixels(error)}; {reason}") from error
     except Exception as error:  # Pillow's decoders raise nearly every class on a malformed file
         system = error.strerror if isinstance(error, OSError) else None  # decoders raise OSErrors without
         raise UnreadablePicture(
             _name(picture), system.lower() if system else _reason(picture, error)
         ) from error
+
+
+def _too_many_pixels(error: Exception) -> str:
+    """Pillow's words without its advice to programmers."""
+    numbers = re.findall(r"\d+", str(error))
+    if len(numbers) < 2:
+        return "it has too many pixels"
+    return f"it has {int(numbers[0]):,} pixels, and the limit is {int(numbers[1]):,}"
 
 
 def _opened(picture: Picture) -> "Image":
@@ -227,6 +248,9 @@ def _turned_rgb(image: "Image", at_least: int | None) -> tuple["Image", tuple[in
     full = image.size
     if at_least is not None and image.format != "HEIF":  # which would show a small copy that its maker put in
         image.draft(None, (2 * at_least, 2 * at_least))  # only JPEG files answer; twice, to resize with care
+    elif full[0] * full[1] > MOST_PIXELS and image.format == "JPEG":
+        shrink = math.sqrt(full[0] * full[1] / MOST_PIXELS)
+        image.draft(None, (int(full[0] / (2 * shrink)), int(full[1] / (2 * shrink))))
     drafted = image.size != full
     image.load()
     turn = orientation(image)

@@ -152,7 +152,7 @@ def _read_json(path: Path) -> Any:
         raise InputError(
             "it is not text; a pickled vocabulary has to be written as JSON (word2idx, idx2word, idx) first"
         ) from None
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number of thousands of digits
         raise InputError(f"it is not JSON, or cut short ({error}); copy it again") from None
 
 

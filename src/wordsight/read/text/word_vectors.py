@@ -111,7 +111,7 @@ def _read(path: Path, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.nda
 def _read_json(file: BufferedIOBase, dim: int | None, wanted: set[bytes]) -> dict[bytes, np.ndarray]:
     try:
         content = json.load(file)
-    except ValueError as error:  # no JSON, or no text at all
+    except (ValueError, RecursionError) as error:  # no JSON, or no text at all
         raise InputError(f"not JSON, or cut short ({error})") from None
     if not isinstance(content, dict) or not content or not isinstance(next(iter(content.values())), list):
         raise InputError("expected JSON of the form {word: [numbers]}")

@@ -228,8 +228,8 @@ def _explained(error: sqlite3.DatabaseError, folder: Path) -> Exception:
         return StoreInUse(f"another process has been writing to {folder} for {BUSY_SECONDS:.0f} s; try again")
     if code & 0xFF in _DAMAGED:
         return InputError(
-            f"{folder / FACTS} is damaged ({error}); "
-            "restore a copy of the folder, or move it away and index again"
+            f"{folder / FACTS} is damaged ({error})",
+            "restore a copy of the folder, or move it away and index again",
         )
     return InputError(f"{folder / FACTS}: {error} ({name or type(error).__name__})")
 

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,7 @@ class Snapshot:
         if not conditions:
             return None
         query = f"SELECT i.id FROM items i WHERE {' AND '.join(conditions)}"
-        with self._lock:
+        with self._reading():
             ids = numbers(self._facts.execute(query, parameters), 1)[:, 0]
         if filters is not None and filters.ids is not None:
             ids = np.intersect1d(ids, np.asarray(list(filters.ids), dtype=np.int64))
@@ -172,12 +173,12 @@ class Snapshot:
 
     def items_in(self) -> Counter[bytes]:
         """Number of items directly in each folder of the index."""
-        with self._lock:
+        with self._reading():
             return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
 
     def dates(self) -> Float[np.ndarray, " row"]:
         """Date of every row: taken, or else its file changed; seconds since 1970."""
-        with self._lock:
+        with self._reading():
             table = numbers(self._facts.execute(f"SELECT id, {self._date} FROM items i"), 2)
         found = np.zeros(len(self))
         found[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
@@ -204,8 +205,14 @@ class Snapshot:
     def connection(self) -> sqlite3.Connection:
         return self._facts
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """One thread at a time; what is damaged in the database is said with the next step."""
+        with self._lock, database.wrap_errors(self.folder):
+            yield
+
     def _select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
-        with self._lock:
+        with self._reading():
             return self._facts.execute(query, parameters).fetchall()
 
 

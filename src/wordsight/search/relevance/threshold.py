@@ -25,6 +25,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.files.plain_json import Kind, table_of
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.query.encoded import EncodedQuery
 from wordsight.search.query.stop_words import names_something
@@ -142,9 +143,16 @@ def to_json(background: Background) -> dict[str, Any]:
     return asdict(background)
 
 
-def from_json(table: dict[str, Any]) -> Background:
-    texts = tuple(TextAgainstAll(**text) for text in table.pop("texts"))
-    return Background(texts=texts, **table)
+def from_json(table: Any) -> Background:
+    """The background that ``to_json`` wrote. Raises InputError for anything else."""
+    whole = table_of(table, _BACKGROUND, "background")
+    texts = [table_of(text, _TEXT, "a text of the background") for text in whole["texts"]]
+    kept = [TextAgainstAll(**{name: text[name] for name in _TEXT}) for text in texts]
+    return Background(**{name: whole[name] for name in _BACKGROUND} | {"texts": tuple(kept)})
+
+
+_BACKGROUND: dict[str, Kind] = {"pictures": int, "texts": list, "word_mean": float, "word_spread": float}
+_TEXT: dict[str, Kind] = {"words": int, "best": float, "spread": float, "weight": float, "growth": float}
 
 
 def background_scores(scorer: QueryScorer, sample: EmbeddingSet) -> Float[Tensor, " picture"]:

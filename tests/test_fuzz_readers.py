@@ -1,0 +1,37 @@
+"""A small part of benchmarks/fuzz_readers.py: damaged files are read, or refused in one sentence."""
+
+from pathlib import Path
+
+import pytest
+from fuzz_readers import fuzz
+
+CASES = 200
+SLOW = ("background",)  # which is measured again where it is damaged
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path: Path) -> None:
+    counts, wrong = fuzz(tmp_path, range(CASES), seed=11, limit_memory=False, leave_out=SLOW)
+    assert wrong == {}
+    assert sum(counts.values()) == CASES
+    assert len(counts) > 30
+
+
+@pytest.mark.parametrize(
+    "reader",
+    [
+        "scores",
+        "npy",
+        "sqlite",
+        "choices",
+        "labels",
+        "vocabulary",
+        "store",
+        "store lines",
+        "scored",
+        "detections",
+    ],
+)
+def test_readers_that_once_failed(tmp_path: Path, reader: str) -> None:
+    _, wrong = fuzz(tmp_path, range(15), seed=5, reader=reader, limit_memory=False)
+    assert wrong == {}
