@@ -99,7 +99,10 @@ class Config:
         """Read a TOML file; each change is "table.key=value", the value as TOML writes it (or plain text)."""
         path = Path(path)
         if not path.is_file():
-            raise MissingFileError(f"there is no configuration {path}; ready ones are in configs/")
+            raise MissingFileError(
+                f"there is no configuration {path}",
+                "wordsight config show own-pairs > mine.toml writes a shipped one, by its name, to start from",
+            )
         tables = read_tables(path, changes)
         for renamed in aliases.renamed_in(tables):
             warnings.warn(f"{path}: {renamed}; the old name will stop working", FutureWarning, stacklevel=2)

@@ -59,7 +59,7 @@ OPTIONS = {
         learning_rate_decay_factor num_epochs_per_decay num_gpus sync_replicas replicas_to_aggregate
         num_clones clone_on_cpu worker_replicas num_ps_tasks task moving_average_decay
         input_queue_memory_factor num_readers num_preprocessing_threads log_device_placement
-        eval_dir max_num_batches method image_dir text_dir split_dir output_dir min_word_count
+        eval_dir max_num_batches default_image_size method image_dir text_dir split_dir output_dir min_word_count
         word_counts_output_file word_to_idx_file train_shards val_shards test_shards num_threads
     """,
     "The PyTorch port of CMPL": """
@@ -68,6 +68,7 @@ OPTIONS = {
         num_epoches ckpt_steps feature_size img_model loss_weight CMPM CMPC cnn_dropout_keep
         constraints_text constraints_images num_classes pretrained optimizer lr wd adam_alpha
         adam_beta epsilon end_lr lr_decay_type lr_decay_ratio epoches_decay epoch_ema ema_decay gpus
+        epoch_start img_root json_root out_root first min_word_count
     """,
 }
 

@@ -37,7 +37,7 @@ def test_the_python_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_parses(command: str) -> None:
-    words = shlex.split(command, comments=True)[1:]
+    words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
     name = next(name for name in (" ".join(words[:2]), words[0]) if name in verbs())
     rest = words[len(name.split()) :]
     verbs()[name].make_context(name, list(rest))
