@@ -59,8 +59,9 @@ OPTIONS = {
         learning_rate_decay_factor num_epochs_per_decay num_gpus sync_replicas replicas_to_aggregate
         num_clones clone_on_cpu worker_replicas num_ps_tasks task moving_average_decay
         input_queue_memory_factor num_readers num_preprocessing_threads log_device_placement
-        eval_dir max_num_batches default_image_size method image_dir text_dir split_dir output_dir min_word_count
+        eval_dir max_num_batches method image_dir text_dir split_dir output_dir min_word_count
         word_counts_output_file word_to_idx_file train_shards val_shards test_shards num_threads
+        default_image_size
     """,
     "The PyTorch port of CMPL": """
         image_dir anno_dir checkpoint_dir log_dir model_path embedding_size num_lstm_units
