@@ -101,7 +101,7 @@ class Config:
         if not path.is_file():
             raise MissingFileError(
                 f"there is no configuration {path}",
-                "wordsight config show own-pairs > mine.toml writes a shipped one, by its name, to start from",
+                "to start from a shipped one, by its name: wordsight config show own-pairs > mine.toml",
             )
         tables = read_tables(path, changes)
         for renamed in aliases.renamed_in(tables):
