@@ -15,7 +15,7 @@ from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet
-from wordsight.registry.plugins import installed_names, installed_object
+from wordsight.registry.entry_points import installed, installed_object
 
 Way: TypeAlias = Literal["all", "first texts", "transpose", "equal rows", "identities"]
 IN_PYTHON: dict[Way, str] = {
@@ -120,7 +120,6 @@ class Protocol:
         return "", ["all"]
 
 
-GROUP = "wordsight.protocol"  # entry points of installed packages
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
@@ -140,9 +139,9 @@ def find_protocol(name: str | Protocol) -> Protocol:
     """A protocol by name, ours or an installed package's; an unknown name lists the known ones."""
     if isinstance(name, Protocol):
         return name
-    found = PROTOCOLS.get(name) or installed_object(GROUP, name, Protocol)
+    found = PROTOCOLS.get(name) or installed_object("protocol", name, Protocol)
     if found is None:
-        known = ", ".join([*PROTOCOLS, *installed_names(GROUP)])
+        known = ", ".join([*PROTOCOLS, *installed("protocol")])
         raise InputError(f'protocol "{name}" is not known; known: {known}')
     return found
 

@@ -16,12 +16,11 @@ from wordsight.importers.system import Given, System
 from wordsight.importers.weight_map import Line, carry_over
 from wordsight.learn.warm_start import BROUGHT, IMPORTED
 from wordsight.matcher import PARTS, Matcher
-from wordsight.registry.plugins import installed_names, installed_object
+from wordsight.registry.entry_points import installed, installed_object
 from wordsight.registry.trust import addresses_in, trusting
 
 _ALL = (chan, vse_infinity, scan, casc, vsepp, cmpl_pytorch)
 SYSTEMS: dict[str, System] = {module.SYSTEM.name: module.SYSTEM for module in _ALL}
-GROUP = "wordsight.importer"  # entry points of installed packages
 NESTED = {"pooling": "pooling", "similarity": "similarity", "words": "similarity", "regions": "similarity"}
 
 
@@ -95,9 +94,9 @@ def import_checkpoint(
 
 def find_system(name: str) -> System:
     """A published system by name, ours or an installed package's; an unknown name lists the known ones."""
-    found = SYSTEMS.get(name) or installed_object(GROUP, name, System)
+    found = SYSTEMS.get(name) or installed_object("importer", name, System)
     if found is None:
-        known = [*SYSTEMS, *installed_names(GROUP)]
+        known = [*SYSTEMS, *installed("importer")]
         raise InputError(
             f"system {name} is not known{registry.nearest(name, known)}; known: {', '.join(known)}"
         )

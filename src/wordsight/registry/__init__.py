@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, get_type_hints
 
 from wordsight import aliases
-from wordsight.registry import trust
+from wordsight.registry import entry_points, trust
 from wordsight.registry.names import BASES, REGISTRY
 from wordsight.registry.options import setting_value
 from wordsight.registry.settings import (
@@ -39,7 +39,7 @@ __all__ = [
 
 def names_of(kind: str) -> list[str]:
     """The names of a kind: ours in their order, then those that installed packages add."""
-    return [*REGISTRY[kind], *(name for name in trust.installed(kind) if name not in REGISTRY[kind])]
+    return [*REGISTRY[kind], *(name for name in entry_points.installed(kind) if name not in REGISTRY[kind])]
 
 
 def find(kind: str, name: str) -> Any:
@@ -50,7 +50,7 @@ def find(kind: str, name: str) -> Any:
     elif trust.is_address(name):
         part = trust.import_trusted(kind, name)
     else:
-        part = trust.load_installed(kind, _entry_point(kind, name))
+        part = entry_points.load(kind, _entry_point(kind, name))
     _check_kind(kind, name, part)
     return part
 
@@ -63,7 +63,7 @@ def check_trusted(kind: str, table: Mapping[str, Any]) -> None:
 
 
 def _entry_point(kind: str, name: str) -> EntryPoint:
-    installed = trust.installed(kind)
+    installed = entry_points.installed(kind)
     if name not in installed:
         known = names_of(kind)
         raise TableError(f"unknown {kind} {quoted(name)}{nearest(name, known)}; known: {listed(known)}")
@@ -172,4 +172,4 @@ def _name_of(part: type) -> str:
         for name, place in names.items():
             if place == address:
                 return name
-    return trust.installed_name(address) or address
+    return entry_points.installed_name(address) or address

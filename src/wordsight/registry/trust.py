@@ -1,4 +1,4 @@
-"""Parts from outside wordsight: entry points of installed packages, and code that a user trusts by address.
+"""Parts by address: code from outside wordsight that a user trusts.
 
 An address is "module:Class". An import runs its module, so only addresses inside ``trusting`` are imported:
 those of a configuration that a user gives to train or compare, and those of a model that is opened with
@@ -13,13 +13,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import reduce
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from wordsight.registry.names import REGISTRY
 from wordsight.registry.settings import TableError, quoted
 
-_GROUPS = {kind: f"wordsight.{kind}" for kind in REGISTRY} | {"data": "wordsight.dataset"}  # of entry points
 _ADDRESS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _log = logging.getLogger(__name__)
 
@@ -93,32 +90,3 @@ def import_address(kind: str, name: str, address: str) -> Any:
     except Exception as error:  # whatever a module of others does while it is imported
         problem = f"{type(error).__name__}: {error}"
         raise TableError(f"{kind} {quoted(name)}: {module} fails when it is imported ({problem})") from error
-
-
-def installed(kind: str) -> dict[str, EntryPoint]:
-    """The entry points of a kind, by name; a name with a colon would look like an address and is left out."""
-    return {entry.name: entry for entry in entry_points(group=_GROUPS[kind]) if ":" not in entry.name}
-
-
-def load_installed(kind: str, entry: EntryPoint) -> Any:
-    """The class or function behind an entry point."""
-    try:
-        return entry.load()
-    except (ImportError, AttributeError) as error:
-        raise TableError(
-            f'{kind} "{entry.name}" of the package {_package(entry)} cannot be imported ({error})',
-            "install that package again",
-        ) from error
-
-
-def installed_name(address: str) -> str | None:
-    """The name of the entry point, of any kind, that leads to an address."""
-    for kind in _GROUPS:
-        for name, entry in installed(kind).items():
-            if entry.value.replace(" ", "") == address:
-                return name
-    return None
-
-
-def _package(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist is not None else "of an unknown name"
