@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from support.heic import save_heic, without_heic
 from support.search_models import PICTURES, index, model, path_of, pictures, searcher, texts_index
 from support.small_index import small_model
 from support.small_problem import wordsight
+from support.waiting import wait_until
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
 from starlette.testclient import TestClient
@@ -300,17 +301,10 @@ def test_an_index_that_grows_is_seen(tmp_path: Path) -> None:
         for row in range(4):
             (folder / f"{row}.png").write_bytes(path_of(row).read_bytes())
         made.update([folder])
-        soon(lambda: one.get("/v1/search", params={"query": "a star"}).json()["total"] == 4)
+        wait_until(lambda: one.get("/v1/search", params={"query": "a star"}).json()["total"] == 4)
         (folder / "0.png").unlink()
         made.update([folder])
-        soon(lambda: one.get("/v1/items").json()["total"] == 3)
-
-
-def soon(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+        wait_until(lambda: one.get("/v1/items").json()["total"] == 3)
 
 
 def index_of(folder: Path, rows: Sequence[int], made_by: Path, name: str = "{:02}.png") -> Index:
@@ -392,7 +386,7 @@ def test_an_answer_is_of_one_index_whatever_takes_its_place(tmp_path: Path) -> N
                 spare.rename(folder)
                 (tmp_path / "away").rename(spare)
                 seen.clear()
-                soon(lambda: (turn + 1) % 2 in seen)  # noqa: B023
+                wait_until(lambda: (turn + 1) % 2 in seen)  # noqa: B023
         finally:
             end.set()
         for each in asking:
@@ -426,7 +420,7 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
     assert began.wait(20)
     assert asking.find_images("a star").total == 4
     end.set()
-    soon(lambda: asking.find_images("a star").total == 3)
+    wait_until(lambda: asking.find_images("a star").total == 3)
 
 
 # Errors
@@ -742,20 +736,13 @@ def test_questions_of_one_moment_share_a_reading_and_change_no_answer() -> None:
         f"a {colour} {shape}" for colour in ("red", "blue", "green") for shape in ("star", "circle", "square")
     ]
     alone = [searcher().find_images(text, k=7) for text in texts]
-    begun, go = threading.Barrier(len(texts)), threading.Event()
     shared = SharedScans()
     asking = Searcher(index(), scan=shared)
     asking.calibration()
 
-    def ask(text: str) -> Any:
-        begun.wait()
-        go.wait(0.01)
-        return asking.find_images(text, k=7)
-
     with ThreadPoolExecutor(len(texts)) as pool, shared._scan_lock:  # a reading is under way
-        answers = [pool.submit(ask, text) for text in texts]
-        while len(shared._waiting) < len(texts):
-            go.wait(0.01)
+        answers = [pool.submit(asking.find_images, text, k=7) for text in texts]
+        wait_until(lambda: len(shared._waiting) == len(texts))
         shared._scan_lock.release()
         found = [answer.result() for answer in answers]
         shared._scan_lock.acquire()
@@ -787,8 +774,7 @@ def test_one_question_that_fails_takes_no_other_with_it() -> None:
     with index().snapshot() as snapshot, ThreadPoolExecutor(2) as pool:
         with shared._scan_lock:
             answers = [pool.submit(shared, asking, snapshot) for asking in (bad, good)]
-            while len(shared._waiting) < 2:
-                threading.Event().wait(0.01)
+            wait_until(lambda: len(shared._waiting) == 2)
         with pytest.raises(ValueError, match="not numbers"):
             answers[0].result()
         assert answers[1].result() == pytest.approx(score_rows(good, snapshot), abs=1e-6)

@@ -8,7 +8,6 @@ import struct
 import subprocess
 import sys
 import threading
-import time
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -551,38 +550,46 @@ def test_a_snapshot_stays_what_it_was(index: Index, pictures: Path) -> None:
 
 
 def test_readers_never_see_half_a_batch(index: Index, pictures: Path) -> None:
-    """While one thread writes and compacts, snapshots are opened as fast as they can be."""
+    """While one thread writes and compacts, another reads, at least once after each batch."""
     paths = draw(pictures, range(100, 140))
     known = read(make(index.folder.parent / "all", index.folder / "model", pictures))
     seen: set[int] = set()
     failures: list[BaseException] = []
-    done = threading.Event()
+    reads, done, turn = [0], threading.Event(), threading.Condition()
 
-    def look() -> None:
+    def read_on() -> None:
         try:
             while not done.is_set():
                 with index.snapshot() as snapshot:
                     seen.add(len(snapshot))
                 for path, content in read(index).items():
                     assert known[path] == content
+                with turn:
+                    reads[0] += 1
+                    turn.notify()
         except BaseException as error:
             failures.append(error)
 
-    reader = threading.Thread(target=look)
+    def let_read(stage: str, done: int, total: int) -> None:
+        if done % BATCH == 0:
+            with turn:
+                enough = reads[0] + 2  # one may have begun before this batch
+                assert turn.wait_for(lambda: reads[0] >= enough or failures, 30)
+
+    reader = threading.Thread(target=read_on)
     reader.start()
     try:
-        index.update([pictures], batch_size=BATCH)
+        index.update([pictures], let_read, batch_size=BATCH)
         for path in paths[::2]:
             path.unlink()
-        index.update([pictures])
-        index.compact()
+        index.update([pictures], let_read)
+        index.compact(let_read)
     finally:
-        time.sleep(0.05)
         done.set()
         reader.join()
     assert not failures, failures
-    assert {size % BATCH for size in seen} <= {10 % BATCH}
-    assert len(seen) > 1
+    assert seen >= set(range(10 + BATCH, 51, BATCH))
+    assert seen <= {*range(10, 51, BATCH), 30}
 
 
 def test_several_threads_share_a_snapshot(index: Index) -> None:

@@ -1,6 +1,6 @@
-// Questions to the server -> answers, or an error whose message can be shown.
+// Requests to the server; errors have messages for the reader.
 
-const KEPT = "wordsight-token";
+const TOKEN_KEY = "wordsight-token";
 const RETRIES = 3;
 
 export class Gone extends Error {}
@@ -12,15 +12,15 @@ export class Refused extends Error {
   }
 }
 
-/** A token in the address goes into the tab's memory, and out of the address. */
+/** Move a token from the address to the storage of this tab. */
 export function takeToken() {
   const match = /^#token=(.+)$/.exec(location.hash);
   if (!match) return;
-  keepToken(decodeURIComponent(match[1]));
+  storeToken(decodeURIComponent(match[1]));
   history.replaceState(history.state, "", location.pathname + location.search);
 }
-export const keepToken = (token) => sessionStorage.setItem(KEPT, token);
-const token = () => sessionStorage.getItem(KEPT);
+export const storeToken = (token) => sessionStorage.setItem(TOKEN_KEY, token);
+const token = () => sessionStorage.getItem(TOKEN_KEY);
 export const hasToken = () => Boolean(token());
 
 const pause = (seconds) => new Promise((done) => setTimeout(done, 1000 * seconds));
@@ -46,8 +46,8 @@ async function fetched(path, options = {}, tries = RETRIES) {
 }
 
 function address(path, given) {
-  const told = Object.entries(given).filter(([, value]) => value !== undefined && value !== "");
-  return told.length ? `${path}?${new URLSearchParams(told)}` : path;
+  const pairs = Object.entries(given).filter(([, value]) => value !== undefined && value !== "");
+  return pairs.length ? `${path}?${new URLSearchParams(pairs)}` : path;
 }
 
 async function sent(path, given, signal) {
@@ -74,13 +74,13 @@ export async function isBack() {
   }
 }
 
-/** Below this page, whatever prefix a proxy has put before it. */
+/** Path relative to this page, without the prefix of a proxy. */
 const relative = (path) => path.slice(path.indexOf("v1/"));
 export const original = (item) => `v1/items/${item.id}/original`;
 
 const blobUrl = async (path) => URL.createObjectURL(await (await fetched(path)).blob());
 
-/** An image of the server's; where a token is needed, an <img> alone could not send it. ``keep``: what is shown stays until then. */
+/** Load an image of the server; an <img> alone cannot send a token. ``keep``: the old image stays until then. */
 export async function show(image, path, { keep = false } = {}) {
   if (image.dataset.path === path) return;
   image.dataset.path = path;
@@ -95,7 +95,7 @@ export async function show(image, path, { keep = false } = {}) {
   }
 }
 
-/** A file in a tab of its own, or saved under a name. */
+/** Open a file in a new tab, or save it under a name. */
 export async function openFile(path, name) {
   const tab = name ? null : window.open("", "_blank");
   try {

@@ -1,6 +1,6 @@
-// A name, attributes and children -> an element of the page.
+// Elements, dates, sizes and the clipboard.
 
-/** Keys that begin with "on" are listeners, with "--" properties of its style; what is undefined or false is left out. */
+/** Create an element. Keys "on..." are listeners, keys "--..." style properties; undefined and false are left out. */
 export function element(name, given = {}, ...children) {
   const made = document.createElement(name);
   for (const [key, value] of Object.entries(given)) {
@@ -12,10 +12,10 @@ export function element(name, given = {}, ...children) {
   return made;
 }
 
-/** A deed in the middle of a sentence. */
-export const deed = (told, onclick) => element("button", { type: "button", class: "deed", onclick }, told);
+/** A button within a sentence. */
+export const inlineButton = (text, onclick) => element("button", { type: "button", class: "inline", onclick }, text);
 
-/** "7 Sept 2024", of milliseconds since 1970, where the reader is. */
+/** "7 Sept 2024" in local time, from milliseconds since 1970. */
 export const date = (when) => new Date(when).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" });
 
 /** "340 KB" */
@@ -24,12 +24,12 @@ export function size(bytes) {
   return `${(bytes / unit[0]).toLocaleString("en", { maximumSignificantDigits: 2 })} ${unit[1]}`;
 }
 
-/** Whether the text is on the clipboard now; ``within``: where an element may take the focus meanwhile. */
+/** Copy a text; returns whether it worked. ``within`` gets a temporary element that takes the focus. */
 export async function copied(text, within) {
   try {
     await navigator.clipboard.writeText(text);
     return true;
-  } catch {  // there is none without https, except on this machine
+  } catch {  // browsers offer it only with https or on this machine
     const field = element("textarea", { class: "unseen", readonly: true }), focused = document.activeElement;
     field.value = text;
     within.append(field);

@@ -1,11 +1,11 @@
-// Which pictures are searched, and in which order: fields and chips <-> the address -> what the server is asked.
+// Filters and order of the search: fields and chips, the address, and the parameters of a request.
 
 import * as server from "./api.js";
 import { date, element, size } from "./dom.js";
 
-const FURTHEST = 1e11;  // seconds: what the server takes
+const MAX_SECONDS = 1e11;  // limit of the server
 const DAY = /^\d{4}-\d\d-\d\d$/;
-const ALLOWED = {  // of an address, which anybody can write
+const ALLOWED = {  // valid values in an address
   folder: (value) => value !== "",
   from: isDay,
   until: isDay,
@@ -14,7 +14,7 @@ const ALLOWED = {  // of an address, which anybody can write
   sort: (value) => value === "date",
   engine: (value) => value === "exact" || value === "shortlist",
 };
-const TOLD = {
+const CHIP_TEXT = {
   folder: (value) => `in ${value.startsWith("/") ? value.split("/").slice(-2).join("/") : value}`,
   from: (value) => `from ${date(midnight(value))}`,
   until: (value) => `until ${date(midnight(value))}`,
@@ -31,10 +31,10 @@ const midnight = (day, later = 0) => {
 function isDay(value) {
   return DAY.test(value) && !Number.isNaN(midnight(value));
 }
-const seconds = (milliseconds) => Math.max(-FURTHEST, Math.min(FURTHEST, milliseconds / 1000));
+const seconds = (milliseconds) => Math.max(-MAX_SECONDS, Math.min(MAX_SECONDS, milliseconds / 1000));
 
 export class Filters {
-  /** ``changed`` is called when somebody sets or removes one, with whether more may follow at once. */
+  /** ``changed(typing)`` is called after every change; ``typing``: more changes may follow at once. */
   constructor({ panel, button, chips, changed }) {
     Object.assign(this, { panel, button, chips, changed, values: {}, paths: new Map() });
     button.addEventListener("click", () => this.open(panel.hidden));
@@ -59,13 +59,13 @@ export class Filters {
     return Object.keys(this.values);
   }
 
-  /** Whether fewer pictures may pass. */
+  /** Whether any filter restricts the pictures. */
   get narrow() {
     return this.names.some((name) => name !== "sort" && name !== "engine");
   }
 
-  /** In the words of the server; a list of items has no order of its own. */
-  asked({ ordered }) {
+  /** Parameters of a request; only a search has an order (``ordered``). */
+  parameters({ ordered }) {
     const { folder, from, until, text, min_bytes, sort, engine } = this.values;
     const which = {
       folder, text, min_bytes, after: from && seconds(midnight(from)), before: until && seconds(midnight(until, 1)),
@@ -78,8 +78,8 @@ export class Filters {
   }
 
   read(address) {
-    const told = Object.keys(ALLOWED).map((name) => [name, address.get(name) ?? ""]);
-    this.values = Object.fromEntries(told.filter(([name, value]) => ALLOWED[name](value)));
+    const given = Object.keys(ALLOWED).map((name) => [name, address.get(name) ?? ""]);
+    this.values = Object.fromEntries(given.filter(([name, value]) => ALLOWED[name](value)));
     this.show();
     if (this.values.folder?.startsWith("/")) this.suggest();  // a whole path has a shorter name
   }
@@ -97,7 +97,7 @@ export class Filters {
     this.changed(false);
   }
 
-  /** Where sentences are wanted, filters of pictures mean nothing: they wait. */
+  /** Enable the filters; a search for sentences ignores them. */
   allow(is) {
     this.button.disabled = !is;
     this.chips.hidden = !is || !this.names.length;
@@ -130,21 +130,21 @@ export class Filters {
 
   /** The folders of the index, by their names below its root. */
   async suggest() {
-    const told = await server.folders().catch(() => null);  // whatever is wrong, the search says it
-    if (!told) return;
-    this.paths = new Map(told.folders.map(({ name, path }) => [name, path]));
-    const options = told.folders.map(({ name, items }) => element("option", { value: name, label: `${name} (${items.toLocaleString("en")})` }));
+    const answer = await server.folders().catch(() => null);  // the search reports errors
+    if (!answer) return;
+    this.paths = new Map(answer.folders.map(({ name, path }) => [name, path]));
+    const options = answer.folders.map(({ name, items }) => element("option", { value: name, label: `${name} (${items.toLocaleString("en")})` }));
     this.panel.querySelector("datalist").replaceChildren(...options);
     if (document.activeElement !== this.panel.elements.folder) this.fill();
     this.showChips();
   }
 
-  /** What the fields say. Half the name of a folder is no folder: it counts when the field is left. */
+  /** Read the fields. The name of a folder counts when its field is left. */
   take(typing) {
     const fields = this.panel.elements, given = fields.folder.value, folder = given.trim();
-    const told = Object.fromEntries(Object.keys(ALLOWED).map((name) => [name, fields[name].value]));
-    told.folder = this.paths.get(given) ?? this.paths.get(folder) ?? (typing && folder ? this.values.folder ?? "" : folder);
-    const values = Object.fromEntries(Object.entries(told).filter(([name, value]) => ALLOWED[name](value)));
+    const read = Object.fromEntries(Object.keys(ALLOWED).map((name) => [name, fields[name].value]));
+    read.folder = this.paths.get(given) ?? this.paths.get(folder) ?? (typing && folder ? this.values.folder ?? "" : folder);
+    const values = Object.fromEntries(Object.entries(read).filter(([name, value]) => ALLOWED[name](value)));
     if (JSON.stringify(values) === JSON.stringify(this.values)) return;
     this.values = values;
     this.showChips();
@@ -177,7 +177,7 @@ export class Filters {
     const { names, chips, button } = this, shown = [...chips.children], focused = shown.indexOf(document.activeElement);
     const fresh = Object.keys(ALLOWED).filter((name) => names.includes(name)).map((name) => this.chip(name));
     const same = fresh.length === shown.length && fresh.every((chip, at) => chip.isEqualNode(shown[at]));
-    if (!same) chips.replaceChildren(...fresh);  // one that is being pressed stays under the finger
+    if (!same) chips.replaceChildren(...fresh);  // a chip under the finger must not be replaced
     chips.hidden = !names.length;
     const active = button.querySelector("b");
     active.hidden = !names.length;
@@ -187,10 +187,10 @@ export class Filters {
   }
 
   chip(name) {
-    const value = this.values[name], told = TOLD[name]((name === "folder" && this.short(value)) || value);
+    const value = this.values[name], text = CHIP_TEXT[name]((name === "folder" && this.short(value)) || value);
     return element("button", {
-      type: "button", class: "filter", "aria-label": `${told}: remove this filter`,
+      type: "button", class: "filter", "aria-label": `${text}: remove this filter`,
       title: name === "folder" ? this.values.folder : undefined, onclick: () => this.set(name, ""),
-    }, told, element("span", { class: "mark", "aria-hidden": "true" }, "×"));
+    }, text, element("span", { class: "mark", "aria-hidden": "true" }, "×"));
   }
 }

@@ -1,13 +1,13 @@
-// An answer -> pictures in a grid, each with its words as chips; the line where relevance ends.
+// Hits of an answer: pictures in a grid with their words as chips, and the mark of the relevance threshold.
 
 import { show } from "./api.js";
 import { element } from "./dom.js";
 import { folded } from "./query.js";
 
-// Okabe and Ito: told apart by every kind of sight
+// Okabe and Ito: distinct for colour-blind readers too
 const HUES = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a200", "#8d7be0"];
-const MANY = 24;  // words: more have a height of their own, and scroll
-const hueOf = new Map();  // of a word: the same in every picture
+const MAX_WORDS = 24;  // the chips of more words scroll
+const hueOf = new Map();  // a word has one hue in all pictures
 
 export function hue(word) {
   const key = folded(word);
@@ -26,13 +26,13 @@ function whereabouts([left, top, right, bottom]) {
   return `${row} ${column}`;
 }
 
-/** How surely a word is found: a probability, or a strength where the model has no probabilities. */
-export const surely = (word) => word.probability ?? Math.max(0, Math.min(1, word.found));
+/** Probability of a word, or its strength if the model has no probabilities. */
+export const certainty = (word) => word.probability ?? Math.max(0, Math.min(1, word.found));
 export const percent = (probability) => `${Math.min(99, Math.max(1, Math.round(100 * probability)))}\u00a0%`;
 export const strength = (word) => (word.probability === null ? word.found.toFixed(2) : percent(word.probability));
 
-/** What is said of a word: in its chip's name, and on the picture while it is pointed at. */
-function told(word, evidence) {
+/** Description of a word for its chip's label. */
+function describeWord(word, evidence) {
   if (!word.known) return "the model does not know this word";
   const found = `${STATES[word.state] ?? word.state}, ${strength(word)}`;
   if (evidence === "whole") return `${found}, in the picture as a whole; no place`;
@@ -51,50 +51,50 @@ function tag(word, evidence) {
 const CLASSES = { "weak": " weak", "not found": " missing", "unknown": " missing unknown" };
 const MARKS = { "weak": "~", "not found": "✕", "unknown": "?" };
 
-/** One word. ``light`` is called with the word, or null, as it is pointed at or focused. */
+/** Button of a word. ``light`` is called with the word while it is pointed at or focused, then with null. */
 export function chip(word, { light, evidence, number = false } = {}) {
   if (!word.judged) return element("span", { class: "plain" }, word.word);
-  const weak = word.state === "weak", missing = !word.is_found && !weak, said = `${word.word}: ${told(word, evidence)}`;
+  const weak = word.state === "weak", missing = !word.is_found && !weak, label = `${word.word}: ${describeWord(word, evidence)}`;
   const made = element("button", {
     type: "button", class: `chip${CLASSES[word.state] ?? ""}${["hint", "whole"].includes(evidence) ? " vague" : ""}`,
-    title: said, "aria-label": said, "aria-pressed": "false",
-    "--hue": hue(word.word), "--found": surely(word).toFixed(2),
+    title: label, "aria-label": label, "aria-pressed": "false",
+    "--hue": hue(word.word), "--found": certainty(word).toFixed(2),
   }, missing ? element("s", {}, word.word) : word.word);
   if (missing || weak) made.append(element("span", { class: "mark", "aria-hidden": "true" }, MARKS[word.state]));
   if (number && word.known) made.append(element("span", { class: "strength", "aria-hidden": "true" }, strength(word)));
-  if (light) lights(made, word, light);
+  if (light) listenForLight(made, word, light);
   return made;
 }
 
-function lights(made, word, light) {
-  let kept = false;
+function listenForLight(made, word, light) {
+  let pinned = false;
   const set = (on) => {
     made.classList.toggle("lit", on);
     light(on ? word : null);
   };
   made.addEventListener("pointerenter", (event) => event.pointerType === "mouse" && set(true));
-  made.addEventListener("pointerleave", () => set(kept));
+  made.addEventListener("pointerleave", () => set(pinned));
   made.addEventListener("focus", () => set(true));
   made.addEventListener("blur", () => {
-    kept = false;
+    pinned = false;
     made.setAttribute("aria-pressed", "false");
     set(false);
   });
   made.addEventListener("click", () => {
-    kept = !kept;
-    made.setAttribute("aria-pressed", String(kept));
-    set(kept);
+    pinned = !pinned;
+    made.setAttribute("aria-pressed", String(pinned));
+    set(pinned);
   });
 }
 
-/** Lay the frame over a word's region and say what it is; null takes both away. A whole picture has no frame. */
+/** Show the frame and the tag of a word's region; null hides both. A whole picture has no frame. */
 export function lightRegion(picture, word, evidence) {
   const region = picture.querySelector(".region"), box = evidence === "whole" ? null : word?.box;
   region.classList.toggle("on", Boolean(box));
-  const said = picture.querySelector(".tag"), claim = word ? tag(word, evidence) : "";
-  said.classList.toggle("on", Boolean(claim));
-  if (claim) said.textContent = claim;
-  said.classList.toggle("above", Boolean(box) && box[1] + box[3] > 1);  // where the frame is not
+  const label = picture.querySelector(".tag"), text = word ? tag(word, evidence) : "";
+  label.classList.toggle("on", Boolean(text));
+  if (text) label.textContent = text;
+  label.classList.toggle("above", Boolean(box) && box[1] + box[3] > 1);  // where the frame is not
   if (!box) return;
   const [left, top, right, bottom] = box.map((side) => 100 * Math.max(0, Math.min(1, side)));
   Object.assign(region.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });
@@ -103,7 +103,7 @@ export function lightRegion(picture, word, evidence) {
   region.classList.toggle("hint", evidence === "hint");
 }
 
-/** Keeps <img> elements, so that a picture that stays does not flicker. */
+/** The list of hits. It reuses <img> elements, so that pictures do not flicker. */
 export class Hits {
   constructor(list, { open, light }) {
     Object.assign(this, { list, open, light, images: new Map(), shown: [] });
@@ -114,15 +114,15 @@ export class Hits {
     this.shown = [];
   }
 
-  /** ``hits`` follow those that are shown if ``more``. */
-  show(hits, { more = false, line = false } = {}) {
+  /** Show hits; ``more`` appends them. ``threshold`` marks where relevant hits end. */
+  show(hits, { more = false, threshold = false } = {}) {
     if (!more) this.clear();
     const first = this.shown.length;
     const wasRelevant = first ? this.shown[first - 1].relevant : hits[0]?.relevant;
     let above = wasRelevant;
-    const from = new Set(hits.map((hit) => hit.item.path)).size > 1;  // else it says nothing
+    const from = new Set(hits.map((hit) => hit.item.path)).size > 1;  // one file for all says nothing
     for (const hit of hits) {
-      if (line && above && !hit.relevant) this.list.append(relevanceLine());
+      if (threshold && above && !hit.relevant) this.list.append(thresholdMark());
       above = hit.relevant;
       this.list.append(hit.item.thumbnail ? this.picture(hit) : sentence(hit, this.light, from));
       this.shown.push(hit);
@@ -131,7 +131,7 @@ export class Hits {
     if (this.images.size > 400) this.images.clear();
   }
 
-  /** All frames have the shape of most pictures; others stand on a mat. */
+  /** All frames have the median shape; pictures of other shapes have a border. */
   frame() {
     const shapes = this.shown.filter((hit) => hit.item.height).map((hit) => hit.item.width / hit.item.height);
     const middle = shapes.sort((a, b) => a - b)[shapes.length >> 1] ?? 4 / 3;
@@ -148,13 +148,13 @@ export class Hits {
     }, picture);
     const light = (word) => lightRegion(picture, word, hit.evidence);
     const words = hit.words.map((word) => chip(word, { light, evidence: hit.evidence }));
-    const chips = element("p", { class: `chips${words.length > MANY ? " many" : ""}` }, ...spaced(words));
+    const chips = element("p", { class: `chips${words.length > MAX_WORDS ? " many" : ""}` }, ...spaced(words));
     return element("li", { class: "hit" }, open, ...(hit.words.length ? [chips] : []));
   }
 
   image(item) {
-    const kept = this.images.get(item.thumbnail);
-    if (kept && !kept.isConnected) return kept;
+    const known = this.images.get(item.thumbnail);
+    if (known && !known.isConnected) return known;
     const made = element("img", { alt: "", loading: "lazy", decoding: "async", width: item.width, height: item.height });
     made.addEventListener("error", () => made.closest(".picture")?.classList.add("unseeable"));
     this.images.set(item.thumbnail, made);
@@ -166,18 +166,18 @@ export class Hits {
 function label(hit, at) {
   const judged = hit.words.filter((word) => word.judged);
   const missing = judged.filter((word) => !word.is_found).map((word) => word.word);
-  const told = !judged.length ? "" : missing.length ? `, without ${missing.join(", ")}` : ", every word found";
-  return `Look closer at picture ${at + 1}, ${hit.item.name}${told}`;
+  const summary = !judged.length ? "" : missing.length ? `, without ${missing.join(", ")}` : ", every word found";
+  return `Open picture ${at + 1}, ${hit.item.name}${summary}`;
 }
 
 function sentence(hit, light, from) {
   const chips = hit.words.map((word) => chip(word, { light: (lit) => light(lit, hit.evidence), evidence: hit.evidence }));
-  return element("li", { class: "hit said" }, element("p", { class: "chips" }, ...spaced(chips)),
+  return element("li", { class: "hit sentence" }, element("p", { class: "chips" }, ...spaced(chips)),
     ...(from ? [element("p", { class: "from" }, hit.item.name)] : []));
 }
 
-function relevanceLine() {
-  return element("li", { class: "line" }, element("span", {}, "No match below this line"));
+function thresholdMark() {
+  return element("li", { class: "threshold" }, element("span", {}, "Below the relevance threshold"));
 }
 
 function spaced(parts) {

@@ -1,12 +1,12 @@
-// Keys -> the field, or the picture that an arrow leads to.
+// Keyboard: the search field, and arrows between pictures.
 
-/** ``opens()`` are the buttons of the pictures, in their order. */
+/** Listen for keys; ``opens()`` returns the buttons of the pictures in order. */
 export function listen(input, opens) {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
     const typing = event.target.matches("input:not([type=radio]), select");
-    if (event.key === "/" && event.target === input && !input.value) return take(event, input);  // no query begins so
-    if (event.target === document.body && event.key.length === 1 && !" /".includes(event.key)) return input.focus();  // it types there
+    if (event.key === "/" && event.target === input && !input.value) return take(event, input);  // no query begins with it
+    if (event.target === document.body && event.key.length === 1 && !" /".includes(event.key)) return input.focus();  // typing goes to the field
     if ((event.key === "/" || event.key === "Escape") && !typing) return take(event, input);
     const all = opens();
     if (event.target === input && event.key === "ArrowDown") return take(event, all[0]);
@@ -22,7 +22,7 @@ export function listen(input, opens) {
   }
 }
 
-/** The picture that a key leads to from this one. */
+/** The picture that a key moves to. */
 function next(all, at, key) {
   if (key === "ArrowRight") return all[at + 1];
   if (key === "ArrowLeft") return all[at - 1];

@@ -1,4 +1,4 @@
-// What is typed, dropped or clicked -> questions; answers -> the page. The address holds the question.
+// The page: input becomes requests, answers become hits. The address holds the query.
 
 import * as server from "./api.js";
 import { element } from "./dom.js";
@@ -10,24 +10,24 @@ import { invitation, served, verdict } from "./messages.js";
 import { Viewer } from "./viewer.js";
 import { showWords } from "./query_words.js";
 
-const PAUSE = 160;  // milliseconds after the last key
-const UNFINISHED = 500;  // more of them, until a query that cannot be read is taken for finished
-const PAGE = 24;  // hits at a time
-const MOST = 960;  // hits that one page shows
-const FRESH = 10_000;  // milliseconds until an index may have grown
-const AGAIN = 2000;  // milliseconds between looks for a server that is gone
+const TYPING_MS = 160;  // pause after the last key
+const UNFINISHED_MS = 500;  // further pause before an invalid query is reported
+const PAGE = 24;  // hits per request
+const MAX_HITS = 960;  // on one page
+const FRESH_MS = 10_000;  // after which the index may have grown
+const RETRY_MS = 2000;  // between attempts to reach the server
 const byId = (id) => document.getElementById(id);
-const [input, form, words, status, problem, list, beside, empty, more, find, gone] =
-  ["query", "form", "words", "status", "problem", "hits", "beside", "empty", "more", "find", "gone"].map(byId);
+const [input, form, words, status, problem, list, queryPicture, empty, more, find, gone] =
+  ["query", "form", "words", "status", "problem", "hits", "query-picture", "empty", "more", "find", "gone"].map(byId);
 
-let about = null;  // what is served
+let about = null;  // facts about the server
 let aboutAt = 0;
 let answer = null;  // the last one
-let asking = new AbortController();
+let request = new AbortController();
 let timer = 0;
 
 const hits = new Hits(list, {
-  light: (word, evidence) => lightRegion(beside, word, evidence),
+  light: (word, evidence) => lightRegion(queryPicture, word, evidence),
   open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals) }),
 });
 const viewer = new Viewer(byId("viewer"), {
@@ -36,7 +36,7 @@ const viewer = new Viewer(byId("viewer"), {
   total: () => Math.max(hits.shown.length, reachable(answer)),
   more: async () => {
     const before = hits.shown.length;
-    if (!more.hidden) await ask({ offset: before });
+    if (!more.hidden) await search({ offset: before });
     return hits.shown.length > before;
   },
   similar: (item) => likeItem(item, "pictures"),
@@ -45,15 +45,15 @@ const viewer = new Viewer(byId("viewer"), {
 });
 const liked = new Liked({
   mostBytes: () => about?.most_bytes ?? Infinity,
-  refused: (told) => (problem.textContent = told),
+  refused: (message) => (problem.textContent = message),
   chosen: () => {
     input.value = "";
-    ask();
+    search();
   },
 });
 const filters = new Filters({
   panel: byId("filters"), button: byId("filter"), chips: byId("filtered"),
-  changed: (typing) => (typing ? soon() : ask()),
+  changed: (typing) => (typing ? soon() : search()),
 });
 const typed = () => input.value.trim();
 const opens = () => [...list.querySelectorAll(".open")];
@@ -62,48 +62,48 @@ const choose = (kind) => (find.querySelector(`[value="${kind}"]`).checked = true
 const onlyTexts = () => about?.images === null;
 const wanted = () => ((liked.what && chosen() === "sentences") || onlyTexts() ? "sentences" : "pictures");
 
-// Questions
+// Requests
 
 function soon() {
   clearTimeout(timer);
-  timer = setTimeout(ask, PAUSE);
+  timer = setTimeout(search, TYPING_MS);
 }
 
-/** Only the answer to the last question is shown. */
-async function ask({ offset = 0 } = {}) {
+/** Send the query; only the answer to the last request is shown. */
+async function search({ offset = 0 } = {}) {
   clearTimeout(timer);
-  asking.abort();
-  const { signal } = (asking = new AbortController());
+  request.abort();
+  const { signal } = (request = new AbortController());
   remember();
   const slow = setTimeout(() => busy(true), 250);
   try {
-    if (!about || Date.now() - aboutAt > FRESH) [about, aboutAt] = [await server.about(), Date.now()];
-    const found = await question(offset, signal);
-    if (!signal.aborted) shown(found, offset);
+    if (!about || Date.now() - aboutAt > FRESH_MS) [about, aboutAt] = [await server.about(), Date.now()];
+    const found = await fetchHits(offset, signal);
+    if (!signal.aborted) showAnswer(found, offset);
   } catch (error) {
     clearTimeout(slow);
     if (!signal.aborted) busy(false);
-    if (error.problem?.type.endsWith(":query")) await new Promise((done) => setTimeout(done, UNFINISHED));
+    if (error.problem?.type.endsWith(":query")) await new Promise((done) => setTimeout(done, UNFINISHED_MS));
     if (!signal.aborted) failed(error);
   } finally {
     clearTimeout(slow);
     if (!signal.aborted) busy(false);
-    document.querySelector("main").classList.remove("waiting");  // for the first answer: what is below it has not moved
+    document.querySelector("main").classList.remove("waiting");  // with the first answer, so that nothing below it moves
   }
 }
 
-function question(offset, signal) {
-  const given = { k: PAGE, offset }, query = typed();
-  if (liked.what && wanted() === "sentences") return server.like("v1/captions", { ...given, ...liked.asked }, signal);
-  const ordered = { ...given, ...filters.asked({ ordered: true }) };
-  if (liked.what) return server.like("v1/similar", { ...ordered, ...liked.asked, query }, signal);
+function fetchHits(offset, signal) {
+  const page = { k: PAGE, offset }, query = typed();
+  if (liked.what && wanted() === "sentences") return server.like("v1/captions", { ...page, ...liked.parameters }, signal);
+  const ordered = { ...page, ...filters.parameters({ ordered: true }) };
+  if (liked.what) return server.like("v1/similar", { ...ordered, ...liked.parameters, query }, signal);
   if (query && about.images !== null) return server.search({ ...ordered, query }, signal);
-  return about.images ? server.newest({ ...given, ...filters.asked({ ordered: false }) }, signal) : null;
+  return about.images ? server.newest({ ...page, ...filters.parameters({ ordered: false }) }, signal) : null;
 }
 
 // Answers
 
-function shown(found, offset) {
+function showAnswer(found, offset) {
   problem.textContent = "";
   gone.hidden = true;
   answer = found;
@@ -112,76 +112,76 @@ function shown(found, offset) {
   const items = found?.hits ?? (found?.items ?? []).map((item) => ({ item, words: [], relevant: true }));
   const at = placeOfFocus(offset);
   if (!offset) forgetHuesOf(items);
-  hits.show(items, { more: offset > 0, line: isSearch });
+  hits.show(items, { more: offset > 0, threshold: isSearch });
   if (at >= 0) opens()[Math.min(at, hits.shown.length - 1)]?.focus({ preventScroll: !offset });
   list.classList.toggle("sentences", isSearch && wanted() === "sentences");
-  beside.hidden = !list.classList.contains("sentences");
+  queryPicture.hidden = !list.classList.contains("sentences");
   list.classList.toggle("bare", !items[0]?.words.length);
   more.hidden = !found || hits.shown.length >= reachable(found);
   list.classList.remove("stale");
-  tell(found);
+  showStatus(found);
   showTheWords();
 }
-/** Of the picture that has the focus once others take the places of those that are shown, or follow them; or -1. */
+/** Position of the focused picture, to restore the focus after new hits; or -1. */
 function placeOfFocus(offset) {
   const focused = document.activeElement;
   if (offset) return focused === more ? hits.shown.length : -1;
   return opens().indexOf(focused?.closest(".hit")?.querySelector(".open"));
 }
-/** How many hits can be seen one after the other. */
-const reachable = (found) => Math.min(MOST, (isSorted(found ?? {}) ? found.relevant : found?.total) ?? 0);
+/** Number of hits that this page can show. */
+const reachable = (found) => Math.min(MAX_HITS, (isSorted(found ?? {}) ? found.relevant : found?.total) ?? 0);
 const isSorted = (found) => Boolean(found.hits) && wanted() === "pictures" && filters.values.sort === "date";
 
-/** Colours begin anew with a new question, in the order of its words. */
+/** A new query assigns colours anew, in the order of its words. */
 function forgetHuesOf(items) {
   forgetHues();
   for (const word of items[0]?.words ?? []) if (word.judged) hue(word.word);
 }
 
-function tell(found) {
+function showStatus(found) {
   const kind = wanted(), pictures = kind === "pictures";
-  const asked = {
+  const context = {
     about, kind, narrow: pictures && filters.narrow, sort: pictures && filters.values.sort,
     signs: /(^|\s)[+-]\S/.test(typed()), instead: correct, compareAll: () => filters.set("engine", "exact"),
     clear: () => filters.clear(), best: () => filters.set("sort", ""),
   };
-  status.replaceChildren(...verdict(found, asked));
+  status.replaceChildren(...verdict(found, context));
   byId("passing").textContent = found && pictures && found.exact !== false ? `${found.total.toLocaleString("en")} of ${about.images.toLocaleString("en")} pass` : "";
-  const lines = invitation(found, asked);
-  empty.hidden = !lines;
-  empty.replaceChildren(...(lines ? [element("h2", {}, lines[0]), element("p", {}, ...lines.slice(1))] : []));
-  if (!(about.images ?? about.texts)) setTimeout(() => about && !(about.images ?? about.texts) && refresh(), AGAIN);
+  const message = invitation(found, context);
+  empty.hidden = !message;
+  empty.replaceChildren(...(message ? [element("h2", {}, message[0]), element("p", {}, ...message.slice(1))] : []));
+  if (!(about.images ?? about.texts)) setTimeout(() => about && !(about.images ?? about.texts) && refresh(), RETRY_MS);
 }
 
-/** The words that were probably meant, in the place of those that the model does not know. */
+/** Replace unknown words by their suggestions. */
 function correct(suggestions) {
   for (const { word, instead } of suggestions) input.value = input.value.replaceAll(word, instead);
   showTheWords();
-  ask();
+  search();
 }
 
-/** What the field takes now, and which choices there are. */
+/** Update the search field and the available choices. */
 function describe() {
   byId("about").textContent = served(about);
-  const saying = liked.what && wanted() === "sentences";
-  input.disabled = onlyTexts() || Boolean(saying);
-  input.placeholder = saying ? "sentences for this picture" : onlyTexts() ? "drop a picture here, or choose one" : liked.what ? "add words" : "a dog running on the beach";
+  const forSentences = liked.what && wanted() === "sentences";
+  input.disabled = onlyTexts() || Boolean(forSentences);
+  input.placeholder = forSentences ? "sentences for this picture" : onlyTexts() ? "drop a picture here, or choose one" : liked.what ? "add words" : "a dog running on the beach";
   find.hidden = !(liked.what && !onlyTexts() && about.texts);
   filters.allow(wanted() === "pictures");
 }
 
 function showTheWords() {
-  const saying = liked.what && wanted() === "sentences";
-  showWords(words, saying ? "" : input.value, answer?.hits?.[0]?.words ?? [], (changed) => {
+  const forSentences = liked.what && wanted() === "sentences";
+  showWords(words, forSentences ? "" : input.value, answer?.hits?.[0]?.words ?? [], (changed) => {
     input.value = changed;
     showTheWords();
-    ask();
+    search();
   });
 }
 
 async function refresh() {
   about = null;
-  await ask();
+  await search();
 }
 
 function failed(error) {
@@ -189,7 +189,7 @@ function failed(error) {
   if (error instanceof server.NeedsToken) return askForToken();
   problem.textContent = error.message.charAt(0).toUpperCase() + error.message.slice(1);
   status.replaceChildren();
-  list.classList.add("stale");  // they belong to another query
+  list.classList.add("stale");  // the hits belong to another query
   if (error.problem?.status !== 422 || liked.what) {
     hits.clear();
     more.hidden = true;
@@ -201,17 +201,17 @@ async function waitForServer() {
   gone.hidden = false;
   list.classList.add("stale");
   status.replaceChildren();
-  while (!(await server.isBack())) await new Promise((done) => setTimeout(done, AGAIN));
+  while (!(await server.isBack())) await new Promise((done) => setTimeout(done, RETRY_MS));
   if (gone.hidden) return;
   gone.hidden = true;
   refresh();
 }
 
 function askForToken() {
-  const dialog = byId("asked");
+  const dialog = byId("token-dialog");
   if (dialog.open) return;
   dialog.addEventListener("close", () => {
-    server.keepToken(byId("token").value.trim());
+    server.storeToken(byId("token").value.trim());
     refresh();
   }, { once: true });
   dialog.showModal();
@@ -227,7 +227,7 @@ function likeItem(item, what) {
   choose(what);
   input.value = "";
   history.pushState(null, "", location.href);
-  ask();
+  search();
   scrollTo({ top: 0 });
   input.focus();
 }
@@ -235,27 +235,27 @@ function likeItem(item, what) {
 // The address
 
 function remember() {
-  const told = new URLSearchParams();
-  if (typed()) told.set("q", input.value);
-  if (liked.what?.id) told.set("like", liked.what.id);
-  if (liked.what?.id && wanted() === "sentences") told.set("find", "sentences");
-  filters.write(told);
-  const search = told.size ? `?${told}` : "";
+  const parameters = new URLSearchParams();
+  if (typed()) parameters.set("q", input.value);
+  if (liked.what?.id) parameters.set("like", liked.what.id);
+  if (liked.what?.id && wanted() === "sentences") parameters.set("find", "sentences");
+  filters.write(parameters);
+  const search = parameters.size ? `?${parameters}` : "";
   if (search !== location.search) history.replaceState(null, "", location.pathname + search);
   document.title = typed() ? `${typed()} – wordsight` : "wordsight";
 }
 
 function recall() {
-  const told = new URLSearchParams(location.search), id = Number(told.get("like"));
-  input.value = told.get("q") ?? "";
-  choose(told.get("find") === "sentences" ? "sentences" : "pictures");
+  const parameters = new URLSearchParams(location.search), id = Number(parameters.get("like"));
+  input.value = parameters.get("q") ?? "";
+  choose(parameters.get("find") === "sentences" ? "sentences" : "pictures");
   liked.set(id ? { id, path: `/v1/items/${id}/thumbnail?size=640` } : null);
-  filters.read(told);
+  filters.read(parameters);
   showTheWords();
-  ask();
+  search();
 }
 
-// Hands
+// Events
 
 input.addEventListener("input", (event) => {
   showTheWords();
@@ -264,17 +264,17 @@ input.addEventListener("input", (event) => {
 input.addEventListener("compositionend", soon);
 form.addEventListener("submit", (event) => {
   event.preventDefault();
-  ask();
+  search();
 });
-more.addEventListener("click", () => ask({ offset: hits.shown.length }));
-find.addEventListener("change", () => ask());
+more.addEventListener("click", () => search({ offset: hits.shown.length }));
+find.addEventListener("change", () => search());
 byId("unlike").addEventListener("click", () => {
   liked.set(null);
-  ask();
+  search();
   input.focus();
 });
 addEventListener("popstate", recall);
 keys.listen(input, opens);
 server.takeToken();
 recall();
-if (matchMedia("(hover: hover)").matches) input.focus({ preventScroll: true });  // elsewhere a keyboard would cover the page
+if (matchMedia("(hover: hover)").matches) input.focus({ preventScroll: true });  // on touch screens a keyboard would cover the page

@@ -1,4 +1,4 @@
-// A picture that is dropped, pasted, chosen or clicked -> what is searched by.
+// The picture of the query: dropped, pasted, chosen, or clicked among the hits.
 
 import * as server from "./api.js";
 import { size } from "./dom.js";
@@ -7,9 +7,9 @@ const HEIC = /\.(heic|heif|hif)$/i;  // most browsers do not know that these are
 const byId = (id) => document.getElementById(id);
 
 export class Liked {
-  /** ``chosen`` is called with a file that can be sent, ``refused`` with what is wrong with another. */
+  /** ``chosen`` is called after a file was taken, ``refused`` with the reason against another. */
   constructor({ chosen, refused, mostBytes }) {
-    Object.assign(this, { what: null, chosen, refused, mostBytes, images: [byId("liked"), byId("beside").querySelector("img")] });
+    Object.assign(this, { what: null, chosen, refused, mostBytes, images: [byId("liked"), byId("query-picture").querySelector("img")] });
     const file = byId("file");
     byId("choose").addEventListener("click", () => file.click());
     file.addEventListener("change", () => {
@@ -20,8 +20,8 @@ export class Liked {
     this.listenForDrops(byId("drop"));
   }
 
-  /** In the words of the server. */
-  get asked() {
+  /** Parameters of a request. */
+  get parameters() {
     return this.what.file ? { file: this.what.file } : { id: this.what.id };
   }
 
@@ -40,7 +40,7 @@ export class Liked {
   take(file) {
     if (!file) return;
     const most = this.mostBytes();
-    if (!file.type.startsWith("image/") && !HEIC.test(file.name)) return this.refused(`${file.name} is no picture; drop a JPEG, PNG or WebP file.`);
+    if (!file.type.startsWith("image/") && !HEIC.test(file.name)) return this.refused(`${file.name} is not a picture; drop a JPEG, PNG or WebP file.`);
     if (file.size > most) return this.refused(`${file.name} has ${size(file.size)}, and the limit is ${size(most)}; send a smaller version.`);
     this.set({ file, url: URL.createObjectURL(file) });
     this.chosen();

@@ -1,4 +1,4 @@
-// What is typed <-> its words, each perhaps with an operator, as search/query.py reads them.
+// A typed query as words with operators, parsed as in search/query/parser.py.
 
 const TYPEWRITTEN = { "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"' };  // quotes as telephones type them
 const QUOTED = String.raw`"((?:[^"\\]|\\.)*)"`;
@@ -7,7 +7,7 @@ const PART = new RegExp(String.raw`([+-](?=[\S\ufeff]))?(${QUOTED}|(?:"|${SIGN})
 export const MAY = "", MUST = "+", MUST_NOT = "-";
 const NEXT = { [MAY]: MUST, [MUST]: MUST_NOT, [MUST_NOT]: MAY };
 
-/** [{sign, word, start, stop}]: where each part stands in what is typed. */
+/** The parts of a query: [{sign, word, start, stop}]. */
 export function parts(typed) {
   const text = typed.replace(/[\u2018\u2019\u201c\u201d]/g, (quote) => TYPEWRITTEN[quote]);
   return [...text.matchAll(PART)].map(({ 0: all, 1: sign = MAY, 2: bare, 3: inner, 4: weight = "", index }) => ({
@@ -22,12 +22,12 @@ export function parts(typed) {
 
 const unquoted = (inner) => inner.replace(/\\(["\\])/g, "$1").split(/[^\S\ufeff]+/).filter(Boolean).join(" ");
 
-/** What is typed, with the next operator at this part: may, must, must not, may. ``must``: whether + is possible. */
+/** The query with the next operator of this part: may, must, must not. ``must``: whether + is possible. */
 export function cycled(typed, part, must = true) {
   let sign = NEXT[part.sign];
   if (sign === MUST && !must) sign = MUST_NOT;
-  const told = sign === MUST_NOT ? part.bare : part.rest;  // what must not be there has no weight
-  return typed.slice(0, part.start) + sign + told + typed.slice(part.stop);
+  const word = sign === MUST_NOT ? part.bare : part.rest;  // an excluded word has no weight
+  return typed.slice(0, part.start) + sign + word + typed.slice(part.stop);
 }
 
 /** Equal for the same word in another case, or with a comma after it. */

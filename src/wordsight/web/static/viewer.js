@@ -1,18 +1,18 @@
-// One hit, large: where each word looks, what evidence that is, what can be done with its file, and where to go from there.
+// Viewer of one hit: the picture with its regions, its words and evidence, its file, and further searches.
 
 import * as server from "./api.js";
 import { copied, date, element, size } from "./dom.js";
 import { chip, hue, lightRegion, percent } from "./hits.js";
 import { Zoom } from "./zoom.js";
 
-const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".told", ".path", ".facts",
+const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".caption", ".path", ".facts",
   ".similar", ".sentences", ".before", ".after", ".close", ".copy", ".file", ".original", ".download", ".in", ".out"];
-const SAID = 1500;  // milliseconds that a button says what it did
+const NOTICE_MS = 1500;  // a button shows the result of its action
 
 export class Viewer {
   /** ``turn(n)`` gives the n-th hit of ``count()``, ``more()`` fetches the next ones; ``similar`` and ``sentences`` are called with an item. */
   constructor(dialog, { turn, count, total, more, similar, sentences, closed }) {
-    Object.assign(this, { dialog, turn, count, total, more, at: 0, asked: null });
+    Object.assign(this, { dialog, turn, count, total, more, at: 0, request: null });
     this.parts = Object.fromEntries(PARTS.map((selector) => [selector.replace(".", ""), dialog.querySelector(selector)]));
     const { parts } = this;
     this.zoom = new Zoom(parts.view, parts.picture, {
@@ -43,19 +43,19 @@ export class Viewer {
 
   key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const deeds = {
+    const actions = {
       ArrowLeft: () => this.go(-1), ArrowRight: () => this.go(1), "+": () => this.zoom.step(1), "=": () => this.zoom.step(1),
       "-": () => this.zoom.step(-1), 0: () => this.zoom.reset(), Home: () => this.go(-this.at),
     };
-    if (!deeds[event.key]) return;
+    if (!actions[event.key]) return;
     event.preventDefault();
-    deeds[event.key]();
+    actions[event.key]();
   }
 
-  leave(deed) {
+  leave(action) {
     const { item } = this;
     this.dialog.close();
-    deed(item);
+    action(item);
   }
 
   async go(step) {
@@ -69,10 +69,10 @@ export class Viewer {
     const { copy } = this.parts, done = await copied(this.item.path, this.dialog);
     copy.textContent = done ? "Copied" : "Copy it by hand";
     clearTimeout(this.saying);
-    this.saying = setTimeout(() => (copy.textContent = "Copy path"), SAID);
+    this.saying = setTimeout(() => (copy.textContent = "Copy path"), NOTICE_MS);
   }
 
-  /** Where a token is needed a link alone could not send it. */
+  /** Open or save a file; a link alone cannot send a token. */
   file(event, name) {
     if (!server.hasToken()) return;
     event.preventDefault();
@@ -80,7 +80,7 @@ export class Viewer {
     server.openFile(event.currentTarget.getAttribute("href"), name === "download" && this.item.name).catch(failed);
   }
 
-  /** ``query``: what is explained; nothing where a picture alone was searched by. ``has``: {texts, originals} of the server. */
+  /** Show a hit; ``query`` is explained, if there is one. ``has``: {texts, originals} of the server. */
   open(at, query, has) {
     Object.assign(this, { at, query, has });
     const hit = this.turn(at), { item } = hit, { parts } = this;
@@ -88,7 +88,7 @@ export class Viewer {
     parts.h2.textContent = item.name;
     parts.path.textContent = item.path;
     parts.facts.textContent = [date(1000 * (item.taken ?? item.modified)), `${item.width} × ${item.height}`, size(item.bytes)].join(" · ");
-    parts.told.textContent = item.text;
+    parts.caption.textContent = item.text;
     parts.verdict.textContent = verdict(hit, Boolean(query));
     parts.evidence.textContent = "";
     parts.sentences.hidden = !has.texts;
@@ -104,7 +104,7 @@ export class Viewer {
     parts.picture.classList.remove("unseeable");
     this.zoom.reset();
     server.show(parts.img, `${item.thumbnail}&size=1280`);
-    this.explained(hit.words, hit.evidence);
+    this.showWords(hit.words, hit.evidence);
     if (query && hit.words.length) this.explain(query, item.id);
     if (this.dialog.open) return;
     this.dialog.showModal();
@@ -112,20 +112,20 @@ export class Viewer {
   }
 
   async explain(query, id) {
-    this.asked?.abort();
-    const { signal } = (this.asked = new AbortController());
+    this.request?.abort();
+    const { signal } = (this.request = new AbortController());
     try {
-      const told = await server.explain({ query, id }, signal);
+      const explanation = await server.explain({ query, id }, signal);
       if (signal.aborted) return;
-      this.parts.evidence.textContent = told.sentence;
-      this.explained(told.words, told.kind, told.regions);
+      this.parts.evidence.textContent = explanation.sentence;
+      this.showWords(explanation.words, explanation.kind, explanation.regions);
     } catch (error) {
       if (!signal.aborted) this.parts.evidence.textContent = error.message;
     }
   }
 
-  /** ``regions``: what the shares of the words are over, once they are known. */
-  explained(words, evidence, regions = null) {
+  /** Show the words as chips; ``regions`` of their shares, once they are known. */
+  showWords(words, evidence, regions = null) {
     const light = (word) => {
       lightRegion(this.parts.picture, word, evidence);
       this.parts.shares.replaceChildren(...(word && regions ? shares(regions, word) : []));
@@ -137,7 +137,7 @@ export class Viewer {
   }
 }
 
-/** In plain words: how good the match is, and what is missing. */
+/** How good the match is, and which words are missing. */
 function verdict(hit, hasQuery) {
   if (hit.score === undefined) return "";
   const missing = hit.words.filter((word) => word.judged && !word.is_found).map((word) => `“${word.word}”`);
@@ -145,13 +145,13 @@ function verdict(hit, hasQuery) {
   const words = !judged ? "" : missing.length ? ` Not found: ${missing.join(", ")}.` : " Every word was found.";
   const better = Math.floor(hit.percentile);
   const than = better > 0 ? `than ${better}\u00a0% of the pictures` : "";
-  const clear = than ? `${hasQuery ? "A better match" : "More alike"} ${than}.` : "";
-  const vague = `No match${than && `, but ${hasQuery ? "better" : "more alike"} ${than}`}.`;
+  const clear = than ? `${hasQuery ? "A better match" : "More similar"} ${than}.` : "";
+  const vague = `No match${than && `, but ${hasQuery ? "better" : "more similar"} ${than}`}.`;
   const chance = hit.probability === null ? "" : `A match with a probability of ${percent(hit.probability)}. `;
   return `${chance}${hit.relevant ? clear : vague}${words}`.trim();
 }
 
-/** Every region, as dark as the word looks at it. */
+/** Every region, shaded by the word's attention. */
 function shares(regions, word) {
   const most = Math.max(...word.shares, 1e-9);
   const shown = regions.map((box, n) => [box, (word.shares[n] ?? 0) / most]).filter(([, share]) => share > 0.08 && share < 0.999);

@@ -1,6 +1,6 @@
-// A wheel, a double click, two fingers or keys -> a picture enlarged about that point, and moved by dragging.
+// Zoom by wheel, double click, two fingers or keys; drag to move.
 
-const MOST = 8;  // times as large as it fits
+const MAX_SCALE = 8;
 const STEP = 1.5;
 const SWIPE = 60;  // pixels to the side that turn to the next picture
 const STILL = 6;  // pixels that a click may move
@@ -24,20 +24,20 @@ export class Zoom {
     this.set(1, 0, 0);
   }
 
-  /** By a key or a button: about the middle. */
+  /** Zoom about the middle, by a key or a button. */
   step(direction) {
     const { left, top, width, height } = this.view.getBoundingClientRect();
     this.about({ clientX: left + width / 2, clientY: top + height / 2 }, this.scale * STEP ** direction);
   }
 
-  /** What is under the pointer stays there. */
+  /** Zoom about a point, which stays in its place. */
   about({ clientX, clientY }, wanted) {
-    const { left, top } = this.view.getBoundingClientRect(), scale = Math.max(1, Math.min(MOST, wanted));
+    const { left, top } = this.view.getBoundingClientRect(), scale = Math.max(1, Math.min(MAX_SCALE, wanted));
     const x = clientX - left, y = clientY - top, ratio = scale / this.scale;
     this.set(scale, x - ratio * (x - this.x), y - ratio * (y - this.y));
   }
 
-  /** Never so far that the picture leaves its place. */
+  /** Set scale and offset, so that the picture covers its frame. */
   set(scale, x, y) {
     const { clientWidth: width, clientHeight: height } = this.view;
     this.scale = scale;
@@ -46,7 +46,7 @@ export class Zoom {
     this.picture.style.transform = scale > 1 ? `translate(${this.x}px, ${this.y}px) scale(${scale})` : "";
     this.view.classList.toggle("enlarged", scale > 1);
     if (scale > 1) this.enlarged();
-    this.changed(scale, MOST);
+    this.changed(scale, MAX_SCALE);
   }
 
   down(event) {

@@ -1,0 +1,15 @@
+"""Waiting for a condition, with a deadline."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+SECONDS = 30.0
+
+
+def wait_until(holds: Callable[[], Any], pause: Callable[[], Any] = lambda: time.sleep(0.01)) -> None:
+    """Return as soon as the condition holds; fail after SECONDS. ``pause`` runs between two checks."""
+    end = time.monotonic() + SECONDS
+    while not holds():
+        assert time.monotonic() < end, f"did not happen within {SECONDS:g} seconds"
+        pause()
