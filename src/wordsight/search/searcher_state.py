@@ -5,6 +5,7 @@ number of its commit. If that folder is read-only, each process measures anew.
 """
 
 import threading
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
@@ -63,8 +64,15 @@ class SearchSession:
                     self._engines[engine] = registry.build("engine", {"name": engine}, session=self)
             return self._engines[engine]
 
-    def __del__(self) -> None:
+    def close(self) -> None:
+        """Close the snapshot."""
         self.snapshot.close()
+
+    def __enter__(self) -> "SearchSession":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     @property
     def matcher(self) -> Matcher:
@@ -227,8 +235,14 @@ class SessionCache:
 
     def _newest(self) -> SearchSession:
         if self._session is None or not self._is_newest(self._session):
-            self._session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+            self._session = self._open()
         return self._session
+
+    def _open(self) -> SearchSession:
+        """A session on the index as it is now; the last search that uses it closes its snapshot."""
+        session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        weakref.finalize(session, session.snapshot.close)
+        return session
 
     def _is_newest(self, session: SearchSession) -> bool:
         return session.index is self.index and session.snapshot.generation == self.index.generation()
@@ -249,8 +263,8 @@ def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
     Returns the recall of the shortlist if the index is large enough to use one.
     """
     shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
-    session = SearchSession(index, index.snapshot(), memory_mb, shares)
-    if index.kind != "images" or not len(session.snapshot):
-        return None
-    session.prepare()
-    return session.recall if len(session.snapshot) > SIZES[-1] else None
+    with SearchSession(index, index.snapshot(), memory_mb, shares) as session:
+        if index.kind != "images" or not len(session.snapshot):
+            return None
+        session.prepare()
+        return session.recall if len(session.snapshot) > SIZES[-1] else None

@@ -74,7 +74,7 @@ class LiveIndex(SessionCache):
         _ = self.index.matcher  # loaded once, and not part of the measured time
         began = time.monotonic()
         before = self._session
-        session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        session = self._open()
         if self.index.kind == "images" and len(session.snapshot):
             session.prepare()
             session.screen.prepare()

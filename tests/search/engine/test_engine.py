@@ -1,5 +1,8 @@
 """Every engine, also of an installed package, returns the scores of an exact search."""
 
+import gc
+import sqlite3
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -108,3 +111,20 @@ def test_the_documentation_shows_the_example_as_it_is() -> None:
     page = (EXAMPLES.parent / "docs" / "extending.md").read_text()
     code = (EXAMPLES / "random_projection_engine" / "wordsight_random_projection.py").read_text()
     assert code.partition('"""\n\nimport')[2] in page
+
+
+@pytest.mark.parametrize("name", REGISTRY["engine"])
+def test_a_session_ends_with_the_last_search_that_uses_it(name: str) -> None:
+    one = Searcher(index())
+    one.find_images("a star", engine=name)
+    session = weakref.ref(one.session())
+    snapshot = one.session().snapshot
+    assert snapshot.item(0)
+    gc.disable()  # memory of a replaced index is freed at once, not by a later collection
+    try:
+        del one
+        assert session() is None
+    finally:
+        gc.enable()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        snapshot.item(0)

@@ -1,5 +1,6 @@
 """Base class of search engines: a query and filters -> scores of rows of an index."""
 
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -63,11 +64,18 @@ class Engine(ABC):
     """Search in one state of an index.
 
     An engine is built once for a session and used from several threads. It may read all of the session:
-    ``session.snapshot`` (rows), ``session.matcher``, ``session.memory_mb``.
+    ``session.snapshot`` (rows), ``session.matcher``, ``session.memory_mb``. It stores no reference to it.
     """
 
     def __init__(self, session: "SearchSession") -> None:
-        self.session = session
+        self._session = weakref.ref(session)
+
+    @property
+    def session(self) -> "SearchSession":
+        """The session, which a running search keeps alive."""
+        session = self._session()
+        assert session is not None
+        return session
 
     @property
     def snapshot(self) -> Snapshot:
