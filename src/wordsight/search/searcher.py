@@ -228,7 +228,8 @@ class Searcher:
             return self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
 
         query = EngineQuery(scorer, score, threshold, keep is not None, page.sort == "date")
-        found = session.engine(engine).search(query, filters or Filters(), page.offset + page.k)
+        count = page.offset + page.k + (0 if left_out is None else len(left_out))
+        found = session.engine(engine).search(query, filters or Filters(), count)
         rows, scores = found.rows, found.scores
         if left_out is not None:
             scores[left_out if rows is None else np.isin(rows, left_out)] = -np.inf
