@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from wordsight.registry import names_of
+from wordsight.web.engine_field import Engine as Engine
 
 MAX_QUERY_CHARACTERS = 1000  # characters; query/parser.py has the same limit
 MAX_HITS = 200  # of one answer
@@ -21,23 +21,6 @@ Text = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, le=MAX_HITS, description="Number of hits.")]
 Offset = Annotated[int, Field(ge=0, le=MAX_OFFSET, description="Number of hits to skip.")]
-ENGINES = names_of("engine")
-
-
-def _known_engine(name: str) -> str:
-    if name not in ENGINES:
-        raise ValueError(f"known: {', '.join(ENGINES)}")
-    return name
-
-
-Engine = Annotated[
-    str,
-    AfterValidator(_known_engine),
-    Field(
-        description="`exact` scores all items, `shortlist` candidates; `auto` is exact unless that is slow.",
-        json_schema_extra={"enum": ENGINES},
-    ),
-]
 Sort = Annotated[
     Literal["score", "date"],
     Field(description="`date`: hits that reach the relevance threshold, from the newest to the oldest."),
