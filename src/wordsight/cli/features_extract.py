@@ -71,7 +71,7 @@ class ReaderOptions:
 
 @dataclass(frozen=True)
 class PictureOptions:
-    """Which pictures are read, and how many at a time."""
+    """Choice of the pictures, and batches of them."""
 
     pictures: Pictures = None
     image_column: ImageColumn = None

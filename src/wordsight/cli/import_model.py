@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class CheckpointOptions:
-    """What a checkpoint does not say itself."""
+    """Facts that a checkpoint does not hold itself."""
 
     vocabulary: Annotated[
         Path | None,
