@@ -23,7 +23,7 @@ from wordsight.read.datasets.tfrecords import Records
 from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.features.extract import extract
 from wordsight.read.features.store import FeatureStore
-from wordsight.read.pictures.pixel_reader import Frame, PixelReader
+from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.runs.opening import open_data
 from wordsight.sets import Regions
@@ -153,10 +153,10 @@ class MeanColours:
     settings: dict[str, Any] = {}  # noqa: RUF012
     identity = "mean colours"
 
-    def prepare(self, picture: Picture) -> Frame:
+    def prepare(self, picture: Picture) -> PreparedPicture:
         return PixelReader(4).prepare(picture)
 
-    def read(self, frames: Sequence[Frame]) -> Regions:
+    def read(self, frames: Sequence[PreparedPicture]) -> Regions:
         maps = F.adaptive_avg_pool2d(PixelReader(4).stack(frames).values, 2).flatten(2).transpose(1, 2)
         boxes = feature_maps.boxes([(2, 2)], (2, 2)).repeat(len(frames), 1, 1)
         mask = torch.ones(maps.shape[:2], dtype=torch.bool)

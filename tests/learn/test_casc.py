@@ -161,7 +161,8 @@ def test_labels_may_come_from_a_file(folder: Path, tmp_path: Path) -> None:
     from wordsight.read.text.label_vocabulary import Labels
 
     Labels(("truck", "dog", "zebra")).save(tmp_path / "labels.json")
-    pairs = config(folder, INNER["both"], f"labels.file={tmp_path / 'labels.json'}").pairs("train")
+    chosen = config(folder, INNER["both"], f"labels.file={tmp_path / 'labels.json'}")
+    pairs = Builder(chosen).pairs("train")
     assert pairs.label_names == ("truck", "dog", "zebra")
     assert pairs.labels.sum(0).tolist() == [7.0, 7.0, 0.0]
 

@@ -12,7 +12,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "karpathy": "wordsight.read.datasets.karpathy:Karpathy",
         "coco-captions": "wordsight.read.datasets.coco:Coco",
         "table": "wordsight.read.datasets.table:Table",
-        "folder": "wordsight.read.datasets.folder:Folder",
+        "folder": "wordsight.read.datasets.folder:CaptionFolder",
         "world": "wordsight.read.synthetic.dataset:World",
     },
     "reader": {

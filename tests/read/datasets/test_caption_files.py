@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wordsight.read.datasets.coco import Coco
 from wordsight.read.datasets.detect_format import picture_paths, texts_of
-from wordsight.read.datasets.folder import Folder
+from wordsight.read.datasets.folder import CaptionFolder
 from wordsight.read.datasets.id_mapping import read_id_mapping
 from wordsight.read.datasets.karpathy import Karpathy
 from wordsight.read.datasets.table import Table
@@ -362,11 +362,11 @@ def test_folder_with_sidecars(tmp_path: Path) -> None:
     touch(tmp_path, "b.PNG", "sub/a.jpg", "notes.md", "._b.PNG", ".trash/c.jpg")
     (tmp_path / "b.txt").write_text("a cat\n\n  a tabby cat \n")
     (tmp_path / "sub" / "a.jpg.txt").write_text("a dog")
-    pairs = Folder(tmp_path).read()
+    pairs = CaptionFolder(tmp_path).read()
     assert (pairs.names, pairs.texts) == (["b.PNG", "sub/a.jpg"], ["a cat", "a tabby cat", "a dog"])
     assert pairs.image_of.tolist() == [0, 0, 1]
-    assert Folder(tmp_path).read("sub").names == ["a.jpg"]
-    assert Folder(tmp_path / "{split}").read("sub").names == ["a.jpg"]
+    assert CaptionFolder(tmp_path).read("sub").names == ["a.jpg"]
+    assert CaptionFolder(tmp_path / "{split}").read("sub").names == ["a.jpg"]
 
 
 def test_pictures_without_sidecars(tmp_path: Path) -> None:
@@ -374,19 +374,19 @@ def test_pictures_without_sidecars(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a dog")
     (tmp_path / "c.txt").write_text("")
     with pytest.raises(ValueError, match=r"without a caption: 2, the first b\.jpg \(expected in .*b\.txt\)"):
-        Folder(tmp_path).read()
-    assert Folder(tmp_path, drop_empty=True).read().names == ["a.jpg"]
+        CaptionFolder(tmp_path).read()
+    assert CaptionFolder(tmp_path, drop_empty=True).read().names == ["a.jpg"]
 
 
 def test_folder_without_pictures_or_split(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="holds no pictures"):
-        Folder(tmp_path).read()
+        CaptionFolder(tmp_path).read()
     with pytest.raises(
         ValueError, match=r"has no subfolder train; make subfolders train, val and test, write"
     ):
-        Folder(tmp_path).read("train")
+        CaptionFolder(tmp_path).read("train")
     with pytest.raises(FileNotFoundError, match="is not a folder"):
-        Folder(tmp_path / "nowhere").read()
+        CaptionFolder(tmp_path / "nowhere").read()
 
 
 # id_mapping.json

@@ -27,7 +27,7 @@ from wordsight.read.features import store_writer
 from wordsight.read.features.extract import Extraction, extract, find_pictures
 from wordsight.read.features.store import FeatureStore
 from wordsight.read.pictures.backbone_reader import BackboneReader
-from wordsight.read.pictures.pixel_reader import Frame, PixelReader
+from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture
 from wordsight.sets import Regions
 
 STORE_FILES = ("features.npy", "boxes.npy", "pictures.jsonl", "files.jsonl", "meta.json")
@@ -46,10 +46,10 @@ class MeanColours:
         self.scale, self.pause = scale, pause
         self.pixels = PixelReader(4)
 
-    def prepare(self, picture: Picture) -> Frame:
+    def prepare(self, picture: Picture) -> PreparedPicture:
         return self.pixels.prepare(picture)
 
-    def read(self, frames: Sequence[Frame]) -> Regions:
+    def read(self, frames: Sequence[PreparedPicture]) -> Regions:
         time.sleep(self.pause)
         maps = F.adaptive_avg_pool2d(self.pixels.stack(frames).values, 2).flatten(2).transpose(1, 2)
         boxes = feature_maps.boxes([(2, 2)], (2, 2)).repeat(len(frames), 1, 1)

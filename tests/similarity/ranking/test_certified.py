@@ -23,7 +23,7 @@ from wordsight.similarity.kernels.int8 import (
 )
 from wordsight.similarity.kernels.integer_product import (
     LARGEST,
-    Columns,
+    IntegerColumns,
     TorchProduct,
     integer_product,
     is_exact,
@@ -47,7 +47,7 @@ class OfFloats(TorchProduct):
     def __init__(self, largest: int = LARGEST) -> None:
         self.largest = largest
 
-    def multiply(self, rows: Tensor, columns: Columns) -> Tensor:
+    def multiply(self, rows: Tensor, columns: IntegerColumns) -> Tensor:
         return (rows.double() @ columns.packed.double()).float()
 
 
@@ -351,7 +351,7 @@ def test_integer_products_are_exact_for_the_largest_values(size: tuple[int, int,
 class Saturating(OfFloats):
     """Products of two unsigned with two signed bytes, added in 16 bits: a processor without VNNI."""
 
-    def multiply(self, rows: Tensor, columns: Columns) -> Tensor:
+    def multiply(self, rows: Tensor, columns: IntegerColumns) -> Tensor:
         zero, signed = self.largest + 1, columns.packed.T.double()
         twos = [(some[:, ::2], some[:, 1::2]) for some in (rows.double() + zero, signed)]
         if rows.shape[1] % 2:

@@ -36,7 +36,7 @@ ALIKE = 0.8  # of the letters: two sentences that agree less are not one sentenc
 
 
 @dataclass(frozen=True)
-class Phrase:
+class EntityPhrase:
     """A part of a sentence and the thing that it names."""
 
     chain: str
@@ -48,7 +48,7 @@ class EntitySentence:
     """A line of ``Sentences``: its words, as they are cut there, and its phrases."""
 
     words: Sequence[str]
-    phrases: Sequence[Phrase]
+    phrases: Sequence[EntityPhrase]
 
 
 def entity_objects(folder: Path, pairs: PairSet) -> list[list[WordBox]]:
@@ -122,12 +122,12 @@ def _box(corners: ElementTree.Element, width: float, height: float, where: str) 
 
 def _sentence(line: str, where: str) -> EntitySentence:
     words: list[str] = []
-    phrases: list[Phrase] = []
+    phrases: list[EntityPhrase] = []
     end = 0
     for mark in MARK.finditer(line):
         words += line[end : mark.start()].split()
         inner = mark["words"].split()
-        phrases.append(Phrase(mark["chain"], _head(inner, len(words))))
+        phrases.append(EntityPhrase(mark["chain"], _head(inner, len(words))))
         words += inner
         end = mark.end()
     words += line[end:].split()

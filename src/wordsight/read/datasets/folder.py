@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wordsight.read.validate.report import Report
 
 
-class Folder(CaptionDataset):
+class CaptionFolder(CaptionDataset):
     """A folder of pictures and its subfolders, captions beside them; what is hidden is left out.
 
     A first subfolder named as a split is the split of the pictures in it. ``split`` ("80/10/10") divides a

@@ -14,7 +14,7 @@ from wordsight.files.atomic import atomic_file
 from wordsight.files.documents import read_lines
 from wordsight.read.datasets.precomputed_layout import PrecompSplit
 from wordsight.read.export.precomputed import FeatureType, PrecompWriter
-from wordsight.read.formats.detection_tsv import Detection, Line, read_bottom_up
+from wordsight.read.formats.detection_tsv import Detection, DetectionLine, read_bottom_up
 from wordsight.runtime.progress import Progress, silent
 
 MOST_DAMAGED = 20  # lines, before any whole one: then the file is of another format
@@ -155,7 +155,7 @@ class _Conversion:
                 self._save()
                 self.progress("images", sum(self.state.done), len(self.rows))
 
-    def _take(self, line: Line, path: str) -> None:
+    def _take(self, line: DetectionLine, path: str) -> None:
         number = self.numbers.get(line.image_id)
         new = line.number > self.state.counted.get(path, 0)
         if number is None:
@@ -165,7 +165,7 @@ class _Conversion:
         else:
             self._try(line, number, path, new)
 
-    def _try(self, line: Line, number: int, path: str, new: bool) -> None:
+    def _try(self, line: DetectionLine, number: int, path: str, new: bool) -> None:
         """A line that cannot be read may come again, whole; what is left of such is an error in the end."""
         try:
             found = line.decode()
@@ -179,7 +179,7 @@ class _Conversion:
         self.state.done[number] = True
         self.damaged.pop(number, None)
 
-    def _write(self, line: Line, found: Detection) -> None:
+    def _write(self, line: DetectionLine, found: Detection) -> None:
         state = self.state
         if self.writer is None:
             state.regions, state.feature_dim = found.features.shape

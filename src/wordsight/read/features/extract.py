@@ -11,7 +11,7 @@ from wordsight.files.atomic import removed_on_failure
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
-from wordsight.read.pictures.pixel_reader import Frame, PixelReader, UnreadablePicture
+from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, UnreadablePicture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress, silent
@@ -26,8 +26,8 @@ class RegionReader(Protocol):
     feature_dim: int
     settings: dict[str, Any]
 
-    def prepare(self, picture: Picture) -> Frame: ...
-    def read(self, frames: Sequence[Frame]) -> Regions: ...
+    def prepare(self, picture: Picture) -> PreparedPicture: ...
+    def read(self, frames: Sequence[PreparedPicture]) -> Regions: ...
 
 
 def find_pictures(
@@ -55,7 +55,7 @@ class _Candidate:
     path: Path
     stamp: Stamp = (0, 0)
     content: str = ""
-    frame: Frame | None = None
+    frame: PreparedPicture | None = None
     reason: str = ""
 
 

@@ -30,7 +30,7 @@ class Detection:
 
 
 @dataclass(frozen=True, eq=False)
-class Line:
+class DetectionLine:
     """One line of the TSV, cut into columns and not yet decoded."""
 
     where: str  # file and line number
@@ -86,7 +86,7 @@ class Line:
         return values
 
 
-def read_bottom_up(path: Path, start: int = 0, number: int = 0) -> Iterator[Line]:
+def read_bottom_up(path: Path, start: int = 0, number: int = 0) -> Iterator[DetectionLine]:
     """The lines of the TSV from a byte on, ``number`` being the lines before it."""
     if not path.is_file():
         raise MissingFileError(f"{path} does not exist")
@@ -96,5 +96,7 @@ def read_bottom_up(path: Path, start: int = 0, number: int = 0) -> Iterator[Line
             number, end = number + 1, start + len(content)
             if content.strip():
                 columns = content.rstrip(b"\r\n").split(b"\t")
-                yield Line(f"{path} line {number}", number, start, end, columns, content.endswith(b"\n"))
+                yield DetectionLine(
+                    f"{path} line {number}", number, start, end, columns, content.endswith(b"\n")
+                )
             start = end

@@ -20,7 +20,7 @@ from wordsight.read.base import Reader
 from wordsight.read.pictures.backbone_options import BackboneReaderOptions
 from wordsight.read.pictures.backbones import open_backbone
 from wordsight.read.pictures.detectors import detect, open_detector
-from wordsight.read.pictures.pixel_reader import Frame, PixelReader, prepare_for
+from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, prepare_for
 from wordsight.registry.options import takes
 from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
@@ -107,7 +107,7 @@ class BackboneReader(Reader):
         """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
         return self.read([self.prepare(picture) for picture in pictures])
 
-    def prepare(self, picture: Picture) -> Frame:
+    def prepare(self, picture: Picture) -> PreparedPicture:
         """Decode and resize one picture: all that may run in another thread."""
         readers = [view.pixels for view in self._views]
         if self._detector is not None:
@@ -115,7 +115,7 @@ class BackboneReader(Reader):
         frame, *others = prepare_for(readers, picture)
         return replace(frame, others=tuple(others))
 
-    def read(self, frames: Sequence[Frame]) -> Regions:
+    def read(self, frames: Sequence[PreparedPicture]) -> Regions:
         """Prepared pictures -> features on the CPU, in float32."""
         if self.device.type != "cpu" or not frames:
             return self._read(frames)
@@ -130,7 +130,7 @@ class BackboneReader(Reader):
         return max(PIXELS_AT_ONCE // largest, 1)
 
     @torch.no_grad()
-    def _read(self, frames: Sequence[Frame]) -> Regions:
+    def _read(self, frames: Sequence[PreparedPicture]) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
         boxes = [view.boxes.expand(len(frames), -1, -1) for view in self._views]
         features, maps = [], []
@@ -148,7 +148,7 @@ class BackboneReader(Reader):
         return Regions(torch.cat(features, 1).cpu() * mask[..., None], places * mask[..., None], mask)
 
     def _find(
-        self, frames: Sequence[Frame], windows: Float[Tensor, "image 4"]
+        self, frames: Sequence[PreparedPicture], windows: Float[Tensor, "image 4"]
     ) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
         """The detections within what the model sees, in fractions of that."""
         assert self._detector is not None
@@ -186,5 +186,5 @@ class _View:
         return feature_maps.boxes(self.sides, self.native)
 
 
-def _other(frame: Frame, number: int) -> Frame:
+def _other(frame: PreparedPicture, number: int) -> PreparedPicture:
     return frame.others[number - 1] if number else frame

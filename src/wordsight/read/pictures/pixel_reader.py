@@ -50,13 +50,15 @@ class UnreadablePicture(InputError):  # noqa: N818
 
 
 @dataclass(frozen=True, eq=False)
-class Frame:
+class PreparedPicture:
     """One picture brought to the size that a model reads, and which part of the picture that is."""
 
     values: UInt8[np.ndarray, "height width 3"]
     size: tuple[int, int]  # width, height of the whole upright picture in pixels
     window: tuple[float, float, float, float]  # the part in view: left, top, right, bottom; fractions
-    others: tuple["Frame", ...] = ()  # the same picture in other sizes, for whoever else looks at it
+    others: tuple[
+        "PreparedPicture", ...
+    ] = ()  # the same picture in other sizes, for whoever else looks at it
 
 
 class PixelReader(Reader):
@@ -123,13 +125,13 @@ class PixelReader(Reader):
         """Read a part of each picture, brought to the size whatever its shape: for training."""
         return self.stack([self._part(picture, cut) for picture, cut in zip(pictures, cuts, strict=True)])
 
-    def _part(self, picture: Picture, cut: Cut) -> Frame:
+    def _part(self, picture: Picture, cut: Cut) -> PreparedPicture:
         image, _ = _decode(picture, at_least=None)
         size = image.size
         part = cut(size, self._shown(size))
         window = (part[0] / size[0], part[1] / size[1], part[2] / size[0], part[3] / size[1])
         values = image.resize((self.width, self.height), RESAMPLE[self.resample], box=_inside(part, size))
-        return Frame(np.asarray(values), size, window)
+        return PreparedPicture(np.asarray(values), size, window)
 
     def _shown(self, size: tuple[int, int]) -> Box:
         """The part of a picture of that size that ``prepare`` shows: all of it, or its centre."""
@@ -140,10 +142,10 @@ class PixelReader(Reader):
         left, top = (size[0] - wide) / 2, (size[1] - high) / 2
         return left, top, left + wide, top + high
 
-    def prepare(self, picture: Picture) -> Frame:
+    def prepare(self, picture: Picture) -> PreparedPicture:
         """Decode, turn and resize one picture: all that may run in another thread."""
         if isinstance(picture, np.ndarray) and self._fits(picture):
-            return Frame(picture, (self.width, self.height), WHOLE)
+            return PreparedPicture(picture, (self.width, self.height), WHOLE)
         return prepare_for([self], picture)[0]
 
     def _fits(self, picture: np.ndarray) -> bool:
@@ -155,22 +157,24 @@ class PixelReader(Reader):
     def _least(self) -> int:
         return max(self.height, self.width, self.short_side or 0)
 
-    def _frame(self, image: "Image", size: tuple[int, int]) -> Frame:
+    def _frame(self, image: "Image", size: tuple[int, int]) -> PreparedPicture:
         filter_ = RESAMPLE[self.resample]
         if not self.keep_aspect:
-            return Frame(np.asarray(_resized(image, (self.width, self.height), filter_)), size, WHOLE)
+            return PreparedPicture(
+                np.asarray(_resized(image, (self.width, self.height), filter_)), size, WHOLE
+            )
         scale = (self.short_side or max(self.height, self.width)) / min(image.size)
         wide, high = (max(int(side * scale + 1e-6), 1) for side in image.size)
         left, top = self._begin(wide - self.width), self._begin(high - self.height)
         corners = (left, top, left + self.width, top + self.height)
         window = (left / wide, top / high, corners[2] / wide, corners[3] / high)
-        return Frame(np.asarray(_resized(image, (wide, high), filter_).crop(corners)), size, window)
+        return PreparedPicture(np.asarray(_resized(image, (wide, high), filter_).crop(corners)), size, window)
 
     def _begin(self, left_over: int) -> int:
         """Where the centre begins, in pixels from the edge; Python rounds a half to the even number."""
         return round(left_over / 2) if self.round_crop else left_over // 2
 
-    def stack(self, frames: Sequence[Frame]) -> Pixels:
+    def stack(self, frames: Sequence[PreparedPicture]) -> Pixels:
         """Frames -> one normalized batch."""
         if not frames:
             return Pixels(torch.zeros(0, 3, self.height, self.width))
@@ -179,7 +183,7 @@ class PixelReader(Reader):
         return Pixels(values.sub_(mean).div_(std))
 
 
-def prepare_for(readers: Sequence[PixelReader], picture: Picture) -> list[Frame]:
+def prepare_for(readers: Sequence[PixelReader], picture: Picture) -> list[PreparedPicture]:
     """One picture, decoded once, as each of the readers shows it."""
     image, size = _decode(picture, at_least=max(reader._least for reader in readers))
     return [reader._frame(image, size) for reader in readers]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from wordsight.read.pictures.pixel_reader import Frame
+from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.search.index.scan_sources import Entry
 
 
@@ -13,7 +13,7 @@ class Candidate:
     entry: Entry
     content: str = ""
     sidecar: str = ""
-    made: Frame | str | None = None  # the input of the encoder
+    made: PreparedPicture | str | None = None  # the input of the encoder
     taken: int | None = None  # date of a picture to be encoded; nanoseconds since 1970
     reason: str = ""
     is_cut: bool = False  # a text beyond the model's limit

@@ -13,7 +13,7 @@ from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
-from wordsight.read.pictures.pixel_reader import Frame, UnreadablePicture
+from wordsight.read.pictures.pixel_reader import PreparedPicture, UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
@@ -179,7 +179,7 @@ class Update:
         if not new:
             return None, []
         texts = [candidate.made for candidate in new if isinstance(candidate.made, str)]
-        frames = [candidate.made for candidate in new if isinstance(candidate.made, Frame)]
+        frames = [candidate.made for candidate in new if isinstance(candidate.made, PreparedPicture)]
         reader = self.matcher.reader
         if texts:
             embeddings = self.matcher.encode_texts(texts)
@@ -191,7 +191,10 @@ class Update:
     def _store(self, embeddings: EmbeddingSet, new: Sequence[Candidate]) -> None:
         packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
         places, checksums = self.writer.append(packed), packed.checksums()
-        sizes = [candidate.made.size if isinstance(candidate.made, Frame) else (0, 0) for candidate in new]
+        sizes = [
+            candidate.made.size if isinstance(candidate.made, PreparedPicture) else (0, 0)
+            for candidate in new
+        ]
         self.writer.facts.executemany(
             "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [

@@ -8,7 +8,7 @@ from jaxtyping import Float, Integer
 from torch import Tensor
 
 from wordsight.similarity.kernels.blocks import pooled
-from wordsight.similarity.kernels.integer_product import LARGEST, Columns, IntegerProduct
+from wordsight.similarity.kernels.integer_product import LARGEST, IntegerColumns, IntegerProduct
 from wordsight.similarity.pooling import ROUNDING, Max
 
 
@@ -24,7 +24,7 @@ class Quantized(NamedTuple):
 class Queries(NamedTuple):
     """Quantized queries, packed for a product."""
 
-    columns: Columns
+    columns: IntegerColumns
     scale: Float[Tensor, " row"]
 
 

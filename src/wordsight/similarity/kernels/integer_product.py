@@ -22,7 +22,7 @@ WORTHWHILE = 1.4  # times faster than float32: what an inexact first pass costs 
 TRIED_SHAPES = ((96, 48, 512), (33, 17, 37), (1, 17, 512), (96, 1, 512))  # rows, columns, dim
 
 
-class Columns(NamedTuple):
+class IntegerColumns(NamedTuple):
     """Columns as the product takes them."""
 
     packed: Tensor
@@ -39,11 +39,11 @@ class IntegerProduct(ABC):
         """Rows as ``multiply`` takes them."""
 
     @abstractmethod
-    def pack(self, values: Int8[Tensor, "column dim"]) -> Columns:
+    def pack(self, values: Int8[Tensor, "column dim"]) -> IntegerColumns:
         """Columns as ``multiply`` takes them."""
 
     @abstractmethod
-    def multiply(self, rows: Integer[Tensor, "row dim"], columns: Columns) -> Tensor:
+    def multiply(self, rows: Integer[Tensor, "row dim"], columns: IntegerColumns) -> Tensor:
         """The dot products [row, column], int32 or float32; float32 is exact up to 2^24 and rounds above."""
 
 
@@ -56,11 +56,11 @@ class OneDnnProduct(IntegerProduct):
     def rows(self, values: Int8[Tensor, "*n dim"]) -> Integer[Tensor, "*n dim"]:
         return values.view(torch.uint8) + (self.largest + 1)  # modulo 256, which is what makes it right
 
-    def pack(self, values: Int8[Tensor, "column dim"]) -> Columns:
+    def pack(self, values: Int8[Tensor, "column dim"]) -> IntegerColumns:
         typical = [1024, values.shape[1]]  # the layout is the best for products of about so many rows
-        return Columns(torch.ops.onednn.qlinear_prepack(values, typical), len(values))
+        return IntegerColumns(torch.ops.onednn.qlinear_prepack(values, typical), len(values))
 
-    def multiply(self, rows: Integer[Tensor, "row dim"], columns: Columns) -> Tensor:
+    def multiply(self, rows: Integer[Tensor, "row dim"], columns: IntegerColumns) -> Tensor:
         ones, zeros = torch.ones(columns.number), torch.zeros(columns.number, dtype=torch.int64)
         found: Tensor = torch.ops.onednn.qlinear_pointwise(
             rows,
@@ -88,10 +88,10 @@ class TorchProduct(IntegerProduct):
     def rows(self, values: Int8[Tensor, "*n dim"]) -> Integer[Tensor, "*n dim"]:
         return values
 
-    def pack(self, values: Int8[Tensor, "column dim"]) -> Columns:
-        return Columns(values.T, len(values))
+    def pack(self, values: Int8[Tensor, "column dim"]) -> IntegerColumns:
+        return IntegerColumns(values.T, len(values))
 
-    def multiply(self, rows: Integer[Tensor, "row dim"], columns: Columns) -> Tensor:
+    def multiply(self, rows: Integer[Tensor, "row dim"], columns: IntegerColumns) -> Tensor:
         return torch._int_mm(rows, columns.packed)
 
 
