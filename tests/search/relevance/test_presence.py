@@ -14,7 +14,7 @@ import pytest
 import torch
 from PIL import Image
 from support.search_models import PICTURES, index, model, path_of, pictures, texts_index, world
-from support.small_problem import wordsight
+from support.small_problem import COLOURS, small_matcher, small_pairs, wordsight
 
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
@@ -341,3 +341,32 @@ def test_singular_and_plural_are_one_word(words: tuple[str, str]) -> None:
     word, form = words
     assert lemma(word) == form
     assert names_something(form)
+
+
+def test_probabilities_are_fitted_on_captions_and_checked_on_other_pictures() -> None:
+    """Three coloured regions a picture; captions name two of them, so that a third is often left out."""
+    matcher = small_matcher()
+    stages: list[str] = []
+    presence = fit_presence(
+        matcher,
+        small_pairs(300, texts=3),
+        small_pairs(120, texts=3, seed=1),
+        lambda stage, done, total, note="": stages.append(stage),
+    )
+    assert set(presence.words) == {lemma(colour) for colour in COLOURS}
+    assert list(dict.fromkeys(stages)) == ["training pictures", "words", "validation pictures"]
+    assert presence.is_calibrated
+    assert presence.facts["validation_pictures"] == 120
+    unseen = small_pairs(200, texts=12, seed=2)  # of so many texts, none leaves a colour out
+    with torch.no_grad():
+        images = matcher.encode_images(unseen.images.read(list(range(200))))
+    shown = torch.sigmoid(presence.rules.logits(images))
+    truth = torch.tensor(
+        [
+            [word in " ".join(unseen.texts[12 * row : 12 * row + 12]) for word in presence.words]
+            for row in range(200)
+        ]
+    )
+    assert area_under_curve(shown, truth) > 0.9
+    few = fit_presence(matcher, small_pairs(300, texts=3), small_pairs(50, seed=1))
+    assert (few.is_calibrated, few.facts["validation_pictures"]) == (False, 0)

@@ -145,7 +145,7 @@ def _calibrated(
     """All rules with one scale and one constant, which set them right on pictures never trained on."""
     logits = rules.mentioned_logits(pictures).cpu().flatten()
     features = torch.stack([torch.ones_like(logits), logits], 1)
-    constant, scale = fit_logistic(features, mentioned.flatten(), torch.tensor([0.0, 1.0])).tolist()
+    constant, scale = fit_logistic(features, mentioned.flatten().float(), torch.tensor([0.0, 1.0])).tolist()
     scaled = replace(
         rules,
         heads=scale * rules.heads,
