@@ -20,6 +20,8 @@ from jaxtyping import Float, Float16, Integer
 from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.filter_sql import conditions
+from wordsight.search.index.row_places import groups_by_segment, runs, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
@@ -111,12 +113,12 @@ class Snapshot:
         mask = torch.arange(widest) < torch.from_numpy(counts)[:, None]
         vectors = torch.zeros(len(rows) * widest, self.layout.dim)
         boxes = torch.zeros(len(rows) * widest, 4) if self._all_boxed else None
-        for number, chosen in _groups(self._segment[rows]):
-            segment, index = self._segments[number], _places(self._start[rows[chosen]], counts[chosen])
+        for number, chosen in groups_by_segment(self._segment[rows]):
+            segment, index = self._segments[number], vector_places(self._start[rows[chosen]], counts[chosen])
             if len(chosen) == len(rows) and bool(mask.all()):
                 vectors, boxes = segment.vectors(index), segment.boxes_at(index) if self._all_boxed else None
                 break
-            slots = torch.from_numpy(_runs(chosen * widest, counts[chosen]))  # of ``widest`` per row
+            slots = torch.from_numpy(runs(chosen * widest, counts[chosen]))  # of ``widest`` per row
             vectors[slots] = segment.vectors(index)
             if boxes is not None:
                 boxes[slots] = segment.boxes_at(index)
@@ -161,10 +163,10 @@ class Snapshot:
 
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass the filters, ascending; None: all rows."""
-        conditions, parameters = _conditions(filters or Filters(), self._date)
-        if not conditions:
+        passing, parameters = conditions(filters or Filters(), self._date)
+        if not passing:
             return None
-        query = f"SELECT i.id FROM items i WHERE {' AND '.join(conditions)}"
+        query = f"SELECT i.id FROM items i WHERE {' AND '.join(passing)}"
         with self._reading():
             ids = numbers(self._facts.execute(query, parameters), 1)[:, 0]
         if filters is not None and filters.ids is not None:
@@ -188,7 +190,7 @@ class Snapshot:
         """The mean of the unit vectors of each named row, as stored."""
         rows = np.asarray(rows, dtype=np.int64)
         out = np.zeros((len(rows), self.layout.dim), np.float16)
-        for number, chosen in _groups(self._segment[rows]):
+        for number, chosen in groups_by_segment(self._segment[rows]):
             out[chosen] = self._segments[number].pooled[self._place[rows[chosen]]]
         return out
 
@@ -224,26 +226,6 @@ def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def _groups(segments: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Each segment with the positions of its rows."""
-    for number in np.unique(segments):
-        yield int(number), np.flatnonzero(segments == number)
-
-
-def _places(starts: np.ndarray, counts: np.ndarray) -> slice | np.ndarray:
-    """Positions of the vectors of some contents; a slice if they are adjacent."""
-    total = int(counts.sum())
-    if len(starts) and (starts[1:] == starts[:-1] + counts[:-1]).all():
-        return slice(int(starts[0]), int(starts[0]) + total)
-    return _runs(starts, counts)
-
-
-def _runs(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """starts[0], starts[0] + 1, ... counts[0] of them, then starts[1], ..."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
-
-
 def _item(record: Sequence[Any]) -> Item:
     id_, path, content, bytes_, changed, width, height, taken, *texts = record
     numbers_ = (bytes_, changed, width, height, 0 if taken is None else taken)
@@ -253,44 +235,3 @@ def _item(record: Sequence[Any]) -> Item:
     text = "\n".join(text for text in texts if text)
     date = None if taken is None else taken / 1e9
     return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text, date)
-
-
-def _conditions(filters: Filters, date: str) -> tuple[list[str], list[Any]]:
-    conditions: list[tuple[str, list[Any]]] = []
-    if filters.folder is not None:
-        conditions.append(_in_folder(filters.folder))
-    if filters.after is not None:
-        conditions.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
-    if filters.before is not None:
-        conditions.append((f"{date} < ?", [_nanoseconds(filters.before)]))
-    if filters.min_bytes is not None:
-        conditions.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
-    if filters.text is not None and database.clean(filters.text).strip():
-        conditions.append(
-            ("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)])
-        )
-    if filters.ids is not None:
-        conditions.append(("1", []))
-    return [sql for sql, _ in conditions], [value for _, values in conditions for value in values]
-
-
-def _nanoseconds(seconds: float) -> int:
-    return int(max(min(seconds * 1e9, 2.0**62), -(2.0**62)))
-
-
-def _in_folder(folder: str) -> tuple[str, list[Any]]:
-    """Condition for a folder; paths are composed (NFC) if the name has accents."""
-    name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
-    path = "i.path" if name.isascii() else "composed(i.path)"
-    if os.path.isabs(name):
-        below = database.below(database.composed(os.fsencode(os.path.abspath(name))))
-        return f"({path} >= ? AND {path} < ?)", list(below)
-    inner = os.fsencode(os.sep + name.strip(os.sep) + os.sep)
-    return f"instr({path}, ?) > 0", [database.composed(inner)]
-
-
-def _all_words(text: str) -> str:
-    """Full-text query for all words; each is quoted, so that none is an operator."""
-    words = [word.replace('"', '""') for word in database.clean(text).split()]
-    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
-    return " AND ".join(f'"{word}"' for word in words)

@@ -1,0 +1,47 @@
+"""Filters of a search -> conditions of SQL with their parameters."""
+
+import os
+from typing import Any
+
+from wordsight.search.index import database
+from wordsight.search.index.database import Filters
+
+
+def conditions(filters: Filters, date: str) -> tuple[list[str], list[Any]]:
+    """Conditions on items i, and their parameters; ``date``: the expression for the date of an item."""
+    each: list[tuple[str, list[Any]]] = []
+    if filters.folder is not None:
+        each.append(_in_folder(filters.folder))
+    if filters.after is not None:
+        each.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
+    if filters.before is not None:
+        each.append((f"{date} < ?", [_nanoseconds(filters.before)]))
+    if filters.min_bytes is not None:
+        each.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
+    if filters.text is not None and database.clean(filters.text).strip():
+        each.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
+    if filters.ids is not None:
+        each.append(("1", []))
+    return [sql for sql, _ in each], [value for _, values in each for value in values]
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(max(min(seconds * 1e9, 2.0**62), -(2.0**62)))
+
+
+def _in_folder(folder: str) -> tuple[str, list[Any]]:
+    """Condition for a folder; paths are composed (NFC) if the name has accents."""
+    name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
+    path = "i.path" if name.isascii() else "composed(i.path)"
+    if os.path.isabs(name):
+        below = database.below(database.composed(os.fsencode(os.path.abspath(name))))
+        return f"({path} >= ? AND {path} < ?)", list(below)
+    inner = os.fsencode(os.sep + name.strip(os.sep) + os.sep)
+    return f"instr({path}, ?) > 0", [database.composed(inner)]
+
+
+def _all_words(text: str) -> str:
+    """Full-text query for all words; each is quoted, so that none is an operator."""
+    words = [word.replace('"', '""') for word in database.clean(text).split()]
+    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
+    return " AND ".join(f'"{word}"' for word in words)
