@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from wordsight.builder import Builder
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.runs import open_config, open_matcher
+from wordsight.runs.opening import open_config, open_matcher
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.query.encoded import encode_plain_text
 from wordsight.search.relevance.mentions import Mentions
@@ -209,7 +210,9 @@ def main() -> None:
     matcher = open_matcher(options.model)
     if matcher.presence is None:
         raise SystemExit(f"{options.model} has no probabilities; run wordsight calibrate {options.model}")
-    one = measure(matcher, open_config(options.model, options.config, ()).measured_pairs(options.split))
+    one = measure(
+        matcher, Builder(open_config(options.model, options.config, ())).measured_pairs(options.split)
+    )
     words_report(one, options.plot)
     queries_report(one)
     absent_report(one)

@@ -215,7 +215,7 @@ def test_about_and_health_and_metrics_tell_of_the_server(served: TestClient) -> 
     about = served.get("/v1/about").json()
     assert about["images"] == PICTURES
     assert about["texts"] == len(texts_index().snapshot())
-    soon(lambda: served.get("/healthz").json() == {"status": "ok", "reads_pictures": True})
+    wait_until(lambda: served.get("/healthz").json() == {"status": "ok", "reads_pictures": True})
     served.get("/v1/items/1")
     lines = served.get("/metrics").text.splitlines()
     assert f"wordsight_pictures {PICTURES}" in lines

@@ -147,8 +147,8 @@ def from_json(table: Any) -> Background:
     """The background that ``to_json`` wrote. Raises InputError for anything else."""
     whole = table_of(table, _BACKGROUND, "background")
     texts = [table_of(text, _TEXT, "a text of the background") for text in whole["texts"]]
-    kept = [TextAgainstAll(**{name: text[name] for name in _TEXT}) for text in texts]
-    return Background(**{name: whole[name] for name in _BACKGROUND} | {"texts": tuple(kept)})
+    stored = [TextAgainstAll(**{name: text[name] for name in _TEXT}) for text in texts]
+    return Background(**{name: whole[name] for name in _BACKGROUND} | {"texts": tuple(stored)})
 
 
 _BACKGROUND: dict[str, Kind] = {"pictures": int, "texts": list, "word_mean": float, "word_spread": float}
