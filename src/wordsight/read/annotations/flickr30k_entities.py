@@ -30,7 +30,7 @@ from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
 from wordsight.read.text.align_words import counterparts, letters, likeness
 from wordsight.read.text.word_rules import split_words
 
-MARK = re.compile(r"\[/EN#(?P<chain>[^/\s\]]+)(?:/[^/\s\]]+)+(?P<words>[^\]]*)\]")
+MARK = re.compile(r"\[/EN#(?P<chain>[^/\s\[\]]++)(?:/[^/\s\[\]]++)++(?P<words>[^\[\]]*+)\]")
 SENTENCES, ANNOTATIONS = "Sentences", "Annotations"
 ALIKE = 0.8  # of the letters: two sentences that agree less are not one sentence, written in two ways
 
