@@ -25,7 +25,8 @@ from wordsight.sets import EmbeddingSet
 STRETCHES = (2, 3, 4)  # naming words
 TEXTS_AT_ONCE = 64
 SPREAD = 1e-6  # the least deviation of scores that says anything
-ALIKE = 0.5  # of what two pictures' captions name in common: from here on they are similar
+MOST_WORDS = 0.6  # of what a stored text names: from here on it describes a picture
+ALIKE = 0.3  # of what two pictures' captions name in common: from here on they are similar
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,7 +124,7 @@ def fit_similar(matcher: Matcher, shown: Shown, reference: EmbeddingSet, mention
 
 
 def fit_texts(matcher: Matcher, shown: Shown, reference: EmbeddingSet, pairs: PairSet) -> ScoreRule:
-    """A picture matches its own text, and others as surely as it shows all that they name."""
+    """A picture matches its own text, and others if it shows most of what they name."""
     firsts = [rows[0] for rows in pairs.texts_by_image() if rows]
     parts = []
     for start in range(0, len(firsts), TEXTS_AT_ONCE):
@@ -134,7 +135,7 @@ def fit_texts(matcher: Matcher, shown: Shown, reference: EmbeddingSet, pairs: Pa
     for n, row in enumerate(firsts):
         words = {lemma(word) for word in naming_words(matcher.tokenizer, pairs.texts[row])}
         places = [shown.columns[word] for word in words if word in shown.columns]
-        labels[:, n] = shown.shown[:, places].prod(1) if places else 0.0
+        labels[:, n] = (shown.shown[:, places].mean(1) >= MOST_WORDS).float() if places else 0.0
         labels[pairs.image_of[row], n] = 1.0
     usual = matcher.similarity(shown.pictures, reference).float().cpu()
     return _score_rule(deviations(scores.T, usual.T).flatten(), labels.T.flatten())
