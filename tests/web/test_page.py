@@ -100,7 +100,7 @@ def settled(page: Any) -> None:
 def hold_back(page: Any, url: str) -> list[Any]:
     """The requests to this address, from now on, which wait until the test continues them."""
     held: list[Any] = []
-    page.route(url, held.append)
+    page.route(url, lambda route: held.append(route))
     return held
 
 
