@@ -20,7 +20,7 @@ from wordsight.encode.pool import MeanPool, pooled
 from wordsight.evaluation import Pointing, Recalls, evaluate_scores
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, Picture, PictureFiles
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.report.examples import Example, make_examples
 from wordsight.report.html import write_report
 from wordsight.report.line_chart import _ticks, line_chart

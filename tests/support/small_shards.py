@@ -16,7 +16,7 @@ from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.resumable_shards import Skipped
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.export.webdataset import write_webdataset
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 
 KEPT = RecordSettings(seed=None)  # in the order of the data
 FORMATS: dict[str, tuple[Callable[..., list[Skipped]], type[ShardDataset]]] = {

@@ -21,6 +21,7 @@ from wordsight.runtime.malloc import share_freed_memory
 
 if TYPE_CHECKING:
     from wordsight.search.searcher import Searcher
+    from wordsight.web.security import AccessPolicy
 
 EPILOG = "Example: wordsight serve photos.index --open"
 NEEDED = {"fastapi": "fastapi", "uvicorn": "uvicorn", "python_multipart": "python-multipart"}
@@ -75,6 +76,12 @@ class NetworkOptions:
         str, typer.Option(metavar="/PREFIX", help="Path at which a proxy shows the server, e.g. /photos.")
     ] = ""
 
+    def policy(self) -> "AccessPolicy":
+        from wordsight.web.server import access_policy
+
+        allowed, roots = self.allow_host or (), self.root or ()
+        return access_policy(self.host, self.token, allowed, self.root_path, roots, self.originals)
+
 
 def serve(
     indexes: Annotated[
@@ -104,14 +111,7 @@ def serve(
 
     share_freed_memory()
     server.log_to_stderr(log_level.value)
-    policy = server.access_policy(
-        network.host,
-        network.token,
-        network.allow_host or (),
-        network.root_path,
-        network.root or (),
-        network.originals,
-    )
+    policy = network.policy()
     images, texts = _searchers(indexes, model, memory_mb, trust_remote_code)
     if images is not None:
         _confirm_roots(images, policy.roots)

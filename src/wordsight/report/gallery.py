@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 from wordsight.report.examples import Example
 from wordsight.report.overlay import Place, WordMatch, places_of, strength
 

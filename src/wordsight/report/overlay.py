@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from wordsight.errors import InputError
 from wordsight.pairs import Picture
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -11,7 +11,7 @@ from fastapi.responses import FileResponse, PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
 from wordsight.files.undecodable import shown
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.search.index.index import Item
 from wordsight.search.searcher import Searcher
 from wordsight.web import metrics as request_metrics

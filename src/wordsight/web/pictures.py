@@ -7,8 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wordsight.read.pictures.decode import UnreadablePicture, open_picture
 from wordsight.read.pictures.heic import NeedsHeic, open_file
-from wordsight.read.pictures.pixel_reader import UnreadablePicture, open_picture
 from wordsight.search.index.index import Item
 from wordsight.search.index.picture_roots import OutsideRootsError, PictureRoots
 from wordsight.web.problems import Refused

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from wordsight.errors import MissingItemError, WordsightError
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.search.query.parser import QueryError
 
 MEDIA = "application/problem+json"

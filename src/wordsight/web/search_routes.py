@@ -6,7 +6,7 @@ from fastapi import APIRouter, Form, Query, UploadFile
 
 from wordsight.files.fingerprint import content_of_bytes
 from wordsight.pairs import Picture
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.search.searcher import Searcher
 from wordsight.web import schemas as models
 from wordsight.web import to_schema as answers

@@ -22,7 +22,7 @@ from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.resumable_shards import in_published_order
 from wordsight.read.export.tfrecords import RecordSettings, write_records
 from wordsight.read.formats.tfrecord_file import framed, read_frames
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 from wordsight.read.text.word_rules import split_words
 
 

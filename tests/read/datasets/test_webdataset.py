@@ -15,7 +15,7 @@ from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.webdataset import WebDataset
 from wordsight.read.export.resumable_shards import in_published_order
 from wordsight.read.export.webdataset import write_webdataset
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 
 
 @pytest.fixture

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wordsight.read.pictures import heic, pixel_reader
-from wordsight.read.pictures.pixel_reader import PixelReader, UnreadablePicture, open_picture, picture_size
+from wordsight.read.pictures import heic
+from wordsight.read.pictures.decode import UnreadablePicture, open_picture, picture_size
+from wordsight.read.pictures.pixel_reader import PixelReader
 
 SIZE = (400, 200)
 
@@ -16,7 +17,7 @@ SIZE = (400, 200)
 def small_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Limits so low that a small picture is beyond them."""
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5000)
-    monkeypatch.setattr(pixel_reader, "MOST_PIXELS", 10_000)
+    monkeypatch.setattr(decode, "MOST_PIXELS", 10_000)
 
 
 def saved(path: Path, **how: object) -> Path:

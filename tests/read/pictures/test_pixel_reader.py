@@ -16,9 +16,9 @@ from PIL import Image
 from support.heic import save_heic, without_heic
 
 from wordsight import registry
-from wordsight.read.pictures import pixel_reader
 from wordsight.read.pictures.crops import SideCut
-from wordsight.read.pictures.pixel_reader import PixelReader, UnreadablePicture, open_picture
+from wordsight.read.pictures.decode import UnreadablePicture, open_picture
+from wordsight.read.pictures.pixel_reader import PixelReader
 
 # red | green over blue | white: no two turns of it look the same
 CORNERS = np.array([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [255, 255, 255]]], dtype=np.uint8)
@@ -92,7 +92,7 @@ def test_the_library_of_heic_is_loaded_by_the_first_of_them() -> None:
     program = """
 import io, sys
 from PIL import Image
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 data = io.BytesIO()
 Image.new("RGB", (4, 4)).save(data, "PNG")
 open_picture(data)
@@ -271,7 +271,7 @@ def test_damaged_bytes_open_or_say_so(kind: str, changes: list[tuple[float, int]
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
-        image = pixel_reader.open_picture(io.BytesIO(bytes(data[: int(kept * len(data))])))  # type: ignore[arg-type]
+        image = decode.open_picture(io.BytesIO(bytes(data[: int(kept * len(data))])))  # type: ignore[arg-type]
     except UnreadablePicture:
         return
     assert image.mode == "RGB"

@@ -13,7 +13,7 @@ from support.small_index import draw, make, small_model
 from support.small_problem import wordsight
 
 from wordsight.read.features.extract import find_pictures
-from wordsight.read.pictures.pixel_reader import UnreadablePicture, open_picture
+from wordsight.read.pictures.decode import UnreadablePicture, open_picture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, is_picture_file, pictures_below
 
 

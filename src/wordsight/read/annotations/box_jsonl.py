@@ -22,7 +22,7 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.files.tables import Row, read_rows
 from wordsight.pairs import Box, PairSet, PictureFiles, WordBox
-from wordsight.read.pictures.pixel_reader import picture_size
+from wordsight.read.pictures.decode import picture_size
 from wordsight.read.text.align_words import counterparts, letters
 from wordsight.read.text.word_rules import split_words
 

@@ -26,7 +26,7 @@ from wordsight.files.tables import read_rows
 from wordsight.pairs import Picture
 from wordsight.read.datasets.picture_names import PictureFolder
 from wordsight.read.datasets.values import shown
-from wordsight.read.pictures.pixel_reader import open_picture
+from wordsight.read.pictures.decode import open_picture
 
 SUFFIXES = (".json", ".jsonl", ".ndjson", ".csv", ".tsv")
 PICTURE_FOLDERS = ("", "images", "val2017", "pictures")

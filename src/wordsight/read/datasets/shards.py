@@ -24,8 +24,8 @@ from wordsight.read.datasets.dataset import Dataset
 from wordsight.read.datasets.division import NAMES, divide
 from wordsight.read.datasets.records import placed, same_split
 from wordsight.read.datasets.shard_files import find_shards, shards_by_split
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.read.pictures.heic import NeedsHeic, open_file
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
 from wordsight.runtime.progress import LoggedProgress
 
 if TYPE_CHECKING:

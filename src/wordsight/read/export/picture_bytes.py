@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from wordsight.errors import InputError
 from wordsight.pairs import ImageSource, Picture
+from wordsight.read.pictures.decode import open_picture, orientation
 from wordsight.read.pictures.heic import open_file
-from wordsight.read.pictures.pixel_reader import open_picture, orientation
 
 if TYPE_CHECKING:
     from PIL.Image import Image

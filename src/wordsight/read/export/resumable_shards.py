@@ -19,7 +19,7 @@ from wordsight.files.undecodable import exact_bytes
 from wordsight.pairs import PairSet
 from wordsight.read.datasets.records import same_split
 from wordsight.read.datasets.shard_files import shard_name
-from wordsight.read.pictures.pixel_reader import UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress, silent
 

@@ -11,7 +11,8 @@ from wordsight.files.atomic import removed_on_failure
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
-from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
+from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress, silent

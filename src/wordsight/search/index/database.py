@@ -257,6 +257,13 @@ def below(folder: str | bytes) -> tuple[bytes, bytes]:
     return stem + separator, stem + bytes([separator[0] + 1])
 
 
+def below_condition(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
+    """SQL condition for these paths and all below them, and its parameters."""
+    bounds = [(folder, *below(folder)) for folder in folders]
+    parts = ["0", *("path = ? OR (path >= ? AND path < ?)" for _ in bounds)]
+    return " OR ".join(parts), [path for three in bounds for path in three]
+
+
 def composed(path: bytes) -> bytes:
     """The path with composed accents (NFC); invalid UTF-8 stays as it is."""
     if path.isascii():

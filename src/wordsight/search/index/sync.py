@@ -13,7 +13,8 @@ from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
-from wordsight.read.pictures.pixel_reader import PreparedPicture, UnreadablePicture
+from wordsight.read.pictures.decode import UnreadablePicture
+from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
@@ -255,8 +256,8 @@ class Update:
 
     def _delete(self) -> None:
         """Delete items below the sources that were not found, except in folders that could not be read."""
-        where, parameters = _inside(self.found.roots)
-        closed, of_closed = _inside([os.fsencode(folder) for folder, _ in self.found.closed])
+        where, parameters = database.below_condition(self.found.roots)
+        closed, of_closed = database.below_condition([os.fsencode(folder) for folder, _ in self.found.closed])
         query = (
             f"SELECT path, part FROM items i WHERE ({where}) AND NOT ({closed}) AND NOT EXISTS "
             "(SELECT 1 FROM temp.found f WHERE f.path = i.path AND f.part = i.part) LIMIT ?"
@@ -294,11 +295,3 @@ def _is_gone(path: bytes) -> bool:
     except OSError:
         return False
     return False
-
-
-def _inside(folders: Sequence[bytes]) -> tuple[str, list[bytes]]:
-    """SQL condition for these paths and all below them."""
-    bounds = [(folder, *database.below(folder)) for folder in folders]
-    return " OR ".join(["0", *("path = ? OR (path >= ? AND path < ?)" for _ in bounds)]), [
-        path for three in bounds for path in three
-    ]
