@@ -31,7 +31,7 @@ from wordsight.sets import EmbeddingSet
 
 BATCH = 4
 SEARCH = str(Path(wordsight.search.__file__).parent)
-WRITING = (f"{SEARCH}/writer", f"{SEARCH}/segments", append.__file__)
+WRITING = (f"{SEARCH}/index/writer", f"{SEARCH}/index/vector_files", append.__file__)
 Contents = dict[str, tuple[str, str, bytes]]  # path -> hash, text, the stored numbers
 
 
