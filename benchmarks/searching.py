@@ -34,10 +34,11 @@ from wordsight.search.index.index import Index
 from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.search.searcher import Searcher
+from wordsight.search.text_query import TextQuery
 from wordsight.similarity.kernels.blocks import cosines_of
 from wordsight.similarity.kernels.packed import unit
 
-STAGES = ("state", "text", "levels", "scoring", "hits", "words")
+STAGES = ("state", "text", "levels", "scoring", "chances", "hits", "words")
 VARIANTS = ("product alone", "exact", "shortlist")
 TOP = 10
 
@@ -67,14 +68,14 @@ class Stopwatch:
         return timed
 
     def watch(self, asking: Searcher) -> None:
-        asking.sessions.now = self.around("state", asking.sessions.now)  # type: ignore[method-assign]
-        asking.scan = self.around("scoring", asking.scan)
+        asking.sessions.session = self.around("state", asking.sessions.session)  # type: ignore[method-assign]
         for owner, name, stage in (
-            (module, "ask", "text"),
+            (module, "encode_query", "text"),
             (Calibration, "levels", "levels"),
-            (Searcher, "_screened", "scoring"),
-            (Searcher, "_page", "hits"),
-            (Searcher, "_with_words", "words"),
+            (Searcher, "_scored", "scoring"),
+            (Searcher, "_judged", "chances"),
+            (module, "page_of", "hits"),
+            (TextQuery, "with_words", "words"),
         ):
             if hasattr(owner, name):  # another version may do without
                 setattr(owner, name, self.around(stage, getattr(owner, name)))

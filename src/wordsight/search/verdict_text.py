@@ -42,7 +42,8 @@ def _nothing(hits: Hits, kind: str) -> str:
     if unknown:
         return f"No {kind[:-1]} matches; the model does not know {_listed(unknown)}"
     if best is None or hits.query is None or kind != "pictures":
-        return f"No {kind[:-1]} matches"
+        surely = "" if best is None or best.probability is None else "surely "
+        return f"No {kind[:-1]} {surely}matches{_chance(best)}"
     if not missing and judged:
         return f"No picture surely shows {'all of it' if len(judged) > 1 else 'it'}{_chance(best)}"
     if len(missing) == len(judged):
@@ -50,10 +51,10 @@ def _nothing(hits: Hits, kind: str) -> str:
     return f"No picture shows all of it; the closest are missing {_listed(missing)}"
 
 
-def _chance(best: Hit) -> str:
-    return (
-        "" if best.probability is None else f"; the closest has a probability of {percent(best.probability)}"
-    )
+def _chance(best: Hit | None) -> str:
+    if best is None or best.probability is None:
+        return ""
+    return f"; the closest has a probability of {percent(best.probability)}"
 
 
 def _listed(words: list[str]) -> str:

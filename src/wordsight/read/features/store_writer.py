@@ -29,6 +29,10 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class StoreFull(StorageError):  # noqa: N818
     """There is no space for the next batch; all before it is stored."""
 
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.errno = errno.ENOSPC
+
 
 @dataclass(frozen=True)
 class Seen:
