@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_said(tmp_path: Path, text: str, message: str) ->
         ("training.distinct_images=yes", "distinct_images = 'yes'; expected true or false"),
         ("training.milestones=3", "milestones = 3; expected a list, each item a whole number"),
         ("training.groups={loss='x'}", r"groups = .*; expected a table, each item a number or"),
-        ("training.epochs.first=3", "epochs = 4 is no table that could hold a key"),
+        ("training.epochs.first=3", "epochs = 3 is no table that could hold a key"),
         ("image_encoder.dim=wide", r"\[image_encoder\] dim = 'wide'; expected a whole number"),
         ("similarity.direction=wrd", "direction = 'wrd'; expected one of word, region"),
         ("image_encoder.dim=-4", r"\[image_encoder\] dim = -4; expected at least 1; left out it is 1024"),

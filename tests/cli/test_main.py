@@ -119,7 +119,7 @@ def test_the_matrix_that_evaluate_saves_measures_the_same(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["train", "no-such-config"], 1, "ready ones are in configs/"),
+        (["train", "no-such-config"], 1, "wordsight config show own-pairs > mine.toml"),
         (["train", "demo", "--set", "training.epoch=3"], 1, 'did you mean "epochs"'),
         (["train", "demo", "--set", "trainign.epochs=3"], 1, "did you mean"),
         (["train", "demo", "--set", "epochs"], 1, "table.key=value"),

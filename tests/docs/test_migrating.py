@@ -113,10 +113,10 @@ def test_every_configuration_is_published(name: str) -> None:
 
 def settings(table: str) -> set[str]:
     """Every setting that a table may have, over all parts that may stand there."""
-    from wordsight.config import _PLAIN
+    from wordsight.config import SETTINGS
 
-    if table in _PLAIN:
-        return set(_PLAIN[table].__dataclass_fields__)
+    if table in SETTINGS:
+        return set(SETTINGS[table].__dataclass_fields__)
     known = {"name"}
     for name in registry.REGISTRY[table]:
         known |= set(registry.settings_of(registry.find(table, name)))
@@ -152,9 +152,9 @@ def test_every_setting_is_one_of_the_system_whose_table_names_it(system: str) ->
 
 def settings_of(recipes: list[Any], table: str) -> set[str]:
     """Of the parts that stand under this name in any of the recipes."""
-    from wordsight.config import _PLAIN
+    from wordsight.config import SETTINGS
 
-    if table in _PLAIN:
+    if table in SETTINGS:
         return settings(table)
     names = {recipe.tables[table]["name"] for recipe in recipes if table in recipe.tables}
     known = {key for name in names for key in registry.settings_of(registry.find(table, name))}

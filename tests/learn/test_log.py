@@ -50,7 +50,8 @@ def test_cascs_labels_are_counted_by_hand() -> None:
 def test_a_validation_logs_every_recall_and_a_step_the_terms(tmp_path: Path) -> None:
     changes = [
         "data.images=24", "image_encoder.dim=8", "image_encoder.width=4", "text_encoder.word_dim=4",
-        "training.epochs=1", "training.batch_size=24", "training.log_every=2", "training.warmup_steps=0",
+        "training.epochs=1", "training.batch_size=24", "training.log_every=1", "training.warmup_steps=0",
+        "training.parallel_batches=false", "training.accumulate=1",
         'image_encoder.pool="mean"', 'text_encoder.pool="mean"', 'similarity.name="cosine"',
         'loss.name="projection"', "loss.cmpc=1.0", "loss.temperature=", "loss.mask_matches=",
     ]  # fmt: skip

@@ -51,7 +51,7 @@ class GridCNNOptions:
     dropout: Share = 0.0
     pool: PoolTable = None
     projection: ProjectionTable = None
-    stem_stride: int = 2
+    stem_stride: Annotated[int, Limits(1, 64)] = 2
     hidden: Annotated[int, Limits(0, 65536)] = 0
 
     def __post_init__(self) -> None:

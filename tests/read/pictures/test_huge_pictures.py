@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from wordsight.read.pictures import heic
+from wordsight.read.pictures import decode, heic
 from wordsight.read.pictures.decode import UnreadablePicture, open_picture, picture_size
 from wordsight.read.pictures.pixel_reader import PixelReader
 

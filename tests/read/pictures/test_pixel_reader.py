@@ -271,7 +271,7 @@ def test_damaged_bytes_open_or_say_so(kind: str, changes: list[tuple[float, int]
     for place, value in changes:
         data[int(place * len(data))] = value
     try:
-        image = decode.open_picture(io.BytesIO(bytes(data[: int(kept * len(data))])))  # type: ignore[arg-type]
+        image = open_picture(io.BytesIO(bytes(data[: int(kept * len(data))])))  # type: ignore[arg-type]
     except UnreadablePicture:
         return
     assert image.mode == "RGB"

@@ -137,7 +137,10 @@ def test_an_index_leaves_out_what_it_was_once_asked_to(tmp_path: Path, model: Pa
     assert "0 added" in wordsight(*index).stdout  # it is remembered
     assert "1 added" in wordsight(*index, "--exclude", "").stdout
     refused = wordsight("search", tmp_path / "index", "a ball", "--exclude", "raw/")
-    assert (refused.exit_code, "is an index; what it leaves out" in " ".join(refused.stderr.split())) == (
+    assert (
+        refused.exit_code,
+        "is an index; choose what it leaves out" in " ".join(refused.stderr.split()),
+    ) == (
         2,
         True,
     )

@@ -182,7 +182,7 @@ def test_specials_around_the_words(specials: str, ids: list[int], labels: str) -
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_a_text_without_words_is_an_error_that_quotes_it(text: str) -> None:
-    with pytest.raises(ValueError, match=f'the text "{text}" has no words'):
+    with pytest.raises(ValueError, match=r'the text "\s*" has no words'):
         Words(VOCABULARY)(["a man", text])
 
 

@@ -117,7 +117,7 @@ def test_a_too_long_text_is_an_error_and_is_cut_when_asked(real: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", " \n "])
 def test_an_empty_text_is_an_error_that_quotes_it(tiny: Path, text: str) -> None:
-    with pytest.raises(ValueError, match=f'the text "{text}" has no words'):
+    with pytest.raises(ValueError, match=r'the text "\s*" has no words'):
         WordPieces(tiny)(["a man", text])
 
 

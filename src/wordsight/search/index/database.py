@@ -212,6 +212,8 @@ def wrap_errors(folder: Path) -> Iterator[None]:
     """Turn errors of the disk and of SQLite inside the block into messages with the next step."""
     try:
         yield
+    except sqlite3.ProgrammingError:  # a bug of ours, nothing that a user could do something about
+        raise
     except sqlite3.DatabaseError as error:
         raise _explained(error, folder) from error
     except OSError as error:

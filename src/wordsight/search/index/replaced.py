@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -51,21 +52,46 @@ def read_one_index(folder: Path, read: Callable[[], Any], check: Callable[[], No
             result = read()
         except (OSError, ValueError):
             check()  # the reason, if the index was replaced
-            if _state(folder) == before:
+            if not _renamed(before, _state(folder)):
                 raise
             continue
         check()
-        if _state(folder) == before:
+        if not _renamed(before, _state(folder)):
             return result
         if hasattr(result, "close"):
             result.close()
     raise IndexReplaced(f"{folder} changed {MAX_READINGS} times while it was read; try again")
 
 
-def _state(folder: Path) -> tuple[int, ...] | None:
-    """Changes when the folder, or a link to it, is renamed; also when a file in it is made or deleted."""
+@dataclass(frozen=True)
+class _Place:
+    """A folder, or a link to one, and when its entry and the folder that holds it changed."""
+
+    number: int  # inode
+    entry_changed: int  # by a renaming; also when a file in the folder is made or deleted
+    parent_changed: int  # by a renaming of this or of anything beside it
+
+    @classmethod
+    def of(cls, path: Path, status: os.stat_result) -> "_Place":
+        return cls(status.st_ino, status.st_ctime_ns, os.stat(path.parent).st_mtime_ns)
+
+    def was_renamed(self, before: "_Place") -> bool:
+        """A renaming changes both times; a search that makes files in the index changes one of them."""
+        moved = self.entry_changed != before.entry_changed and self.parent_changed != before.parent_changed
+        return moved or self.number != before.number
+
+
+def _renamed(before: tuple[_Place, ...] | None, after: tuple[_Place, ...] | None) -> bool:
+    """Whether the folder, or a link to it, was renamed, made anew, or taken away."""
+    if before is None or after is None:
+        return before is not after
+    return any(new.was_renamed(old) for old, new in zip(before, after, strict=True))
+
+
+def _state(folder: Path) -> tuple[_Place, ...] | None:
+    """The folder as it is named, and what a link of that name leads to; None where nothing is."""
     try:
-        link, target = os.lstat(folder), os.stat(folder)
+        target = folder.resolve(strict=True)
+        return _Place.of(folder.absolute(), os.lstat(folder)), _Place.of(target, os.stat(target))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return link.st_ino, link.st_ctime_ns, target.st_dev, target.st_ino, target.st_ctime_ns
