@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fuzz_readers import fuzz
 
-CASES = 200
+CASES = 60
 SLOW = ("background",)  # which is measured again where it is damaged
 
 
