@@ -16,7 +16,8 @@ from wordsight.files.atomic import link_or_copy
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import find_model, load_vision, model_files, patches
 from wordsight.read.pictures import preprocessor_config
-from wordsight.read.pictures.onnx_backbone import ONNX, OnnxBackbone
+from wordsight.read.pictures.onnx_backbone import OnnxBackbone
+from wordsight.read.pictures.onnx_session import ONNX
 from wordsight.read.pictures.pixel_reader import PixelReader
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}

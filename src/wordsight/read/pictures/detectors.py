@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -20,7 +19,7 @@ from wordsight.files.atomic import link_or_copy
 from wordsight.files.fingerprint import content_of
 from wordsight.pretrained.models import find_model, load_detector, model_files, weight_files
 from wordsight.read.pictures import preprocessor_config
-from wordsight.read.pictures.onnx_backbone import ONNX, open_session
+from wordsight.read.pictures.onnx_session import ONNX, open_session, run_session
 from wordsight.read.pictures.pixel_reader import PixelReader
 
 SAME = 0.6  # of the union: boxes that share more show the same thing, and only the surer one stays
@@ -150,8 +149,6 @@ class YoloxDetector:
             :, None
         ]
         self._side = torch.tensor([width, height])
-        self._name = taken.name
-        self._alone = taken.shape[0] == 1
 
     @cached_property
     def identity(self) -> str:
@@ -159,16 +156,11 @@ class YoloxDetector:
 
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
         blue_first = values.cpu().flip(1).numpy()
-        parts = [blue_first[i : i + 1] for i in range(len(values))] if self._alone else [blue_first]
-        output = torch.from_numpy(np.concatenate([self._run(part) for part in parts]))
+        output = torch.from_numpy(run_session(self._session, blue_first))
         centre = (output[..., :2] + self._corner) * self._stride / self._side
         size = output[..., 2:4].exp() * self._stride / self._side
         sure, kinds = (output[..., 4:5] * output[..., 5:]).max(-1)
         return Candidates(_corners(torch.cat([centre, size], -1)), sure, kinds)
-
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        answer: np.ndarray = self._session.run(None, {self._name: np.ascontiguousarray(values)})[0]
-        return answer
 
     def to(self, device: torch.device) -> None:
         pass

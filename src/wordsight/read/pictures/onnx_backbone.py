@@ -14,28 +14,27 @@ last); [image, token, channel] is laid out in rows, leading class tokens left ou
 """
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from math import isqrt
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wordsight.errors import InputError, MissingPackageError
+from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.files.atomic import link_or_copy
 from wordsight.files.fingerprint import content_of
 from wordsight.pretrained import feature_maps
-from wordsight.pretrained.models import MissingModel
+from wordsight.read.pictures.onnx_session import CPU, ONNX, first_line, open_session, run_session
 from wordsight.read.pictures.pixel_reader import PixelReader
 from wordsight.registry import instantiate
 
-ONNX = ".onnx"
 KEYS = ("size", "mean", "std", "channels", "resample", "output")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
+PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider"}
 
 
 class OnnxBackbone:
@@ -44,11 +43,10 @@ class OnnxBackbone:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.description = _description(path.with_suffix(".json"))
-        self._provider = PROVIDERS["cpu"]
+        self._provider = CPU
         self._session = open_session(path)
         self._input = self._session.get_inputs()[0]
         self._channels_last = self._input.shape[-1] == 3 and self._input.shape[1] != 3
-        self._one_by_one = self._input.shape[0] == 1
         self.architecture = {"onnx": self.description}
 
     def pixels(self, fit: str, size: int | None) -> PixelReader:
@@ -84,9 +82,12 @@ class OnnxBackbone:
                 f'precision = "{precision}": {self.path.name} computes in the one it was made in'
             )
         given = values.cpu().flip(1) if self.description.get("channels") == "bgr" else values.cpu()
-        array = (given.permute(0, 2, 3, 1) if self._channels_last else given).contiguous().numpy()
-        parts = [array[n : n + 1] for n in range(len(array))] if self._one_by_one else [array]
-        found = np.concatenate([self._run(part) for part in parts])
+        array = (given.permute(0, 2, 3, 1) if self._channels_last else given).numpy()
+        output = self._output
+        try:
+            found = run_session(self._session, array, output)
+        except Exception as error:  # onnxruntime's own classes, which differ between its versions
+            raise InputError(f"{self.path} does not take {list(array.shape)}: {first_line(error)}") from error
         return [_spatial(torch.from_numpy(found).float())]
 
     def weights(self) -> Iterator[bytes]:
@@ -118,15 +119,7 @@ class OnnxBackbone:
         sides = list(self._input.shape[1:3] if self._channels_last else self._input.shape[2:4])
         return sides if all(isinstance(side, int) for side in sides) else None
 
-    def _run(self, values: np.ndarray) -> np.ndarray:
-        try:
-            outputs = self._session.run([self._output], {self._input.name: values})
-        except Exception as error:  # onnxruntime's own classes, which differ between its versions
-            raise InputError(f"{self.path} does not take {list(values.shape)}: {_first(error)}") from error
-        found: np.ndarray = outputs[0]
-        return found
-
-    @property
+    @cached_property
     def _output(self) -> str:
         outputs = {output.name: output.shape for output in self._session.get_outputs()}
         wanted = self.description.get("output")
@@ -164,24 +157,3 @@ def _description(path: Path) -> dict[str, Any]:
     if not isinstance(found.get("output", ""), str):
         raise InputError(f"{path} has output {found['output']!r}; expected the name of an output")
     return found
-
-
-def open_session(path: Path, provider: str = PROVIDERS["cpu"]) -> Any:
-    """An onnxruntime session on one thread, since pictures are read side by side."""
-    if not path.is_file():
-        raise MissingModel(f"there is no file {path}; give the path of an .onnx file, a folder or a hub name")
-    try:
-        import onnxruntime
-    except ImportError:
-        raise MissingPackageError(f"{path.name} needs onnxruntime", "pip install 'wordsight[onnx]'") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
-    except Exception as error:  # onnxruntime's own classes, which differ between its versions
-        raise InputError(f"{path} cannot be read as ONNX ({_first(error)}); fetch it again") from error
-
-
-def _first(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [""])[0]
