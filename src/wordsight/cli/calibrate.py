@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from wordsight.cli.config_options import Changes
+from wordsight.cli.config_options import Changes, DataConfig
 from wordsight.cli.shared_options import say_written
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
@@ -20,9 +20,7 @@ def calibrate(
     model: Annotated[
         str, typer.Argument(metavar="MODEL", help="A run, a saved model, a published CLIP or SigLIP.")
     ],
-    config: Annotated[
-        str | None, typer.Option(help="Whose data is used; by default the run's own configuration.")
-    ] = None,
+    config: DataConfig = None,
     changes: Changes = None,
     index: Annotated[
         list[Path] | None,

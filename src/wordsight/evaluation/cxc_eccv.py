@@ -24,13 +24,13 @@ from wordsight.evaluation.released_annotations import (
     CAPTION_IDS,
     MATCHING,
     ScoredPairs,
-    coco_id,
     cxc_file,
     find_file,
     read_caption_ids,
 )
 from wordsight.files.documents import field, read_json, read_lines
 from wordsight.pairs import PairSet
+from wordsight.read.annotations.coco_instances import coco_id
 
 IMAGE_IDS, TEXT_IDS = "testall_ids.txt", "testall_capids.txt"
 CXC = "cxc_it.json"

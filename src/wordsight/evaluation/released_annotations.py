@@ -15,7 +15,6 @@ Chun et al., "ECCV Caption", ECCV 2022. A score of 3 makes a caption and an imag
 
 import csv
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ from pathlib import Path
 from wordsight.errors import InputError
 from wordsight.files.documents import read_text
 from wordsight.files.npy import open_array
+from wordsight.read.annotations.coco_instances import coco_id
 
 CAPTION_IDS = "coco_test_ids.npy"
 MATCHING = 3.0  # of 5: from this score on, a caption and an image match
-_LAST_NUMBER = re.compile(r"(\d+)(?:\.\w+)?$")  # 365325 of COCO_val2014_000000365325.jpg
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,6 @@ def find_file(folder: Path, name: str) -> Path | None:
     """A file of this name in the folder or one of its direct subfolders, as releases are unpacked."""
     places = [folder, *sorted(path for path in folder.glob("*") if path.is_dir())]
     return next((place / name for place in places if (place / name).is_file()), None)
-
-
-def coco_id(name: str) -> str | None:
-    """The number at the end of a COCO file name or caption id, without leading zeros; None without one."""
-    found = _LAST_NUMBER.search(name)
-    return None if found is None else str(int(found[1]))
 
 
 def read_scored_pairs(path: Path) -> ScoredPairs:
@@ -101,9 +94,13 @@ def read_caption_ids(path: Path) -> list[str]:
 def cxc_file(folder: Path, kind: str, known: Sequence[str]) -> ScoredPairs | None:
     """CxC's file of a kind ("sits", "sis", "sts") whose first ids are among the known ones; None without it.
 
-    A release has one for test and one for val; the one with more known ids is taken.
+    A release has one for test and one for val, of different pictures; of two that fit neither, the first.
     """
     paths = [find_file(folder, f"{kind}_{split}.csv") for split in ("test", "val")]
-    files = [read_scored_pairs(path) for path in paths if path is not None]
-    ids = set(known)
-    return max(files, key=lambda file: len({pair[0] for pair in file.pairs} & ids), default=None)
+    ids, others = set(known), []
+    for path in filter(None, paths):
+        file = read_scored_pairs(path)
+        if any(pair[0] in ids for pair in file.pairs):
+            return file
+        others.append(file)
+    return others[0] if others else None

@@ -27,7 +27,7 @@ from wordsight.read.annotations.coco_categories import spellings
 from wordsight.read.datasets.values import identifier_of
 from wordsight.read.text.word_rules import split_words
 
-_LAST_NUMBER = re.compile(r"(\d+)$")
+_LAST_NUMBER = re.compile(r"(\d+)$")  # 365325 of COCO_val2014_000000365325
 
 Boxes = Mapping[str, Sequence[Box]]  # by the name of a category
 
@@ -49,6 +49,12 @@ def instance_objects(path: Path, pairs: PairSet) -> list[list[WordBox]]:
         instances.vocabulary.named_objects(text, boxes[image])
         for text, image in zip(pairs.texts, pairs.image_of.tolist(), strict=True)
     ]
+
+
+def coco_id(name: str) -> str | None:
+    """The number at the end of a COCO file name or caption id, without leading zeros; None without one."""
+    found = _LAST_NUMBER.search(PurePath(name).stem)
+    return None if found is None else str(int(found[1]))
 
 
 @dataclass(frozen=True)
@@ -98,9 +104,8 @@ class Instances:
         """The boxes of a picture by category; none for a picture that is not in the file."""
         last = PurePath(name.replace("\\", "/"))
         image = self._image_by_name.get(last.name)
-        number = _LAST_NUMBER.search(last.stem)
-        if image is None and number is not None:
-            image = str(int(number[1]))
+        if image is None:
+            image = coco_id(last.name)
         return {} if image is None else self._boxes.get(image, {})
 
     @cached_property
