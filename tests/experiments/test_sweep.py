@@ -13,11 +13,11 @@ from time import sleep
 import numpy as np
 import pytest
 
-from wordsight.evaluation.bootstrap import Hits, difference, interval
+from wordsight.evaluation.bootstrap import QueryHits, difference, interval
 from wordsight.experiments.grid import read_grid
 from wordsight.experiments.run_cell import MEASURED
 from wordsight.experiments.sweep import compare
-from wordsight.experiments.table import Row, _difference, read_rows, to_markdown
+from wordsight.experiments.table import SystemRow, _difference, read_rows, to_markdown
 from wordsight.files.lock import LOCK, locked
 from wordsight.files.toml import changed
 
@@ -127,10 +127,10 @@ def test_a_wrong_grid_says_what_is_wrong(tmp_path: Path, text: str, said: str) -
         read_grid([str(tmp_path / "grid.toml")])
 
 
-def hits(*, images: int = 40, good: float = 0.5, seed: int = 0) -> Hits:
+def hits(*, images: int = 40, good: float = 0.5, seed: int = 0) -> QueryHits:
     random = np.random.default_rng(seed)
     ranks = [np.where(random.random(n) < good, 0, 20) for n in (images, 5 * images)]
-    return Hits.of(*ranks, np.arange(images), np.repeat(np.arange(images), 5))
+    return QueryHits.of(*ranks, np.arange(images), np.repeat(np.arange(images), 5))
 
 
 def test_the_difference_is_that_of_a_slow_loop_over_the_same_resamples() -> None:
@@ -158,7 +158,7 @@ def test_pairing_makes_the_difference_surer_than_the_numbers_themselves() -> Non
     one = hits(seed=3)
     texts = one.texts.copy()
     texts[::25] = 1  # a few texts more are found, for whatever images are drawn
-    slightly = Hits(one.images, texts, one.image_identities, one.text_identities)
+    slightly = QueryHits(one.images, texts, one.image_identities, one.text_identities)
     low, high = difference(slightly, one).ends
     alone = interval(one)
     assert high - low < (alone[1] - alone[0]) / 3
@@ -167,7 +167,7 @@ def test_pairing_makes_the_difference_surer_than_the_numbers_themselves() -> Non
 def test_no_more_is_claimed_than_the_resamples_can_tell() -> None:
     better = difference(hits(good=0.9), hits(good=0.3))
     assert better.p == 0
-    row = Row("better", [], 1, (0.0, 0.0), better)
+    row = SystemRow("better", [], 1, (0.0, 0.0), better)
     assert _difference(row).endswith("p < 0.002")  # 1,000 resamples, two-sided
 
 
@@ -175,7 +175,7 @@ def test_systems_that_were_asked_other_queries_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same queries"):
         difference(hits(images=40), hits(images=41))
     with pytest.raises(ValueError, match="same queries"):
-        Hits.mean([hits(images=40), hits(images=41)])
+        QueryHits.mean([hits(images=40), hits(images=41)])
 
 
 def test_a_comparison_runs_every_cell_names_what_failed_and_goes_on(grid: Path, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from wordsight.evaluation.recall import RESAMPLES, SEED, K
 
 
 @dataclass(frozen=True, eq=False)
-class Hits:
+class QueryHits:
     """Hits of each query among the first 1, 5, 10: 0 or 1, or a mean over seeds."""
 
     images: Float[np.ndarray, "image 3"]
@@ -26,14 +26,14 @@ class Hits:
         texts: Int[np.ndarray, " text"],
         image_identities: Int[np.ndarray, " image"],
         text_identities: Int[np.ndarray, " text"],
-    ) -> "Hits":
+    ) -> "QueryHits":
         """From the 0-based ranks of each query's best match."""
         first = np.array(K)
         by_image, by_text = ((ranks[:, None] < first).astype(float) for ranks in (images, texts))
         return cls(by_image, by_text, image_identities, text_identities)
 
     @classmethod
-    def mean(cls, seeds: Sequence["Hits"]) -> "Hits":
+    def mean(cls, seeds: Sequence["QueryHits"]) -> "QueryHits":
         """Over runs that asked the same queries; ValueError if they did not."""
         for other in seeds[1:]:
             _must_ask_the_same(seeds[0], other)
@@ -56,13 +56,13 @@ class Difference:
     p: float  # two-sided: how often resampling turns the sign, twice
 
 
-def interval(hits: Hits, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
+def interval(hits: QueryHits, resamples: int = RESAMPLES, seed: int = SEED) -> tuple[float, float]:
     """95 % bootstrap interval of the rsum; the unit drawn is an identity: an image with its texts."""
     low, high = np.percentile(_replicas(hits, hits.images, hits.texts, resamples, seed), [2.5, 97.5])
     return float(low), float(high)
 
 
-def difference(one: Hits, other: Hits, resamples: int = RESAMPLES, seed: int = SEED) -> Difference:
+def difference(one: QueryHits, other: QueryHits, resamples: int = RESAMPLES, seed: int = SEED) -> Difference:
     """``one`` less ``other`` with the same images drawn for both, which is what makes the test a paired one.
 
     Raises ValueError when the two were not asked the same queries in the same order.
@@ -75,7 +75,7 @@ def difference(one: Hits, other: Hits, resamples: int = RESAMPLES, seed: int = S
 
 
 def _replicas(
-    queries: Hits,
+    queries: QueryHits,
     images: Float[np.ndarray, "image 3"],
     texts: Float[np.ndarray, "text 3"],
     resamples: int,
@@ -93,7 +93,7 @@ def _replicas(
     return total
 
 
-def _must_ask_the_same(one: Hits, other: Hits) -> None:
+def _must_ask_the_same(one: QueryHits, other: QueryHits) -> None:
     for side in ("image_identities", "text_identities"):
         if not np.array_equal(getattr(one, side), getattr(other, side)):
             raise InputError(

@@ -1,28 +1,11 @@
 """A matcher and its pairs -> their embeddings, batch by batch, without gradients and in evaluation mode."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-
-import torch
-from torch import nn
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
-
-
-@contextmanager
-def inference(module: nn.Module) -> Iterator[None]:
-    """No gradients and evaluation mode; afterwards every part is in the mode that it was in."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 def encode_images(

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import encode_images, encode_texts, inference
+from wordsight.evaluation.encode import encode_images, encode_texts
 from wordsight.evaluation.evaluate_matrix import rank_all_matches, rank_matrix
 from wordsight.evaluation.protocols import Protocol, find_protocol
 from wordsight.evaluation.recall import FoldRanks, Recalls
 from wordsight.evaluation.score_matrix import ComputedScores, as_scores, check_finite
 from wordsight.evaluation.write_scores import write_scores
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.registry.limits import Count
 from wordsight.runtime.progress import Progress, silent

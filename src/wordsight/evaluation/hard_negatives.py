@@ -19,8 +19,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import batches, inference
+from wordsight.evaluation.encode import batches
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.read.annotations.hard_negatives import CaptionChoice
 from wordsight.runtime.progress import Progress, silent
 

@@ -8,8 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import encode_images, encode_texts, inference
+from wordsight.evaluation.encode import encode_images, encode_texts
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.label_agreement import Semantic, Side

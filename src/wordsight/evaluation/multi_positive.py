@@ -13,12 +13,14 @@ from torch.nn import functional as F
 from wordsight.errors import InputError
 from wordsight.evaluation.average_precision import PRECISIONS
 from wordsight.evaluation.cxc_eccv import Relevance
-from wordsight.evaluation.encode import encode_images, encode_texts, inference
+from wordsight.evaluation.encode import encode_images, encode_texts
 from wordsight.evaluation.ground_truth import ListedGroundTruth, rank_all
 from wordsight.evaluation.recall import TIES, Direction, K, direction_of
 from wordsight.evaluation.score_matrix import ComputedScores, Scores, ScoresLike, as_scores, check_finite
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
+from wordsight.presence.model import mean_units
 from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.ranking.count import Ties
@@ -193,5 +195,4 @@ class Likeness(Scores):
 
 def mean_direction(items: EmbeddingSet) -> Float[Tensor, "n dim"]:
     """One unit vector for each set: the mean of its members' unit vectors, at length 1."""
-    real = items.vectors.masked_fill(~items.mask[..., None], 0)
-    return F.normalize(F.normalize(real, dim=-1).sum(1), dim=-1)
+    return F.normalize(mean_units(items), dim=-1)

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import inference
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet, WordBox
 from wordsight.read.text.align_words import counterparts
 from wordsight.read.text.base import Tokenizer, spelled_words

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from wordsight.evaluation.encode import batches, encode_rows, encode_texts, inference
+from wordsight.evaluation.encode import batches, encode_rows, encode_texts
 from wordsight.evaluation.score_matrix import write_header
 from wordsight.files.atomic import atomic_file
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.runtime.progress import Progress, silent
 

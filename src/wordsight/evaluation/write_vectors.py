@@ -7,10 +7,11 @@ from typing import BinaryIO
 
 import numpy as np
 
-from wordsight.evaluation.encode import batches, encode_rows, inference
+from wordsight.evaluation.encode import batches, encode_rows
 from wordsight.files.atomic import atomic_file
 from wordsight.files.undecodable import exact_bytes
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet

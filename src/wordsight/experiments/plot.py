@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wordsight.experiments.grid import Grid
-from wordsight.experiments.table import Row, value
+from wordsight.experiments.table import SystemRow, value
 from wordsight.files.atomic import atomic_file
 
 
-def write_plot(path: Path, grid: Grid, rows: Sequence[Row]) -> None:
+def write_plot(path: Path, grid: Grid, rows: Sequence[SystemRow]) -> None:
     """A PNG; needs matplotlib (ModuleNotFoundError without it)."""
     from matplotlib.figure import Figure
 

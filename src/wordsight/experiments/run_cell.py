@@ -23,7 +23,7 @@ from wordsight.builder import Builder
 from wordsight.config import CONFIG, load_config
 from wordsight.errors import InputError, user_message
 from wordsight.evaluation import pointing_accuracy
-from wordsight.evaluation.encode import encode_images, encode_texts, inference
+from wordsight.evaluation.encode import encode_images, encode_texts
 from wordsight.evaluation.pointing import can_point
 from wordsight.experiments.grid import Cell
 from wordsight.files.atomic import atomic_file
@@ -31,6 +31,7 @@ from wordsight.files.json_text import to_json
 from wordsight.files.lock import StoreInUse, locked
 from wordsight.learn.resume import BEST, LAST, RUN
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.runs.measuring import measure
 from wordsight.runs.training import train

@@ -7,7 +7,7 @@ from pathlib import Path
 from wordsight.experiments.grid import Cell, Grid
 from wordsight.experiments.plot import write_plot
 from wordsight.experiments.run_cell import is_done, run_cell
-from wordsight.experiments.table import Row, read_rows, to_csv, to_markdown
+from wordsight.experiments.table import SystemRow, read_rows, to_csv, to_markdown
 from wordsight.files.atomic import atomic_file
 
 Say = Callable[[str], None]
@@ -38,7 +38,7 @@ def compare(grid: Grid, cells: Sequence[Cell], home: Path, jobs: int, threads: i
     return failed
 
 
-def write_tables(grid: Grid, cells: Sequence[Cell], home: Path, say: Say) -> list[Row]:
+def write_tables(grid: Grid, cells: Sequence[Cell], home: Path, say: Say) -> list[SystemRow]:
     """table.md, table.csv and table.png of what has been measured so far."""
     rows = read_rows(grid, cells, home)
     if rows:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from wordsight.evaluation.bootstrap import Difference, Hits, difference, interval
+from wordsight.evaluation.bootstrap import Difference, QueryHits, difference, interval
 from wordsight.evaluation.recall import RESAMPLES
 from wordsight.experiments.grid import Cell, Grid
 from wordsight.experiments.run_cell import MEASURED, RANKS
@@ -20,7 +20,7 @@ RECALLS = [f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class SystemRow:
     """One system (with one loss) over its seeds."""
 
     name: str
@@ -59,31 +59,33 @@ def value(cell: Mapping[str, Any], key: str) -> float:
     return math.nan if cell[key] is None else float(cell[key])
 
 
-def read_rows(grid: Grid, cells: Sequence[Cell], home: Path) -> list[Row]:
+def read_rows(grid: Grid, cells: Sequence[Cell], home: Path) -> list[SystemRow]:
     """The rows of all cells that have been measured so far, in the grid's order."""
     facts: dict[str, list[Mapping[str, Any]]] = {}
-    hits: dict[str, list[Hits]] = {}
+    hits: dict[str, list[QueryHits]] = {}
     for cell in cells:
         folder = cell.folder(home)
         if (folder / MEASURED).is_file():
             facts.setdefault(cell.name, []).append(json.loads((folder / MEASURED).read_text()))
             hits.setdefault(cell.name, []).append(_hits(folder / RANKS))
-    means = {name: Hits.mean(seeds) for name, seeds in hits.items()}
+    means = {name: QueryHits.mean(seeds) for name, seeds in hits.items()}
     reference = means.get(grid.reference)
     order = [name for name in dict.fromkeys(cell.name for cell in cells) if name in facts]
     rows = []
     for name in order:
         compared = None if reference is None or name == grid.reference else difference(means[name], reference)
-        rows.append(Row(name, facts[name], len(grid.seeds), interval(means[name]), compared))
+        rows.append(SystemRow(name, facts[name], len(grid.seeds), interval(means[name]), compared))
     return rows
 
 
-def _hits(path: Path) -> Hits:
+def _hits(path: Path) -> QueryHits:
     with np.load(path) as saved:
-        return Hits.of(*(saved[key] for key in ("images", "texts", "image_identities", "text_identities")))
+        return QueryHits.of(
+            *(saved[key] for key in ("images", "texts", "image_identities", "text_identities"))
+        )
 
 
-def to_markdown(grid: Grid, rows: Sequence[Row]) -> str:
+def to_markdown(grid: Grid, rows: Sequence[SystemRow]) -> str:
     """For a README: recalls as mean ± spread over the seeds."""
     head = ["", "i2t R@1", "R@5", "R@10", "t2i R@1", "R@5", "R@10", "rsum", "95 %", "against the reference"]
     head += ["training, CPU min", "peak MB", "million pairs scored/s"]
@@ -107,17 +109,17 @@ def to_markdown(grid: Grid, rows: Sequence[Row]) -> str:
     return "\n".join([*lines, "", _legend(grid, rows)]) + "\n"
 
 
-def _name(row: Row) -> str:
+def _name(row: SystemRow) -> str:
     missing = f" ({len(row.cells)} of {row.wanted} seeds)" if len(row.cells) < row.wanted else ""
     return row.name + missing
 
 
-def _mean_and_spread(row: Row, key: str) -> str:
+def _mean_and_spread(row: SystemRow, key: str) -> str:
     spread = row.spread(key)
     return f"{row.mean(key):.1f}" + ("" if spread is None else f" ± {spread:.1f}")
 
 
-def _difference(row: Row) -> str:
+def _difference(row: SystemRow) -> str:
     if row.against is None:
         return "reference"
     low, high = row.against.ends
@@ -126,7 +128,7 @@ def _difference(row: Row) -> str:
     return f"{row.against.rsum:+.1f} ({low:+.1f} to {high:+.1f}), {chance}"
 
 
-def _legend(grid: Grid, rows: Sequence[Row]) -> str:
+def _legend(grid: Grid, rows: Sequence[SystemRow]) -> str:
     cell = rows[0].cells[0]
     recalls, seeds = cell["recalls"], ", ".join(map(str, grid.seeds))
     return (
@@ -147,7 +149,7 @@ def _seeds_note(grid: Grid) -> str:
     return "how far runs of one system differ is the ± of its seeds."
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[SystemRow]) -> str:
     """One line per row, numbers unrounded."""
     keys = [*RECALLS, "rsum", "minutes", "peak_memory_mb", "pairs_scored_per_second", "weights"]
     text = io.StringIO()

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 
 from wordsight.encode.projection import out_dim
 from wordsight.matcher.folders import model_folder
+from wordsight.matcher.inference import inference
 from wordsight.matcher.lazy_parts import LazyParts
 from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables
+from wordsight.matcher.saved import open_saved, push, save
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.presence.model import PresenceModel
 from wordsight.pretrained.dual_encoders import dual_tables
@@ -112,19 +114,17 @@ class Matcher(LazyParts):
         logits = None if labels is None else self.similarity.label_logits(images, texts)
         return EncodedPairs(images, texts, scores, identities, labels, logits)
 
-    @torch.no_grad()
     def score(
         self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]
     ) -> Float[Tensor, "image text"]:
         """How well each text fits each picture; higher is better, comparable within one model only."""
-        with _evaluating(self):
+        with inference(self):
             scores: Tensor = self.similarity(self.encode_images(pictures), self.encode_texts(texts))
-        return scores
+            return scores
 
-    @torch.no_grad()
     def align(self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]) -> list[Alignment]:
         """Why picture i fits text i; where each word (or region) looks, one Alignment per direction."""
-        with _evaluating(self):
+        with inference(self):
             return self.similarity.align(self.encode_images(pictures), self.encode_texts(texts))
 
     def save_pretrained(self, folder: str | Path, card: Mapping[str, Any] | None = None) -> None:
@@ -132,8 +132,6 @@ class Matcher(LazyParts):
 
         ``card`` holds facts for its README.md: data, protocol, numbers, licence.
         """
-        from wordsight.matcher.saved import save
-
         save(self, Path(folder), card or {}, "FOLDER")
 
     @classmethod
@@ -151,9 +149,7 @@ class Matcher(LazyParts):
         A model is data: it may name parts of wordsight and of installed packages. One that names other code,
         "module:Class", is an error, unless ``trust_remote_code`` allows the import.
         """
-        from wordsight.matcher.saved import open_saved
-
-        return open_saved(model_folder(folder, revision, local_files_only, token), trust_remote_code)
+        return open_saved(cls, model_folder(folder, revision, local_files_only, token), trust_remote_code)
 
     @classmethod
     def from_published(
@@ -180,8 +176,6 @@ class Matcher(LazyParts):
         card: Mapping[str, Any] | None = None,
     ) -> str:
         """Save to the Hugging Face Hub under ``name`` ("user/model"); returns the address of the commit."""
-        from wordsight.matcher.saved import push
-
         return push(self, name, private, token, card or {})
 
 
@@ -191,16 +185,3 @@ def _empty(encoder: Any, device: torch.device) -> EmbeddingSet:
         torch.zeros(0, 1, out_dim(encoder), device=device),
         torch.zeros(0, 1, dtype=torch.bool, device=device),
     )
-
-
-class _evaluating:  # noqa: N801
-    """Evaluation mode inside the block, whatever the mode was outside."""
-
-    def __init__(self, module: nn.Module) -> None:
-        self.module, self.was_training = module, module.training
-
-    def __enter__(self) -> None:
-        self.module.eval()
-
-    def __exit__(self, *error: object) -> None:
-        self.module.train(self.was_training)

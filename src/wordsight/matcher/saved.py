@@ -9,18 +9,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wordsight import checkpoint, registry
 from wordsight.files import atomic
 from wordsight.files.contained import inside
 from wordsight.matcher.folders import with_paths
 from wordsight.matcher.lazy_parts import Unbuilt
-from wordsight.matcher.matcher import Matcher
 from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables, describe
 from wordsight.presence.saved import load_presence, save_presence
 from wordsight.registry.trust import addresses_in, trusting
 from wordsight.runtime.allocation import TensorBudget
+
+if TYPE_CHECKING:
+    from wordsight.matcher.matcher import Matcher
 
 IMAGE_SIDE = ("reader", "image_encoder")
 TEXT_SIDE = ("tokenizer", "text_encoder", "similarity")
@@ -32,8 +34,11 @@ def _call(function: Callable[[], Any]) -> Any:
 
 
 def open_saved(
-    home: Path, trust_remote_code: bool = False, read: Callable[[Callable[[], Any]], Any] = _call
-) -> Matcher:
+    kind: "type[Matcher]",
+    home: Path,
+    trust_remote_code: bool = False,
+    read: Callable[[Callable[[], Any]], Any] = _call,
+) -> "Matcher":
     """The matcher in a folder, in evaluation mode; see the top of this file for when its parts are built.
 
     ``read`` calls each function that reads files of the folder, now or later; that of an index makes sure
@@ -49,8 +54,8 @@ def open_saved(
         read,
     )
     saved.check()
-    later: dict[str, Any] = {kind: Unbuilt(partial(saved.build_one, kind)) for kind in IMAGE_SIDE}
-    matcher = Matcher(**later, **saved.build(TEXT_SIDE))
+    later: dict[str, Any] = {part: Unbuilt(partial(saved.build_one, part)) for part in IMAGE_SIDE}
+    matcher = kind(**later, **saved.build(TEXT_SIDE))
     matcher.presence = read(lambda: load_presence(home))
     return matcher.eval()
 
@@ -92,7 +97,7 @@ class _SavedParts:
         return self.build([kind])[kind]
 
 
-def save(matcher: Matcher, folder: Path, card: Mapping[str, Any], name: str) -> None:
+def save(matcher: "Matcher", folder: Path, card: Mapping[str, Any], name: str) -> None:
     """Write a folder that ``open_saved`` reads back; ``name``: what the card tells its reader to open."""
     with atomic.atomic_folder(folder) as fresh:
         parts = {kind: describe(getattr(matcher, kind), fresh) for kind in PARTS}
@@ -108,7 +113,7 @@ def save(matcher: Matcher, folder: Path, card: Mapping[str, Any], name: str) -> 
         (fresh / "README.md").write_text(_card(parts, card, name), encoding="utf-8")
 
 
-def push(matcher: Matcher, name: str, private: bool, token: str | None, card: Mapping[str, Any]) -> str:
+def push(matcher: "Matcher", name: str, private: bool, token: str | None, card: Mapping[str, Any]) -> str:
     """Save to the Hugging Face Hub; returns the address of the commit."""
     import tempfile
 

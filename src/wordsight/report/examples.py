@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import torch
 
 from wordsight.errors import InputError
-from wordsight.evaluation.encode import encode_images, inference
+from wordsight.evaluation.encode import encode_images
 from wordsight.matcher import Matcher
+from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet, Picture
 from wordsight.read.text.base import word_starts
 from wordsight.report.overlay import WordMatch

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from wordsight.read.pictures.decode import open_picture
 from wordsight.report.examples import Example
-from wordsight.report.overlay import Place, WordMatch, places_of, strength
+from wordsight.report.overlay import PointedRegion, WordMatch, places_of, strength
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -67,7 +67,7 @@ def _ranked(example: Example) -> str:
     return f"<strong>Rank {example.rank}</strong>{among}{below}"
 
 
-def _chip(word: WordMatch, place: Place | None) -> str:
+def _chip(word: WordMatch, place: PointedRegion | None) -> str:
     label, shown = escape(word.label), strength(word.found)
     level = f"--found:{max(0.0, min(1.0, word.found)):.2f}"
     if place is None:
@@ -83,7 +83,7 @@ def _chip(word: WordMatch, place: Place | None) -> str:
     )
 
 
-def _whereabouts(place: Place) -> str:
+def _whereabouts(place: PointedRegion) -> str:
     """The part of the picture in words, for those who do not see it."""
     left, top, right, bottom = place.box
     across, down = (left + right) / 2, (top + bottom) / 2
@@ -92,7 +92,7 @@ def _whereabouts(place: Place) -> str:
     return f"{row} {column}"
 
 
-def _overlay(places: Sequence[Place], size: tuple[int, int]) -> str:
+def _overlay(places: Sequence[PointedRegion], size: tuple[int, int]) -> str:
     """One group per region: a veil over all else, the frame and its number."""
     width, height = size
     scale = max(size) / 100  # what a percent of the longer side is
@@ -100,7 +100,7 @@ def _overlay(places: Sequence[Place], size: tuple[int, int]) -> str:
     return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{groups}</svg>'
 
 
-def _region(place: Place, width: int, height: int, scale: float) -> str:
+def _region(place: PointedRegion, width: int, height: int, scale: float) -> str:
     left, top, right, bottom = (
         round(side * length, 2) for side, length in zip(place.box, (width, height) * 2, strict=True)
     )

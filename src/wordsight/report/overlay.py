@@ -31,7 +31,7 @@ class WordMatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Place:
+class PointedRegion:
     """One region and the words that picked it."""
 
     number: int  # from 1, in the order of the words
@@ -43,13 +43,13 @@ class Place:
         return COLOURS[(self.number - 1) % len(COLOURS)]
 
 
-def places_of(words: Sequence[WordMatch]) -> list[Place]:
+def places_of(words: Sequence[WordMatch]) -> list[PointedRegion]:
     """The regions that words picked; words with the same box share one."""
     chosen: dict[Box, list[int]] = {}
     for number, word in enumerate(words):
         if word.box is not None:
             chosen.setdefault(word.box, []).append(number)
-    return [Place(n, box, tuple(those)) for n, (box, those) in enumerate(chosen.items(), start=1)]
+    return [PointedRegion(n, box, tuple(those)) for n, (box, those) in enumerate(chosen.items(), start=1)]
 
 
 def strength(found: float) -> str:
@@ -104,7 +104,7 @@ def _font(width: int) -> "Font":
     return ImageFont.load_default(max(13, width // 36))
 
 
-def _draw_box(pencil: "ImageDraw", place: Place, size: tuple[int, int], font: "Font") -> None:
+def _draw_box(pencil: "ImageDraw", place: PointedRegion, size: tuple[int, int], font: "Font") -> None:
     """A coloured line between two dark ones, seen on any picture, with its number in a corner."""
     width, height = size
     left, top, right, bottom = (
@@ -123,7 +123,7 @@ def _draw_box(pencil: "ImageDraw", place: Place, size: tuple[int, int], font: "F
     _draw_badge(pencil, (left + line, top + line), place, font)
 
 
-def _draw_badge(pencil: "ImageDraw", corner: tuple[int, int], place: Place, font: "Font") -> int:
+def _draw_badge(pencil: "ImageDraw", corner: tuple[int, int], place: PointedRegion, font: "Font") -> int:
     """The number on a plate; returns the plate's width in pixels."""
     text, pad = str(place.number), _line_height(font) // 5
     width = round(font.getlength(text)) + 2 * pad
@@ -137,16 +137,16 @@ def _draw_badge(pencil: "ImageDraw", corner: tuple[int, int], place: Place, font
 class _Entry(NamedTuple):
     """One piece of the legend."""
 
-    place: Place | None
+    place: PointedRegion | None
     text: str
     x: int
 
 
 def _legend(
-    words: Sequence[WordMatch], places: Sequence[Place], font: "Font", width: int
+    words: Sequence[WordMatch], places: Sequence[PointedRegion], font: "Font", width: int
 ) -> list[list[_Entry]]:
     """Lines of "number word strength", no wider than the picture."""
-    pieces: list[tuple[Place | None, str]] = []
+    pieces: list[tuple[PointedRegion | None, str]] = []
     for place in places:
         line = ", ".join(f"{words[n].label} {strength(words[n].found)}" for n in place.words)
         pieces.append((place, line))

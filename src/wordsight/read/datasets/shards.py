@@ -7,7 +7,7 @@ shards; when a shard changes it is made again. A folder that may not be written 
 import json
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass
 from io import BytesIO
@@ -24,9 +24,9 @@ from wordsight.read.datasets.dataset import Dataset
 from wordsight.read.datasets.division import NAMES, divide
 from wordsight.read.datasets.records import placed, same_split
 from wordsight.read.datasets.shard_files import find_shards, shards_by_split
+from wordsight.read.datasets.shard_samples import Pick, Sample, look_through
 from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.read.pictures.heic import NeedsHeic, open_file
-from wordsight.runtime.progress import LoggedProgress
 
 if TYPE_CHECKING:
     from wordsight.read.validate.captions import Texts
@@ -34,23 +34,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 FORMAT = 2  # of the index
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A picture inside a shard, and what is said of it."""
-
-    shard: int
-    number: int  # of the record or the sample in its shard, from 0
-    start: int  # the byte of the shard where it begins
-    size: int  # bytes
-    name: str
-    identity: int | None  # None: every picture its own
-    texts: list[str]
-
-
-Scan = Callable[[Path, int], Iterator[Sample]]  # a shard and its number -> what is in it
-Pick = Callable[[Path, Sample], bytes]  # a shard and a sample -> the bytes of the picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,20 +197,3 @@ def _stored(index: Path, head: dict[str, Any], verified: bool) -> list[Sample] |
     except (OSError, ValueError, KeyError, TypeError):  # none there, or a damaged one: it is made again
         pass
     return None
-
-
-def look_through(shards: Sequence[Path], scan: Scan) -> list[Sample]:
-    """Every picture with all that is said of it, in order of first appearance.
-
-    Samples of equal name and identity are one picture; those without an identity are each their own.
-    """
-    samples: dict[Hashable, Sample] = {}
-    with LoggedProgress(_log) as progress:
-        for number, shard in enumerate(shards):
-            progress("reading shards", number, len(shards))
-            for sample in scan(shard, number):
-                own = (number, sample.number) if sample.identity is None else sample.identity
-                known = samples.setdefault((sample.name, own), sample)
-                if known is not sample:
-                    known.texts.extend(sample.texts)
-    return list(samples.values())

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from wordsight.errors import InputError
 from wordsight.files.undecodable import from_exact
-from wordsight.read.datasets.shards import Sample, ShardDataset
+from wordsight.read.datasets.shard_samples import Sample
+from wordsight.read.datasets.shards import ShardDataset
 from wordsight.read.export.resumable_shards import pairs_written
 from wordsight.read.formats.sequence_example import SequenceExample, Value, context_of, from_bytes
 from wordsight.read.formats.tfrecord_file import Frame, read_frame, read_frames

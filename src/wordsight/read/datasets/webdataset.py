@@ -16,7 +16,8 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.files.documents import decoded
 from wordsight.read.datasets.columns import known_columns
-from wordsight.read.datasets.shards import Sample, ShardDataset
+from wordsight.read.datasets.shard_samples import Sample
+from wordsight.read.datasets.shards import ShardDataset
 from wordsight.read.datasets.values import captions_of
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES
 

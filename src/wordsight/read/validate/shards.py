@@ -2,14 +2,18 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wordsight.read.datasets.shard_files import find_shards, shards_by_split
-from wordsight.read.datasets.shards import Sample, Scan, ShardDataset, look_through
+from wordsight.read.datasets.shard_samples import Sample, Scan, look_through
 from wordsight.read.validate.captions import Texts
 from wordsight.read.validate.report import Report
 
+if TYPE_CHECKING:
+    from wordsight.read.datasets.shards import ShardDataset
 
-def check_shards(dataset: ShardDataset, folder: Path, report: Report) -> list[Texts]:
+
+def check_shards(dataset: "ShardDataset", folder: Path, report: Report) -> list[Texts]:
     """Every split, as far as it can be read."""
     splits = list(shards_by_split(folder, dataset.suffix))
     if splits == [None] and dataset.shares is None:
@@ -19,7 +23,7 @@ def check_shards(dataset: ShardDataset, folder: Path, report: Report) -> list[Te
     return [_split(dataset, folder, split, report) for split in splits]
 
 
-def _split(dataset: ShardDataset, folder: Path, split: str | None, report: Report) -> Texts:
+def _split(dataset: "ShardDataset", folder: Path, split: str | None, report: Report) -> Texts:
     shards, samples, name = _found(folder, split, dataset.suffix, report), list[Sample](), split or "all"
     if shards:
         faults = len(report.findings)

@@ -119,7 +119,7 @@ class Index:
     @cached_property
     def matcher(self) -> Matcher:
         matcher: Matcher = self.read(
-            lambda: open_saved(self.folder / MODEL, self.trust_remote_code, self.read)
+            lambda: open_saved(Matcher, self.folder / MODEL, self.trust_remote_code, self.read)
         )
         if out_dim(matcher.text_encoder) != self.meta.dim:
             raise InputError(

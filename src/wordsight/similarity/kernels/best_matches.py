@@ -10,7 +10,7 @@ from wordsight.similarity.kernels.blocks import query_blocks
 from wordsight.similarity.kernels.packed import PackedTexts
 
 
-class BestMatches(torch.autograd.Function):
+class QueryMatches(torch.autograd.Function):
     """How well each query is found in each context; the backward pass is the similarity's own."""
 
     @staticmethod

@@ -11,7 +11,7 @@ from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
-from wordsight.similarity.kernels.best_matches import BestMatches
+from wordsight.similarity.kernels.best_matches import QueryMatches
 from wordsight.similarity.kernels.blocks import CACHED_COSINES, Chunk, Stack, pooled
 from wordsight.similarity.kernels.few_shapes import column_size, full_columns
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, stacked, unscaled
@@ -241,7 +241,7 @@ class AttentionSimilarity(Similarity):
     def _scores_with_gradient(
         self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None
     ) -> Tensor:
-        found: Tensor = BestMatches.apply(  # type: ignore[no-untyped-call]
+        found: Tensor = QueryMatches.apply(  # type: ignore[no-untyped-call]
             contexts.items.vectors, queries.items.vectors, self, contexts, queries, dtype
         )
         if self.keeps_lengths:
