@@ -16,7 +16,7 @@ LEVEL = {
     "builder": 5,
     "runs": 6,
     "experiments": 7,
-    "report": 8, "web": 8,
+    "report": 8, "web": 8, "doctor": 8,
     "cli": 9, "extending": 9, "__init__": 9,
     "__main__": 10,
 }  # fmt: skip

@@ -49,6 +49,11 @@ def _linear(rows: Tensor, columns: Tensor) -> Tensor:
     return product
 
 
+def product_name() -> str:
+    """The library whose float32 product this CPU takes."""
+    return "oneDNN" if _cpu_product() is _onednn else "torch.mm"
+
+
 @cache
 def _cpu_product() -> Callable[[Tensor, Tensor], Tensor]:
     """oneDNN unless it is missing or wrong. Never by its speed: the two round differently, timing is noise,

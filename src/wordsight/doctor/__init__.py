@@ -1,0 +1,1 @@
+"""This machine, this installation and an index -> facts, and what to do about those that are wrong."""
