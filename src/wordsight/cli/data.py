@@ -1,20 +1,12 @@
-"""Commands about data: features extract, data check, world, convert and records, vocab build and labels."""
+"""Commands about data sets: data check, world, convert and records."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wordsight.cli import data_records, features_export, features_extract, labels
-from wordsight.cli.data_options import (
-    CaptionColumn,
-    DatasetOptions,
-    Division,
-    DivisionSeed,
-    SplitColumn,
-    Splits,
-    split_names,
-)
+from wordsight.cli import data_records
+from wordsight.cli.data_options import DatasetOptions
 from wordsight.cli.option_groups import with_options
 from wordsight.files.json_text import to_json
 from wordsight.runtime.progress import ProgressDisplay
@@ -23,11 +15,6 @@ Json = Annotated[bool, typer.Option("--json", help="JSON instead of text.")]
 
 
 def register(app: typer.Typer) -> None:
-    features = typer.Typer(help="Region features of pictures.", no_args_is_help=True)
-    features.command(epilog=features_extract.EPILOG)(with_options(features_extract.extract))
-    features.command(epilog=features_export.EXPORT_EPILOG)(with_options(features_export.export))
-    features.command(epilog=features_export.ENCODE_EPILOG)(features_export.encode)
-    app.add_typer(features, name="features")
     data = typer.Typer(help="Check, convert and generate data sets.", no_args_is_help=True)
     data.command(epilog="Example: wordsight data check data/f30k_precomp")(with_options(check))
     data.command(epilog="Example: wordsight data world world/ --images 1000")(world)
@@ -36,10 +23,6 @@ def register(app: typer.Typer) -> None:
     )
     data.command(epilog=data_records.EPILOG)(with_options(data_records.records))
     app.add_typer(data, name="data")
-    vocab = typer.Typer(help="Vocabularies of words and of labels.", no_args_is_help=True)
-    vocab.command(epilog="Example: wordsight vocab build data/f30k_precomp --out f30k_vocab.json")(build)
-    vocab.command("labels", epilog=labels.EPILOG)(labels.learn)
-    app.add_typer(vocab, name="vocab")
 
 
 def check(
@@ -90,27 +73,3 @@ def convert(
     with ProgressDisplay() as progress:
         converted = convert_bottom_up(source, out, split, ids, progress=progress)
     typer.echo(converted)
-
-
-def build(
-    source: Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per line, or a data set.")],
-    out: Annotated[Path, typer.Option(help="The JSON to write, in SCAN's layout.")],
-    min_count: Annotated[int, typer.Option(help="Rarer words become <unk>.")] = 4,
-    word_splitter: Annotated[
-        str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
-    ] = "treebank",
-    splits: Splits = "train",
-    caption_column: CaptionColumn = None,
-    split_column: SplitColumn = None,
-    split: Division = None,
-    split_seed: DivisionSeed = None,
-) -> None:
-    """Learn a vocabulary from the texts of a data set or of a text file; published ones count train,val."""
-    from wordsight.read.datasets.detect_format import texts_of
-    from wordsight.read.text.vocabulary import Vocabulary
-
-    columns = {"caption_column": caption_column, "split_column": split_column}
-    texts = texts_of(source, split_names(splits), split=split, seed=split_seed, **columns)
-    vocabulary = Vocabulary.learn(texts, word_splitter=word_splitter, min_count=min_count)
-    vocabulary.save(out)
-    typer.echo(f"{out}: {len(vocabulary)} words")

@@ -1,4 +1,4 @@
-"""Commands about semantic labels: labels (what a picture or a text shows), vocab labels (learn them)."""
+"""The command labels: semantic labels of pictures and texts."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wordsight.cli.config_options import ConfigOptions, split_name
-from wordsight.cli.data_options import CaptionColumn, Division, DivisionSeed, SplitColumn, Splits, split_names
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from wordsight.evaluation.label_predictions import LabelPredictions
     from wordsight.matcher import Matcher
     from wordsight.similarity.label_agreement import Semantic, Side
-
-EPILOG = "Example: wordsight vocab labels data/f30k_precomp --out f30k_vocab_tag.json"
 
 
 class ScoresOf(StrEnum):
@@ -209,27 +206,3 @@ def _as_text(found: dict[str, Any]) -> str:
         labels = ", ".join(f"{each['label']} {each['probability']:.2f}" for each in match["labels"])
         lines.append(f"     {labels}")
     return "\n".join(lines)
-
-
-def learn(
-    source: Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per line, or a data set.")],
-    out: Annotated[Path, typer.Option(help="The JSON to write, in the layout of CASC's *_vocab_tag.json.")],
-    count: Annotated[int, typer.Option(min=1, help="How many of the most frequent nouns.")] = 500,
-    word_splitter: Annotated[
-        str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
-    ] = "treebank",
-    splits: Splits = "train",
-    caption_column: CaptionColumn = None,
-    split_column: SplitColumn = None,
-    split: Division = None,
-    split_seed: DivisionSeed = None,
-) -> None:
-    """Learn semantic labels, the most frequent nouns, from the texts of a data set or of a text file."""
-    from wordsight.read.datasets.detect_format import texts_of
-    from wordsight.read.text.label_vocabulary import Labels
-
-    columns = {"caption_column": caption_column, "split_column": split_column}
-    texts = texts_of(source, split_names(splits), split=split, seed=split_seed, **columns)
-    learned = Labels.learn(texts, count, word_splitter)
-    learned.save(out)
-    typer.echo(f"{out}: {len(learned.names)} labels, {', '.join(learned.names[:5])}, ...")

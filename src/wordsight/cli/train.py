@@ -1,4 +1,4 @@
-"""Commands about models: train, config show, demo."""
+"""Commands that train: train and demo."""
 
 import json
 from pathlib import Path
@@ -9,7 +9,7 @@ import typer
 from wordsight.cli.config_options import Changes, ConfigFile
 from wordsight.cli.data_options import DatasetOptions
 from wordsight.cli.option_groups import with_options
-from wordsight.cli.trust import TrustRemoteCode, search_this_folder
+from wordsight.cli.trust import search_this_folder
 from wordsight.runtime.progress import ProgressDisplay
 
 
@@ -18,9 +18,6 @@ def register(app: typer.Typer) -> None:
         with_options(train)
     )
     app.command(epilog="Example: wordsight demo --out demo")(demo)
-    config = typer.Typer(help="Print a configuration.", no_args_is_help=True)
-    config.command(epilog="Example: wordsight config show configs/chan-f30k-gru.toml")(show)
-    app.add_typer(config, name="config")
 
 
 def train(
@@ -78,13 +75,6 @@ def _start(model: str | None, keep_epoch: bool) -> list[str]:
 
         changes.append(f"training.first_epoch={epochs_trained(model)}")
     return changes
-
-
-def show(config: ConfigFile, changes: Changes = None, trust_remote_code: TrustRemoteCode = False) -> None:
-    """Print a configuration with every default written out."""
-    from wordsight.config import load_config
-
-    typer.echo(load_config(config, changes or (), trust_remote_code).complete().to_toml(), nl=False)
 
 
 def demo(
