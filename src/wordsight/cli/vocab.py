@@ -17,7 +17,7 @@ Source = Annotated[Path, typer.Argument(metavar="TEXTS|DATA", help="One text per
 
 @dataclass(frozen=True)
 class TextOptions:
-    """Which texts count, and how they are cut into words."""
+    """Texts that count, and how they are cut into words."""
 
     word_splitter: Annotated[
         str, typer.Option(help="How texts are cut into words: treebank, karpathy, cmpl or cmpl-cased.")
