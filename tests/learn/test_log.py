@@ -47,11 +47,14 @@ def test_cascs_labels_are_counted_by_hand() -> None:
     assert float(loss(pairs)) == pytest.approx(parts["ranking_loss"] + 3 * parts["label_loss"], rel=1e-6)
 
 
-def test_a_validation_logs_every_recall_and_a_step_the_terms(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", ["false", "true"])
+def test_a_validation_logs_every_recall_and_a_step_the_mean_terms_of_its_batches(
+    tmp_path: Path, at_once: str
+) -> None:
     changes = [
         "data.images=24", "image_encoder.dim=8", "image_encoder.width=4", "text_encoder.word_dim=4",
-        "training.epochs=1", "training.batch_size=24", "training.log_every=1", "training.warmup_steps=0",
-        "training.parallel_batches=false", "training.accumulate=1",
+        "training.epochs=1", "training.batch_size=12", "training.log_every=1", "training.warmup_steps=0",
+        f"training.parallel_batches={at_once}", "training.accumulate=2",
         'image_encoder.pool="mean"', 'text_encoder.pool="mean"', 'similarity.name="cosine"',
         'loss.name="projection"', "loss.cmpc=1.0", "loss.temperature=", "loss.mask_matches=",
     ]  # fmt: skip

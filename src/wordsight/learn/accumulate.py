@@ -1,6 +1,6 @@
 """The batches of one step -> their losses, and the gradients of all of them in the weights."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,6 +16,7 @@ from wordsight.learn.loss import Loss
 from wordsight.pairs import EncodedPairs, PairBatch
 
 Numbered = tuple[int, PairBatch, float]  # a batch's number in the epoch, the batch, its gradient's factor
+Terms = Mapping[str, Float[Tensor, ""]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,6 +25,7 @@ class Accumulated:
 
     losses: Sequence[Float[Tensor, ""]]
     spreads: Sequence[Float[Tensor, ""]]
+    terms: Sequence[Terms]  # of the loss, of each batch; empty unless they were wanted
     last: EncodedPairs
 
 
@@ -34,8 +36,8 @@ class OneByOne:
         """``encode`` is also given the batch's number, which its random numbers depend on."""
         self.encode, self.loss = encode, loss
 
-    def __call__(self, batches: Iterable[Numbered]) -> Accumulated:
-        losses, spreads = [], []
+    def __call__(self, batches: Iterable[Numbered], with_terms: bool = False) -> Accumulated:
+        losses, spreads, terms = [], [], []
         for number, batch, factor in batches:
             pairs = self.encode(batch, number)
             value = self.loss(pairs)
@@ -43,7 +45,9 @@ class OneByOne:
                 (value * factor).backward()
             losses.append(value.detach())
             spreads.append(score_spread(pairs.scores))
-        return Accumulated(losses, spreads, pairs)
+            if with_terms:
+                terms.append(_terms(self.loss, pairs))
+        return Accumulated(losses, spreads, terms, pairs)
 
     def close(self) -> None:
         """Nothing is left open."""
@@ -73,7 +77,7 @@ class AtOnce:
         # Of each thread alone, and of every product that it calls.
         self.pool = ThreadPoolExecutor(threads, "train-batch", initializer=partial(torch.set_num_threads, 1))
 
-    def __call__(self, batches: Iterable[Numbered]) -> Accumulated:
+    def __call__(self, batches: Iterable[Numbered], with_terms: bool = False) -> Accumulated:
         before = torch.random.get_rng_state()
         done = list(self.pool.map(self._gradients, batches))
         if not torch.equal(before, torch.random.get_rng_state()):
@@ -88,6 +92,7 @@ class AtOnce:
         return Accumulated(
             [value.detach() for _, value, _ in done],
             [score_spread(pairs.scores) for pairs, _, _ in done],
+            [_terms(self.loss, pairs) for pairs, _, _ in done] if with_terms else [],
             done[-1][0],
         )
 
@@ -103,3 +108,8 @@ class AtOnce:
 
     def close(self) -> None:
         self.pool.shutdown()
+
+
+@torch.no_grad()
+def _terms(loss: Loss, pairs: EncodedPairs) -> Terms:
+    return {name: part.detach() for name, part in loss.parts(pairs).items()}

@@ -1,6 +1,6 @@
 """Some batches -> their gradients, and one change of the weights."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,6 +23,7 @@ class Gradients(NamedTuple):
     loss: float  # mean over the batches
     spread: float  # of the scores, mean over the batches
     norm: float  # length before clipping
+    terms: Mapping[str, float]  # of the loss, means over the batches; empty unless they were wanted
     last: EncodedPairs  # the last batch
 
 
@@ -50,14 +51,18 @@ class Stepper:
     def close(self) -> None:
         self._accumulate.close()
 
-    def gradients(self, coming: Iterator[PairBatch], batches: int, group: range) -> Gradients:
+    def gradients(
+        self, coming: Iterator[PairBatch], batches: int, group: range, with_terms: bool = False
+    ) -> Gradients:
         """Those of the mean loss of a group of the epoch's batches, averaged over processes and clipped."""
         self.trained.optimizer.zero_grad(set_to_none=True)
         factors = (self._ramp(number, batches) / len(group) for number in group)
-        step = self._accumulate(zip(group, coming, factors, strict=False))
+        step = self._accumulate(zip(group, coming, factors, strict=False), with_terms)
         norm = self._clip()
         loss, spread, length = torch.stack([_mean(step.losses), _mean(step.spreads), norm]).tolist()
-        return Gradients(loss, spread, length, step.last)
+        names = step.terms[0] if step.terms else ()
+        terms = {name: float(_mean([batch[name] for batch in step.terms])) for name in names}
+        return Gradients(loss, spread, length, terms, step.last)
 
     def apply(self, steps_per_epoch: int) -> float:
         """Change the weights; returns the learning rate of the first group."""

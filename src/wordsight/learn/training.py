@@ -31,7 +31,7 @@ from wordsight.learn.step import Gradients, Stepper
 from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
-from wordsight.pairs import EncodedPairs, PairBatch, PairSet
+from wordsight.pairs import PairBatch, PairSet
 from wordsight.runtime.progress import Progress, duration, silent
 
 __all__ = ["History", "Training", "fit"]
@@ -196,12 +196,12 @@ class _Run:
     def _step(self, coming: Iterator[PairBatch], rows: list[list[int]], group: range) -> None:
         """One change of the weights, by the mean loss of a group of batches."""
         at = self.state
-        found = self.stepper.gradients(coming, len(rows), group)
+        is_logged = (at.step + 1) % self.settings.log_every == 0
+        found = self.stepper.gradients(coming, len(rows), group, with_terms=is_logged)
         self._refuse_non_finite(found, rows[group[-1]])
-        parts = self._parts(found.last)
         self.rate = self.stepper.apply(self.steps_per_epoch)
         at.step, at.batch, at.loss_sum = at.step + 1, group[-1] + 1, at.loss_sum + found.loss * len(group)
-        self._report(found, sum(len(rows[number]) for number in group), len(group), parts)
+        self._report(found, sum(len(rows[number]) for number in group), len(group), is_logged)
         self._show_progress(len(rows), f"loss {found.loss:.4g}, {self.speed.rate:.0f} pairs a second")
 
     def _show_progress(self, batches: int, facts: str = "") -> None:
@@ -224,21 +224,14 @@ class _Run:
         self.journal.write("error", at.step + 1, epoch=at.epoch, message=message)
         raise NonFiniteError(message)
 
-    @torch.no_grad()
-    def _parts(self, pairs: EncodedPairs) -> dict[str, float]:
-        """The numbers that the loss logs, of the step's last batch; nothing in a step that is not logged."""
-        if (self.state.step + 1) % self.settings.log_every:
-            return {}
-        return {name: float(part) for name, part in self.loss.parts(pairs).items()}
-
-    def _report(self, found: Gradients, pairs: int, batches: int, parts: Mapping[str, float]) -> None:
+    def _report(self, found: Gradients, pairs: int, batches: int, is_logged: bool) -> None:
         at = self.state
         self.speed.add(pairs)
-        if at.step % self.settings.log_every == 0:
+        if is_logged:
             self.journal.write(
                 "step", at.step, epoch=at.epoch, loss=found.loss, learning_rate=self.rate,
                 gradient_norm=found.norm, score_spread=found.spread,
-                pairs_per_second=round(self.speed.rate, 1), **parts,
+                pairs_per_second=round(self.speed.rate, 1), **found.terms,
             )  # fmt: skip
         stuck = self.collapse.see(found.loss, self.loss.collapsed_at(pairs // batches), found.spread)
         if stuck:

@@ -100,7 +100,7 @@ def _matches_first(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best so many. A threshold of scores keeps their order; probabilities need not."""
 
-    def best(scores: Float[np.ndarray, " row"], most: int) -> tuple[np.ndarray, np.ndarray]:
+    def best(scores: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
         return best_rows(scored.scorer, snapshot, scored.rows, scores, most, memory_mb)
 
     if scored.chances is None:

@@ -224,7 +224,7 @@ class Searcher:
         threshold: float | None,
         left_out: Int[np.ndarray, " n"] | None = None,
     ) -> Scored:
-        def score(rows: np.ndarray | None) -> Float[np.ndarray, " row"]:
+        def score(rows: np.ndarray | None) -> np.ndarray:
             return self.scan(scorer, session.row_cache, rows, keep, self.memory_mb)
 
         query = EngineQuery(scorer, score, threshold, keep is not None, page.sort == "date")

@@ -84,7 +84,7 @@ class TextQuery:
         if not required and not excluded:
             return None
 
-        def keep(block: EmbeddingSet) -> Bool[Tensor, " row"]:
+        def keep(block: EmbeddingSet) -> Tensor:
             stay = torch.ones(len(block), dtype=torch.bool)
             if required:
                 stay &= self.found(block)[:, required].all(1)

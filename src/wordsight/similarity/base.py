@@ -44,11 +44,13 @@ class Similarity(nn.Module):
         raise NotImplementedError
 
     @property
-    def pooling_of_maxima(self) -> "Pooling | None":
-        """The pooling whose result is the score, if it pools each word's maximum cosine; else None.
+    def has_int8_bound(self) -> bool:
+        """Whether int8 products bound the scores: each query's maximum cosine, of unit vectors, is pooled."""
+        return False
 
-        Such scores have proven bounds in int8.
-        """
+    @property
+    def pooling_of_maxima(self) -> "Pooling | None":
+        """The pooling of the words, if ``has_int8_bound`` and the queries are words; else None."""
         return None
 
     def words_found(

@@ -36,8 +36,12 @@ class MaxSim(AttentionSimilarity):
         super().__init__(direction, pooling, memory_mb, normalize_images, normalize_texts)
 
     @property
+    def has_int8_bound(self) -> bool:
+        return not self.keeps_lengths
+
+    @property
     def pooling_of_maxima(self) -> Pooling | None:
-        return self.pooling if self.direction == "word" and not self.keeps_lengths else None
+        return self.pooling if self.direction == "word" and self.has_int8_bound else None
 
     def attend_pairs(
         self,

@@ -19,7 +19,6 @@ from wordsight.similarity.kernels.integer_product import (
     int8_speedup,
     integer_product,
 )
-from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.ranking.certified import Progress, Ranking
 from wordsight.similarity.ranking.count import BestMatches, Ties
 from wordsight.similarity.ranking.float64_recheck import rank_any
@@ -69,14 +68,14 @@ def rank_matches(
 
 def _integers(similarity: Similarity, precision: Precision, device: str) -> IntegerProduct | None:
     """The integer product to screen with, or None for float32, which gives the same ranks."""
-    hard = isinstance(similarity, MaxSim) and not similarity.keeps_lengths
-    if precision == "int8" and not hard:
-        suffix = " whose vectors keep their lengths" if isinstance(similarity, MaxSim) else ""
+    if precision == "int8" and not similarity.has_int8_bound:
+        lengths = isinstance(similarity, AttentionSimilarity) and similarity.keeps_lengths
+        suffix = " whose vectors keep their lengths" if lengths else ""
         raise InputError(
             f'precision = "int8" certifies the ranks of MaxSim with unit vectors only, not of '
             f'{type(similarity).__name__}{suffix}; use "auto" or "float32"'
         )
-    if precision == "float32" or not hard:
+    if precision == "float32" or not similarity.has_int8_bound:
         return None
     if precision == "auto":
         return integer_product(device) if int8_is_faster(device) else None
