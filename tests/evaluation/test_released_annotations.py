@@ -55,6 +55,19 @@ class OwnPictureFirst(Scores):
         return own.astype(np.float64)
 
 
+@pytest.mark.parametrize(
+    ("damage", "message"), [(b"1,2,3.5\r4,5,6", None), (b"1,2," + b"3" * 200_000, "line 2.* field larger")]
+)
+def test_a_damaged_line_of_scores_is_named(tmp_path: Path, damage: bytes, message: str | None) -> None:
+    path = tmp_path / "sits_test.csv"
+    path.write_bytes(b"caption,image,agg_score\n" + damage + b"\n")
+    if message is None:
+        assert read_scored_pairs(path).pairs == [("1", "2", 3.5), ("4", "5", 6.0)]
+    else:
+        with pytest.raises(InputError, match=message):
+            read_scored_pairs(path)
+
+
 @released
 @pytest.mark.parametrize(
     ("name", "queries", "matches"),

@@ -15,7 +15,7 @@ Chun et al., "ECCV Caption", ECCV 2022. A score of 3 makes a caption and an imag
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,7 +60,7 @@ def find_file(folder: Path, name: str) -> Path | None:
 
 def read_scored_pairs(path: Path) -> ScoredPairs:
     """Read one of CxC's CSV files. Raises InputError with the line of what cannot be read."""
-    rows = csv.reader(io.StringIO(read_text(path)))
+    rows = _csv_rows(path)
     head = next(rows, [])
     if len(head) < 3 or head[2] != "agg_score":
         raise InputError(
@@ -68,6 +68,15 @@ def read_scored_pairs(path: Path) -> ScoredPairs:
             "take the aggregated file of the release (sits_test.csv, not sits_test_raw.csv)",
         )
     return ScoredPairs(path, [_scored_pair(row, path, line) for line, row in enumerate(rows, 2) if row])
+
+
+def _csv_rows(path: Path) -> Iterator[list[str]]:
+    """Rows of a CSV file. Raises InputError with the line of what is not CSV."""
+    rows = csv.reader(io.StringIO(read_text(path), newline=""))
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise InputError(f"{path} line {rows.line_num}: {error}") from error
 
 
 def _scored_pair(row: list[str], path: Path, line: int) -> tuple[str, str, float]:

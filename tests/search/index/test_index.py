@@ -675,6 +675,20 @@ DAMAGES: dict[str, tuple[Callable[[Index], Any], str]] = {
     "a content gone": (lambda i: write(i, "DELETE FROM contents WHERE key = 3"), "names a missing row"),
     "vectors that overlap": (lambda i: write(i, "UPDATE contents SET start = 1 WHERE key = 3"), "overlaps"),
     "a segment too short": (lambda i: write(i, "UPDATE segments SET contents = 5"), "has no content 5 of"),
+    "a name of the database": (
+        lambda i: rewrite(i.folder / "facts.sqlite", b"items_of_content", b"\xfftems_of_content"),
+        "facts.sqlite is damaged .*UTF-8",
+    ),
+    "a name of the database and its definition": (
+        lambda i: rewrite(
+            i.folder / "facts.sqlite",
+            b"items_of_content",
+            b"\xfftems_of_content",
+            b"CREATE INDEX \xff",
+            b"CREATE INDEZ \xff",
+        ),
+        "facts.sqlite is damaged .*UTF-8",
+    ),
     "the database": (lambda i: (i.folder / "facts.sqlite").write_bytes(b"x" * 5000), "is damaged"),
 }
 
@@ -683,6 +697,15 @@ def flip(path: Path) -> None:
     """One bit, in what belongs to the third picture."""
     content = bytearray(path.read_bytes())
     content[len(content) * 25 // 100] ^= 1
+    path.write_bytes(content)
+
+
+def rewrite(path: Path, *pieces: bytes) -> None:
+    """Replace each piece at an even place by the one that follows it."""
+    content = path.read_bytes()
+    for old, new in zip(pieces[::2], pieces[1::2], strict=True):
+        assert old in content
+        content = content.replace(old, new)
     path.write_bytes(content)
 
 

@@ -216,6 +216,10 @@ def wrap_errors(folder: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise _explained(error, folder) from error
+    except UnicodeDecodeError as error:  # a name, or SQLite's message that quotes it
+        raise InputError(
+            f"{folder / FACTS} is damaged (it holds a text that is not UTF-8)", REMEDY
+        ) from error
     except OSError as error:
         if isinstance(error, IndexFull) or error.errno not in DISK_FULL:
             raise
@@ -228,11 +232,8 @@ def _explained(error: sqlite3.DatabaseError, folder: Path) -> Exception:
         return _full(folder, error)
     if code == sqlite3.SQLITE_BUSY:
         return StoreInUse(f"another process has been writing to {folder} for {BUSY_SECONDS:.0f} s; try again")
-    if code & 0xFF in _DAMAGED:
-        return InputError(
-            f"{folder / FACTS} is damaged ({error})",
-            "restore a copy of the folder, or move it away and index again",
-        )
+    if code & 0xFF in _DAMAGED or str(error).startswith("Could not decode to UTF-8"):
+        return InputError(f"{folder / FACTS} is damaged ({error})", REMEDY)
     return InputError(f"{folder / FACTS}: {error} ({name or type(error).__name__})")
 
 

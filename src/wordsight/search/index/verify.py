@@ -19,13 +19,14 @@ def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
     """One sentence per problem, on one snapshot; writing in between is allowed."""
     yield from _of_model(folder, meta)
     try:
-        with Snapshot(folder, meta.layout) as snapshot:
+        with database.wrap_errors(folder), Snapshot(folder, meta.layout) as snapshot:
             yield from _of_facts(snapshot.connection)
             yield from _of_items(snapshot)
             yield from _of_segments(snapshot.connection)
             yield from _of_contents(snapshot, progress)
-        yield from _of_words(folder)
-    except (ValueError, OSError, sqlite3.DatabaseError) as error:
+        with database.wrap_errors(folder):
+            yield from _of_words(folder)
+    except (ValueError, OSError) as error:
         yield str(error)
 
 
