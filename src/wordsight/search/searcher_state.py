@@ -4,6 +4,7 @@ The background takes seconds to measure, so it is stored in the index's folder (
 number of its commit. If that folder is read-only, each process measures anew.
 """
 
+import logging
 import threading
 import weakref
 from collections.abc import Callable
@@ -42,6 +43,7 @@ SAMPLE_PICTURES = 400  # pictures that a query is scored on to calibrate it
 FORMAT = 2
 MAX_REPLACED = 5  # times that an index may be replaced during one search
 Answer = TypeVar("Answer")
+_log = logging.getLogger("wordsight.search")
 
 
 class SearchSession:
@@ -129,10 +131,9 @@ class SearchSession:
 
     @cached_property
     def _recall(self) -> Recall:
-        stored = self._read_stored().get("shortlist")
-        with suppress(InputError):  # a damaged file is measured again
-            if stored is not None:
-                return Recall(**plain_json.table_of(stored, RECALL_FIELDS, "shortlist"))
+        stored = self._stored("shortlist", _recall_of)
+        if stored is not None:
+            return stored
         texts = background_texts(self.matcher, self.snapshot)
         measured = measure_recall(self.matcher, self.snapshot, texts, self.memory_mb)
         self._store("shortlist", asdict(measured))
@@ -150,22 +151,37 @@ class SearchSession:
         return threshold.level_among(found, self.shares[1])
 
     def _background(self) -> Background:
-        stored = self._read_stored().get("background")
-        with suppress(InputError):  # a damaged file is measured again
-            if stored is not None:
-                return threshold.from_json(stored)
+        stored = self._stored("background", threshold.from_json)
+        if stored is not None:
+            return stored
         if self.index.kind != "images":
             return Background(0, (), 0.0, 0.0)
         measured = measure_background(self.matcher, self.snapshot, self.memory_mb)
         self._store("background", threshold.to_json(measured))
         return measured
 
+    def _stored(self, name: str, parse: Callable[[Any], Answer]) -> Answer | None:
+        """A stored measurement; None where there is none, or where it is damaged and must be repeated."""
+        stored = self._read_stored().get(name)
+        try:
+            return None if stored is None else parse(stored)
+        except InputError as error:
+            self._log_damage(error)
+            return None
+
+    def _log_damage(self, error: InputError) -> None:
+        path = self.index.folder / BACKGROUND_FILE
+        _log.warning("%s is damaged and is measured again: %s", path, error.message)
+
     def _read_stored(self) -> dict[str, Any]:
         """Stored measurements of this state, by any process."""
         try:
             table = plain_json.read(self.index.folder / BACKGROUND_FILE)
             self.index.check_there()
-        except (OSError, ValueError):
+        except (OSError, IndexReplaced):
+            return {}
+        except InputError as error:
+            self._log_damage(error)
             return {}
         expected = {"format": FORMAT, "generation": self.snapshot.generation}
         same = isinstance(table, dict) and all(table.get(key) == value for key, value in expected.items())
@@ -185,6 +201,10 @@ class SearchSession:
         count = len(self.snapshot)
         ends = self.snapshot.items([0, count - 1]) if count else []
         return [self.index.meta.model, count, *(item.content for item in ends)]
+
+
+def _recall_of(table: Any) -> Recall:
+    return Recall(**plain_json.table_of(table, RECALL_FIELDS, "shortlist"))
 
 
 def from_one_index(search: Callable[..., Answer]) -> Callable[..., Answer]:

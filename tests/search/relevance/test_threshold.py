@@ -185,7 +185,9 @@ def test_a_made_up_text_belongs_to_the_pictures_said_to_show_all_that_it_names()
     ]
 
 
-def test_the_background_is_kept_with_the_index_until_that_changes(tmp_path: Path) -> None:
+def test_the_background_is_kept_with_the_index_until_that_changes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     shutil.copytree(index().folder, tmp_path / "index")
     (tmp_path / "index" / "background.json").unlink(missing_ok=True)
     copy = Index.open(tmp_path / "index")
@@ -197,8 +199,14 @@ def test_the_background_is_kept_with_the_index_until_that_changes(tmp_path: Path
     kept["generation"] += 1
     (copy.folder / "background.json").write_text(json.dumps(kept))
     assert Searcher(copy).calibration().background == first
-    (copy.folder / "background.json").write_text("{ damaged")
+    assert not caplog.messages
+    for damaged in ("{ damaged", json.dumps({**kept, "generation": 1, "background": {"pictures": "x"}})):
+        (copy.folder / "background.json").write_text(damaged)
+        assert Searcher(copy).calibration().background == first
+        assert "background.json is damaged and is measured again" in caplog.messages[0]
+        caplog.clear()
     assert Searcher(copy).calibration().background == first
+    assert not caplog.messages  # what was measured is stored
 
 
 def test_function_words_name_nothing() -> None:
