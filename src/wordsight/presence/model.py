@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -22,6 +22,8 @@ from wordsight.sets import EmbeddingSet, UnitSet
 MIN_PROBABILITY = 0.5  # from here on a picture matches, and a word counts as found
 WEAK_PROBABILITY = 0.2  # from here on up to the threshold, a word is weakly found
 LOGIT_LIMIT = 9.0  # of what is said of one word: 1 in 8,000
+SHARE_LIMIT = 1e-4  # of a share that has log odds
+MAIN_WORDS = 12  # that a picture surely shows, for comparing it with others
 EncodeWords: TypeAlias = Callable[[Sequence[str]], Float[Tensor, "word dim"]]
 
 
@@ -113,27 +115,54 @@ class MatchRule:
     def logits(
         self, words: Float[Tensor, "image word"], deviations: Float[Tensor, " image"]
     ) -> Float[Tensor, " image"]:
-        """Log odds of a match: of one word, its own; without a word that names something, -inf."""
-        count = words.shape[1]
-        if count == 0:
-            return torch.full_like(deviations, -torch.inf)
-        if count == 1:
-            return words[:, 0]
-        length = torch.tensor(float(count)).log().item()
-        by_score = max(0.0, self.score + self.score_by_length * length)
+        """Log odds of a match with a text of these words."""
+        count = torch.full_like(deviations, words.shape[1])
+        if words.shape[1] == 0:
+            return self.of_summary(count, deviations, deviations, deviations)
+        return self.of_summary(count, words.amin(1), words.mean(1), deviations)
+
+    def of_summary(
+        self,
+        count: Float[Tensor, " pair"],
+        weakest: Float[Tensor, " pair"],
+        mean: Float[Tensor, " pair"],
+        deviations: Float[Tensor, " pair"],
+    ) -> Float[Tensor, " pair"]:
+        """Log odds from the number of words, the least of their log odds, their mean, and the score.
+
+        Of one word, its own; without a word that names something, -inf.
+        """
+        length = count.clamp(min=1).log()
+        by_score = (self.score + self.score_by_length * length).clamp(min=0)
         bias = self.bias + self.bias_by_length * length
-        return bias + by_score * deviations + self.weakest * words.amin(1) + self.mean * words.mean(1)
+        several = bias + by_score * deviations + self.weakest * weakest + self.mean * mean
+        return torch.where(count > 1, several, torch.where(count == 1, weakest, -torch.inf))
 
 
 @dataclass(frozen=True)
-class ScoreRule:
-    """Log odds of a match from a score alone, in deviations from the mean of the others."""
+class PictureRule:
+    """Log odds that another picture shows at least half of the main things of a picture.
 
-    bias: float
-    slope: float
+    ``score`` is the weight of the score in deviations from its mean over the reference pictures, ``share``
+    that of the log odds of the expected share of the main words that the other picture shows.
+    """
 
-    def logits(self, deviations: Float[Tensor, " item"]) -> Float[Tensor, " item"]:
-        return self.bias + self.slope * deviations
+    bias: float = 0.0
+    score: float = 0.0
+    share: float = 1.0
+
+    def logits(
+        self, share: Float[Tensor, "*pair"], deviations: Float[Tensor, "*pair"]
+    ) -> Float[Tensor, "*pair"]:
+        return self.bias + self.score * deviations + self.share * torch.logit(share, eps=SHARE_LIMIT)
+
+
+def main_words(
+    mentioned: Float[Tensor, "image word"],
+) -> tuple[Float[Tensor, "image main"], Int[Tensor, "image main"]]:
+    """Weights, which add up to 1, and columns of the words that captions of each picture likely mention."""
+    chances, columns = torch.sigmoid(mentioned).topk(min(MAIN_WORDS, mentioned.shape[1]), 1)
+    return chances / chances.sum(1, keepdim=True), columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,10 +173,8 @@ class PresenceModel:
     rules: WordRules
     common: CommonRule
     match: MatchRule
-    pictures: ScoreRule  # two pictures, by their score
-    texts: ScoreRule  # a picture and stored texts, by their score
+    pictures: PictureRule  # a picture and others
     reference: EmbeddingSet  # pictures that a score is compared with, so that it means the same everywhere
-    reference_texts: EmbeddingSet
     facts: Mapping[str, Any] = field(default_factory=dict)  # what it was fitted on, and how well it did
 
     @cached_property

@@ -17,16 +17,15 @@ from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
 from wordsight.files.contained import inside
-from wordsight.presence.model import CommonRule, MatchRule, PresenceModel, ScoreRule, WordRules
+from wordsight.presence.model import CommonRule, MatchRule, PictureRule, PresenceModel, WordRules
 from wordsight.sets import EmbeddingSet
 
 FILE = "presence.safetensors"
 TABLE = "presence"  # the metadata's entry that holds the table, as JSON
-FORMAT = 1
-REFERENCES = ("reference", "reference_texts")
+FORMAT = 2
 HINT = "fit it again: wordsight calibrate MODEL"
-RULES: dict[str, Any] = {"common": CommonRule, "match": MatchRule, "pictures": ScoreRule, "texts": ScoreRule}
-Rule = TypeVar("Rule", CommonRule, MatchRule, ScoreRule)
+RULES: dict[str, Any] = {"common": CommonRule, "match": MatchRule, "pictures": PictureRule}
+Rule = TypeVar("Rule", CommonRule, MatchRule, PictureRule)
 
 
 def save_presence(model: PresenceModel, folder: Path) -> None:
@@ -34,9 +33,7 @@ def save_presence(model: PresenceModel, folder: Path) -> None:
 
     tensors = {name: tensor.half() for name, tensor in vars(model.rules).items()}
     tensors["offsets"] = model.rules.offsets
-    for name in REFERENCES:
-        reference = getattr(model, name)
-        tensors |= {name: reference.vectors.half(), f"{name}_mask": reference.mask}
+    tensors |= {"reference": model.reference.vectors.half(), "reference_mask": model.reference.mask}
     table = {
         "format": FORMAT,
         "words": list(model.words),
@@ -52,7 +49,10 @@ def save_presence(model: PresenceModel, folder: Path) -> None:
 
 
 def load_presence(folder: Path) -> PresenceModel | None:
-    """The presence model of a saved matcher, None if it has none. Raises InputError for a damaged one."""
+    """The presence model of a saved matcher; None if it has none, or one of an older format.
+
+    Raises InputError for a damaged one.
+    """
     path = inside(folder, FILE)
     if not path.is_file():
         return None
@@ -63,16 +63,16 @@ def load_presence(folder: Path) -> PresenceModel | None:
     if table["format"] > FORMAT:
         newer = f"{path} has format {table['format']}, newer than {FORMAT}, the newest known here"
         raise InputError(newer, "update wordsight")
+    if table["format"] < FORMAT:
+        return None
     words, facts = table.get("words"), table.get("facts")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
         raise InputError(f"{path} has no list of words", HINT)
     rules = {name: _rule(kind, table.get(name), f"{path}: {name}") for name, kind in RULES.items()}
     _check(path, tensors, len(words))
-    references: dict[str, Any] = {
-        name: EmbeddingSet(tensors.pop(name), tensors.pop(f"{name}_mask")) for name in REFERENCES
-    }
+    reference = EmbeddingSet(tensors.pop("reference"), tensors.pop("reference_mask"))
     facts = facts if isinstance(facts, dict) else {}
-    return PresenceModel(tuple(words), WordRules(**tensors), facts=facts, **references, **rules)
+    return PresenceModel(tuple(words), WordRules(**tensors), reference=reference, facts=facts, **rules)
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
@@ -101,12 +101,10 @@ def _rule(kind: type[Rule], table: Any, place: str) -> Rule:
 def _check(path: Path, tensors: Mapping[str, Tensor], words: int) -> None:
     """Raises InputError unless every tensor has the shape of so many words, and finite numbers."""
     reference = tensors.get("reference")
-    dim = reference.shape[-1] if reference is not None and reference.ndim == 3 else 0
+    count, items, dim = reference.shape if reference is not None and reference.ndim == 3 else (0, 0, 0)
     shapes: dict[str, tuple[int, ...]] = {"directions": (words, dim), "heads": (words, dim)}
     shapes |= dict.fromkeys(("slopes", "offsets", "unmentioned"), (words,))
-    for name in REFERENCES:
-        count, items = tensors[name].shape[:2] if name in tensors and tensors[name].ndim == 3 else (0, 0)
-        shapes |= {name: (count, items, dim), f"{name}_mask": (count, items)}
+    shapes |= {"reference": (count, items, dim), "reference_mask": (count, items)}
     found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     if found != shapes or not all(map(all, shapes.values())):
         raise InputError(f"{path} has tensors {found}; expected {shapes}, none of them empty", HINT)

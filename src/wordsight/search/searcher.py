@@ -33,7 +33,7 @@ from wordsight.search.relevance.threshold import (
     Calibration,
     upper_quantile,
 )
-from wordsight.search.relevance.verdict import BlendVerdict, ScoreVerdict, Usual, Verdict, chances_of_rows
+from wordsight.search.relevance.verdict import BlendVerdict, PictureVerdict, Verdict, chances_of_rows
 from wordsight.search.results import Explanation, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache, from_one_index
 from wordsight.search.text_query import TextQuery, explain_text, text_reason
@@ -137,12 +137,12 @@ class Searcher:
         rows = session.snapshot.rows_where(filters or Filters())
         scores = self.scan(scorer, session.row_cache, rows, memory_mb=self.memory_mb)
         scored = Scored(scorer, rows, scores, upper_quantile(scores, self.false_positive_rate), True)
-        presence = session.matcher.presence
-        if presence is not None:
-            usual = Usual.of(scorer, presence.reference_texts)
-            scored = self._judged(session, scored, ScoreVerdict(presence.texts, usual))
+        if session.stored_texts is not None:
+            last = page.offset + page.k
+            chances = session.stored_texts.chances(image, rows, scores, last, self.min_probability)
+            scored = self._with_chances(scored, chances)
         hits = page_of(session.snapshot, scored, page, None, self.memory_mb)
-        reasons = (text_reason(session, hit.row, image, self.min_probability) for hit in hits.hits)
+        reasons = (text_reason(session, hit, image, self.min_probability) for hit in hits.hits)
         explained = (
             replace(hit, words=reason.words, evidence=reason.evidence)
             for hit, reason in zip(hits.hits, reasons, strict=True)
@@ -242,6 +242,9 @@ class Searcher:
         if verdict is None:
             return scored
         chances = chances_of_rows(verdict, scored.scores, session.row_cache, scored.rows, self.memory_mb)
+        return self._with_chances(scored, chances)
+
+    def _with_chances(self, scored: Scored, chances: Float[np.ndarray, " row"]) -> Scored:
         return replace(scored, chances=chances, min_probability=self.min_probability, threshold=float("nan"))
 
 
@@ -253,11 +256,9 @@ def _require_kind(index: Index, kind: str, purpose: str) -> None:
         )
 
 
-def _picture_verdict(session: SearchSession, by_picture: QueryScorer) -> ScoreVerdict | None:
+def _picture_verdict(session: SearchSession, by_picture: QueryScorer) -> PictureVerdict | None:
     presence = session.matcher.presence
-    if presence is None:
-        return None
-    return ScoreVerdict(presence.pictures, Usual.of(by_picture, presence.reference))
+    return None if presence is None else PictureVerdict.of(presence, by_picture)
 
 
 def _encode_picture(session: SearchSession, picture: Picture | int) -> EmbeddingSet:

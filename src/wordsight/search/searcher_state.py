@@ -32,6 +32,7 @@ from wordsight.search.relevance.null_scores import (
     measure_background,
     spread_rows,
 )
+from wordsight.search.relevance.stored_texts import StoredTexts
 from wordsight.search.relevance.threshold import Calibration
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
@@ -118,6 +119,17 @@ class SearchSession:
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
         chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE_PICTURES, max(20, most))))
         return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
+
+    @cached_property
+    def _stored_texts(self) -> StoredTexts | None:
+        presence = self.matcher.presence
+        return None if presence is None else StoredTexts(self.matcher, presence, self.snapshot)
+
+    @property
+    def stored_texts(self) -> StoredTexts | None:
+        """The words of an index of texts, for a model with probabilities."""
+        with self._lock:
+            return self._stored_texts
 
     @cached_property
     def folders(self) -> Folders:

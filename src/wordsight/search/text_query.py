@@ -122,16 +122,19 @@ class TextQuery:
     def explain(self, row: int) -> Explanation:
         """The score of one picture."""
         picture = self.session.snapshot.gather(np.array([row]))
-        scores = self.scorer.scores(picture).float()
-        matched: list[float | None] = [None]
-        if self.verdict is not None:
-            matched = [float(torch.sigmoid(self.verdict.logits(picture, scores))[0])]
-        explained = explain(self.encoded, self.scorer, picture, self.levels, self.chances(picture, matched))
-        if self.encoded.whole and self.verdict is None:
-            matches = float(scores[0]) >= self.threshold
+        matched = self.match_probability(picture)
+        explained = explain(self.encoded, self.scorer, picture, self.levels, self.chances(picture, [matched]))
+        if self.encoded.whole and matched is None:
+            matches = float(self.scorer.scores(picture)[0]) >= self.threshold
             words = tuple(replace(one, word=_judged(one.word, matches)) for one in explained.words)
             explained = replace(explained, words=words)
-        return replace(explained, probability=matched[0])
+        return replace(explained, probability=matched)
+
+    def match_probability(self, picture: EmbeddingSet) -> float | None:
+        """That this picture matches; None where the model has no probabilities."""
+        if self.verdict is None:
+            return None
+        return float(torch.sigmoid(self.verdict.logits(picture, self.scorer.scores(picture).float()))[0])
 
 
 def _agreed(hit: Hit, reason: Reason, whole: bool) -> Hit:
@@ -146,25 +149,30 @@ def _judged(word: WordFound, matches: bool) -> WordFound:
     return replace(word, is_found=word.known and matches, level=-math.inf)
 
 
-def text_reason(session: SearchSession, row: int, image: EmbeddingSet, min_probability: float) -> Reason:
+def text_reason(session: SearchSession, hit: Hit, image: EmbeddingSet, min_probability: float) -> Reason:
     """The words of a stored text, and which of them the picture shows."""
-    query, chances, levels = _stored_text(session, row, image, min_probability)
+    query = _stored_text(session, hit.row, min_probability)
+    levels, chances = _judgement(session, query, image, [hit.probability])
     return reasons(query.encoded, query.scorer.align(image), image, levels, chances)[0]
 
 
 def explain_text(session: SearchSession, picture: Picture, row: int, min_probability: float) -> Explanation:
     """The score of a stored text with a picture."""
-    image = session.matcher.encode_images([picture])
-    query, chances, levels = _stored_text(session, row, image, min_probability)
-    return explain(query.encoded, query.scorer, image, levels, chances)
+    image, query = session.matcher.encode_images([picture]), _stored_text(session, row, min_probability)
+    matched = query.match_probability(image)
+    levels, chances = _judgement(session, query, image, [matched])
+    return replace(explain(query.encoded, query.scorer, image, levels, chances), probability=matched)
 
 
-def _stored_text(
-    session: SearchSession, row: int, image: EmbeddingSet, min_probability: float
-) -> tuple[TextQuery, Chances | None, Sequence[float]]:
+def _stored_text(session: SearchSession, row: int, min_probability: float) -> TextQuery:
     encoded = encode_plain_text(session.matcher, session.snapshot.item(row).text)
-    query = TextQuery(session, encoded, min_probability)
+    return TextQuery(session, encoded, min_probability)
+
+
+def _judgement(
+    session: SearchSession, query: TextQuery, image: EmbeddingSet, matched: Sequence[float | None]
+) -> tuple[Sequence[float], Chances | None]:
+    """What decides on the words of a stored text: levels of their strengths, or probabilities."""
     if query.verdict is None:
-        return query, None, [session.text_level(image)] * len(encoded.words)
-    logits = query.verdict.logits(image, query.scorer.scores(image).float())
-    return query, query.chances(image, [float(torch.sigmoid(logits)[0])]), query.levels
+        return [session.text_level(image)] * len(query.encoded.words), None
+    return query.levels, query.chances(image, matched)

@@ -19,7 +19,14 @@ from support.small_problem import COLOURS, small_matcher, small_pairs, wordsight
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.presence.lemmas import lemma
-from wordsight.presence.model import CommonRule, MatchRule, PresenceModel, ScoreRule, WordRules, shown_logits
+from wordsight.presence.model import (
+    CommonRule,
+    MatchRule,
+    PictureRule,
+    PresenceModel,
+    WordRules,
+    shown_logits,
+)
 from wordsight.presence.saved import FILE, load_presence, save_presence
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.manifest import adopt_presence, identity
@@ -44,17 +51,14 @@ def presence_of(matcher: Matcher, spread: float = 40.0) -> PresenceModel:
     rules = WordRules(units, heads, none, none, none - 3)
     with torch.no_grad():
         shown = matcher.encode_images([str(path_of(row)) for row in range(PICTURES)])
-        texts = matcher.encode_texts(world().texts[:30])
         rules = replace(rules, offsets=-rules.mentioned_logits(shown).mean(0))  # about half of them match
     return PresenceModel(
         WORDS,
         rules,
-        CommonRule(5.0, 5.0, -6.0, -1.0),
+        CommonRule(5.0, 5.0, -2.5, -1.0),
         MatchRule(0.2, -0.3, 0.1, 0.2, 0.7, 0.4),
-        ScoreRule(-1.0, 1.0),
-        ScoreRule(-1.0, 1.0),
+        PictureRule(-4.0, 0.3, 1.0),
         EmbeddingSet(shown.vectors, shown.mask),
-        texts,
     )
 
 
@@ -69,6 +73,10 @@ def folder(kind: str = "max-sim", texts: bool = False) -> Path:
 
 def searcher(kind: str = "max-sim", texts: bool = False, least: float = 0.5) -> Searcher:
     return Searcher(Index.open(folder(kind, texts)), min_probability=least)
+
+
+def odds(chance: float) -> float:
+    return math.log(chance / (1 - chance))
 
 
 KINDS = ("max-sim", "cross-attention", "bidirectional", "cosine")
@@ -111,10 +119,12 @@ def test_a_text_of_several_words_is_the_rule_written_out() -> None:
     with torch.no_grad():
         reference = asking.matcher.similarity(presence.reference, asking.matcher.encode_texts(["a red star"]))
     for hit in asking.find_images("a red star", PICTURES).hits:
-        odds = [math.log(word.probability / (1 - word.probability)) for word in hit.words[1:]]
+        words = [odds(word.probability) for word in hit.words[1:]]
         deviation = (hit.score - float(reference.mean())) / float(reference.std(correction=0))
         length = math.log(2)
-        logit = 0.2 - 0.3 * length + (0.1 + 0.2 * length) * deviation + 0.7 * min(odds) + 0.4 * sum(odds) / 2
+        logit = (
+            0.2 - 0.3 * length + (0.1 + 0.2 * length) * deviation + 0.7 * min(words) + 0.4 * sum(words) / 2
+        )
         scores[hit.row] = 1 / (1 + math.exp(-logit))
         assert hit.probability == pytest.approx(scores[hit.row], abs=2e-3)
     assert len(scores) == PICTURES
@@ -174,21 +184,77 @@ def test_picture_and_words_share_one_probability() -> None:
     words = {hit.row: hit.probability for hit in asking.find_images("a red star", PICTURES).hits}
     both = asking.similar(str(path_of(5)), PICTURES, text="a red star", weight=0.25)
 
-    def odds(chance: float) -> float:
-        return math.log(chance / (1 - chance))
-
     for hit in both.hits:
         expected = 0.75 * odds(picture[hit.row]) + 0.25 * odds(words[hit.row])
         assert odds(hit.probability) == pytest.approx(expected, abs=5e-3)
 
 
 def test_texts_for_a_picture_have_a_probability_too() -> None:
-    hits = searcher(texts=True).find_texts(str(path_of(3)), 60)
+    hits = searcher(texts=True).find_texts(str(path_of(3)), 1000)
     assert [hit.relevant for hit in hits.hits] == [hit.probability >= 0.5 for hit in hits.hits]
     assert hits.relevant == sum(hit.relevant for hit in hits.hits)
     words = [word for hit in hits.hits for word in hit.words if word.judged and word.known]
     assert words
     assert all(word.is_found == (word.probability >= 0.5) for word in words)
+
+
+@pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "cosine"])
+def test_a_sentence_by_a_picture_and_a_picture_by_the_sentence_are_as_likely(kind: str) -> None:
+    of_texts, of_pictures = searcher(kind, texts=True, least=0.05), searcher(kind)
+    by_picture = {row: of_texts.find_texts(str(path_of(row)), 1000).hits for row in range(0, PICTURES, 5)}
+    matches = 0
+    for text in sorted({hit.item.text for hit in by_picture[0]})[::4]:
+        hits = of_pictures.find_images(f'"{text}"', PICTURES).hits
+        by_text = {hit.item.path: hit.probability for hit in hits}
+        for row, sentences in by_picture.items():
+            same = next(hit for hit in sentences if hit.item.text == text)
+            assert same.probability == pytest.approx(by_text[str(path_of(row))], abs=2e-3)
+            matches += same.relevant
+            shown = of_texts.explain(str(path_of(row)), same.item.id)
+            assert shown.probability == pytest.approx(same.probability, abs=2e-3)
+    assert matches
+
+
+@pytest.mark.parametrize("least", [0.1, 0.5])
+def test_sentences_that_no_page_shows_are_counted_as_matches_too(least: float) -> None:
+    asking = searcher(texts=True, least=least)
+    every = asking.find_texts(str(path_of(3)), 1000)
+    first = asking.find_texts(str(path_of(3)), 2)
+    assert every.relevant == first.relevant == sum(hit.probability >= least for hit in every.hits)
+    assert first.hits == every.hits[:2]
+    even = asking.find_texts(
+        str(path_of(3)), 1000, filters=Filters(ids=[hit.item.id for hit in every.hits[::2]])
+    )
+    assert {hit.row: hit.probability for hit in even.hits} == {
+        hit.row: pytest.approx(hit.probability, abs=1e-5) for hit in every.hits[::2]
+    }
+
+
+def test_a_picture_is_similar_if_it_shows_the_main_things_of_another() -> None:
+    """The rule, written out: shares of the words that the first picture surely shows."""
+    asking = searcher()
+    presence = asking.matcher.presence
+    with torch.no_grad():
+        pictures_ = asking.matcher.encode_images([str(path_of(row)) for row in range(PICTURES)])
+        first = pictures_[[5]]
+        weights = torch.sigmoid(presence.rules.mentioned_logits(first))[0]
+        shown = dict(
+            zip(map(path_of, range(PICTURES)), torch.sigmoid(presence.rules.logits(pictures_)), strict=True)
+        )
+        usual = asking.matcher.similarity(presence.reference, first)
+    for hit in asking.similar(Image.open(path_of(5)), PICTURES).hits:
+        share = float((shown[Path(hit.item.path)] * weights).sum() / weights.sum())
+        deviation = (hit.score - float(usual.mean())) / float(usual.std(correction=0))
+        logit = -4.0 + 0.3 * deviation + math.log(share / (1 - share))
+        assert hit.probability == pytest.approx(1 / (1 + math.exp(-logit)), abs=2e-3)
+
+
+def test_probabilities_of_an_older_format_count_as_none(tmp_path: Path) -> None:
+    save_presence(presence_of(Matcher.from_pretrained(model("max-sim"))), tmp_path)
+    content = (tmp_path / FILE).read_bytes()
+    assert b'\\"format\\": 2,' in content
+    (tmp_path / FILE).write_bytes(content.replace(b'\\"format\\": 2,', b'\\"format\\": 1,'))
+    assert load_presence(tmp_path) is None
 
 
 def test_the_commands_say_it_in_a_persons_words(tmp_path: Path) -> None:

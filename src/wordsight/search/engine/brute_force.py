@@ -170,7 +170,7 @@ def best_rows(
     Float32 scores of one pair differ in the last bits with the block size. So all candidates are scored again
     in float64, and the order is the same for any block size.
     """
-    chosen = _candidates(scores, count)
+    chosen = best_candidates(scores, count)
     named = chosen if rows is None else rows[chosen]
     exact = np.empty(len(named))
     with torch.no_grad():
@@ -182,8 +182,8 @@ def best_rows(
     return named[order], exact[order]
 
 
-def _candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray, " candidate"]:
-    """Positions of scores that may be among the best ``count``."""
+def best_candidates(scores: Float[np.ndarray, " row"], count: int) -> Int[np.ndarray, " candidate"]:
+    """Positions of scores that may be among the best ``count``, in whatever precision."""
     alive = int(np.isfinite(scores).sum())
     count = min(count, alive)
     if count == 0:

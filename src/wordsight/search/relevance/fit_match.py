@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.presence.lemmas import lemma
-from wordsight.presence.model import MatchRule, ScoreRule
+from wordsight.presence.model import SHARE_LIMIT, MatchRule, PictureRule, main_words
 from wordsight.search.relevance.fit_words import fit_logistic
 from wordsight.search.relevance.mentions import naming_words
 from wordsight.sets import EmbeddingSet
@@ -25,8 +25,7 @@ from wordsight.sets import EmbeddingSet
 STRETCHES = (2, 3, 4)  # naming words
 TEXTS_AT_ONCE = 64
 SPREAD = 1e-6  # the least deviation of scores that says anything
-MOST_WORDS = 0.6  # of what a stored text names: from here on it describes a picture
-ALIKE = 0.3  # of what two pictures' captions name in common: from here on they are similar
+MOST_SHOWN = 0.5  # of the main things of a picture: from here on another one that shows them is similar
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +86,7 @@ def fit_match(
     matcher: Matcher, shown: Shown, reference: EmbeddingSet, texts: Sequence[SampleText]
 ) -> MatchRule:
     """By logistic regression over every pair of a picture and a text."""
-    features, labels = [], []
+    features, labels, reference = [], [], reference.to(matcher.device)
     for start in range(0, len(texts), TEXTS_AT_ONCE):
         some = texts[start : start + TEXTS_AT_ONCE]
         encoded = matcher.encode_texts([one.text for one in some])
@@ -110,37 +109,28 @@ def fit_match(
     return MatchRule(*fit_logistic(torch.cat(features), torch.cat(labels), start_at).tolist())
 
 
-def fit_similar(matcher: Matcher, shown: Shown, reference: EmbeddingSet, mentioned: Tensor) -> ScoreRule:
-    """Two pictures match as far as their captions name the same things."""
+def fit_similar(
+    matcher: Matcher,
+    shown: Shown,
+    reference: EmbeddingSet,
+    mentioned: Float[Tensor, "image word"],
+    counts: Integer[Tensor, "image word"],
+) -> PictureRule:
+    """By logistic regression over every two pictures; ``mentioned``: log odds, ``counts``: of captions.
+
+    The main things of a picture are those that two of its captions mention, or the one that it has. Another
+    picture is similar if it shows half of them: mentioned words count as shown, others as likely as the word
+    rules say.
+    """
     pictures = EmbeddingSet(shown.pictures.vectors, shown.pictures.mask)
-    others = EmbeddingSet(reference.vectors, reference.mask)
     scores = matcher.similarity(pictures, pictures).float().cpu()
-    distances = deviations(scores, matcher.similarity(others, pictures).float().cpu())
-    both = mentioned.float() @ mentioned.float().T
-    total = mentioned.float().sum(1)
-    alike = (2 * both / (total[:, None] + total).clamp(min=1) >= ALIKE).float()
+    distances = deviations(scores, matcher.similarity(reference.to(pictures.device), pictures).float().cpu())
+    weights, columns = main_words(mentioned)
+    of_words = torch.zeros_like(mentioned).scatter(1, columns, weights)
+    share = torch.sigmoid(shown.logits) @ of_words.T
+    main = (counts >= min(2, int(counts.max()))).float()
+    alike = (shown.shown @ main.T >= MOST_SHOWN * main.sum(1).clamp(min=1)).float()
     apart = ~torch.eye(len(alike), dtype=torch.bool)
-    return _score_rule(distances[apart], alike[apart])
-
-
-def fit_texts(matcher: Matcher, shown: Shown, reference: EmbeddingSet, pairs: PairSet) -> ScoreRule:
-    """A picture matches its own text, and others if it shows most of what they name."""
-    firsts = [rows[0] for rows in pairs.texts_by_image() if rows]
-    parts = []
-    for start in range(0, len(firsts), TEXTS_AT_ONCE):
-        encoded = matcher.encode_texts([pairs.texts[row] for row in firsts[start : start + TEXTS_AT_ONCE]])
-        parts.append(matcher.similarity(shown.pictures, encoded).float().cpu())
-    scores = torch.cat(parts, 1)
-    labels = torch.zeros_like(scores)
-    for n, row in enumerate(firsts):
-        words = {lemma(word) for word in naming_words(matcher.tokenizer, pairs.texts[row])}
-        places = [shown.columns[word] for word in words if word in shown.columns]
-        labels[:, n] = (shown.shown[:, places].mean(1) >= MOST_WORDS).float() if places else 0.0
-        labels[pairs.image_of[row], n] = 1.0
-    usual = matcher.similarity(shown.pictures, reference).float().cpu()
-    return _score_rule(deviations(scores.T, usual.T).flatten(), labels.T.flatten())
-
-
-def _score_rule(distances: Float[Tensor, " pair"], labels: Float[Tensor, " pair"]) -> ScoreRule:
-    features = torch.stack([torch.ones_like(distances), distances], 1)
-    return ScoreRule(*fit_logistic(features, labels, torch.tensor([-3.0, 1.0])).tolist())
+    features = torch.stack([torch.ones_like(share), distances, torch.logit(share, eps=SHARE_LIMIT)], -1)
+    start = torch.tensor([-3.0, 0.0, 1.0])
+    return PictureRule(*fit_logistic(features[apart], alike[apart], start).tolist())

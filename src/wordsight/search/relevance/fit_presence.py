@@ -16,7 +16,7 @@ from wordsight.pairs import PairSet
 from wordsight.presence.model import CommonRule, PresenceModel, WordRules, mean_units, shown_logits
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.query.encoded import words_of
-from wordsight.search.relevance.fit_match import Shown, fit_match, fit_similar, fit_texts, sample_texts
+from wordsight.search.relevance.fit_match import Shown, fit_match, fit_similar, sample_texts
 from wordsight.search.relevance.fit_words import WordEvidence, fit_logistic, fit_words
 from wordsight.search.relevance.mentions import Mentions, unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
@@ -28,7 +28,7 @@ MAX_PICTURES = 10_000  # of the training set
 MAX_VALIDATION = 500
 MIN_PICTURES = 100  # of the training set: of fewer nothing is learnt
 MIN_VALIDATION = 100  # of fewer, the probabilities are those of the training set, and said to be so
-REFERENCE_ITEMS = 200  # pictures, and texts
+REFERENCE_ITEMS = 200  # pictures
 REFERENCE_NUMBERS = 1 << 21  # of all of them together
 BATCH = 64
 
@@ -67,7 +67,8 @@ def _fit(
     evidence, _ = _gather_evidence(matcher, train, units, partial(report, "training pictures"))
     rules, common = fit_words(evidence, counts, partial(report, "words"))
     _, pictures = _gather_evidence(matcher, check, units, partial(report, "validation pictures"))
-    mentioned = torch.from_numpy(Mentions.of(matcher.tokenizer, check).counts(words) > 0)
+    check_counts = torch.from_numpy(Mentions.of(matcher.tokenizer, check).counts(words))
+    mentioned = check_counts > 0
     if calibrated:
         rules, common = _calibrated(rules, common, pictures, mentioned)
     texts = np.array([len(texts) for texts in mentions.texts], float)
@@ -75,9 +76,10 @@ def _fit(
     rules = replace(rules, unmentioned=unmentioned)
     common = replace(common, unmentioned=float(unmentioned.median()))
     shown = _shown(words, rules, pictures, mentioned)
-    reference, reference_texts = _reference(pictures), _reference(_first_texts(matcher, check))
+    reference = _reference(pictures)
     samples = sample_texts(matcher, check, shown.columns)
-    chances = torch.sigmoid(rules.mentioned_logits(pictures).cpu())
+    by_captions = rules.mentioned_logits(pictures).cpu()
+    chances = torch.sigmoid(by_captions)
     facts = {
         "pictures": len(train.images),
         "validation_pictures": len(check.images) if calibrated else 0,
@@ -91,10 +93,8 @@ def _fit(
         rules=rules,
         common=common,
         match=fit_match(matcher, shown, reference, samples),
-        pictures=fit_similar(matcher, shown, reference, mentioned),
-        texts=fit_texts(matcher, shown, reference_texts, check),
+        pictures=fit_similar(matcher, shown, reference, by_captions, check_counts),
         reference=reference,
-        reference_texts=reference_texts,
         facts=facts,
     )
 
@@ -164,15 +164,6 @@ def _shown(
     logits = shown_logits(by_captions, rules.unmentioned)
     columns = {word: n for n, word in enumerate(words)}
     return Shown(pictures, columns, logits, torch.where(mentioned, 1.0, unseen))
-
-
-def _first_texts(matcher: Matcher, pairs: PairSet) -> EmbeddingSet:
-    """One text of each of some pictures."""
-    firsts = [rows[0] for rows in pairs.texts_by_image() if rows][:REFERENCE_ITEMS]
-    texts = [pairs.texts[row] for row in firsts]
-    return EmbeddingSet.join(
-        [matcher.encode_texts(texts[start : start + BATCH]) for start in range(0, len(texts), BATCH)]
-    )
 
 
 def _reference(items: EmbeddingSet) -> EmbeddingSet:

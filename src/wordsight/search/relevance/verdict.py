@@ -1,11 +1,13 @@
 """A query and a matcher's presence model -> the log odds that each row of an index matches.
 
-A text matches a picture that shows all it names; two pictures match if their captions would name the same
+A text matches a picture that shows all it names; a picture matches others that show at least half of its main
 things. One threshold, a probability, decides for every query, model and index.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,7 +17,7 @@ from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.presence.lemmas import lemma
-from wordsight.presence.model import LOGIT_LIMIT, PresenceModel, ScoreRule, WordRules
+from wordsight.presence.model import LOGIT_LIMIT, PictureRule, PresenceModel, WordRules, main_words
 from wordsight.search.engine.brute_force import (
     BLOCK_COPIES,
     SUBSET_DIVISOR,
@@ -61,14 +63,37 @@ class Usual:
 
 
 @dataclass(frozen=True, eq=False)
-class ScoreVerdict:
-    """By the score alone: pictures by a picture, texts by a picture."""
+class PictureVerdict:
+    """By the main things of a picture, and by its score: pictures by a picture."""
 
-    rule: ScoreRule
+    rule: PictureRule
+    words: WordRules  # the picture's main words
+    weights: Float[Tensor, " word"]
     usual: Usual
 
-    def logits(self, rows: EmbeddingSet, scores: Float[Tensor, " row"]) -> Float[Tensor, " row"]:  # noqa: ARG002
-        return self.rule.logits(self.usual.deviations(scores))
+    @classmethod
+    def of(cls, model: PresenceModel, scorer: QueryScorer) -> "PictureVerdict":
+        weights, columns = main_words(model.rules.mentioned_logits(scorer.query).cpu())
+        rules = model.rules[columns[0].tolist()]
+        return cls(model.pictures, rules, weights[0], Usual.of(scorer, model.reference))
+
+    def logits(self, rows: EmbeddingSet, scores: Float[Tensor, " row"]) -> Float[Tensor, " row"]:
+        share = torch.sigmoid(self.words.logits(rows)) @ self.weights.to(rows.device)
+        return self.rule.logits(share, self.usual.deviations(scores.to(share)))
+
+
+@dataclass(frozen=True)
+class NamedWords:
+    """The words of a text that name something."""
+
+    known: dict[str, str]  # lemma -> as it was written
+    unknown: int  # distinct words that the model never learnt
+
+    @classmethod
+    def of(cls, words: Iterable[EncodedWord]) -> "NamedWords":
+        naming = [word for word in words if names_something(word.text)]
+        known = {lemma(word.text): word.text for word in naming if word.known}
+        return cls(known, len({word.text.casefold() for word in naming if not word.known}))
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,21 +103,23 @@ class TextVerdict:
     model: PresenceModel
     rules: WordRules  # of the distinct words that name something and are known
     columns: tuple[int | None, ...]  # by word of the text; None for one without a probability
-    unknown: int  # distinct words that name something and that the model never learnt
-    usual: Usual
+    unknown: int
+    scorer: QueryScorer
 
     @classmethod
     def of(
         cls, matcher: Matcher, model: PresenceModel, encoded: EncodedQuery, scorer: QueryScorer
     ) -> "TextVerdict":
         words = words_of(matcher.tokenizer, encoded.sentence) if encoded.whole else encoded.words
-        naming = [word for word in words if names_something(word.text)]
-        known = {lemma(word.text): word.text for word in naming if word.known}
-        places = {word: n for n, word in enumerate(known)}
-        rules = model.rules_for(list(known.values()), lambda some: word_vectors(matcher, some))
-        unknown = {word.text.casefold() for word in naming if not word.known}
+        named = NamedWords.of(words)
+        places = {word: n for n, word in enumerate(named.known)}
+        rules = model.rules_for(list(named.known.values()), lambda some: word_vectors(matcher, some))
         columns = tuple(_column(places, word) for word in words)
-        return cls(model, rules, columns, len(unknown), Usual.of(scorer, model.reference))
+        return cls(model, rules, columns, named.unknown, scorer)
+
+    @cached_property
+    def usual(self) -> Usual:
+        return Usual.of(self.scorer, self.model.reference)
 
     def word_logits(self, rows: EmbeddingSet) -> Float[Tensor, "row word"]:
         """For each distinct word."""
@@ -118,7 +145,7 @@ def _column(places: dict[str, int], word: EncodedWord) -> int | None:
 class BlendVerdict:
     """By a picture and by words, each with its share."""
 
-    picture: ScoreVerdict
+    picture: PictureVerdict
     by_picture: QueryScorer
     words: TextVerdict
     by_words: QueryScorer
