@@ -12,7 +12,7 @@ LEVEL = {
     "read": 1, "presence": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
     "matcher": 2,
     "learn": 3, "evaluation": 3, "search": 3,
-    "config": 4, "importers": 4,
+    "config": 4, "importers": 4, "audit": 4,
     "builder": 5,
     "runs": 6,
     "experiments": 7,

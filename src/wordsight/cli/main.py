@@ -25,6 +25,7 @@ VERBS = {  # in the order of --help, each with the module that registers it
     "evaluate": "evaluate",
     "calibrate": "calibrate",
     "compare": "compare",
+    "audit": "audit",
     "features": "features",
     "data": "data",
     "vocab": "vocab",

@@ -43,7 +43,7 @@ def _card(example: Example, number: int) -> str:
     return (
         f'<article class="example" aria-label="Example {number}">'
         f'<div class="picture{" pixels" if small else ""}">'
-        f'<img src="{_data_uri(picture)}" width="{picture.width}" height="{picture.height}" alt="{alt}">'
+        f'<img src="{data_uri(picture)}" width="{picture.width}" height="{picture.height}" alt="{alt}">'
         f"{_overlay(places, picture.size)}</div>"
         f'<p class="rank {_verdict(example)}">{_ranked(example)}'
         f'<span class="score">score {example.score:.2f}</span></p>'
@@ -118,7 +118,7 @@ def _region(place: PointedRegion, width: int, height: int, scale: float) -> str:
     )
 
 
-def _data_uri(picture: "Image") -> str:
+def data_uri(picture: "Image") -> str:
     buffer = io.BytesIO()
     kind = "png" if max(picture.size) <= LOSSLESS else "jpeg"
     picture.save(buffer, kind, **({"quality": 85} if kind == "jpeg" else {"optimize": True}))

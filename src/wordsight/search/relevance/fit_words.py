@@ -136,13 +136,22 @@ def fit_logistic(
 ) -> Float[Tensor, " feature"]:
     """Weights of a logistic regression by Newton's method, pulled slightly towards ``start``."""
     features, labels, weights = features.double(), labels.double(), start.double()
-    pull = 1.0
+    pull, begin = 1.0, weights
+
+    def loss(weights: Float[Tensor, " feature"]) -> float:
+        logits = features @ weights
+        distance = (weights - begin).square().sum()
+        return float((F.softplus(logits) - labels * logits).sum() + pull / 2 * distance)
+
     for _ in range(30):
         chances = torch.sigmoid(features @ weights)
-        gradient = features.T @ (chances - labels) + pull * (weights - start)
+        gradient = features.T @ (chances - labels) + pull * (weights - begin)
         curvature = (features * (chances * (1 - chances))[:, None]).T @ features
         step = torch.linalg.solve(curvature + pull * torch.eye(len(weights), dtype=torch.double), gradient)
-        weights = weights - step.clamp(-2, 2)
         if float(step.abs().max()) < 1e-7:
             break
+        step, before = step * min(1.0, 2 / float(step.abs().max())), loss(weights)
+        while loss(weights - step) > before and float(step.abs().max()) > 1e-9:
+            step = step / 2  # classes that are far apart: a whole step would go past the minimum
+        weights = weights - step
     return weights.float()
