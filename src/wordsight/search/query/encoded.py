@@ -161,8 +161,10 @@ def _of_one_vector(plain: EncodedQuery, query: Query, excluded: tuple[EncodedQue
     return replace(plain, excluded=excluded)
 
 
-def _folded(text: str) -> tuple[str, list[int]]:
+def _folded(text: str) -> tuple[str, Sequence[int]]:
     """The text without case and accents, and the original position of each letter."""
+    if text.isascii():
+        return text.lower(), range(len(text))
     letters: list[str] = []
     places: list[int] = []
     for place, letter in enumerate(text):
@@ -173,5 +175,7 @@ def _folded(text: str) -> tuple[str, list[int]]:
 
 
 def _fold(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     bare = (letter for letter in unicodedata.normalize("NFD", text) if not unicodedata.combining(letter))
     return "".join(bare).casefold()
