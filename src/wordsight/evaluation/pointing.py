@@ -105,11 +105,11 @@ def _batch(
         if placed:
             words, objects = zip(*placed, strict=True)
             boxes, valid = images.boxes[row], images.mask[row]
-            inside = _inside(_centres(boxes), objects)
+            points = torch.cat([_centres(boxes), torch.full_like(boxes[:1, :2], 0.5)])
+            inside, central = _inside(points, objects).split([len(boxes), 1], 1)
             picked = regions[row, list(words)]
             hit = inside.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) & (picked >= 0)
-            central = _inside(torch.full_like(boxes[:1, :2], 0.5), objects).squeeze(1)
-            yield torch.stack([hit, central], 1), (inside & valid).sum(1) / valid.sum()
+            yield torch.stack([hit, central.squeeze(1)], 1), (inside & valid).sum(1) / valid.sum()
 
 
 def _placed(
@@ -143,8 +143,7 @@ def _centres(boxes: Float[Tensor, "region 4"]) -> Float[Tensor, "region 2"]:
 
 def _inside(points: Float[Tensor, "point 2"], objects: Sequence[WordBox]) -> Bool[Tensor, "word point"]:
     """Whether each point lies in any of each object's boxes."""
-    within = []
-    for known in objects:
-        boxes = points.new_tensor([known.box, *known.others])[:, None]
-        within.append(((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2).any(0))
-    return torch.stack(within)
+    boxes = points.new_tensor([box for known in objects for box in (known.box, *known.others)])[:, None]
+    within = ((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2)
+    counts = [1 + len(known.others) for known in objects]
+    return within if len(within) == len(counts) else torch.stack([some.any(0) for some in within.split(counts)])

@@ -70,7 +70,13 @@ def calibrate_model(
     folder = matcher_folder(model)
     matcher = open_matcher(str(folder), trust_remote_code).to(find_device(device, 0))
     builder = Builder(config)
-    presence = fit_presence(matcher, builder.pairs("train"), builder.measured_pairs("validation"), progress)
+    presence = fit_presence(
+        matcher,
+        builder.pairs("train"),
+        builder.measured_pairs("validation"),
+        progress,
+        config.training.calibration_pictures,
+    )
     save_presence(presence, folder)
     return presence
 

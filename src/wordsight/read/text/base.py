@@ -43,9 +43,12 @@ class Tokenizer:
         raise NotImplementedError
 
 
-def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Where the first piece of each word of the text stands among its tokens, specials counted."""
-    words = tokenizer.words(text)
+def word_starts(tokenizer: Tokenizer, text: str, words: Sequence[Sequence[int]] | None = None) -> list[int]:
+    """Where the first piece of each word of the text stands among its tokens, specials counted.
+
+    ``words`` are ``tokenizer.words(text)``, where the caller has them.
+    """
+    words = tokenizer.words(text) if words is None else words
     pieces = [piece for word in words for piece in word]
     flat = list(tokenizer.finish(words))
     for before in range(len(flat) - len(pieces) + 1):
@@ -62,6 +65,9 @@ def word_starts(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def spelled_words(tokenizer: Tokenizer, text: str) -> list[tuple[int, str]]:
     """For each word, the place of its first piece among the tokens, and the spelling of its pieces."""
-    labels, sizes = tokenizer.labels(text), map(len, tokenizer.words(text))
-    starts = word_starts(tokenizer, text)
-    return [(start, "".join(labels[start : start + size])) for start, size in zip(starts, sizes, strict=True)]
+    labels, words = tokenizer.labels(text), tokenizer.words(text)
+    starts = word_starts(tokenizer, text, words)
+    return [
+        (start, "".join(labels[start : start + len(pieces)]))
+        for start, pieces in zip(starts, words, strict=True)
+    ]

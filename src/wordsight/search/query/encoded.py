@@ -118,7 +118,7 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
     folded, places = _folded(text)
     found, cursor = [], 0
     vocabulary = getattr(tokenizer, "vocabulary", None)  # wordpieces can spell any word
-    for first, pieces in zip(word_starts(tokenizer, text), words, strict=True):
+    for first, pieces in zip(word_starts(tokenizer, text, words), words, strict=True):
         items = range(first, first + len(pieces))
         label = "".join(labels[item].removeprefix("##") for item in items)
         known = vocabulary is None or label in vocabulary

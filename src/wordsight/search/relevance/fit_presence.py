@@ -39,10 +39,17 @@ class TooFewPairsError(InputError):
 
 @torch.no_grad()
 def fit_presence(
-    matcher: Matcher, train: PairSet, validation: PairSet, report: Progress = silent
+    matcher: Matcher,
+    train: PairSet,
+    validation: PairSet,
+    report: Progress = silent,
+    pictures: int = MAX_PICTURES,
 ) -> PresenceModel:
-    """Raises InputError where the training set has too few pictures or no words in common."""
-    train, validation = _some(train, MAX_PICTURES), _some(validation, MAX_VALIDATION)
+    """Fit on at most so many training pictures, and calibrate on the validation pictures.
+
+    Raises InputError where the training set has too few pictures or no words in common.
+    """
+    train, validation = _some(train, pictures), _some(validation, MAX_VALIDATION)
     if len(train.images) < MIN_PICTURES:
         raise TooFewPairsError(
             f"{len(train.images)} training pictures are too few for probabilities; {MIN_PICTURES} are needed"
