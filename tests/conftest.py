@@ -6,8 +6,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 import torch
-from jaxtyping import install_import_hook
-from support import shape_check
+from support.shape_check import check_shapes
 
 os.environ["OMP_NUM_THREADS"] = (
     "1"  # one thread here and in the processes of the tests: the same bits in both
@@ -15,7 +14,8 @@ os.environ["OMP_NUM_THREADS"] = (
 _cache = TemporaryDirectory(prefix="wordsight-tests-")  # nothing is left in the folders of who runs the tests
 os.environ["WORDSIGHT_CACHE"] = _cache.name
 torch.set_num_threads(1)
-install_import_hook("wordsight", f"{shape_check.__name__}.checked")
+os.fsync = os.fstat  # type: ignore[assignment]  # no test cuts the power: the disk need not have it
+check_shapes()
 
 DATA = Path(os.environ.get("WORDSIGHT_DATA", Path(__file__).parents[1] / ".." / "shared" / "data")).resolve()
 

@@ -74,25 +74,6 @@ def test_texts_of_an_image_come_together(belongs: list[int], together: int, epoc
         assert len(runs) == groups
 
 
-@pytest.mark.parametrize("together", [1, 2])
-def test_texts_of_like_length_share_a_batch(together: int) -> None:
-    pairs = small_pairs(images=60, texts=4)
-    texts = [" ".join(COLOURS[:1] * (1 + n % 12)) for n in range(len(pairs))]
-    pairs = replace(pairs, texts=texts)
-
-    def longest(rows: Sequence[Sequence[int]]) -> int:
-        """Steps of a recurrent encoder in one epoch."""
-        return sum(max(len(texts[text].split()) for text in batch) for batch in rows)
-
-    sorted_batches = batches(pairs, 8, texts_per_image=together, group_by_length=15)
-    rows, as_drawn = sorted_batches.rows(0), batches(pairs, 8, texts_per_image=together).rows(0)
-    assert sorted(chain.from_iterable(rows)) == list(range(len(pairs)))
-    assert rows == sorted_batches.rows(0) != sorted_batches.rows(1)
-    assert longest(rows) < 0.8 * longest(as_drawn)
-    means = [sum(len(texts[text].split()) for text in batch) / len(batch) for batch in rows]
-    assert means != sorted(means)  # short and long batches alternate
-
-
 def test_an_image_of_several_pairs_is_in_the_batch_once() -> None:
     pairs = small_pairs(images=6, texts=5)
     made = batches(pairs, 10, texts_per_image=5)

@@ -7,7 +7,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,7 +70,6 @@ class Batches:
                          reader's, which takes pictures and the cuts
     ``distinct_images``  no two pairs of one identity in a batch
     ``texts_per_image``  so many texts of one image follow each other; more than 1: they share the image
-    ``group_by_length``  the texts of so many batches are shared out among them by length
     """
 
     pairs: PairSet
@@ -81,7 +80,6 @@ class Batches:
     drop_last: bool = True
     distinct_images: bool = False
     texts_per_image: int = 1
-    group_by_length: int = 1
     drop_regions: DropRegions | None = None
     drop_words: DropWords | None = None
     drop_specials: bool = False
@@ -111,33 +109,15 @@ class Batches:
         """The texts of each batch of an epoch, by row, over all processes."""
         draw = np.random.default_rng(random_seed(ORDER, self.seed, epoch))
         order = draw.permutation(len(self.pairs)).tolist()
-        groups = [[text] for text in order]
         if self.texts_per_image > 1:
-            groups = _side_by_side(order, self.pairs.image_of.tolist(), self.texts_per_image)
-        if self.group_by_length > 1:
-            groups = self._by_length(groups)
-        order = list(chain.from_iterable(groups))
+            order = _side_by_side(order, self.pairs.image_of.tolist(), self.texts_per_image)
         if self.distinct_images:
             batches = _without_repeats(order, self.pairs.text_identities.tolist(), self.batch_size)
         else:
             batches = [order[i : i + self.batch_size] for i in range(0, len(order), self.batch_size)]
-        if self.group_by_length > 1:
-            batches = [*(batches[at] for at in draw.permutation(len(batches) - 1)), batches[-1]]
         short = self.drop_last and len(batches[-1]) < len(batches[0])
         too_few = len(batches[-1]) < self.processes.world  # each process needs a pair
         return batches[:-1] if len(batches) > 1 and (short or too_few) else batches
-
-    def _by_length(self, groups: Sequence[list[int]]) -> list[list[int]]:
-        """The groups of every ``group_by_length`` batches, from short texts to long ones."""
-        lengths = np.diff(self.text_ids.words[self.text_ids.texts]).tolist()
-        together = max(1, self.group_by_length * self.batch_size // self.texts_per_image)
-        return [
-            group
-            for start in range(0, len(groups), together)
-            for group in sorted(
-                groups[start : start + together], key=lambda group: max(lengths[text] for text in group)
-            )
-        ]
 
     def make(self, epoch: int, number: int, rows: Sequence[int]) -> PairBatch:
         """This process's share of batch ``number``, whose rows are ``self.rows(epoch)[number]``."""
@@ -190,7 +170,7 @@ def make_batches(matcher: Matcher, train: PairSet, settings: Training, processes
     return Batches(
         train, matcher.tokenizer, matcher.read_images, settings.batch_size,
         seed=settings.seed, drop_last=settings.drop_last, distinct_images=settings.distinct_images,
-        texts_per_image=settings.texts_per_image, group_by_length=settings.group_by_length,
+        texts_per_image=settings.texts_per_image,
         drop_regions=DropRegions(regions) if regions else None,
         drop_words=DropWords(words, matcher.tokenizer) if words else None,
         drop_specials=settings.drop_specials,
@@ -220,8 +200,8 @@ def _without_repeats(order: Sequence[int], identities: Sequence[int], size: int)
     return batches
 
 
-def _side_by_side(order: Sequence[int], image_of: Sequence[int], together: int) -> list[list[int]]:
-    """Groups of so many texts of one image, where the first of them stood."""
+def _side_by_side(order: Sequence[int], image_of: Sequence[int], together: int) -> list[int]:
+    """So many texts of one image after each other, where the first of them stood."""
     groups: list[list[int]] = []
     open_groups: dict[int, list[int]] = {}
     for text in order:
@@ -230,7 +210,7 @@ def _side_by_side(order: Sequence[int], image_of: Sequence[int], together: int) 
             group = open_groups[image_of[text]] = []
             groups.append(group)
         group.append(text)
-    return groups
+    return [text for group in groups for text in group]
 
 
 def ahead(make: Callable[[int], Made], numbers: Sequence[int], workers: int, ready: int) -> Iterator[Made]:

@@ -74,9 +74,6 @@ class Training:
     """So many texts of an image come together, and it is read, changed and encoded once for all of them: that
     saves most of the time where the image encoder is what takes it. They are each other's negatives unless
     the loss has ``mask_matches``."""
-    group_by_length: Count = 1
-    """The texts of so many batches are sorted by length before they are shared out among them, so that a
-    recurrent encoder seldom waits for one long text. 1: texts come as they are drawn."""
     drop_regions: ShareBelowOne = 0.0  # size augmentation: the share of regions left out of each image
     drop_words: ShareBelowOne = 0.0  # size augmentation: the share of words masked, replaced or left out
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
