@@ -1,11 +1,13 @@
-"""The command line as a person meets it: real processes, exit codes, messages, files."""
+"""The command line as a person meets it: exit codes, messages, files; a training in a process of its own."""
 
+import io
 import json
 import os
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pytest
 from PIL import Image
 from typer.main import get_command
 
-from wordsight.cli.main import app
+from wordsight.cli.main import app, main
 
 
 def verbs(command: Any, *path: str) -> Iterator[list[str]]:
@@ -33,9 +35,35 @@ SMALL = [
 ]  # fmt: skip
 
 
-def wordsight(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+CHANGES = [part for change in SMALL for part in ("--set", change)]
+
+
+def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own."""
     command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+
+
+def wordsight(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The same in this process, from the entry point to the exit code."""
+    out, talk, words = io.StringIO(), io.StringIO(), list(map(str, arguments))
+    with redirect_stdout(out), redirect_stderr(talk):
+        try:
+            main(words)
+            code = 0
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), talk.getvalue())
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run."""
+    run = tmp_path_factory.mktemp("main") / "run"
+    trained = process("train", "demo", *CHANGES, "--out", run)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stdout.startswith(str(run / "best"))
+    return run
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
@@ -45,21 +73,16 @@ def test_every_verb_explains_itself_with_an_example(verb: list[str]) -> None:
     assert "Example: wordsight" in " ".join(told.stdout.split())
 
 
-def test_a_run_trains_measures_and_resumes(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    changes = [part for change in SMALL for part in ("--set", change)]
-    trained = wordsight("train", "demo", *changes, "--out", run)
-    assert trained.returncode == 0, trained.stderr
-    assert trained.stdout.startswith(str(run / "best"))
+def test_a_run_trains_measures_and_resumes(run: Path) -> None:
     measured = wordsight("evaluate", run, "--json", "--protocol", "all")
     assert measured.returncode == 0, measured.stderr
     numbers = json.loads(measured.stdout)
     assert numbers["protocol"] == "all"
     assert "pointing" in numbers
-    again = wordsight("train", "demo", *changes, "--out", run, "--resume")
+    again = wordsight("train", "demo", *CHANGES, "--out", run, "--resume")
     assert again.returncode == 0, again.stderr
     other = wordsight(
-        "train", "demo", *changes, "--set", "training.learning_rate=0.5", "--out", run, "--resume"
+        "train", "demo", *CHANGES, "--set", "training.learning_rate=0.5", "--out", run, "--resume"
     )
     assert other.returncode == 1
     assert "learning_rate" in other.stderr
@@ -103,10 +126,7 @@ def test_scores_that_are_not_the_protocols_are_told_in_the_commands_own_words(
     assert not re.search("pass|strict|captions_per_image|_identities", told.stderr)
 
 
-def test_the_matrix_that_evaluate_saves_measures_the_same(tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    changes = [part for change in SMALL for part in ("--set", change)]
-    assert wordsight("train", "demo", *changes, "--set", "training.epochs=1", "--out", run).returncode == 0
+def test_the_matrix_that_evaluate_saves_measures_the_same(run: Path, tmp_path: Path) -> None:
     scores = tmp_path / "scores.npy"
     model = json.loads(
         wordsight("evaluate", run, "--json", "--protocol", "all", "--save-scores", scores).stdout
@@ -140,20 +160,18 @@ def test_what_is_wrong_is_one_sentence_with_the_next_step(
     assert "Traceback" not in told.stderr
 
 
+@pytest.mark.usefixtures("hub")
 def test_a_hub_model_that_is_not_here_exits_with_4(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "pictures" / "black.png")
-    told = wordsight(
+    told = process(
         "features", "extract", tmp_path / "pictures", "--model", "nobody/nothing", "--out", tmp_path / "out",
         HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),
     )  # fmt: skip
     assert told.returncode == 4, told.stderr
     assert "copy that folder here" in told.stderr
     assert not (tmp_path / "out").exists()
-    told = wordsight(
-        "evaluate", "nobody/nothing", "--config", "demo", "--set", "data.images=8",
-        HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"),
-    )  # fmt: skip
+    told = wordsight("evaluate", "nobody/nothing", "--config", "demo", "--set", "data.images=8")
     assert told.returncode == 4, told.stderr
     assert "hf download nobody/nothing" in told.stderr
 

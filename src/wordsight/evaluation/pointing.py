@@ -146,4 +146,6 @@ def _inside(points: Float[Tensor, "point 2"], objects: Sequence[WordBox]) -> Boo
     boxes = points.new_tensor([box for known in objects for box in (known.box, *known.others)])[:, None]
     within = ((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2)
     counts = [1 + len(known.others) for known in objects]
-    return within if len(within) == len(counts) else torch.stack([some.any(0) for some in within.split(counts)])
+    return (
+        within if len(within) == len(counts) else torch.stack([some.any(0) for some in within.split(counts)])
+    )

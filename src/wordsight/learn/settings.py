@@ -119,7 +119,9 @@ class Training:
     checkpoint_every: Whole = 0  # steps; 0 = at the end of each epoch only
     log_every: Count = 10  # steps per line of the log
     calibrate: bool = True  # at the end, fit the probabilities of the best model (docs/trust.md)
-    calibration_pictures: Annotated[int, Limits(100)] = 10_000  # training pictures they are fitted on, at most
+    calibration_pictures: Annotated[int, Limits(100)] = (
+        10_000  # training pictures they are fitted on, at most
+    )
 
     device: str = "auto"  # auto = the GPU if there is one; else cpu, cuda, cuda:1
     seed: Annotated[int, Limits(0)] = 0
