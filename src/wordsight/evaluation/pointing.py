@@ -106,7 +106,7 @@ def _batch(
             words, objects = zip(*placed, strict=True)
             boxes, valid = images.boxes[row], images.mask[row]
             points = torch.cat([_centres(boxes), torch.full_like(boxes[:1, :2], 0.5)])
-            inside, central = _inside(points, objects).split([len(boxes), 1], 1)
+            inside, central = torch.split(_inside(points, objects), [len(boxes), 1], 1)
             picked = regions[row, list(words)]
             hit = inside.gather(1, picked.clamp(min=0)[:, None]).squeeze(1) & (picked >= 0)
             yield torch.stack([hit, central.squeeze(1)], 1), (inside & valid).sum(1) / valid.sum()
@@ -147,5 +147,5 @@ def _inside(points: Float[Tensor, "point 2"], objects: Sequence[WordBox]) -> Boo
     within = ((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2)
     counts = [1 + len(known.others) for known in objects]
     return (
-        within if len(within) == len(counts) else torch.stack([some.any(0) for some in within.split(counts)])
+        within if len(within) == len(counts) else torch.stack([some.any(0) for some in torch.split(within, counts)])
     )

@@ -434,5 +434,6 @@ def test_probabilities_are_fitted_on_captions_and_checked_on_other_pictures() ->
         ]
     )
     assert area_under_curve(shown, truth) > 0.9
-    few = fit_presence(matcher, small_pairs(300, texts=3), small_pairs(50, seed=1))
+    few = fit_presence(matcher, small_pairs(300, texts=3), small_pairs(50, seed=1), pictures=200)
+    assert few.facts["pictures"] == 200
     assert (few.is_calibrated, few.facts["validation_pictures"]) == (False, 0)
