@@ -147,5 +147,7 @@ def _inside(points: Float[Tensor, "point 2"], objects: Sequence[WordBox]) -> Boo
     within = ((boxes[..., :2] <= points) & (points <= boxes[..., 2:])).all(2)
     counts = [1 + len(known.others) for known in objects]
     return (
-        within if len(within) == len(counts) else torch.stack([some.any(0) for some in torch.split(within, counts)])
+        within
+        if len(within) == len(counts)
+        else torch.stack([some.any(0) for some in torch.split(within, counts)])
     )
