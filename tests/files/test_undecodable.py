@@ -15,7 +15,7 @@ from wordsight.config import Config
 from wordsight.errors import InputError
 from wordsight.files.undecodable import exact_bytes, from_exact, json_bytes, shown
 from wordsight.read.datasets.detect_format import open_dataset
-from wordsight.search.index.index import Index
+from wordsight.search.index.index import Filters, Index
 
 NAME = os.fsdecode(b"M\xfcnchen.png")
 SHOWN = "M\N{REPLACEMENT CHARACTER}nchen.png"
@@ -92,6 +92,31 @@ def test_rest_and_the_page_show_the_name(index: Index) -> None:
         assert SHOWN in names
         for route in ("", "/original", "/original?download=true", "/thumbnail"):
             assert client.get(f"/v1/items/{names[SHOWN]}{route}").status_code == 200, route
+
+
+def test_a_folder_with_such_a_name_is_a_filter(folder: Path, tmp_path: Path) -> None:
+    testclient = pytest.importorskip("starlette.testclient")
+    pytest.importorskip("fastapi")
+    from wordsight.search.searcher import Searcher
+    from wordsight.web.app import create_app
+
+    inner = folder / os.fsdecode(b"Z\xfcrich") / "may"
+    inner.mkdir(parents=True)
+    Image.new("RGB", (40, 40), "red").save(inner / "c.png")
+    made = Index.create(tmp_path / "two", model("max-sim"))
+    made.update([folder])
+    said, exact = "Z\N{REPLACEMENT CHARACTER}rich", os.fsdecode(b"Z\xfcrich")
+    app = create_app(Searcher(made), None, None)
+    with testclient.TestClient(app, base_url="http://localhost", raise_server_exceptions=False) as client:
+        offered = {one["name"]: one for one in client.get("/v1/folders").json()["folders"]}
+        assert {name: one["items"] for name, one in offered.items()} == {said: 1, f"{said}/may": 1}
+        for named in (said, f"{said}/may", offered[said]["path"], offered[f"{said}/may"]["path"]):
+            for path, query, part in (("/v1/items", {}, "items"), ("/v1/search", {"query": "star"}, "hits")):
+                found = client.get(path, params={"folder": named} | query).json()[part]
+                assert [one.get("item", one)["name"] for one in found] == ["c.png"], (path, named)
+    for named in (exact, said, str(inner.parent)):
+        hits = Searcher(made).find_images("star", filters=Filters(folder=named)).hits
+        assert [Path(hit.item.path).name for hit in hits] == ["c.png"]
 
 
 def test_a_configuration_that_cannot_hold_the_name_says_so(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The command that serves: an index of pictures, one of texts, or both in; a page and REST out."""
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -158,22 +159,24 @@ def _searchers(
 
 def _confirm_roots(images: "Searcher", named: Sequence[Path]) -> None:
     """An index that this user did not make names pictures by its own choice: which may be handed out?"""
-    from wordsight.search.index.folder_tree import folders_of
+    from wordsight.files.undecodable import shown
     from wordsight.search.index.picture_roots import PictureRoots, remember
 
     index = images.index
     if PictureRoots(index.folder, tuple(named)).all():
         return
     with index.snapshot() as snapshot:
-        top = folders_of(snapshot.items_in()).root
-        count = len(snapshot)
+        folders, count = list(snapshot.items_in()), len(snapshot)
     if not count:
         return  # what is indexed meanwhile is known to be the user's
+    top = os.fsdecode(os.path.commonpath(folders))
+    named_top = shown(top)
     message = (
-        f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below {top}"
+        f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below "
+        f"{named_top}"
     )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if typer.confirm(f"{message}\nHand out pictures below this folder?", err=True):
             remember(index.folder, [Path(top)])
     else:
-        _log.warning("%s; none is shown until you name its folder: --root %s", message, top)
+        _log.warning("%s; none is shown until you name its folder: --root %s", message, named_top)

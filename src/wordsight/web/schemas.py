@@ -33,7 +33,8 @@ Folder = Annotated[
     str | None,
     Field(
         max_length=4096,
-        description="A folder: its absolute path, or the last names of it.",
+        description="A folder: its absolute path, or the last names of it. Replacement characters stand for "
+        "bytes that are not UTF-8, as in every path here.",
     ),
 ]
 Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="Date: seconds since 1970.")]

@@ -34,9 +34,10 @@ def test_sources_that_share_nothing_are_told_apart_by_their_whole_names() -> Non
     assert [one.name for one in told.below] == ["b", "b/y", "a", "a/x"]
 
 
-def test_a_name_that_is_no_text_is_left_out_and_counts_above_it() -> None:
-    told = folders_of({b"/p/a/\xff": 2, b"/p/b": 1})
-    assert told.below == (Folder("/p/a", "a", 2), Folder("/p/b", "b", 1))
+def test_names_that_are_no_text_are_named_as_shown_and_equal_ones_count_as_one() -> None:
+    found = folders_of({b"/p/a/\xff": 2, b"/p/a/\xfe": 3, b"/p/b": 1})
+    odd = "a/\N{REPLACEMENT CHARACTER}"
+    assert found.below == (Folder("/p/a", "a", 5), Folder(f"/p/{odd}", odd, 5), Folder("/p/b", "b", 1))
 
 
 def test_each_is_a_filter_that_finds_as_many() -> None:

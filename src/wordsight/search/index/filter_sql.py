@@ -30,9 +30,13 @@ def _nanoseconds(seconds: float) -> int:
 
 
 def _in_folder(folder: str) -> tuple[str, list[Any]]:
-    """Condition for a folder; paths are composed (NFC) if the name has accents."""
+    """Condition for a folder; paths are composed (NFC) if the name has accents.
+
+    A name with replacement characters is one as it is shown, for bytes that are not UTF-8.
+    """
     name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
-    path = "i.path" if name.isascii() else "composed(i.path)"
+    column = "CAST(i.shown AS BLOB)" if "\N{REPLACEMENT CHARACTER}" in name else "i.path"
+    path = column if name.isascii() else f"composed({column})"
     if os.path.isabs(name):
         below = database.below(database.composed(os.fsencode(os.path.abspath(name))))
         return f"({path} >= ? AND {path} < ?)", list(below)

@@ -5,10 +5,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from wordsight.search.index.database import shown
+
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder that ``Filters.folder`` can name."""
+    """A folder that ``Filters.folder`` can name; bytes that are not UTF-8 are replacement characters."""
 
     path: str  # absolute
     name: str  # below the root
@@ -26,28 +28,17 @@ class Folders:
 def folders_of(items_in: Mapping[bytes, int]) -> Folders:
     """Folders with the numbers of items below them; ``items_in``: the number directly in each folder.
 
-    Folders whose name is not valid UTF-8 are left out: no request could name them.
+    Folders of one shown name count as one: a filter cannot tell them apart.
     """
     if not items_in:
         return Folders("", ())
     root = os.path.commonpath(items_in)
-    counts: Counter[bytes] = Counter()
+    counts: Counter[str] = Counter()
     for folder, items in items_in.items():
         while folder != root:
-            counts[folder] += items
+            counts[shown(folder)] += items
             folder = os.path.dirname(folder)
-    folders = [
-        Folder(path, os.path.relpath(path, os.fsdecode(root)), items) for path, items in _texts(counts)
-    ]
+    top = shown(root)
+    folders = [Folder(path, os.path.relpath(path, top), items) for path, items in counts.items()]
     folders.sort(key=lambda one: (-one.items, one.name))
-    return Folders(root.decode("utf-8", "replace"), tuple(folders))
-
-
-def _texts(counts: Mapping[bytes, int]) -> list[tuple[str, int]]:
-    named = []
-    for folder, items in counts.items():
-        try:
-            named.append((folder.decode(), items))
-        except UnicodeDecodeError:
-            continue
-    return named
+    return Folders(top, tuple(folders))
