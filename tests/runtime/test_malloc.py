@@ -42,3 +42,24 @@ def test_a_tensor_of_64_mb_made_anew_needs_few_new_pages() -> None:
 
 def test_what_the_environment_says_of_the_allocator_is_left_alone() -> None:
     assert run(MALLOC_TRIM_THRESHOLD_="131072")[0] == "False"
+
+
+SCATTERED = """
+from pathlib import Path
+from wordsight.runtime.malloc import return_freed_memory, share_freed_memory
+share_freed_memory()
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+before = resident()
+blocks = [bytes(30_000) for _ in range(4000)]
+blocks = blocks[::50]  # between two that live on, 1.5 MB are free
+print(resident() - before, return_freed_memory(), resident() - before)
+"""
+
+
+def test_free_pages_between_live_blocks_are_given_back() -> None:
+    done = subprocess.run([sys.executable, "-c", SCATTERED], capture_output=True, text=True, check=True)
+    scattered, given_back, left = done.stdout.split()
+    assert given_back == "True"
+    assert int(scattered) > 100e6
+    assert int(left) < 30e6

@@ -34,12 +34,28 @@ def share_freed_memory() -> bool:
     return not os.environ.get("MALLOC_ARENA_MAX") and _configure((_ARENA_MAX, 1))
 
 
+def return_freed_memory() -> bool:
+    """Give the free pages between live blocks back to the system; False where that is not possible.
+
+    Threads of a server free tensors of many sizes between small blocks that live on, and the heap grows.
+    """
+    libc = _glibc()
+    return libc is not None and bool(libc.malloc_trim(0))
+
+
 def _configure(*settings: tuple[int, int]) -> bool:
+    libc = _glibc()
+    return libc is not None and all(libc.mallopt(*setting) == 1 for setting in settings)
+
+
+@cache
+def _glibc() -> ctypes.CDLL | None:
+    """This process's C library, if it is glibc: others take other numbers."""
     try:
         libc = ctypes.CDLL(None)
-        libc.gnu_get_libc_version  # noqa: B018  other C libraries take other numbers
-        mallopt = libc.mallopt
+        libc.gnu_get_libc_version  # noqa: B018
+        libc.mallopt.argtypes, libc.mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
+        libc.malloc_trim.argtypes, libc.malloc_trim.restype = (ctypes.c_size_t,), ctypes.c_int
     except (OSError, AttributeError, TypeError):
-        return False
-    mallopt.argtypes, mallopt.restype = (ctypes.c_int, ctypes.c_int), ctypes.c_int
-    return all(mallopt(*setting) == 1 for setting in settings)
+        return None
+    return libc

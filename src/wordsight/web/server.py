@@ -12,11 +12,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from wordsight.errors import InputError, MissingFileError
+from wordsight.runtime.malloc import return_freed_memory
 from wordsight.web.http_protocol import LimitedProtocol
 from wordsight.web.security import HOST, LOOPBACK, AccessPolicy, is_loopback
 
 MIN_TOKEN_CHARACTERS = 16
 SHUTDOWN_SECONDS = 10  # for running requests when the server stops
+RETURN_SECONDS = 10  # between two times that freed memory is given back to the system
 MAX_HEAD_BYTES = 64 * 1024  # of a request
 ROOT_PATH = re.compile(r"(/[\w.~-]+)+", re.ASCII)
 TOKEN_HINT = "Create one with: python -c 'import secrets; print(secrets.token_urlsafe())'"
@@ -123,6 +125,8 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
         lifespan="on",
         ws="none",
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        callback_notify=_return_memory,
+        timeout_notify=RETURN_SECONDS,
     )
     server = _Server(config, started)
     try:
@@ -131,6 +135,10 @@ def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> N
         pass
     finally:
         listener.close()
+
+
+async def _return_memory() -> None:
+    return_freed_memory()
 
 
 class _Server(uvicorn.Server):
