@@ -45,6 +45,11 @@ def resident(process: int | str = "self") -> float:
     return _status("VmRSS", process)
 
 
+def anonymous(process: int | str = "self") -> float:
+    """MB of these that belong to no file: what a program allocated."""
+    return _status("RssAnon", process)
+
+
 def _status(field: str, process: int | str = "self") -> float:
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith(field + ":"):

@@ -7,8 +7,9 @@ machine's loopback; each client is a process with one connection, which sends on
 sentences of every length, queries of words with operators, pictures like a picture, thumbnails, explanations,
 lists and folders. No two clients send the same sequence, and few requests are sent twice.
 
-Growth is that of the resident set from the end of the warm-up to the end of all requests. The exit code is 1
-if it is over the limit (percent), or if a request failed.
+Growth is that of the resident set from the end of the warm-up to the end of all requests; of it, the pages
+that belong to no file are told too (pages of libraries and of the index come and go with the system's cache).
+The exit code is 1 if it is over the limit (percent), or if a request failed.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from statistics import median
 from urllib.parse import urlencode
 
 from made_index import captions
-from measuring import resident
+from measuring import anonymous, resident
 from serving import client, server
 
 from wordsight.search.index.index import Index
@@ -138,11 +139,14 @@ def main() -> None:
         with server(folder, *roots) as (port, process):
             warm = phase(port, process, traffic, options.clients, options.warm_up, first_seed=0)
             failed = report("warm-up", *warm)
+            anonymous_before = anonymous(process)
             soak = phase(port, process, traffic, options.clients, options.requests, first_seed=1000)
             failed += report("soak", *soak)
+            anonymous_after = anonymous(process)
     start, end = (median(memory[-LAST_SAMPLES:]) for memory, *_ in (warm, soak))
     growth = 100 * (end / start - 1)
     print(f"growth: {start:.1f} -> {end:.1f} MB, {growth:+.2f} % (limit {options.limit} %)")
+    print(f"  of them of no file: {anonymous_before:.1f} -> {anonymous_after:.1f} MB")
     if growth >= options.limit or failed:
         sys.exit(1)
 
