@@ -1,4 +1,4 @@
-"""A matcher and pictures with known objects -> does the region that a word picks lie on what it names?"""
+"""A matcher and pictures with known objects -> does the region that a word points at lie on what it names?"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -16,14 +16,14 @@ from wordsight.read.text.align_words import counterparts
 from wordsight.read.text.base import Tokenizer, spelled_words
 from wordsight.read.text.word_rules import split_words
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.word_alignment import chosen_regions
+from wordsight.similarity.word_alignment import pointed_regions
 
 
 @dataclass(frozen=True)
 class Pointing:
     """How often words point at their objects; the shares in [0, 1]."""
 
-    share: float  # of object words whose chosen region's centre lies in one of the object's boxes
+    share: float  # of object words that point at a region whose centre lies in one of the object's boxes
     chance: float  # the same, if each word picked one of its picture's regions at random
     centre: float  # the same, if each word picked the centre of the picture
     words: int
@@ -54,7 +54,7 @@ def can_point(matcher: Matcher, pairs: PairSet) -> bool:
 
 
 def pointing_accuracy(matcher: Matcher, pairs: PairSet, batch_size: int = 64) -> Pointing:
-    """Share of object words whose best region's centre lies in a box of the object, next to two baselines.
+    """Share of object words that point at a region whose centre lies in a box of it, next to two baselines.
 
     That is the pointing game (Zhang et al., ECCV 2016) with regions instead of pixels and without its margin.
     Raises ValueError when the pairs name no objects, or none of these in their texts, or the encoders keep no
@@ -99,7 +99,7 @@ def _batch(
             "extract the features again with boxes, or use a grid"
         )
     encoded = matcher.encode_texts([pairs.texts[text] for text in texts])
-    regions = chosen_regions(matcher.similarity.align(images, encoded), images.mask)
+    regions = pointed_regions(images, encoded, matcher.similarity.align(images, encoded))
     for row, text in enumerate(texts):
         placed = _placed(matcher.tokenizer, pairs.texts[text], pairs.objects[text], encoded)
         if placed:

@@ -13,7 +13,7 @@ from wordsight.pairs import PairSet, Picture
 from wordsight.read.text.base import word_starts
 from wordsight.report.overlay import WordMatch
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.word_alignment import chosen_regions, found_by_word
+from wordsight.similarity.word_alignment import found_by_word, pointed_regions
 
 COMPARED = 100  # other pictures that say what a word finds where it does not belong
 ALIKE = 1e-5  # cosines closer than this are the same
@@ -86,7 +86,7 @@ def _words(
     """One entry per token that is not a special; a text of one vector is one entry."""
     own = images[[image]]
     alignments = matcher.similarity.align(own, encoded)
-    regions = chosen_regions(alignments, own.mask)[0].tolist()
+    regions = pointed_regions(own, encoded, alignments)[0].tolist()
     found = found_by_word(alignments)[0].cpu()
     others = images[[other for other in range(len(images)) if other != image][:COMPARED]]
     missing = torch.zeros(len(found), dtype=torch.bool)

@@ -15,7 +15,7 @@ from wordsight.search.query.stop_words import names_something
 from wordsight.search.results import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
-from wordsight.similarity.word_alignment import chosen_regions, found_by_word
+from wordsight.similarity.word_alignment import found_by_word, pointed_regions
 
 
 @dataclass(frozen=True)
@@ -118,10 +118,11 @@ def _by_chances(
 
 
 def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: EmbeddingSet) -> Tensor:
-    """The region that each word looks at most, -1 if none: that of its pieces together."""
+    """The region that each word points at, -1 if none; several pieces at the one they look at together."""
     single = all(len(word.items) == 1 for word in encoded.words)
     if single:
-        chosen = chosen_regions(alignments, pictures.mask)
+        repeated = encoded.set.to(pictures.device)[[0] * len(pictures)]
+        chosen = pointed_regions(pictures, repeated, alignments)
         return chosen[:, [word.items[0] for word in encoded.words]].cpu()
     shares = encoded.shares(alignments).masked_fill(~pictures.mask[:, :, None], -1)
     best = shares.max(1)

@@ -20,7 +20,7 @@ class WordFound:
     found: float
     level: float  # from here on it counts as found, where the model has no probabilities
     is_found: bool
-    box: Box | None = None  # of the region it looks at most; None where that is unknown
+    box: Box | None = None  # of the region it points at; None where that is unknown
     judged: bool = True  # False for "a", "of" and the like: they name nothing, so they cannot be missing
     known: bool = True  # False for a word that the model never learnt, so that it finds nothing
     required: bool = False

@@ -5,8 +5,13 @@ from collections.abc import Sequence
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional as F
 
+from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
+
+WHOLE_SHARE = 0.99  # of the picture: a region that says nothing of where
+VOTE_TEMPERATURE = 0.1  # of cosines; chosen on 40 photographs of COCO
 
 
 def shares_by_word(alignments: Sequence[Alignment]) -> Float[Tensor, "pair region word"]:
@@ -42,6 +47,39 @@ def chosen_regions(
     found = alignment.found[:, None].expand_as(alignment.shares)
     best = found.masked_fill(alignment.shares < top, -torch.inf).argmax(2)
     return best.masked_fill(top.squeeze(2) <= 0, -1)
+
+
+def pointed_regions(
+    images: EmbeddingSet, texts: EmbeddingSet, alignments: Sequence[Alignment]
+) -> Int[Tensor, "pair word"]:
+    """The region in whose centre each word is most likely seen; -1 where no region answers.
+
+    Regions overlap, and one that is a little better than all others may be far off. So each region votes with
+    the softmax of its cosine for all places that it covers, and the region whose centre has the most votes is
+    it. The whole picture votes, but is no place, where there are others. Regions without boxes, and
+    alignments that are no cosines of words, give ``chosen_regions``.
+    """
+    alignment = _of_words(alignments)
+    regions, words = images.vectors, texts.vectors
+    votes_count = alignment.shares.shape == (len(regions), regions.shape[1], words.shape[1])
+    if images.boxes is None or alignment.direction != "word" or alignment.hint or not votes_count:
+        return chosen_regions(alignments, images.mask)
+    cosines = F.normalize(regions, dim=-1) @ F.normalize(words, dim=-1).transpose(1, 2)
+    masked = cosines.masked_fill(~images.mask[..., None], -torch.inf)
+    votes = _covers(images.boxes).to(cosines) @ torch.softmax(masked / VOTE_TEMPERATURE, 1)
+    ranks = votes - 2 * _is_whole(images.boxes).to(votes)[..., None]  # votes are at most 1
+    return ranks.masked_fill(~images.mask[..., None], -torch.inf).argmax(1)
+
+
+def _covers(boxes: Float[Tensor, "pair region 4"]) -> Bool[Tensor, "pair centre region"]:
+    """Whether each region covers the centre of each."""
+    centres = ((boxes[..., :2] + boxes[..., 2:]) / 2)[:, :, None]
+    over = boxes[:, None]
+    return ((over[..., :2] <= centres) & (centres <= over[..., 2:])).all(-1)
+
+
+def _is_whole(boxes: Float[Tensor, "pair region 4"]) -> Bool[Tensor, "pair region"]:
+    return (boxes[..., 2:] - boxes[..., :2]).prod(-1) > WHOLE_SHARE
 
 
 def _of_words(alignments: Sequence[Alignment]) -> Alignment:
