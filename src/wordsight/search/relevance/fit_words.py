@@ -138,7 +138,7 @@ def fit_logistic(
     features, labels, weights = features.double(), labels.double(), start.double()
     pull, begin = 1.0, weights
 
-    def loss(weights: Float[Tensor, " feature"]) -> float:
+    def loss(weights: Tensor) -> float:
         logits = features @ weights
         distance = (weights - begin).square().sum()
         return float((F.softplus(logits) - labels * logits).sum() + pull / 2 * distance)

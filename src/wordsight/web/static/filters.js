@@ -97,6 +97,12 @@ export class Filters {
     this.changed(false);
   }
 
+  /** All filters in words, for the name of an album. */
+  get described() {
+    const names = Object.keys(ALLOWED).filter((name) => this.values[name]);
+    return names.map((name) => CHIP_TEXT[name]((name === "folder" && this.short(this.values[name])) || this.values[name])).join(", ");
+  }
+
   /** Enable the filters; a search for sentences ignores them. */
   allow(is) {
     this.button.disabled = !is;

@@ -1,9 +1,11 @@
 // The page: input becomes requests, answers become hits. The address holds the query.
 
 import * as server from "./api.js";
+import { Albums } from "./albums.js";
 import { element } from "./dom.js";
 import { Filters } from "./filters.js";
 import { Hits, forgetHues, hue, lightRegion } from "./hits.js";
+import { listenForHelp } from "./help.js";
 import * as keys from "./keyboard.js";
 import { Liked } from "./picture_query.js";
 import { invitation, served, verdict } from "./messages.js";
@@ -15,6 +17,7 @@ const UNFINISHED_MS = 500;  // further pause before an invalid query is reported
 const PAGE = 24;  // hits per request
 const MAX_HITS = 960;  // on one page
 const FRESH_MS = 10_000;  // after which the index may have grown
+const AHEAD = 600;  // pixels below the window where the next hits are loaded
 const RETRY_MS = 2000;  // between attempts to reach the server
 const byId = (id) => document.getElementById(id);
 const [input, form, words, status, problem, list, queryPicture, empty, more, find, gone] =
@@ -23,6 +26,7 @@ const [input, form, words, status, problem, list, queryPicture, empty, more, fin
 let about = null;  // facts about the server
 let aboutAt = 0;
 let answer = null;  // the last one
+let continued = null;  // the answer after which more was loaded without a click
 let request = new AbortController();
 let timer = 0;
 
@@ -55,6 +59,14 @@ const filters = new Filters({
   panel: byId("filters"), button: byId("filter"), chips: byId("filtered"),
   changed: (typing) => (typing ? soon() : search()),
 });
+const albums = new Albums({
+  list: byId("albums"), button: byId("save"), name: () => [typed(), filters.described].filter(Boolean).join(", "),
+  open: (search) => {
+    history.pushState(null, "", location.pathname + search);
+    recall();
+  },
+});
+const mix = byId("mix").querySelector("input");
 const typed = () => input.value.trim();
 const opens = () => [...list.querySelectorAll(".open")];
 const chosen = () => find.querySelector(":checked").value;
@@ -96,7 +108,7 @@ function fetchHits(offset, signal) {
   const page = { k: PAGE, offset }, query = typed();
   if (liked.what && wanted() === "sentences") return server.like("v1/captions", { ...page, ...liked.parameters }, signal);
   const ordered = { ...page, ...filters.parameters({ ordered: true }) };
-  if (liked.what) return server.like("v1/similar", { ...ordered, ...liked.parameters, query }, signal);
+  if (liked.what) return server.like("v1/similar", { ...ordered, ...liked.parameters, query, ...(query ? { weight: mix.value / 100 } : {}) }, signal);
   if (query && about.images !== null) return server.search({ ...ordered, query }, signal);
   return about.images ? server.newest({ ...page, ...filters.parameters({ ordered: false }) }, signal) : null;
 }
@@ -121,6 +133,18 @@ function showAnswer(found, offset) {
   list.classList.remove("stale");
   showStatus(found);
   showTheWords();
+  byId("mix").hidden = !liked.what || !typed() || wanted() === "sentences";
+  albums.show(!onlyTexts());
+  continueIfSeen();
+}
+/** Load the next hits where the end of the list is seen, as long as they match; the button goes further. */
+function continueIfSeen() {
+  const matches = !answer?.hits || hits.shown.length < answer.relevant;
+  if (more.hidden || !matches || answer === continued) return;
+  if (more.getBoundingClientRect().top < innerHeight + AHEAD) {
+    continued = answer;
+    search({ offset: hits.shown.length });
+  }
 }
 /** Position of the focused picture, to restore the focus after new hits; or -1. */
 function placeOfFocus(offset) {
@@ -239,6 +263,7 @@ function remember() {
   if (typed()) parameters.set("q", input.value);
   if (liked.what?.id) parameters.set("like", liked.what.id);
   if (liked.what?.id && wanted() === "sentences") parameters.set("find", "sentences");
+  if (liked.what?.id && typed() && mix.value !== "50") parameters.set("mix", mix.value);
   filters.write(parameters);
   const search = parameters.size ? `?${parameters}` : "";
   if (search !== location.search) history.replaceState(null, "", location.pathname + search);
@@ -250,6 +275,8 @@ function recall() {
   input.value = parameters.get("q") ?? "";
   choose(parameters.get("find") === "sentences" ? "sentences" : "pictures");
   liked.set(id ? { id, path: `/v1/items/${id}/thumbnail?size=640` } : null);
+  const share = Number(parameters.get("mix") ?? 50);
+  mix.value = share >= 0 && share <= 100 ? share : 50;
   filters.read(parameters);
   showTheWords();
   search();
@@ -273,7 +300,10 @@ byId("unlike").addEventListener("click", () => {
   search();
   input.focus();
 });
+mix.addEventListener("input", soon);
+addEventListener("scroll", continueIfSeen, { passive: true });
 addEventListener("popstate", recall);
+listenForHelp(byId("help-dialog"), byId("keys"), input);
 keys.listen(input, opens);
 server.takeToken();
 recall();
