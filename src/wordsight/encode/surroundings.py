@@ -47,20 +47,17 @@ class Surroundings(nn.Module):
     ) -> Float[Tensor, "image row column dim"]:
         """The convolution written out: one [cell, cell] matrix per channel."""
         n, rows, columns, dim = said.shape
-        cells = said.reshape(n, rows * columns, dim).permute(2, 0, 1)
+        cells = said.flip(1, 2).reshape(n, rows * columns, dim).permute(2, 0, 1)
         found = torch.bmm(cells, self._matrices(rows, columns).to(said.dtype))
         return found.permute(1, 2, 0).reshape(n, rows, columns, dim)
 
     def _matrices(self, rows: int, columns: int) -> Float[Tensor, "dim from_cell to_cell"]:
-        """kernel[:, down, across] at the offset from each cell to each other; 0 beyond the reach."""
-        far = max(rows, columns, self.reach + 1) - 1
-        kernel = F.pad(self.kernel, (far - self.reach,) * 4)
-        down, across = _offsets(rows) + far, _offsets(columns) + far
-        table = kernel[:, down[:, None, :, None], across[None, :, None, :]]
-        return table.reshape(len(kernel), rows * columns, rows * columns)
+        """kernel[:, down, across] at the offset from each cell to each other; 0 beyond the reach.
 
-
-def _offsets(size: int) -> Tensor:
-    """[from, to] -> from - to."""
-    place = torch.arange(size)
-    return place[:, None] - place
+        Cells to come from are counted from the last to the first: then offsets grow with both counts, and the
+        matrices are windows that slide over the kernel.
+        """
+        high, wide = rows - 1 - self.reach, columns - 1 - self.reach  # negative: less than the whole kernel
+        kernel = F.pad(self.kernel.flip(1, 2), (wide, wide, high, high))
+        windows = kernel.unfold(1, rows, 1).unfold(2, columns, 1)
+        return windows.reshape(len(kernel), rows * columns, rows * columns)

@@ -17,7 +17,7 @@ from wordsight.read.synthetic.scenes import Scene, draw_scene, near_misses
 from wordsight.read.synthetic.semantics import Meaning, holds
 from wordsight.registry.limits import Count, PixelSide
 
-IMAGES = {"train": 4000, "val": 200, "test": 500}
+IMAGES = {"train": 4000, "val": 120, "test": 500}
 
 
 @dataclass
