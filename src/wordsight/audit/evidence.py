@@ -19,7 +19,7 @@ from wordsight.evaluation.encode import batches, encode_images
 from wordsight.matcher import Matcher
 from wordsight.presence.model import WordRules
 from wordsight.runtime.progress import Progress
-from wordsight.search.relevance.fit_presence import word_vectors
+from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
 
 REFERENCE_PICTURES, REFERENCE_TEXTS = 200, 400

@@ -31,10 +31,11 @@ from wordsight.presence.saved import FILE, load_presence, save_presence
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.manifest import adopt_presence, identity
 from wordsight.search.query.stop_words import names_something
-from wordsight.search.relevance.fit_presence import TooFewPairsError, fit_presence, word_vectors
+from wordsight.search.relevance.fit_presence import TooFewPairsError, fit_presence
 from wordsight.search.relevance.fit_words import WordEvidence, fit_words
 from wordsight.search.relevance.mentions import unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
+from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.search.searcher import Searcher
 from wordsight.search.verdict_text import verdict_text
 from wordsight.sets import EmbeddingSet

@@ -8,18 +8,17 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
 from wordsight.presence.model import CommonRule, PresenceModel, WordRules, mean_units, shown_logits
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.query.encoded import words_of
 from wordsight.search.relevance.fit_match import Shown, fit_match, fit_similar, sample_texts
 from wordsight.search.relevance.fit_words import WordEvidence, fit_logistic, fit_words
 from wordsight.search.relevance.mentions import Mentions, unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
+from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
 
 MIN_WORD_PICTURES = 5  # that mention a word with a rule of its own
@@ -112,20 +111,6 @@ def _frequent_words(mentions: Mentions) -> tuple[str, ...]:
     if not words:
         raise TooFewPairsError(f"no word is in the captions of {MIN_WORD_PICTURES} training pictures")
     return words
-
-
-def word_vectors(matcher: Matcher, words: Sequence[str]) -> Float[Tensor, "word dim"]:
-    """Each word alone through the text encoder, of length 1: the mean of its pieces."""
-    vectors = []
-    for start in range(0, len(words), BATCH):
-        some = list(words[start : start + BATCH])
-        encoded = matcher.encode_texts(some)
-        for row, word in enumerate(some):
-            one = encoded.vectors[row].float().cpu()
-            if encoded.vectors.shape[1] > 1:
-                one = one[[item for each in words_of(matcher.tokenizer, word) for item in each.items]]
-            vectors.append(F.normalize(one, dim=-1).mean(0))
-    return F.normalize(torch.stack(vectors), dim=-1)
 
 
 def _gather_evidence(

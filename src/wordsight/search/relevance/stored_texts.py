@@ -19,8 +19,8 @@ from wordsight.presence.model import LOGIT_LIMIT, PresenceModel, WordRules
 from wordsight.search.engine.brute_force import best_candidates
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.query.encoded import words_of
-from wordsight.search.relevance.fit_presence import word_vectors
 from wordsight.search.relevance.verdict import SPREAD, NamedWords, log_odds
+from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
 
 MAX_DEVIATION = 8.0  # of a score; of 10 million pairs of Flickr8k the highest is 5.7

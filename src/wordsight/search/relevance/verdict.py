@@ -28,7 +28,7 @@ from wordsight.search.engine.brute_force import (
 )
 from wordsight.search.query.encoded import EncodedQuery, EncodedWord, words_of
 from wordsight.search.query.stop_words import names_something
-from wordsight.search.relevance.fit_presence import word_vectors
+from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
 
 SPREAD = 1e-6  # the least deviation of scores that says anything
