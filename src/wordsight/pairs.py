@@ -170,6 +170,7 @@ class PairBatch:
     identities: Int[Tensor, " pair"]
     labels: Float[Tensor, "pair label"] | None = None  # of the image
     image_of: Int[Tensor, " pair"] | None = None
+    negative_texts: Tokens | None = None  # further texts, which describe no image of the batch
 
     def __len__(self) -> int:
         return len(self.identities)
@@ -182,6 +183,7 @@ class PairBatch:
             identities=self.identities.to(device),
             labels=None if self.labels is None else self.labels.to(device),
             image_of=None if self.image_of is None else self.image_of.to(device),
+            negative_texts=None if self.negative_texts is None else self.negative_texts.to(device),
         )
 
 
@@ -195,3 +197,4 @@ class EncodedPairs:
     identities: Int[Tensor, " pair"]  # equal = belong together: same picture, same person
     labels: Float[Tensor, "pair label"] | None = None
     label_logits: Float[Tensor, "pair 2 label"] | None = None  # 0: of the image, 1: of the text
+    negative_scores: Float[Tensor, "image negative"] | None = None  # with texts that describe no image

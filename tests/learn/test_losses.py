@@ -1,6 +1,7 @@
 """Losses over all pairs of a batch: golden numbers, slow loops from the papers, and promises."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -30,6 +31,30 @@ def pairs(scores: Tensor, identities: list[int] | None = None) -> EncodedPairs:
     labels = torch.tensor([[1.0, 0.0, 1.0]]).repeat(n, 1)
     logits = (200 * labels - 100)[:, None].repeat(1, 2, 1)
     return EncodedPairs(EmbeddingSet(images, mask), EmbeddingSet(texts, mask), scores, names, labels, logits)
+
+
+@pytest.mark.parametrize("count", ["hardest", "all", 2])
+def test_texts_of_no_image_are_negatives_of_every_image(count: str | int) -> None:
+    """VSE++ equation 5 and CHAN's InfoNCE, with more texts than images, over lists of numbers."""
+    scores, further = torch.tensor(GOLDEN), torch.tensor([[0.85, 0.2], [0.1, 0.9], [0.6, 0.65], [0.45, 0.4]])
+    several = replace(pairs(scores), negative_scores=further)
+    most = {"hardest": 1, "all": 5, 2: 2}[count]
+    triplet, info_nce = torch.tensor(0.0), torch.tensor(0.0)
+    for i in range(4):
+        of_image = [*(scores[i, j] for j in range(4) if j != i), *further[i]]
+        of_text = [scores[j, i] for j in range(4) if j != i]
+        for negatives in (of_image, of_text):
+            costs = sorted((float(0.2 + one - scores[i, i]) for one in negatives), reverse=True)
+            triplet += sum(max(0.0, cost) for cost in costs[:most])
+            info_nce += sum(torch.exp((one - scores[i, i]) / 0.1) for one in negatives).add(1).log() / 4
+    assert float(Triplet(0.2, count)(several)) == pytest.approx(float(triplet), abs=1e-5)
+    assert float(InfoNCE(0.1)(several)) == pytest.approx(float(info_nce), abs=1e-5)
+    none = replace(pairs(scores), negative_scores=further[:, :0])
+    assert torch.equal(Triplet(0.2, count)(none), Triplet(0.2, count)(pairs(scores)))
+    assert InfoNCE.takes_negative_texts
+    assert Triplet.takes_negative_texts
+    assert Consistency(InfoNCE(0.1)).takes_negative_texts
+    assert not Projection().takes_negative_texts
 
 
 def slow_triplet(S: Tensor, margin: float, count: int, match: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ def whole_batch() -> PairBatch:
     images: Regions = pairs.images.read(pairs.image_of[rows].tolist())
     images = replace(images, mask=torch.arange(3) < torch.tensor([1, 1, 1, 3, 2, 3, 2])[:, None])
     texts = small_matcher().tokenizer(["red", "blue", "pink", *(pairs.texts[row] for row in rows[3:])])
-    return PairBatch(images, texts, pairs.text_identities[rows], torch.eye(7)[:, :2])
+    wrong = small_matcher().tokenizer(["red blue", "pink", "red green", "blue", "white brown"])
+    return PairBatch(images, texts, pairs.text_identities[rows], torch.eye(7)[:, :2], negative_texts=wrong)
 
 
 def share(batch: PairBatch, processes: Processes) -> PairBatch:
@@ -48,7 +49,9 @@ def share(batch: PairBatch, processes: Processes) -> PairBatch:
     images = Regions(images.features[:, :regions], None, images.mask[:, :regions])
     texts = replace(texts, ids=texts.ids[:, :words], mask=texts.mask[:, :words])
     assert batch.labels is not None
-    return PairBatch(images, texts, batch.identities[rows], batch.labels[rows])
+    assert batch.negative_texts is not None
+    wrong = batch.negative_texts[list(processes.share(range(5)))]
+    return PairBatch(images, texts, batch.identities[rows], batch.labels[rows], negative_texts=wrong)
 
 
 def encoded(processes: Processes) -> dict[str, Tensor]:

@@ -14,9 +14,10 @@ import numpy as np
 import torch
 
 from wordsight.errors import InputError
-from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords
+from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords, WordIds
 from wordsight.learn.processes import Processes
 from wordsight.learn.settings import Training
+from wordsight.learn.swap_words import SwapWords
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet
 from wordsight.read.text.base import Tokenizer
@@ -66,6 +67,8 @@ class Batches:
     ``read_images``      what ``pairs.images.read`` returns -> Regions or Pixels (``Matcher.read_images``)
     ``drop_regions``, ``drop_words``   size augmentation, drawn anew for every batch; ``drop_specials`` lets
                          it touch <start> and <end>
+    ``swap_words``       makes wrong copies of a share of the texts, ``swap_rate``, after which they are
+                         augmented like the others
     ``change_pictures``  the same for pictures that are read as pixels; parts of them by ``read_parts``, the
                          reader's, which takes pictures and the cuts
     ``distinct_images``  no two pairs of one identity in a batch
@@ -83,6 +86,8 @@ class Batches:
     drop_regions: DropRegions | None = None
     drop_words: DropWords | None = None
     drop_specials: bool = False
+    swap_words: SwapWords | None = None
+    swap_rate: float = 1.0
     change_pictures: ChangePictures | None = None
     read_parts: Callable[[Any, Any], Pixels] | None = None
     processes: Processes = field(default_factory=Processes)
@@ -129,7 +134,11 @@ class Batches:
             different, image_of = torch.unique(rows_of_images, return_inverse=True)
         images = self._changed(self._images(different.tolist(), draw), draw)
         labels = None if self.pairs.labels is None else self.pairs.labels[rows_of_images]
-        return PairBatch(images, self._texts(mine, draw), self.pairs.text_identities[mine], labels, image_of)
+        texts = [self.text_ids[row] for row in mine]
+        return PairBatch(
+            images, self._texts(texts, draw), self.pairs.text_identities[mine], labels, image_of,
+            self._negative_texts(texts, draw),
+        )  # fmt: skip
 
     def _images(self, rows: Sequence[int], draw: np.random.Generator) -> Regions | Pixels:
         """Each image is read once, however many of its texts are in the batch; but a part for each text."""
@@ -156,8 +165,17 @@ class Batches:
             return self.drop_regions(images, draw) if self.drop_regions else images
         return self.change_pictures.mirrored(images, draw) if self.change_pictures else images
 
-    def _texts(self, rows: Sequence[int], draw: np.random.Generator) -> Tokens:
-        texts = [self.text_ids[row] for row in rows]
+    def _negative_texts(self, texts: Sequence[WordIds], draw: np.random.Generator) -> Tokens | None:
+        """Wrong copies of some of the texts; maybe none of them can be made wrong."""
+        if self.swap_words is None:
+            return None
+        chosen = [text for text in texts if draw.random() < self.swap_rate]
+        wrong = [copy for text in chosen if (copy := self.swap_words(text, draw)) is not None]
+        if not wrong:
+            return Tokens(torch.zeros(0, 1, dtype=torch.long), torch.zeros(0, 1, dtype=torch.bool))
+        return self._texts(wrong, draw)
+
+    def _texts(self, texts: Sequence[WordIds], draw: np.random.Generator) -> Tokens:
         if self.drop_words is None:
             return pad_ids([self.tokenizer.finish(words) for words in texts])
         return pad_ids([self.drop_words.ids(words, draw, self.drop_specials) for words in texts])
@@ -174,6 +192,8 @@ def make_batches(matcher: Matcher, train: PairSet, settings: Training, processes
         drop_regions=DropRegions(regions) if regions else None,
         drop_words=DropWords(words, matcher.tokenizer) if words else None,
         drop_specials=settings.drop_specials,
+        swap_words=SwapWords(matcher.tokenizer) if settings.swap_words else None,
+        swap_rate=settings.swap_words,
         change_pictures=ChangePictures(*changes) if changes != (0.0, 1.0, 1.0) else None,
         read_parts=getattr(matcher.reader, "read_parts", None),
         processes=processes,

@@ -38,6 +38,7 @@ class Consistency(Loss):
     ):
         super().__init__()
         self.ranking = ranking if isinstance(ranking, Loss) else _loss(ranking)
+        self.takes_negative_texts = self.ranking.takes_negative_texts
         self.weight = weight
         self.positive_weights = positive_weights
         self.register_buffer("each", torch.tensor(self.positive_weights), persistent=False)

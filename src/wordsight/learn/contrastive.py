@@ -21,10 +21,14 @@ class InfoNCE(Loss):
     Without a margin this is the symmetric cross entropy of CLIP; with one it is CHAN's InfoNCE loss. It is
     computed as a log-sum-exp, so that no score is too large for it.
 
+    Texts of no image (``EncodedPairs.negative_scores``) are negatives of every image.
+
     ``learn_temperature``  makes the temperature a weight (of its logarithm, within 0.001 and 10)
     ``mask_matches``       other pairs of the same identity are not negatives
     ``reduction``          "mean" over the pairs (the papers) or "sum", of the images' and of the texts' terms
     """
+
+    takes_negative_texts = True
 
     def __init__(
         self,
@@ -52,9 +56,13 @@ class InfoNCE(Loss):
         itself = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
         others = matches(pairs, self.mask_matches) & ~itself
         pushed = (scores + self.margin).where(~itself, scores)
-        logits = (pushed / self._temperature()).masked_fill(others, -torch.inf)
-        own = logits.diagonal()
-        costs = torch.stack([logits.logsumexp(1) - own, logits.logsumexp(0) - own]).sum(0)
+        temperature = self._temperature()
+        logits = (pushed / temperature).masked_fill(others, -torch.inf)
+        own, of_all_texts = logits.diagonal(), logits
+        if pairs.negative_scores is not None:
+            negative = (pairs.negative_scores.to(scores) + self.margin) / temperature
+            of_all_texts = torch.cat([logits, negative], 1)
+        costs = torch.stack([of_all_texts.logsumexp(1) - own, logits.logsumexp(0) - own]).sum(0)
         return costs.mean() if self.reduction == "mean" else costs.sum()
 
     def _temperature(self) -> float | Float[Tensor, ""]:

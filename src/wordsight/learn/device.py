@@ -34,4 +34,11 @@ def in_float32(pairs: EncodedPairs) -> EncodedPairs:
     def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
         return replace(embeddings, vectors=embeddings.vectors.float())
 
-    return replace(pairs, images=wide(pairs.images), texts=wide(pairs.texts), scores=pairs.scores.float())
+    negative = None if pairs.negative_scores is None else pairs.negative_scores.float()
+    return replace(
+        pairs,
+        images=wide(pairs.images),
+        texts=wide(pairs.texts),
+        scores=pairs.scores.float(),
+        negative_scores=negative,
+    )

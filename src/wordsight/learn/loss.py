@@ -5,11 +5,17 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from wordsight.errors import InputError
 from wordsight.pairs import EncodedPairs
 
 
 class Loss(nn.Module):
-    """A loss receives scores of a stated shape and may change its mind from epoch to epoch."""
+    """A loss receives scores of a stated shape and may change its mind from epoch to epoch.
+
+    ``takes_negative_texts``  it counts ``EncodedPairs.negative_scores``: every image must beat them too
+    """
+
+    takes_negative_texts: bool = False
 
     def begin(self, epoch: int) -> None:
         """Called before each epoch, from 0: all negatives first and the hardest later, for instance."""
@@ -24,3 +30,12 @@ class Loss(nn.Module):
     def collapsed_at(self, pairs: int) -> float | None:  # noqa: ARG002
         """The loss of a batch of so many pairs when all scores are equal, if training gets stuck there."""
         return None
+
+
+def check_takes_negative_texts(loss: Loss) -> None:
+    """Raise InputError for a loss that would ignore the texts of ``swap_words``."""
+    if not loss.takes_negative_texts:
+        raise InputError(
+            f"[training] swap_words: the loss {type(loss).__name__} takes no further negatives; choose "
+            "triplet or info-nce, or leave swap_words out"
+        )

@@ -18,6 +18,15 @@ def square(scores: Float[Tensor, "image text"]) -> Float[Tensor, "pair pair"]:
     return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
+def with_negative_texts(
+    scores: Float[Tensor, "pair pair"], pairs: EncodedPairs
+) -> Float[Tensor, "pair negative"]:
+    """The scores that each image must beat: with the batch's texts, and with those of no image."""
+    if pairs.negative_scores is None:
+        return scores
+    return torch.cat([scores, pairs.negative_scores.to(scores)], 1)
+
+
 def matches(pairs: EncodedPairs, same_identity: bool) -> Bool[Tensor, "pair pair"]:
     """True for what is no negative: each pair itself and, if asked, all pairs of the same identity."""
     if same_identity:

@@ -59,8 +59,12 @@ class Processes:
         encoded = matcher.encode_images(batch.images)
         images = self._gather_set(encoded if batch.image_of is None else encoded[batch.image_of])
         texts = self._gather_set(matcher.encode_texts(batch.texts))
+        negatives = None
+        if batch.negative_texts is not None:
+            negatives = self._gather_set(matcher.encode_texts(batch.negative_texts))
         labels = None if batch.labels is None else self._gather(batch.labels)
-        return matcher.compare(images, texts, self._gather(batch.identities), labels)
+        identities = self._gather(batch.identities)
+        return matcher.compare(images, texts, identities, labels, negatives=negatives)
 
     def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """The mean over the processes, for every weight that has a gradient in any of them."""

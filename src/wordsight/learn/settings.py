@@ -76,6 +76,9 @@ class Training:
     the loss has ``mask_matches``."""
     drop_regions: ShareBelowOne = 0.0  # size augmentation: the share of regions left out of each image
     drop_words: ShareBelowOne = 0.0  # size augmentation: the share of words masked, replaced or left out
+    swap_words: Share = 0.0
+    """The share of texts of which a copy with something wrong joins the batch, as a negative of every image:
+    another colour, number, size, side, person or thing, or two that change places (learn/swap_words.py)."""
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
 
     flip_pictures: Share = 0.0  # pixels only: the share of pictures mirrored left to right (CMPL: 0.5)

@@ -18,7 +18,7 @@ from wordsight.learn.device import find_device, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed
-from wordsight.learn.loss import Loss
+from wordsight.learn.loss import Loss, check_takes_negative_texts
 from wordsight.learn.optimizers import (
     make_optimizer,
     named_weights,
@@ -94,6 +94,8 @@ class _Run:
         resume: bool,
         progress: Progress,
     ) -> None:
+        if settings.swap_words:
+            check_takes_negative_texts(loss)
         self.settings, self.folder = settings, folder
         self.processes = Processes.join(cuda=wants_cuda(settings.device))
         self.device = find_device(settings.device, self.processes.local_rank)

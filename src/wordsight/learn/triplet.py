@@ -8,7 +8,7 @@ from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.learn.loss import Loss
-from wordsight.learn.negatives import matches, square
+from wordsight.learn.negatives import matches, square, with_negative_texts
 from wordsight.pairs import EncodedPairs
 from wordsight.registry.limits import Whole
 
@@ -26,9 +26,12 @@ class Triplet(Loss):
                        one scale whatever their number and the batch size
     ``scale``          multiplies the loss
 
+    Texts of no image (``EncodedPairs.negative_scores``) are negatives of every image.
     Pairs that do not count get a gradient of exactly zero: with the hardest negatives at most three scores
     per pair have one, and similarities compute their backward pass for those alone.
     """
+
+    takes_negative_texts = True
 
     def __init__(
         self,
@@ -70,7 +73,10 @@ class Triplet(Loss):
         negatives = scores.masked_fill(matches(pairs, self.mask_matches), -torch.inf)
         count = self.counted(len(scores))
         own = scores.diagonal()
-        of_images = hinge(negatives, own, self.margin, count)
+        of_all_texts = with_negative_texts(negatives, pairs)
+        everyone = count == max(len(scores) - 1, 1) and self.negatives != "hardest"
+        further = of_all_texts.shape[1] - len(scores) if everyone else 0
+        of_images = hinge(of_all_texts, own, self.margin, count + further)
         of_texts = hinge(negatives.T, own, self.margin, count)
         return (of_images + of_texts) * (self.scale / self._shared_by(len(scores)))
 

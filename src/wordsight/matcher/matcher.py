@@ -93,8 +93,13 @@ class Matcher(LazyParts):
 
     def forward(self, batch: PairBatch) -> EncodedPairs:
         """Encode the batch and compare each of its images with each of its texts."""
-        images, texts = self.encode_images(batch.images), self.encode_texts(batch.texts)
-        return self.compare(images, texts, batch.identities, batch.labels, batch.image_of)
+        images, texts, negatives = self.encode_images(batch.images), batch.texts, None
+        if batch.negative_texts is None:
+            encoded = self.encode_texts(texts)
+        else:  # together: batch norms see one batch
+            every = self.encode_texts(Tokens.join([texts, batch.negative_texts]))
+            encoded, negatives = every[: len(texts)], every[len(texts) :]
+        return self.compare(images, encoded, batch.identities, batch.labels, batch.image_of, negatives)
 
     def compare(
         self,
@@ -103,16 +108,22 @@ class Matcher(LazyParts):
         identities: Int[Tensor, " pair"],
         labels: Float[Tensor, "pair label"] | None = None,
         image_of: Int[Tensor, " pair"] | None = None,
+        negatives: EmbeddingSet | None = None,
     ) -> EncodedPairs:
         """Encode and score a batch for a loss; with label logits where the pairs have labels.
 
-        An image of several pairs (``image_of``, as in PairBatch) is compared once.
+        An image of several pairs (``image_of``, as in PairBatch) is compared once. ``negatives``: texts that
+        describe no image of the batch.
         """
-        scores = self.similarity(images, texts)
+        every = texts if negatives is None else EmbeddingSet.join([texts, negatives])
+        scores = self.similarity(images, every)
         if image_of is not None:
             images, scores = images[image_of], scores[image_of]
         logits = None if labels is None else self.similarity.label_logits(images, texts)
-        return EncodedPairs(images, texts, scores, identities, labels, logits)
+        own, of_negatives = scores[:, : len(texts)], scores[:, len(texts) :]
+        return EncodedPairs(
+            images, texts, own, identities, labels, logits, None if negatives is None else of_negatives
+        )
 
     def score(
         self, pictures: Regions | Pixels | Sequence[Picture], texts: Sequence[str]

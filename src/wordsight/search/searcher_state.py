@@ -121,15 +121,10 @@ class SearchSession:
         return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
 
     @cached_property
-    def _stored_texts(self) -> StoredTexts | None:
-        presence = self.matcher.presence
-        return None if presence is None else StoredTexts(self.matcher, presence, self.snapshot)
-
-    @property
     def stored_texts(self) -> StoredTexts | None:
         """The words of an index of texts, for a model with probabilities."""
-        with self._lock:
-            return self._stored_texts
+        presence = self.matcher.presence
+        return None if presence is None else StoredTexts(self.matcher, presence, self.snapshot)
 
     @cached_property
     def folders(self) -> Folders:

@@ -131,7 +131,7 @@ class TextQuery:
         return replace(explained, probability=matched)
 
     def match_probability(self, picture: EmbeddingSet) -> float | None:
-        """That this picture matches; None where the model has no probabilities."""
+        """Probability that this picture matches; None where the model has no probabilities."""
         if self.verdict is None:
             return None
         return float(torch.sigmoid(self.verdict.logits(picture, self.scorer.scores(picture).float()))[0])
@@ -172,7 +172,7 @@ def _stored_text(session: SearchSession, row: int, min_probability: float) -> Te
 def _judgement(
     session: SearchSession, query: TextQuery, image: EmbeddingSet, matched: Sequence[float | None]
 ) -> tuple[Sequence[float], Chances | None]:
-    """What decides on the words of a stored text: levels of their strengths, or probabilities."""
+    """Levels of the strengths of a stored text's words, or their probabilities: they decide on the words."""
     if query.verdict is None:
         return [session.text_level(image)] * len(query.encoded.words), None
     return query.levels, query.chances(image, matched)

@@ -59,12 +59,12 @@ class StoredTexts:
         summary = self._summary(self.rules.logits(picture)[0].double().cpu().numpy())
         number, weakest, mean = (of_all[rows] for of_all in summary)
 
-        def logits(places: Int[np.ndarray, " place"], deviations: Tensor) -> Float[np.ndarray, " place"]:
+        def logits(places: np.ndarray, deviations: Tensor) -> np.ndarray:
             count, least, usual = (torch.from_numpy(of[places]).float() for of in (number, weakest, mean))
             found: np.ndarray = self.model.match.of_summary(count, least, usual, deviations).numpy()
             return found
 
-        def settle(places: Int[np.ndarray, " place"]) -> None:
+        def settle(places: np.ndarray) -> None:
             means, spreads = self._usual_of(rows[places])
             settled[places] = logits(places, torch.from_numpy((scores[places] - means) / spreads))
 
