@@ -19,9 +19,9 @@ from wordsight.builder import Builder
 from wordsight.config import Config
 from wordsight.evaluation import evaluate
 from wordsight.learn.batches import Batches
-from wordsight.learn.device import in_float32
 from wordsight.learn.loss import Loss
 from wordsight.learn.optimizers import make_optimizer, named_weights, set_learning_rates
+from wordsight.learn.precision import in_float32
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet, Picture
 from wordsight.registry import REGISTRY

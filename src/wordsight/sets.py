@@ -45,7 +45,9 @@ class _Rows:
         return next(iter(self._tensors().values())).device
 
     def to(self: Rows, device: torch.device | str) -> Rows:
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """All tensors there; the processor waits only where it is about to read them."""
+        ahead = torch.device(device).type != "cpu"
+        return self._map(lambda tensor: tensor.to(device, non_blocking=ahead))
 
     def detach(self: Rows) -> Rows:
         return self._map(lambda tensor: tensor.detach())

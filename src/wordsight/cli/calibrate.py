@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wordsight.cli.config_options import Changes, DataConfig
-from wordsight.cli.shared_options import say_written
+from wordsight.cli.shared_options import Device, say_written
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 
@@ -26,7 +26,7 @@ def calibrate(
         list[Path] | None,
         typer.Option(metavar="INDEX", help="Also give them to this index of the model. Repeatable."),
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, or cuda.")] = "auto",
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Fit probabilities: that a picture shows a word, and that it matches a sentence.

@@ -10,6 +10,7 @@ from wordsight.cli.filter_options import filters_of
 from wordsight.cli.item_arguments import picture_file
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import MemoryMb, OutputOptions, PageOptions, Text, searcher_of
+from wordsight.cli.shared_options import Device
 from wordsight.cli.show_hits import exit_if_nothing_matches, show_hits
 from wordsight.cli.trust import TrustRemoteCode
 
@@ -26,6 +27,7 @@ def captions(
     text: Text = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per hit.")] = False,
     memory_mb: MemoryMb = 256,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Find the sentences of an index of texts that describe a picture, best first."""
@@ -33,7 +35,10 @@ def captions(
 
     started = time.perf_counter()
     searcher = searcher_of(
-        Index.open(index, trust_remote_code), memory_mb, hits.false_positive_rate, hits.min_probability
+        Index.open(index, trust_remote_code, device),
+        memory_mb,
+        hits.false_positive_rate,
+        hits.min_probability,
     )
     filters = filters_of(None, None, None, text, None)
     found = searcher.find_texts(picture_file(str(picture)), hits.top, hits.offset, filters)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from wordsight.cli.shared_options import NoLock, say_written
+from wordsight.cli.shared_options import Device, NoLock, say_written
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import search_this_folder
 
@@ -31,6 +31,7 @@ def compare(
     ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Runs at once.")] = 1,
     threads: Annotated[int, typer.Option(min=1, help="Processor threads per run.")] = 1,
+    device: Device = "auto",
     no_lock: NoLock = False,  # noqa: ARG001
 ) -> None:
     """Train and measure every system with every loss and seed: R@K, tested differences, time, memory.
@@ -45,7 +46,7 @@ def compare(
 
     home = out or Path("runs") / Path(grid[0]).stem
     search_this_folder(True)  # what is compared may name parts of one's own
-    top, cells = read_grid(grid, seeds, trust_remote_code=True)
+    top, cells = read_grid(grid, seeds, trust_remote_code=True, device=device)
     failed = run(top, cells, home, jobs, threads, say)
     rows = write_tables(top, cells, home, say)
     if rows:

@@ -36,7 +36,7 @@ PLAIN, OPERATORS = "a white heart", "a +red heart^2 -green"
 HITS = 3
 
 
-def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
+def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = (), device: str = "auto") -> Path:
     """Generate, train, measure, index, search: numbers and hits on stdout, and ``folder/report.html``.
 
     Returns the index. Interrupted, it goes on where it was; the report is written last. Training computes
@@ -48,10 +48,12 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     _refuse_other_seed(folder, seed)
     run = folder / RUN
     say("drawing a world of coloured things, and learning to match its pictures with sentences")
-    config = load_config("demo", [f"data.seed={seed}", f"training.seed={seed}", *changes])
+    config = load_config(
+        "demo", [f"data.seed={seed}", f"training.seed={seed}", f'training.device="{device}"', *changes]
+    )
     with ProgressDisplay() as progress:
         history = train(config, run, (run / LAST).is_dir(), progress)
-    measured = measure_model(str(run), None, (), "test", {})
+    measured = measure_model(str(run), None, (), "test", {}, device=device)
     typer.echo(measured.recalls.to_text())
     if measured.pointing is not None:
         typer.echo(measured.pointing.to_text())
@@ -59,7 +61,7 @@ def run_demo(folder: Path, seed: int = 0, changes: Sequence[str] = ()) -> Path:
     say("\nthe test pictures as files, and an index of them:")
     if not (folder / PICTURES).exists():
         write_pictures(folder / PICTURES, "test", seed, count, measured.matcher.reader.size)
-    _search(folder, absent(generate("test", seed, count).scenes))
+    _search(folder, absent(generate("test", seed, count).scenes), device)
     page = write_page(folder / REPORT, TITLE, measured, history.epochs)
     say(f"\ndone in {monotonic() - started:.0f} s; which region each word found: {page}")
     _show_next_steps(folder)
@@ -92,7 +94,7 @@ def absent(scenes: Sequence[Scene]) -> str:
     return f"a {COLOURS[0]} house"
 
 
-def _search(folder: Path, nowhere: str) -> None:
+def _search(folder: Path, nowhere: str, device: str) -> None:
     """The commands as a reader would give them, and what they answer."""
     _show("index", folder / PICTURES, "--model", folder / RUN, "--out", folder / INDEX)
     index(
@@ -100,7 +102,7 @@ def _search(folder: Path, nowhere: str) -> None:
         [folder / PICTURES],
         str(folder / RUN),
         captions=CaptionOptions(),
-        how=UpdateOptions(),
+        how=UpdateOptions(device=device),
         upkeep=UpkeepOptions(),
     )
     queries = {
@@ -119,7 +121,7 @@ def _search(folder: Path, nowhere: str) -> None:
             filters=FilterOptions(),
             explain=why,
             output=OutputOptions(),
-            source=IndexOptions(),
+            source=IndexOptions(device=device),
         )
 
 

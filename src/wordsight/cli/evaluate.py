@@ -9,7 +9,7 @@ import typer
 from wordsight.cli.config_options import DataOptions, split_name
 from wordsight.cli.evaluate_options import AnnotationOptions, MeasureOptions, ReportOptions, ScoreOptions
 from wordsight.cli.option_groups import with_options
-from wordsight.cli.shared_options import say_written
+from wordsight.cli.shared_options import Device, say_written
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
@@ -52,6 +52,7 @@ def evaluate(
     measure: MeasureOptions,
     judged: AnnotationOptions,
     written: ReportOptions,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Measure R@1/5/10, median and mean rank and rsum, in both directions, by a named protocol."""
@@ -66,7 +67,7 @@ def evaluate(
     split, weights = split_name(data.split), given.weight_of_each()
     files = given.scores or ()
     sources = Sources(
-        models, files, data.config, changes, split, weights, given.standardize, trust_remote_code
+        models, files, data.config, changes, split, weights, given.standardize, trust_remote_code, device
     )
     if judged.hard_negatives is not None:
         _by_hard_negatives(sources, judged.hard_negatives, written)
@@ -114,7 +115,7 @@ def _by_hard_negatives(sources: "Sources", path: Path, written: ReportOptions) -
 
     _only_numbers("--hard-negatives", report=written.report, save_scores=written.save_scores)
     choices = read_caption_choices(path, written.pictures)
-    matcher = open_matcher(sources.models[0], sources.trust_remote_code)
+    matcher = open_matcher(sources.models[0], sources.trust_remote_code, sources.device)
     with ProgressDisplay() as progress:
         found = hard_negative_accuracy(matcher, choices, progress=progress)
     _show_report(found, None, written.as_json)
@@ -137,6 +138,7 @@ def _one_model(
             written.save_scores,
             sources.trust_remote_code,
             progress,
+            sources.device,
         )
     _show_report(measured.recalls, measured.pointing, written.as_json, measure.cmpl_map)
     if judged.objects is not None and measured.pointing is None:

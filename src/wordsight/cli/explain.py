@@ -9,7 +9,7 @@ import typer
 from wordsight.cli.item_arguments import item_id
 from wordsight.cli.open_index import index_at
 from wordsight.cli.search_options import IndexOrFolder, Roots, roots_of, searcher_of
-from wordsight.cli.shared_options import say_written
+from wordsight.cli.shared_options import Device, say_written
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.files.json_text import to_json
 
@@ -33,12 +33,13 @@ def explain(
     ] = None,
     root: Roots = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Explain the score of one item: how well each word is found, where, and what adds up."""
     from wordsight.cli.hits_output import explanation_to_dict
 
-    searcher = searcher_of(index_at(index, trust_remote_code=trust_remote_code))
+    searcher = searcher_of(index_at(index, trust_remote_code=trust_remote_code, device=device))
     number = item_id(searcher, item)
     explanation = searcher.explain(query, number)
     if out is not None:

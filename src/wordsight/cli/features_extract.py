@@ -9,11 +9,11 @@ import typer
 
 from wordsight.cli.config_options import Changes
 from wordsight.cli.data_options import ImageColumn, Pictures
-from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
+from wordsight.cli.shared_options import Device, Exclude, FollowLinks, NoLock
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
-from wordsight.runtime.device import available_device
+from wordsight.runtime.device import find_device
 from wordsight.runtime.malloc import share_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
 
@@ -78,7 +78,7 @@ class PictureOptions:
     exclude: Exclude = None
     follow_links: FollowLinks = None
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32
-    device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto"
+    device: Device = "auto"
 
 
 def extract(
@@ -108,12 +108,12 @@ def extract(
     paths, closed = picture_paths(
         source, rules, notes, pictures=which.pictures, image_column=which.image_column
     )
-    settings = how.backbone()  # checked before anything is loaded
+    settings, device = how.backbone(), find_device(which.device)  # checked before anything is loaded
     if how.config is not None:
         reader = _configured_reader(how.config, how.changes or (), trust_remote_code)
     else:
         reader = _backbone(how.model, out, **settings)
-    reader = reader.to(available_device(which.device))
+    reader = reader.to(device)
     with ProgressDisplay() as progress:
         result = run(reader, paths, out, which.batch_size, progress)
     skipped = [*closed, *result.skipped]

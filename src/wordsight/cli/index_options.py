@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordsight.cli.data_options import CaptionColumn, ImageColumn
-from wordsight.cli.shared_options import Exclude, FollowLinks
+from wordsight.cli.shared_options import Device, Exclude, FollowLinks
 
 if TYPE_CHECKING:
     from wordsight.search.index.caption_file import CaptionFile
@@ -49,7 +49,7 @@ class UpdateOptions:
         int, typer.Option(min=1, help="Pictures per batch; an interruption loses at most one batch.")
     ] = 32
     workers: Annotated[int, typer.Option(min=1, help="Threads that decode pictures.")] = 4
-    device: Annotated[str, typer.Option(help="cpu, cuda; auto takes the GPU if there is one.")] = "auto"
+    device: Device = "auto"
     drop_all: Annotated[
         bool, typer.Option("--drop-all", help="Delete the items of a folder that is missing or empty.")
     ] = False

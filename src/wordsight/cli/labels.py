@@ -10,6 +10,7 @@ import typer
 
 from wordsight.cli.config_options import ConfigOptions, split_name
 from wordsight.cli.option_groups import with_options
+from wordsight.cli.shared_options import Device
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.json_text import to_json
@@ -78,6 +79,7 @@ def labels(
     as_json: Annotated[
         bool, typer.Option("--json", help="One JSON object per picture or text instead of the list.")
     ] = False,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Predict a model's semantic labels for pictures or texts, with probabilities.
@@ -89,7 +91,7 @@ def labels(
 
     if among.split is None and (data.config or data.changes or among.scores):
         raise typer.BadParameter("--config, --set and --scores go with the data of a --split; give one")
-    matcher = open_matcher(model, trust_remote_code)
+    matcher = open_matcher(model, trust_remote_code, device)
     if among.split is None:
         found = predicted(matcher, items, top, names)
     else:

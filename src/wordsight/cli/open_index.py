@@ -23,12 +23,17 @@ def index_at(
     exclude: Sequence[str] | None = None,
     follow_links: bool | None = None,
     trust_remote_code: bool = False,
+    device: str = "auto",
 ) -> "Index":
     """An index, or that of a folder of pictures, updated; ``model`` makes it and is needed once.
 
     Raises MissingFileError if nothing is at the path, InputError for a folder without pictures or an index
-    that another model has made.
+    that another model has made, or for a device that is not there.
     """
+    from wordsight.runtime.device import find_device
+
+    if device != "auto":
+        find_device(device)  # an error comes before anything is loaded
     from wordsight.search.index.manifest import META
 
     if (path / META).is_file():
@@ -37,17 +42,17 @@ def index_at(
                 f"{path} is an index; choose what it leaves out when it is made or updated: wordsight index "
                 f"FOLDER --out {path} --exclude PATTERN"
             )
-        return _opened(path, model, trust_remote_code)
+        return _opened(path, model, trust_remote_code, device)
     if not path.is_dir():
         problem = "is a file" if path.exists() else "is not there"
         raise MissingFileError(f"{path} {problem}", "give an index, or a folder of pictures")
-    return _of_folder(path, model, exclude, follow_links, trust_remote_code)
+    return _of_folder(path, model, exclude, follow_links, trust_remote_code, device)
 
 
-def _opened(path: Path, model: str | None, trust_remote_code: bool) -> "Index":
+def _opened(path: Path, model: str | None, trust_remote_code: bool, device: str) -> "Index":
     from wordsight.search.index.index import Index
 
-    opened = Index.open(path, trust_remote_code)
+    opened = Index.open(path, trust_remote_code, device)
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 
@@ -61,6 +66,7 @@ def _of_folder(
     exclude: Sequence[str] | None,
     follow_links: bool | None,
     trust_remote_code: bool,
+    device: str,
 ) -> "Index":
     from wordsight.search.index.folder import NoIndexYet, open_folder_index
 
@@ -72,7 +78,9 @@ def _of_folder(
     share_freed_memory()
     try:
         with ProgressDisplay(QUIET_SECONDS) as progress:
-            return open_folder_index(path, made_by, exclude, follow_links, progress, trust_remote_code)
+            return open_folder_index(
+                path, made_by, exclude, follow_links, progress, trust_remote_code, device
+            )
     except NoIndexYet as error:
         raise typer.BadParameter(
             f"{error}, once, with --model: a run's folder, or a published one such as {EXAMPLE}"

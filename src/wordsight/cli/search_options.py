@@ -8,7 +8,7 @@ import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.open_index import index_at
-from wordsight.cli.shared_options import Exclude, FollowLinks, NoLock
+from wordsight.cli.shared_options import Device, Exclude, FollowLinks, NoLock
 from wordsight.cli.trust import TrustRemoteCode
 
 if TYPE_CHECKING:
@@ -73,11 +73,14 @@ class IndexOptions:
     exclude: Exclude = None
     follow_links: FollowLinks = None
     memory_mb: MemoryMb = 256
+    device: Device = "auto"
     no_lock: NoLock = False
     trust_remote_code: TrustRemoteCode = False
 
     def open(self, path: Path) -> "Index":
-        return index_at(path, self.model, self.exclude, self.follow_links, self.trust_remote_code)
+        return index_at(
+            path, self.model, self.exclude, self.follow_links, self.trust_remote_code, self.device
+        )
 
 
 @dataclass(frozen=True)

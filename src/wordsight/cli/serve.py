@@ -16,6 +16,7 @@ import typer
 from wordsight.cli.open_index import index_at
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import MemoryMb, ModelName
+from wordsight.cli.shared_options import Device
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
 from wordsight.runtime.malloc import share_freed_memory
@@ -100,6 +101,7 @@ def serve(
         LogLevel, typer.Option(help="Least important messages that are written to stderr.")
     ] = LogLevel.info,
     memory_mb: MemoryMb = 256,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Serve the search page and the REST interface (described in /openapi.json) until Ctrl-C.
@@ -113,7 +115,7 @@ def serve(
     share_freed_memory()
     server.log_to_stderr(log_level.value)
     policy = network.policy()
-    images, texts = _searchers(indexes, model, memory_mb, trust_remote_code)
+    images, texts = _searchers(indexes, model, memory_mb, trust_remote_code, device)
     if images is not None:
         _confirm_roots(images, policy.roots)
     app = create_app(images, texts, policy)
@@ -142,14 +144,14 @@ def need_extra() -> None:
 
 
 def _searchers(
-    folders: list[Path], model: str | None, memory_mb: float, trust_remote_code: bool
+    folders: list[Path], model: str | None, memory_mb: float, trust_remote_code: bool, device: str
 ) -> tuple["Searcher | None", "Searcher | None"]:
     """Searchers of pictures and of texts; raises ValueError for two of one kind."""
     from wordsight.search.searcher import Searcher
 
     by_kind: dict[str, Searcher] = {}
     for folder in folders:
-        index = index_at(folder, model, trust_remote_code=trust_remote_code)
+        index = index_at(folder, model, trust_remote_code=trust_remote_code, device=device)
         if index.kind in by_kind:
             other = by_kind[index.kind].index.folder
             raise InputError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")

@@ -42,6 +42,16 @@ FollowLinks = Annotated[
 ]
 
 
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="NAME",
+        help="Where to compute: auto (a GPU if there is one), cpu, cuda, cuda:1, mps.",
+    ),
+]
+
+
 def say_written(what: str, path: Path) -> None:
     """Say on stderr that a file was written; stdout belongs to results."""
     say(f"{what} written to {path}")

@@ -9,6 +9,7 @@ import typer
 from wordsight.cli.config_options import Changes, ConfigFile
 from wordsight.cli.data_options import DatasetOptions
 from wordsight.cli.option_groups import with_options
+from wordsight.cli.shared_options import Device
 from wordsight.cli.trust import search_this_folder
 from wordsight.runtime.progress import ProgressDisplay
 
@@ -44,6 +45,12 @@ def train(
             help="With --from: go on with the schedule at the model's epoch, not at the first.",
         ),
     ] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Where to train, instead of [training] device: cpu, cuda, cuda:1, mps."
+        ),
+    ] = None,
     dataset: DatasetOptions,
 ) -> None:
     """Train a model; the run's folder gets the log, the last state and the best model on validation."""
@@ -52,7 +59,7 @@ def train(
 
     search_this_folder(True)  # a configuration that is trained may name parts of one's own
     folder = out or Path("runs") / Path(config).stem
-    given = [*dataset.changes(), *_start(start_from, keep_epoch)]
+    given = [*dataset.changes(), *_start(start_from, keep_epoch), *_on(device)]
     loaded = load_config(config, [*(changes or ()), *given], trust_remote_code=True)
     with ProgressDisplay() as progress:
         history = run(loaded, folder, resume, progress)
@@ -77,6 +84,11 @@ def _start(model: str | None, keep_epoch: bool) -> list[str]:
     return changes
 
 
+def _on(device: str | None) -> list[str]:
+    """The change of [training] that sets the device."""
+    return [] if device is None else [f"training.device={json.dumps(device)}"]
+
+
 def demo(
     out: Annotated[Path, typer.Option(help="Folder of the demo.")] = Path("demo"),
     seed: Annotated[int, typer.Option(help="Seed of the world and of the training.")] = 0,
@@ -90,6 +102,7 @@ def demo(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="Port of the page; 0 takes any free one.")
     ] = 8765,
+    device: Device = "auto",
 ) -> None:
     """Generate a world of pictures, learn to match it, measure it, index it, search it; a page shows why."""
     from wordsight.cli import serve as serving
@@ -99,6 +112,6 @@ def demo(
         serving.need_extra()
     index = finished(out, seed) if serve else None
     if index is None:
-        index = run_demo(out, seed, changes or ())
+        index = run_demo(out, seed, changes or (), device)
     if serve:
-        serving.serve([index], network=serving.NetworkOptions(port=port), open_page=True)
+        serving.serve([index], network=serving.NetworkOptions(port=port), open_page=True, device=device)

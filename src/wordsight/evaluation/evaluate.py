@@ -17,6 +17,7 @@ from wordsight.matcher import Matcher
 from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.registry.limits import Count
+from wordsight.runtime.device import find_device
 from wordsight.runtime.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision, rank_matches
@@ -35,6 +36,7 @@ class EvaluationOptions:
     """Add mAP, mINP, R-precision and mAP@R, from float32 scores, computed once for each way of asking; None:
     where the protocol is one of person search."""
     split: str | None = None  # its name in the result; None: the source of the pairs
+    device: str | None = None  # the matcher is moved there first; None: where it is
 
 
 def evaluate(
@@ -65,6 +67,8 @@ def evaluate(
             'precision = "int8" certifies the rank of the best match only, and average precision needs the '
             'ranks of all; use "auto" or "float32"'
         )
+    if how.device is not None:
+        matcher.to(find_device(how.device))
     with inference(matcher):
         if save_scores is None:
             folds = [

@@ -10,6 +10,7 @@ from wordsight.config import Config, configs_folder, load_config
 from wordsight.errors import InputError
 from wordsight.files.toml import changed, read_tables
 from wordsight.registry import instantiate, nearest
+from wordsight.runtime.device import find_device
 
 OWN = ("config",)  # of a system: what it starts from instead of the grid's base
 AXES = ("systems", "losses")
@@ -44,13 +45,16 @@ class Grid:
 
 
 def read_grid(
-    names: Sequence[str], seeds: int | None = None, trust_remote_code: bool = False
+    names: Sequence[str],
+    seeds: int | None = None,
+    trust_remote_code: bool = False,
+    device: str = "auto",
 ) -> tuple[Grid, list[Cell]]:
     """The cells of one grid file (a TOML with [systems]), or of several configurations by name.
 
     ``seeds`` runs every cell with the seeds 0, 1, ... instead of those of the file. Cells come seed by seed,
     so that a comparison that is stopped early has run every system equally often. ``trust_remote_code`` lets
-    the configurations name parts from outside wordsight.
+    the configurations name parts from outside wordsight. ``device`` replaces their own, unless it is "auto".
     """
     grid, systems, losses = _read(names)
     if seeds is not None:
@@ -63,6 +67,9 @@ def read_grid(
         for system, changes in systems.items()
         for loss in losses or ("",)
     ]
+    if device != "auto":
+        find_device(device)  # an error comes before the first run
+        cells = [replace(cell, config=_moved(cell.config, device)) for cell in cells]
     _must_be_apart(cells)
     rows = list(dict.fromkeys(cell.name for cell in cells))
     if grid.reference and grid.reference not in rows:
@@ -71,6 +78,10 @@ def read_grid(
             f"known: {'; '.join(rows)}"
         )
     return replace(grid, reference=grid.reference or rows[0]), cells
+
+
+def _moved(config: Config, device: str) -> Config:
+    return replace(config, tables=changed(config.tables, {"training": {"device": device}}))
 
 
 Named = Mapping[str, Mapping[str, Any]]

@@ -116,7 +116,7 @@ def measure_cell(folder: Path, split: Any, trust_remote_code: bool = False) -> N
     }  # then it is not all of the time
     matcher = Matcher.from_pretrained(folder / BEST, trust_remote_code=trust_remote_code)
     pairs = Builder(config).measured_pairs(split)
-    recalls = measure(config, matcher, pairs)
+    recalls = measure(config, matcher, pairs, device=config.training.device)
     ranks = recalls.ranks
     with atomic_file(folder / RANKS) as file:
         np.savez(

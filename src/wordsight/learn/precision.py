@@ -5,7 +5,7 @@ in float32; on one that has them it is up to three times faster. That is measure
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from time import perf_counter
 from typing import Any
@@ -13,6 +13,8 @@ from typing import Any
 import torch
 
 from wordsight.errors import InputError
+from wordsight.pairs import EncodedPairs
+from wordsight.sets import EmbeddingSet
 
 CLEAR_SPEEDUP = 1.3  # "auto" takes bfloat16 on a CPU from here on: casts and rounding have their price too
 SLOW = 0.8  # bfloat16 that is emulated is far below
@@ -66,6 +68,22 @@ def repeat(known: dict[str, Any] | None, setting: str, device: torch.device) -> 
     if device.type == "cpu":
         return Precision(setting == "bf16")
     return decide(setting, device)
+
+
+def in_float32(pairs: EncodedPairs) -> EncodedPairs:
+    """Cast the input of a loss, after encoders and scores were computed in bfloat16."""
+
+    def wide(embeddings: EmbeddingSet) -> EmbeddingSet:
+        return replace(embeddings, vectors=embeddings.vectors.float())
+
+    negative = None if pairs.negative_scores is None else pairs.negative_scores.float()
+    return replace(
+        pairs,
+        images=wide(pairs.images),
+        texts=wide(pairs.texts),
+        scores=pairs.scores.float(),
+        negative_scores=negative,
+    )
 
 
 @cache

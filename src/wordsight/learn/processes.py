@@ -32,13 +32,15 @@ class Processes:
     local_rank: int = 0  # among those on this machine: the number of its GPU
 
     @classmethod
-    def join(cls, cuda: bool = False) -> "Processes":
-        """Meet the other processes that torchrun started; alone without torchrun."""
+    def join(cls, device: torch.device | None = None) -> "Processes":
+        """Meet the other processes that torchrun started, by NCCL on GPUs; alone without torchrun."""
         world = int(os.environ.get("WORLD_SIZE", "1"))
         if world == 1:
             return cls()
         if not distributed.is_initialized():
-            distributed.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+            if device is not None and device.type == "cuda":
+                torch.cuda.set_device(device)  # what NCCL exchanges passes through the current device
+            distributed.init_process_group(backend_for(device), timeout=PATIENCE)
         return cls(int(os.environ["RANK"]), world, int(os.environ.get("LOCAL_RANK", "0")))
 
     @property
@@ -103,6 +105,11 @@ class Processes:
     def _gather(self, share: Tensor) -> Tensor:
         gathered: Tensor = _Gather.apply(share, self.rank, self.world)  # type: ignore[no-untyped-call]
         return gathered
+
+
+def backend_for(device: torch.device | None) -> str:
+    """The library that exchanges tensors of a device."""
+    return "nccl" if device is not None and device.type == "cuda" else "gloo"
 
 
 class _Gather(torch.autograd.Function):

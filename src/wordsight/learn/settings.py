@@ -126,7 +126,7 @@ class Training:
         10_000  # training pictures they are fitted on, at most
     )
 
-    device: str = "auto"  # auto = the GPU if there is one; else cpu, cuda, cuda:1
+    device: str = "auto"  # auto = the GPU if there is one; else cpu, cuda, cuda:1, mps (docs/gpu.md)
     seed: Annotated[int, Limits(0)] = 0
     """Order, augmentation and dropout are functions of seed, epoch, batch and process."""
     workers: Whole = 1  # threads that read images ahead; 0 = none, read between the steps

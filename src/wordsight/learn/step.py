@@ -9,8 +9,8 @@ from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_nor
 
 from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.batches import WEIGHTS, random_seed
-from wordsight.learn.device import in_float32
 from wordsight.learn.optimizers import set_learning_rates
+from wordsight.learn.precision import in_float32
 from wordsight.learn.processes import Processes
 from wordsight.learn.resume import RunState, Trained
 from wordsight.learn.settings import Training

@@ -14,7 +14,6 @@ from wordsight.errors import NonFiniteError
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import ahead, make_batches
 from wordsight.learn.collapse import Collapse, explain_non_finite
-from wordsight.learn.device import find_device, wants_cuda
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed
@@ -32,6 +31,7 @@ from wordsight.learn.unreached import unreached_stages
 from wordsight.learn.validation import Validate, Validation
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairBatch, PairSet
+from wordsight.runtime.device import training_device
 from wordsight.runtime.progress import Progress, duration, silent
 
 __all__ = ["History", "Training", "fit"]
@@ -97,8 +97,8 @@ class _Run:
         if settings.swap_words:
             check_takes_negative_texts(loss)
         self.settings, self.folder = settings, folder
-        self.processes = Processes.join(cuda=wants_cuda(settings.device))
-        self.device = find_device(settings.device, self.processes.local_rank)
+        self.device = training_device(settings.device)
+        self.processes = Processes.join(self.device)
         self.precision = self._decide_precision(resume)
         self.matcher, self.loss = matcher.to(self.device).train(), loss.to(self.device).train()
         self.batches = make_batches(matcher, train, settings, self.processes)

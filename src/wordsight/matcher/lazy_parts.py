@@ -6,7 +6,7 @@ from threading import RLock
 from typing import Any, ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Unbuilt:
 class LazyParts(nn.Module):
     """An attribute that is set to an ``Unbuilt`` part builds it at its first use.
 
-    What goes through all weights (``parameters``, ``to``, ``state_dict``, a copy) builds the modules among
-    the parts; ``train`` and ``eval`` do not: a part gets the current mode when it is built.
+    What goes through all weights (``parameters``, ``state_dict``, a copy) builds the modules among the parts;
+    ``train``, ``eval`` and ``to`` do not: a part gets the mode, the device and the type when it is built.
     """
 
     not_modules: ClassVar[frozenset[str]] = frozenset()  # parts that are not among the weights
@@ -28,6 +28,7 @@ class LazyParts(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._unbuilt: dict[str, Unbuilt] = {}
+        self._conversions: list[Callable[[Tensor], Tensor]] = []  # of weights, for the parts to come
         self._building = RLock()
 
     def is_built(self, name: str) -> bool:
@@ -60,8 +61,16 @@ class LazyParts(nn.Module):
         with self._building:
             if name in self._unbuilt:  # or another thread has built it meanwhile
                 with torch.inference_mode(False):  # its weights must be trainable, whoever needs it first
-                    part = self._unbuilt[name].build()
-                setattr(self, name, part.train(self.training) if isinstance(part, nn.Module) else part)
+                    part = self._finished(name, self._unbuilt[name].build())
+                setattr(self, name, part)
+
+    def _finished(self, name: str, part: Any) -> Any:  # noqa: ARG002
+        """A part that was just built, in the mode and on the device of the others."""
+        if not isinstance(part, nn.Module):
+            return part
+        for convert in self._conversions:
+            part._apply(convert)  # type: ignore[no-untyped-call]
+        return part.train(self.training)
 
     def build_all(self) -> None:
         """Build every part now; raises what its first use would raise."""
@@ -80,6 +89,16 @@ class LazyParts(nn.Module):
             for part in self._modules.values():
                 if part is not None:
                     part.train(mode)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:  # noqa: ARG002
+        """Convert the weights that are there, and those of the other parts once they are built."""
+        with self._building:
+            if self._unbuilt:
+                self._conversions.append(fn)
+            for part in self._modules.values():
+                if part is not None:
+                    part._apply(fn)  # type: ignore[no-untyped-call]
         return self
 
     def named_children(self) -> Iterator[tuple[str, nn.Module]]:
@@ -101,7 +120,7 @@ class LazyParts(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         """Everything is built: a copy needs no files."""
         self.build_all()
-        return {**self.__dict__, "_building": None}
+        return {**self.__dict__, "_building": None, "_conversions": []}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__({**state, "_building": RLock()})  # type: ignore[no-untyped-call]

@@ -1,6 +1,6 @@
 """Matcher: reader, tokenizer, two encoders, one similarity; pictures and texts in, scores and reasons out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from wordsight.presence.model import PresenceModel
 from wordsight.pretrained.dual_encoders import dual_tables
 from wordsight.read.pictures.picture_list import list_pictures
 from wordsight.runtime.allocation import TensorBudget, memory_in_numbers
+from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 from wordsight.similarity.base import Alignment, Similarity
 
@@ -48,6 +49,8 @@ class Matcher(LazyParts):
         self.text_encoder = text_encoder
         self.similarity = similarity
         self.presence: PresenceModel | None = None  # fitted after training; search/relevance/fit_presence.py
+        self._reading_device: torch.device | None = None
+        self._pictures_at_once, self._texts_at_once = Halving("pictures"), Halving("texts")
 
     @classmethod
     def build(cls, tables: Tables, **sizes: Any) -> "Matcher":
@@ -67,6 +70,26 @@ class Matcher(LazyParts):
         weight = next(self.text_encoder.parameters(), None)
         return (next(self.parameters()) if weight is None else weight).device
 
+    def to(self, *arguments: Any, **options: Any) -> "Matcher":
+        """Move encoders and similarity as torch does, and with them the reader and the presence model.
+
+        A part that is not built yet follows when it is; ``find_device`` makes a device of a setting.
+        """
+        super().to(*arguments, **options)
+        device = torch._C._nn._parse_to(*arguments, **options)[0]
+        if device is not None:
+            self._reading_device = device
+            if self.is_built("reader"):
+                self._finished("reader", self.reader)
+            if self.presence is not None:
+                self.presence = self.presence.to(device)
+        return self
+
+    def _finished(self, name: str, part: Any) -> Any:
+        if name == "reader" and self._reading_device is not None and hasattr(part, "to"):
+            return part.to(self._reading_device)
+        return super()._finished(name, part)
+
     def read_images(self, images: Regions | Pixels | Sequence[Picture]) -> Regions | Pixels:
         """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
         if isinstance(images, Regions | Pixels):
@@ -80,16 +103,18 @@ class Matcher(LazyParts):
             images = list_pictures(images)
         if not len(images):
             return _empty(self.image_encoder, self.device)
-        encoded: EmbeddingSet = self.image_encoder(self.read_images(images).to(self.device))
-        return encoded
+        return _in_parts(
+            lambda some: self.image_encoder(self.read_images(some).to(self.device)),
+            images,
+            self._pictures_at_once,
+        )
 
     def encode_texts(self, texts: Tokens | Sequence[str]) -> EmbeddingSet:
         """One embedding set per text; no texts make an empty set."""
         tokens = texts if isinstance(texts, Tokens) else self.tokenizer(texts)
         if not len(tokens):
             return _empty(self.text_encoder, self.device)
-        encoded: EmbeddingSet = self.text_encoder(tokens.to(self.device))
-        return encoded
+        return _in_parts(lambda some: self.text_encoder(some.to(self.device)), tokens, self._texts_at_once)
 
     def forward(self, batch: PairBatch) -> EncodedPairs:
         """Encode the batch and compare each of its images with each of its texts."""
@@ -188,6 +213,19 @@ class Matcher(LazyParts):
     ) -> str:
         """Save to the Hugging Face Hub under ``name`` ("user/model"); returns the address of the commit."""
         return push(self, name, private, token, card or {})
+
+
+def _in_parts(encode: Callable[[Any], EmbeddingSet], items: Any, halving: Halving) -> EmbeddingSet:
+    """All items encoded: at once in training, else in parts where the memory is too small."""
+    if torch.is_grad_enabled():
+        return encode(items)
+    parts: list[EmbeddingSet] = []
+
+    def work(start: int, stop: int) -> None:
+        parts.append(encode(items if stop - start == len(items) else items[start:stop]))
+
+    halving.run(work, 0, len(items))
+    return parts[0] if len(parts) == 1 else EmbeddingSet.join(parts)
 
 
 def _empty(encoder: Any, device: torch.device) -> EmbeddingSet:

@@ -7,7 +7,7 @@ less often than it is *shown*: ``unmentioned`` corrects for that (see docs/trust
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -40,6 +40,9 @@ class WordRules:
     def __getitem__(self, rows: Sequence[int]) -> "WordRules":
         index = torch.as_tensor(rows, dtype=torch.long)
         return WordRules(**{name: tensor[index] for name, tensor in vars(self).items()})
+
+    def to(self, device: torch.device) -> "WordRules":
+        return WordRules(**{name: tensor.to(device) for name, tensor in vars(self).items()})
 
     @staticmethod
     def join(parts: Sequence["WordRules"]) -> "WordRules":
@@ -177,6 +180,15 @@ class PresenceModel:
     reference: EmbeddingSet  # pictures that a score is compared with, so that it means the same everywhere
     facts: Mapping[str, Any] = field(default_factory=dict)  # what it was fitted on, and how well it did
 
+    def to(self, device: torch.device) -> "PresenceModel":
+        """The model with its rules and its reference on a device."""
+        return replace(
+            self,
+            rules=self.rules.to(device),
+            reference=self.reference.to(device),
+            reference_texts=self.reference_texts.to(device),
+        )
+
     @cached_property
     def rows(self) -> dict[str, int]:
         return {word: row for row, word in enumerate(self.words)}
@@ -198,8 +210,8 @@ class PresenceModel:
         return both[[next(rows) if row < 0 else next(known) for row in own]]
 
     def _common_rules(self, vectors: Float[Tensor, "word dim"]) -> WordRules:
-        units = F.normalize(vectors.detach().float().cpu(), dim=-1)
-        ones, common = torch.ones(len(units)), self.common
+        units = F.normalize(vectors.detach().float().to(self.rules.slopes.device), dim=-1)
+        ones, common = torch.ones_like(units[:, 0]), self.common
         rules = WordRules(units, common.mean * units, common.best * ones, 0 * ones, common.unmentioned * ones)
         usual = rules.mentioned_logits(self.reference).mean(0)
         return WordRules(**vars(rules) | {"offsets": common.offset - usual})

@@ -65,10 +65,11 @@ def measure_model(
     save_scores: Path | None = None,
     trust_remote_code: bool = False,
     progress: Progress = silent,
+    device: str = "auto",
 ) -> Measured:
     """Measure a run's best model, or any saved model, on the data of a configuration."""
     data = open_data(model, config, changes, split, trust_remote_code)
-    matcher = open_matcher(model, trust_remote_code)
+    matcher = open_matcher(model, trust_remote_code, device)
     recalls = measure(
         data.config,
         matcher,
@@ -94,6 +95,7 @@ class Sources:
     weights: Sequence[float] | None = None  # models first, then files
     standardize: bool = False
     trust_remote_code: bool = False
+    device: str = "auto"
 
     @property
     def alone(self) -> bool:
@@ -137,7 +139,7 @@ def measure_by_annotations(
         pairs = _data_of(sources, model).pairs
         relevance = read_relevance(folder, name, pairs)
         return evaluate_relevance(
-            open_matcher(model, sources.trust_remote_code),
+            open_matcher(model, sources.trust_remote_code, sources.device),
             pairs,
             relevance,
             ties=ties,
@@ -179,7 +181,7 @@ def _scores_of_models(
     opened = []
     for number, (model, known) in enumerate(zip(sources.models, data, strict=True)):
         path = folder / f"model-{number}.npy"
-        matcher = open_matcher(model, sources.trust_remote_code)
+        matcher = open_matcher(model, sources.trust_remote_code, sources.device)
         write_scores(matcher, known.pairs, path, known.config.evaluation.batch_size, progress)
         opened.append(as_scores(path, model))
     return opened

@@ -10,6 +10,7 @@ from wordsight.errors import InputError
 from wordsight.importers.clip_siglip import opened_folder
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.runtime.device import find_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,9 +38,10 @@ def open_config(
     return load_config(config or model, changes, trust_remote_code)
 
 
-def open_matcher(model: str, trust_remote_code: bool = False) -> Matcher:
-    """A run's best model, any saved model, or a published CLIP or SigLIP."""
-    return Matcher.from_pretrained(matcher_folder(model), trust_remote_code=trust_remote_code)
+def open_matcher(model: str, trust_remote_code: bool = False, device: str = "auto") -> Matcher:
+    """A run's best model, any saved model, or a published CLIP or SigLIP, on a device."""
+    where = find_device(device)  # an error comes before anything is loaded
+    return Matcher.from_pretrained(matcher_folder(model), trust_remote_code=trust_remote_code).to(where)
 
 
 def matcher_folder(model: str) -> Path:

@@ -13,7 +13,6 @@ from wordsight.evaluation import (
 )
 from wordsight.evaluation.pointing import can_point
 from wordsight.files.atomic import removed_on_failure
-from wordsight.learn.device import find_device
 from wordsight.learn.journal import LOG
 from wordsight.learn.resume import BEST, LAST
 from wordsight.learn.training import History, fit
@@ -68,7 +67,7 @@ def calibrate_model(
 ) -> PresenceModel:
     """Fit the probabilities of a saved model on the configuration's pairs, and write them into its folder."""
     folder = matcher_folder(model)
-    matcher = open_matcher(str(folder), trust_remote_code).to(find_device(device, 0))
+    matcher = open_matcher(str(folder), trust_remote_code, device)
     builder = Builder(config)
     presence = fit_presence(
         matcher,

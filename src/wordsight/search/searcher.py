@@ -53,6 +53,7 @@ class Searcher:
     ``false_positive_rate``  where it has none: accepted share of false positives among queries with no match
     ``word_false_positive_rate``   likewise, among pictures that do not show the word
     ``scan``           scores all rows; a server passes one that lets simultaneous queries share a scan
+    ``device``         where rows are scored and queries encoded, "cuda" for instance; None: as the index says
     """
 
     def __init__(
@@ -63,11 +64,14 @@ class Searcher:
         word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE,
         scan: ScoreRows = score_rows,
         min_probability: float = MIN_PROBABILITY,
+        device: str | None = None,
     ) -> None:
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; a search needs some memory, e.g. 256")
         if not 0 < min_probability < 1:
             raise InputError(f"min_probability = {min_probability}; expected more than 0 and less than 1")
+        if device is not None:
+            index.run_on(device)
         self.memory_mb, self.min_probability, self.scan = memory_mb, min_probability, scan
         self.false_positive_rate = false_positive_rate
         self.word_false_positive_rate = word_false_positive_rate

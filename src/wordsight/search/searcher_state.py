@@ -100,13 +100,15 @@ class SearchSession:
     @cached_property
     def screen(self) -> Int8Screen:
         similarity = self.matcher.similarity
-        return Int8Screen(self.snapshot, similarity, self.index.meta.unit, self.memory_mb)
+        unit, device = self.index.meta.unit, self.matcher.device
+        return Int8Screen(self.snapshot, similarity, unit, self.memory_mb, device)
 
     @cached_property
     def row_cache(self) -> RowCache:
         """Rows ready for scoring, in the memory that the screen leaves."""
         taken = self.screen.bytes if self.screen.is_useful else 0
-        return RowCache(self.snapshot, self.index.meta.unit, self.memory_mb, taken)
+        unit, device = self.index.meta.unit, self.matcher.device
+        return RowCache(self.snapshot, unit, self.memory_mb, taken, device)
 
     @cached_property
     def sample(self) -> EmbeddingSet:
@@ -117,7 +119,8 @@ class SearchSession:
             )
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
-        chosen = self.snapshot.gather(spread_rows(len(self.snapshot), min(SAMPLE_PICTURES, max(20, most))))
+        rows = spread_rows(len(self.snapshot), min(SAMPLE_PICTURES, max(20, most)))
+        chosen = self.snapshot.gather(rows).to(self.matcher.device)
         return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
 
     @cached_property
@@ -275,7 +278,7 @@ class SessionCache:
         return session.index is self.index and session.snapshot.generation == self.index.generation()
 
     def _reopen(self) -> None:
-        fresh = Index.open(self.index.folder, self.index.trust_remote_code)
+        fresh = Index.open(self.index.folder, self.index.trust_remote_code, self.index.device)
         if fresh.kind != self.index.kind:
             raise InputError(
                 f"{fresh.folder} now holds an index of {fresh.kind}; it held {self.index.kind} when it was "

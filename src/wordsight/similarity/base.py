@@ -1,8 +1,11 @@
 """Base class of similarities: scores of all images with all texts, and their explanation."""
 
+import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from itertools import chain
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -28,6 +31,17 @@ class Alignment:
     found: Float[Tensor, "pair query"]  # how well: a cosine in [-1, 1] if the score is one; 0 for padding
     score: Float[Tensor, " pair"]  # what that adds up to, as a part of the pair's score
     hint: bool = False  # the model was never trained to find the places: the score is of the wholes
+
+
+Placed = TypeVar("Placed", bound=nn.Module)
+
+
+def on_device(module: Placed, device: torch.device) -> Placed:
+    """The module itself where it has no weights, or has them there; else a copy on the device."""
+    weight = next(chain(module.parameters(), module.buffers()), None)
+    if weight is None or weight.device == device:
+        return module
+    return copy.deepcopy(module).to(device)
 
 
 class Similarity(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from wordsight.registry.limits import Positive
+from wordsight.runtime.device import on_gpu
 from wordsight.similarity.kernels.blocks import CACHED_COSINES
 from wordsight.similarity.single_vector import SingleVectorSimilarity
 
@@ -53,7 +54,7 @@ class Order(SingleVectorSimilarity):
     def differences_at_once(self, vectors: Float[Tensor, "n dim"]) -> int:
         """Numbers of a block; more than a processor's cache holds would be slower."""
         most = self.numbers_at_once // 4
-        return max(1, min(most, CACHED_COSINES) if vectors.device.type == "cpu" else most)
+        return max(1, most if on_gpu(vectors.device) else min(most, CACHED_COSINES))
 
 
 class _Penalty(torch.autograd.Function):

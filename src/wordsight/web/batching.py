@@ -15,7 +15,9 @@ from typing import TypeAlias
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
+from wordsight.runtime.halving import Halving
 from wordsight.search.engine.brute_force import (
     ASSUMED_REGIONS,
     Keep,
@@ -23,6 +25,7 @@ from wordsight.search.engine.brute_force import (
     Rows,
     RowScorer,
     check_numbers,
+    in_parts,
     score_rows,
     to_score,
 )
@@ -125,10 +128,15 @@ def score_together(
     similarity, side = scorers[0].similarity, scorers[0].side
     joined = EmbeddingSet.join([scorer.query for scorer in scorers])
     scores = np.empty((len(scorers), len(stored)), np.float32)
+
+    def score(block: EmbeddingSet) -> Float[Tensor, "row query"]:
+        queries = joined.to(block.device)
+        found: Tensor = similarity(block, queries) if side == "image" else similarity(queries, block).T
+        return found
+
+    halving = Halving("rows of the index")
     with torch.no_grad():
         for places, block in to_score(stored, None, memory_mb, ASSUMED_REGIONS * joined.mask.numel()):
-            queries = joined.to(block.device)
-            of_block = similarity(block, queries).T if side == "image" else similarity(queries, block)
-            scores[:, places] = of_block.float().cpu().numpy()
+            scores[:, places] = in_parts(score, block, halving).T
     check_numbers(scores)
     return scores

@@ -13,8 +13,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.base import Alignment, Similarity
+from wordsight.similarity.base import Alignment, Similarity, on_device
 from wordsight.similarity.word_alignment import found_by_word
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
@@ -69,19 +70,18 @@ class QueryScorer:
     def scores(self, rows: EmbeddingSet) -> Float[Tensor, " row"]:
         query = _like(self.query, rows)
         sides = (rows, query) if self.side == "image" else (query, rows)
-        scores: Tensor = self.similarity(*sides)
+        scores: Tensor = on_device(self.similarity, rows.device)(*sides)
         return scores.flatten()
 
     def align(self, rows: EmbeddingSet) -> list[Alignment]:
         """Alignments row by row; their scores add up to ``scores``."""
         repeated = _like(self.query, rows)[[0] * len(rows)]
-        if self.side == "image":
-            return self.similarity.align(rows, repeated)
-        return self.similarity.align(repeated, rows)
+        similarity = on_device(self.similarity, rows.device)
+        return similarity.align(rows, repeated) if self.side == "image" else similarity.align(repeated, rows)
 
     def found(self, rows: EmbeddingSet) -> Float[Tensor, "row item"]:
         """Strength of each of the query's items in each row; ``side`` must be "image"."""
-        cheaply = self.similarity.words_found(rows, _like(self.query, rows))
+        cheaply = on_device(self.similarity, rows.device).words_found(rows, _like(self.query, rows))
         return found_by_word(self.align(rows)) if cheaply is None else cheaply
 
     def aligned_numbers(self) -> int:
@@ -108,14 +108,33 @@ def score_rows(
         return named
     scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
     extra_numbers = 0 if keep is None else scorer.aligned_numbers()
+
+    def score(block: EmbeddingSet) -> Float[Tensor, " row"]:
+        scored = scorer.scores(block)
+        if keep is not None:
+            scored = scored.masked_fill(~keep(block).to(scored.device), -torch.inf)
+        return scored
+
+    halving = Halving("rows of the index")
     with torch.no_grad():
         for places, block in to_score(stored, rows, memory_mb, extra_numbers):
-            scored = scorer.scores(block)
-            if keep is not None:
-                scored = scored.masked_fill(~keep(block), -torch.inf)
-            scores[places] = scored.float().cpu().numpy()
+            scores[places] = in_parts(score, block, halving)
     check_numbers(scores)
     return scores
+
+
+def in_parts(
+    score: Callable[[EmbeddingSet], Float[Tensor, "row *query"]], block: EmbeddingSet, halving: Halving
+) -> Float[np.ndarray, "row *query"]:
+    """Scores of a block's rows: together, or in parts where the memory of its device is too small."""
+    parts: list[np.ndarray] = []
+
+    def work(start: int, stop: int) -> None:
+        some = block if stop - start == len(block) else block[start:stop]
+        parts.append(score(some).float().cpu().numpy())
+
+    halving.run(work, 0, len(block))
+    return np.concatenate(parts) if len(parts) != 1 else parts[0]
 
 
 def check_numbers(scores: Float[np.ndarray, "*row"]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
+from wordsight.runtime.device import PROCESSOR
 from wordsight.search.engine.brute_force import BLOCK_NUMBERS, check_numbers
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet
@@ -40,13 +41,21 @@ class Int8Screen:
     It is built at the second query: a single query is quicker without it.
     """
 
-    def __init__(self, snapshot: Snapshot, similarity: Similarity, unit: bool, memory_mb: float) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        similarity: Similarity,
+        unit: bool,
+        memory_mb: float,
+        device: torch.device | None = None,
+    ) -> None:
+        kind = PROCESSOR if device is None else device.type  # a GPU has no integer product here
         self.snapshot = snapshot
         self.bytes = len(snapshot) * int(snapshot.lengths.max(initial=1)) * snapshot.layout.dim
         self.pooling = similarity.pooling_of_maxima
         fits = unit and MIN_NUMBERS <= self.bytes <= memory_mb * 2**20 / 2
-        is_useful = fits and self.pooling is not None and int8_is_faster("cpu")
-        self.integers = integer_product("cpu") if is_useful else None
+        is_useful = fits and self.pooling is not None and int8_is_faster(kind)
+        self.integers = integer_product(kind) if is_useful else None
         self._lock = threading.Lock()
         self._queries = self._failures = 0
         self._rows: list[Quantized] = []
@@ -89,7 +98,7 @@ class Int8Screen:
         integers, blocks = self.integers, self._rows
         if self.pooling is None or integers is None or not blocks:
             return None
-        queries = PackedTexts(query.to("cpu"), "text")
+        queries = PackedTexts(query.to(PROCESSOR), "text")
         words = quantize_each(queries.unit_rows(0, 1).float())
         worst, packed = worst_of(words, queries.lengths), pack(words, slice(None), integers)
         scores, errors = [], []

@@ -1,7 +1,8 @@
 """A snapshot -> its rows ready for scoring, block by block; blocks that fit into memory are prepared once.
 
 Reading float16, converting to float32 and normalizing takes many times as long as scoring. So the first scan
-caches its blocks up to half the memory budget; the other blocks are read again by each scan.
+caches its blocks up to half the memory budget; the other blocks are read again by each scan. On a GPU the
+budget is that of its free memory: what fits stays there, the rest is sent block by block.
 """
 
 from collections.abc import Iterator
@@ -10,12 +11,14 @@ import numpy as np
 import torch
 from jaxtyping import Int
 
+from wordsight.runtime.device import PROCESSOR, cache_mb, on_gpu
 from wordsight.search.engine.brute_force import BLOCK_COPIES, BLOCK_NUMBERS, Places
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
 
 CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a cached block
+GPU_BLOCK_NUMBERS = 1 << 26  # likewise on a GPU, which small blocks leave idle
 
 
 class RowCache:
@@ -23,12 +26,21 @@ class RowCache:
 
     ``unit``   vectors may be normalized, because the model's similarity does not depend on their lengths
     ``taken``  bytes of half the budget that are in use elsewhere
+    ``device`` where the rows are scored
     """
 
-    def __init__(self, snapshot: Snapshot, unit: bool, memory_mb: float, taken: int = 0) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        unit: bool,
+        memory_mb: float,
+        taken: int = 0,
+        device: torch.device | None = None,
+    ) -> None:
         self.snapshot, self.unit = snapshot, unit
+        self.device = torch.device(PROCESSOR) if device is None else device
         self.ids = snapshot.ids
-        self.numbers, self.taken = memory_mb * 2**20 / 4, taken / 4
+        self.numbers, self.taken = cache_mb(memory_mb, self.device) * 2**20 / 4, taken / 4
         self._plan = list(self._plan_blocks())
         self._cached: dict[int, EmbeddingSet] = {}
 
@@ -49,7 +61,7 @@ class RowCache:
         for number, (places, is_cached) in enumerate(self._plan):
             block = self._cached.get(number)
             if block is None:
-                block = self._read_block(places)
+                block = self._read_block(places).to(self.device)
                 if is_cached:
                     self._cached[number] = block
             rows_per_block = self._rows_per_block(block.vectors[0].numel(), extra_numbers)
@@ -74,11 +86,10 @@ class RowCache:
         """The rows of each block, and whether the block is cached."""
         lengths, dim = self.snapshot.lengths, self.snapshot.layout.dim
         order, cached_numbers = np.argsort(lengths, kind="stable"), 0
+        most_numbers = GPU_BLOCK_NUMBERS if on_gpu(self.device) else CACHED_BLOCK_NUMBERS
         for length in np.unique(lengths).tolist():
             rows = order[np.searchsorted(lengths[order], length) :][: np.count_nonzero(lengths == length)]
-            rows_per_block = max(
-                1, min(self._rows_per_block(length * dim), CACHED_BLOCK_NUMBERS // (length * dim))
-            )
+            rows_per_block = max(1, min(self._rows_per_block(length * dim), most_numbers // (length * dim)))
             for start in range(0, len(rows), rows_per_block):
                 some = rows[start : start + rows_per_block]
                 cached_numbers += len(some) * length * dim

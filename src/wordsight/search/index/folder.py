@@ -39,6 +39,7 @@ def open_folder_index(
     follow_links: bool | None = None,
     progress: Progress = silent,
     trust_remote_code: bool = False,
+    device: str = "auto",
 ) -> Index:
     """The up-to-date index of a folder; without a model, the one that was used last.
 
@@ -55,11 +56,11 @@ def open_folder_index(
         with suppress(OSError):
             os.utime(home / META)
         try:
-            index = Index.open_to_write(home, trust_remote_code)
+            index = Index.open_to_write(home, trust_remote_code, device)
             _update(index, pictures, index.walk_rules().changed(exclude, follow_links), progress)
         except StoreInUse:
             _log.info("another process updates the index of %s; its present state is searched", pictures)
-    return Index.open(home, trust_remote_code)
+    return Index.open(home, trust_remote_code, device)
 
 
 def _home(pictures: Path, matcher_folder: Path | None) -> Path:
@@ -79,7 +80,6 @@ def _must_hold_pictures(folder: Path) -> None:
 
 def _update(index: Index, pictures: Path, rules: WalkRules | None, progress: Progress) -> None:
     """Take in new, changed, renamed and deleted pictures, and log what changed."""
-    index.run_on("auto")
     report = index.update([pictures], progress, rules=rules)
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted")}
     if any(counts.values()):

@@ -19,7 +19,7 @@ from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher
 from wordsight.matcher.saved import open_saved
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.runtime.device import available_device
+from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import database, manifest, picture_roots, replaced, walk_rules
 from wordsight.search.index.caption_file import CaptionFile
@@ -63,8 +63,10 @@ class Index:
         meta: Meta,
         index_fingerprint: Fingerprint | None = None,
         trust_remote_code: bool = False,
+        device: str = "auto",
     ) -> None:
         self.folder, self.meta, self.trust_remote_code = folder, meta, trust_remote_code
+        self.device = device
         self.index_fingerprint = index_fingerprint or replaced.index_fingerprint(folder)
         self.kind = meta.kind
 
@@ -86,10 +88,11 @@ class Index:
         return cls(folder, meta, trust_remote_code=trust_remote_code)
 
     @classmethod
-    def open(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
+    def open(cls, folder: str | Path, trust_remote_code: bool = False, device: str = "auto") -> "Index":
         """Open an index. Raises MissingFileError if there is none, InputError if its format is newer.
 
-        ``trust_remote_code`` is that of ``Matcher.from_pretrained``, for the model in the index.
+        ``trust_remote_code`` is that of ``Matcher.from_pretrained``, for the model in the index; ``device``
+        is where that model runs (``find_device``).
         """
         folder = Path(folder)
 
@@ -97,16 +100,18 @@ class Index:
             return manifest.read_meta(folder), replaced.index_fingerprint(folder)
 
         meta, fingerprint = read_one_index(folder, read)
-        return cls(folder, meta, fingerprint, trust_remote_code)
+        return cls(folder, meta, fingerprint, trust_remote_code, device)
 
     @classmethod
-    def open_to_write(cls, folder: str | Path, trust_remote_code: bool = False) -> "Index":
+    def open_to_write(
+        cls, folder: str | Path, trust_remote_code: bool = False, device: str = "auto"
+    ) -> "Index":
         """Open an index for writing; an older format is migrated first."""
         folder = Path(folder)
         if (folder / manifest.META).is_file():
             with manifest.writing(folder):
                 manifest.migrate(folder)
-        return cls.open(folder, trust_remote_code)
+        return cls.open(folder, trust_remote_code, device)
 
     def check_there(self) -> None:
         """Raise IndexReplaced if this index was deleted or replaced by another one."""
@@ -127,7 +132,8 @@ class Index:
                 f"{out_dim(matcher.text_encoder)}",
                 REMEDY,
             )
-        return matcher
+        device = find_device(self.device)
+        return matcher.to(device) if on_gpu(device) else matcher
 
     def check_model(self, matcher_folder: str | Path) -> None:
         """Raise InputError, naming the difference, if another model made the index."""
@@ -135,10 +141,8 @@ class Index:
 
     def run_on(self, device: str) -> None:
         """Move the model to a device; "auto" takes the GPU if there is one."""
-        chosen = available_device(device)
-        self.matcher.to(chosen)
-        if hasattr(self.matcher.reader, "to"):
-            self.matcher.reader.to(chosen)
+        self.device = device
+        self.matcher.to(find_device(device))
 
     def update(
         self,

@@ -29,7 +29,8 @@ class QueryMatches(torch.autograd.Function):
         places = None if keep is None else torch.empty_like(found, dtype=keep)
         query_units = query_units.to(dtype)
         most = similarity.cosines_at_once(query_units.device)
-        for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
+
+        def match(start: int, stop: int) -> None:
             stack = similarity.stack(contexts, start, stop, dtype).for_many(len(query_units))
             for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
                 if keep is None or places is None:
@@ -38,6 +39,9 @@ class QueryMatches(torch.autograd.Function):
                     found[start:stop, rows], places[start:stop, rows] = similarity.best_match_with_places(
                         stack, query_units[rows], lengths, keep
                     )
+
+        for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
+            similarity.halving.run(match, start, stop)
         ctx.save_for_backward(context_vectors, query_vectors, places)
         ctx.sides, ctx.similarity = (contexts, queries), similarity
         return found

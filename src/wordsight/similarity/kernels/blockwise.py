@@ -9,6 +9,8 @@ from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.registry import build
+from wordsight.runtime.device import block_mb, on_gpu
+from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
 from wordsight.similarity.kernels.best_matches import QueryMatches
@@ -48,6 +50,7 @@ class AttentionSimilarity(Similarity):
         self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
         self.memory_mb = memory_mb
         self.normalize_images, self.normalize_texts = normalize_images, normalize_texts
+        self.halving = Halving("vectors of a block of scores")
 
     @property
     def prepares(self) -> tuple[bool, bool]:
@@ -191,7 +194,7 @@ class AttentionSimilarity(Similarity):
     def rows_at_once(self, side: PackedTexts) -> int:
         """As many as a third of the budget holds."""
         bytes_per_row = side.items.dim * max(4, side.items.vectors.element_size())
-        return max(1, int(self.memory_mb * 2**20 / 3 / bytes_per_row))
+        return max(1, int(block_mb(self.memory_mb, side.device) * 2**20 / 3 / bytes_per_row))
 
     def stack(self, contexts: PackedTexts, start: int, stop: int, dtype: torch.dtype | None = None) -> Stack:
         return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))
@@ -207,10 +210,28 @@ class AttentionSimilarity(Similarity):
             scores.append(pooled(self.pooling, found, lengths))
         return torch.cat(scores, 1)
 
+    def blocks_of(
+        self,
+        contexts: PackedTexts,
+        start: int,
+        stop: int,
+        chunk: Chunk,
+        queries: PackedTexts,
+        dtype: torch.dtype | None,
+    ) -> Iterator[tuple[int, int, Float[Tensor, "context query"]]]:
+        """Scores of some contexts with a chunk: together, or in parts where the memory is too small."""
+        parts: list[tuple[int, int, Tensor]] = []
+
+        def score(a: int, b: int) -> None:
+            parts.append((a, b, self.scores_of(self.stack(contexts, a, b, dtype), chunk, queries)))
+
+        self.halving.run(score, start, stop)
+        return iter(parts)
+
     def cosines_at_once(self, device: torch.device) -> int:
         """A block's size; half the budget is for what is packed."""
-        most = int(self.memory_mb * 2**20 / 2 / 4 / self.copies)
-        return min(most, CACHED_COSINES) if device.type == "cpu" else most
+        most = int(block_mb(self.memory_mb, device) * 2**20 / 2 / 4 / self.copies)
+        return most if on_gpu(device) else min(most, CACHED_COSINES)
 
     def context_rows(self, device: torch.device) -> int:
         """Context rows of a block, about twice as many as columns: 36 regions of 30 images, 500 words."""
@@ -234,8 +255,8 @@ class AttentionSimilarity(Similarity):
         for chunk in self.chunks(queries, dtype):
             columns = queries.order[chunk.first : chunk.last]
             for start, stop in contexts.pieces(self._rows_for(contexts, len(chunk.vectors))):
-                block = self.scores_of(self.stack(contexts, start, stop, dtype), chunk, queries)
-                scores[contexts.order[start:stop, None], columns] = block
+                for a, b, block in self.blocks_of(contexts, start, stop, chunk, queries, dtype):
+                    scores[contexts.order[a:b, None], columns] = block
         return scores
 
     def _scores_with_gradient(

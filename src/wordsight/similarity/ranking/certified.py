@@ -120,21 +120,21 @@ class Ranking:
             in_integers = self._quantize_queries(chunk, self.integers) if self.integers else None
             for start, stop in contexts.pieces(similarity.context_rows(contexts.device)):
                 if in_integers is not None and self.integers is not None:
-                    yield self._by_integers(start, stop, chunk, in_integers, self.integers)
+                    yield from self._by_integers(start, stop, chunk, in_integers, self.integers)
                 else:
-                    stack = similarity.stack(contexts, start, stop, torch.float32)
-                    yield self._by_floats(stack, start, chunk)
+                    yield from self._by_floats(start, stop, chunk)
                 done += (stop - start) * (chunk.last - chunk.first)
                 if self.progress:
                     self.progress(done, every)
 
-    def _by_floats(self, stack: Stack, start: int, chunk: Chunk) -> Open:
-        scores = self.similarity.scores_of(stack, chunk, self.queries)
-        return self._count(scores, torch.tensor(self.error, device=scores.device), start, chunk)
+    def _by_floats(self, start: int, stop: int, chunk: Chunk) -> Iterator[Open]:
+        blocks = self.similarity.blocks_of(self.contexts, start, stop, chunk, self.queries, torch.float32)
+        for first, _, scores in blocks:
+            yield self._count(scores, torch.tensor(self.error, device=scores.device), first, chunk)
 
     def _by_integers(
         self, start: int, stop: int, chunk: Chunk, queries: IntegerChunk, integers: IntegerProduct
-    ) -> Open:
+    ) -> Iterator[Open]:
         """int8 first; what it leaves open again in float32, all of it or pair by pair."""
         contexts = self._quantize_contexts(start, stop, integers)
         found = torch.cat([best_of_int8(contexts, piece, integers) for piece in queries.pieces], 1)
@@ -145,13 +145,14 @@ class Ranking:
         open_ = self._count(scores, error, start, chunk)
         if len(open_.context) <= TOO_MANY * scores.numel():
             self.failed = 0
-            return self._count_again(open_, chunk)
+            yield self._count_again(open_, chunk)
+            return
         self.failed += 1
         if self.failed >= self.patience:
             self.integers = None
         for count, old in before:
             count.copy_(old)
-        return self._by_floats(self.similarity.stack(self.contexts, start, stop, torch.float32), start, chunk)
+        yield from self._by_floats(start, stop, chunk)
 
     def _quantize_queries(self, chunk: Chunk, integers: IntegerProduct) -> IntegerChunk:
         parts = [quantize_each(some) for some in torch.split(chunk.vectors, ROWS_AT_ONCE)]

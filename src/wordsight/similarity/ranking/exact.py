@@ -10,8 +10,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.runtime.device import exact_device
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.base import Similarity
+from wordsight.similarity.base import Similarity, on_device
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.integer_product import (
     IntegerProduct,
@@ -49,17 +50,20 @@ def rank_matches(
 
     The bound is a proof for hard alignment (MaxSim); for cross attention it is a generous allowance, for a
     similarity of another kind (``rank_any``) a generous multiple of the errors seen, and int8 is not offered.
-    ``progress`` is called with (pairs scored, of how many).
+    ``progress`` is called with (pairs scored, of how many). A device without float64 (mps) leaves it all to
+    the processor.
 
     Raises ValueError for embeddings that are not finite and for items that nothing belongs to.
     """
     if precision not in ("float32", "int8", "auto"):
         raise InputError(f'precision = "{precision}"; expected "float32", "int8" or "auto"')
     best = BestMatches(image_identities.cpu(), text_identities.cpu())
-    with torch.no_grad(), _true_float32(), torch.autocast(images.device.type, enabled=False):
+    device = exact_device(images.device)
+    similarity, images, texts = on_device(similarity, device), images.to(device), texts.to(device)
+    with torch.no_grad(), _true_float32(), torch.autocast(device.type, enabled=False):
         for kind, items in (("image", images), ("text", texts)):
             _must_be_finite(items, kind)
-        integers = _integers(similarity, precision, images.device.type)
+        integers = _integers(similarity, precision, device.type)
         if not isinstance(similarity, AttentionSimilarity) or similarity.keeps_lengths:
             return rank_any(similarity, images, texts, best, ties, progress)
         patience = PATIENCE.get(precision, 1)
