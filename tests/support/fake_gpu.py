@@ -170,18 +170,22 @@ class _Lists(TorchFunctionMode):
             return args[0].detach().inner.tolist()
         if function is torch.Tensor.numpy and isinstance(args[0], FakeTensor):
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
-        if function is torch.Tensor.backward:
-            with self:  # which backward passes of our own need too
-                return torch.autograd.backward(args[0])
         if function is torch.device:
             return function(*args, **(kwargs or {}))
         if function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):  # C++ would fill a list's memory
             args = (args[0], _without_lists(args[1]), *args[2:])
         args, kwargs = tree_map(_numbered, (args, kwargs or {}))
-        device = kwargs.get("device")
-        if function in (torch.tensor, torch.as_tensor) and device is not None:
-            return function(*args, **kwargs | {"device": "cpu"}).to(device)
         return function(*args, **kwargs)
+
+
+def _made_here(make: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
+    """torch.tensor, which fills memory that a wrapper lacks: made on the processor, then sent."""
+
+    def made(*args: Any, device: Any = None, **kwargs: Any) -> torch.Tensor:
+        found = make(*args, **kwargs)
+        return found if device is None else found.to(_numbered(device))
+
+    return made
 
 
 def _without_lists(index: Any) -> Any:
@@ -213,6 +217,7 @@ def fake_gpu(kind: str = "cuda", most_numbers: int | None = None) -> Iterator[Gp
         patch.object(torch.version, "cuda", "12.8"),
         patch.object(torch.backends.mps, "is_available", lambda: kind == "mps"),
         patch.object(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True),
+        patch.object(torch, "tensor", _made_here(torch.tensor)),
         torch.autograd.set_multithreading_enabled(False),  # what is pretended holds in this thread
         _Lists(),
         _Factories(),

@@ -182,12 +182,7 @@ class PresenceModel:
 
     def to(self, device: torch.device) -> "PresenceModel":
         """The model with its rules and its reference on a device."""
-        return replace(
-            self,
-            rules=self.rules.to(device),
-            reference=self.reference.to(device),
-            reference_texts=self.reference_texts.to(device),
-        )
+        return replace(self, rules=self.rules.to(device), reference=self.reference.to(device))
 
     @cached_property
     def rows(self) -> dict[str, int]:
