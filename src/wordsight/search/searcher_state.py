@@ -99,9 +99,8 @@ class SearchSession:
 
     @cached_property
     def screen(self) -> Int8Screen:
-        similarity = self.matcher.similarity
         unit, device = self.index.meta.unit, self.matcher.device
-        return Int8Screen(self.snapshot, similarity, unit, self.memory_mb, device)
+        return Int8Screen(self.snapshot, self.matcher.similarity, unit, self.memory_mb, device)
 
     @cached_property
     def row_cache(self) -> RowCache:
@@ -114,9 +113,8 @@ class SearchSession:
     def sample(self) -> EmbeddingSet:
         """Sample of the pictures; at most an eighth of the memory."""
         if not len(self.snapshot):
-            return EmbeddingSet(
-                torch.zeros(0, 1, self.snapshot.layout.dim), torch.zeros(0, 1, dtype=torch.bool)
-            )
+            dim = self.snapshot.layout.dim
+            return EmbeddingSet(torch.zeros(0, 1, dim), torch.zeros(0, 1, dtype=torch.bool))
         bytes_of_one = 4 * self.snapshot.layout.dim * float(self.snapshot.lengths.max())
         most = int(self.memory_mb * 2**20 / 8 / bytes_of_one)
         rows = spread_rows(len(self.snapshot), min(SAMPLE_PICTURES, max(20, most)))
@@ -239,11 +237,8 @@ class SessionCache:
     def __init__(
         self, index: Index, memory_mb: float, false_positive_rate: float, word_false_positive_rate: float
     ) -> None:
-        self.index, self.memory_mb, self.shares = (
-            index,
-            memory_mb,
-            (false_positive_rate, word_false_positive_rate),
-        )
+        self.index, self.memory_mb = index, memory_mb
+        self.shares = (false_positive_rate, word_false_positive_rate)
         self._lock = threading.Lock()
         self._session: SearchSession | None = None
 

@@ -12,6 +12,7 @@ from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blocks import Stack, cosines_of
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
+from wordsight.similarity.kernels.fused import fused_gradients, fused_matches, fused_scores
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import ROUNDING, Pooling
 
@@ -78,8 +79,20 @@ class MaxSim(AttentionSimilarity):
         return torch.zeros_like(cosines).scatter_(1, place[:, None], 1.0), best
 
     def place_dtype(self, contexts: PackedTexts) -> torch.dtype:
-        """One byte for each place, as long as a byte can count the regions."""
-        return torch.uint8 if contexts.lengths[-1] < 256 else torch.int32
+        """One byte for each place, as long as a byte can count the regions; else two, or four."""
+        if contexts.lengths[-1] < 256:
+            return torch.uint8
+        return torch.int16 if contexts.lengths[-1] < 2**15 else torch.int32
+
+    def fused_matches(
+        self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None
+    ) -> tuple[Tensor, Tensor] | None:
+        return fused_matches(contexts, queries, self.place_dtype(contexts), dtype)
+
+    def _scores(self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None) -> Tensor:
+        with torch.no_grad():
+            fused = fused_scores(contexts, queries, self.pooling, dtype)
+        return super()._scores(contexts, queries, dtype) if fused is None else fused
 
     def best_match_with_places(
         self,
@@ -101,6 +114,9 @@ class MaxSim(AttentionSimilarity):
     ) -> tuple[Tensor, Tensor]:
         """Each word's goes to the one region that it picked, and that region's to the word."""
         assert places is not None
+        fused = fused_gradients(contexts, queries, gradient, places)
+        if fused is not None:
+            return fused
         totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
         query_units = queries.unit_rows(0, len(queries))
         for_queries = torch.zeros_like(query_units)

@@ -129,7 +129,7 @@ def score_together(
     joined = EmbeddingSet.join([scorer.query for scorer in scorers])
     scores = np.empty((len(scorers), len(stored)), np.float32)
 
-    def score(block: EmbeddingSet) -> Float[Tensor, "row query"]:
+    def score(block: EmbeddingSet) -> Tensor:
         queries = joined.to(block.device)
         found: Tensor = similarity(block, queries) if side == "image" else similarity(queries, block).T
         return found

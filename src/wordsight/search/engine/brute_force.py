@@ -109,7 +109,7 @@ def score_rows(
     scores = np.empty(len(stored) if rows is None else len(rows), np.float32)
     extra_numbers = 0 if keep is None else scorer.aligned_numbers()
 
-    def score(block: EmbeddingSet) -> Float[Tensor, " row"]:
+    def score(block: EmbeddingSet) -> Tensor:
         scored = scorer.scores(block)
         if keep is not None:
             scored = scored.masked_fill(~keep(block).to(scored.device), -torch.inf)

@@ -23,6 +23,12 @@ class QueryMatches(torch.autograd.Function):
         queries: PackedTexts,
         dtype: torch.dtype | None,
     ) -> Float[Tensor, "context query_row"]:
+        ctx.sides, ctx.similarity = (contexts, queries), similarity
+        fused = similarity.fused_matches(contexts, queries, dtype)
+        if fused is not None:
+            ctx.save_for_backward(context_vectors, query_vectors, fused[1])
+            found: Tensor = fused[0]
+            return found
         query_units = queries.unit_rows(0, len(queries))
         found = query_units.new_empty(len(contexts), len(query_units))
         keep = similarity.place_dtype(contexts)
@@ -43,7 +49,6 @@ class QueryMatches(torch.autograd.Function):
         for start, stop in contexts.pieces(similarity.context_rows(query_units.device)):
             similarity.halving.run(match, start, stop)
         ctx.save_for_backward(context_vectors, query_vectors, places)
-        ctx.sides, ctx.similarity = (contexts, queries), similarity
         return found
 
     @staticmethod

@@ -162,6 +162,15 @@ class AttentionSimilarity(Similarity):
         """The type of the places that the backward pass needs; None if it needs none."""
         return None
 
+    def fused_matches(
+        self,
+        contexts: PackedTexts,  # noqa: ARG002
+        queries: PackedTexts,  # noqa: ARG002
+        dtype: torch.dtype | None,  # noqa: ARG002
+    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]] | None:
+        """``best_match_with_places`` of all contexts and queries by one program; None where there is none."""
+        return None
+
     def best_match_with_places(
         self,
         contexts: Stack,

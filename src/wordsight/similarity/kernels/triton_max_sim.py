@@ -1,0 +1,187 @@
+"""MaxSim in one pass on a GPU: products, maximum over a context, and where it is; no cosine is ever stored.
+
+Written in Triton, so it is compiled for the GPU at hand at its first use. ``TRITON_INTERPRET=1`` runs the
+same programs on a processor, slowly: the tests do so. The vectors of contexts and of queries come packed, one
+after another, without padding; a tile of context rows holds whole contexts, as many as fit, and a tile of
+query rows whole queries.
+"""
+
+# mypy: disable-error-code="untyped-decorator,no-untyped-def"
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def _tile_products(
+    left, left_rows, left_real, right, right_rows, right_real,
+    DIM, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Products of some rows with others, in float32; ``WIDE`` multiplies in float32 whatever comes."""
+    products = tl.zeros((BM, BN), tl.float32)
+    for first in range(0, DIM, BK):
+        column = first + tl.arange(0, BK)
+        inside = column < DIM
+        one = tl.load(left + left_rows[:, None] * DIM + column[None, :],
+                      mask=left_real[:, None] & inside[None, :], other=0.0)  # fmt: skip
+        other = tl.load(right + right_rows[:, None] * DIM + column[None, :],
+                        mask=right_real[:, None] & inside[None, :], other=0.0)  # fmt: skip
+        if WIDE:
+            one, other = one.to(tl.float32), other.to(tl.float32)
+        products = tl.dot(one, tl.trans(other), products, input_precision="ieee")
+    return products
+
+
+@triton.jit
+def best_match_program(
+    contexts, queries, found, places,
+    tile_first, tile_last, starts,
+    QUERY_ROWS, DIM,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PLACES: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """found[c, q] = max over the rows r of context c of contexts[r] . queries[q]; places: the first such r.
+
+    One program: the contexts ``tile_first`` to ``tile_last`` of one tile, whose rows are at most BM, with BN
+    query rows.
+    """
+    tile = tl.program_id(0)
+    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
+    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
+    row = tl.arange(0, BM)
+    query = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
+    products = _tile_products(
+        contexts, base + row, row < end - base, queries, query, query < QUERY_ROWS, DIM, BM, BN, BK, WIDE
+    )
+    for number in range(0, last - first):
+        context = first + number
+        begin = tl.load(starts + context) - base
+        stop = tl.load(starts + context + 1) - base
+        inside = (row >= begin) & (row < stop)
+        values = tl.where(inside[:, None], products, float("-inf"))
+        best = tl.max(values, 0)
+        where = context.to(tl.int64) * QUERY_ROWS + query
+        tl.store(found + where, best, mask=query < QUERY_ROWS)
+        if PLACES:
+            own = tl.where(inside[:, None] & (values == best[None, :]), (row - begin)[:, None], BM)
+            tl.store(places + where, tl.min(own, 0).to(places.dtype.element_ty), mask=query < QUERY_ROWS)
+
+
+@triton.jit
+def score_program(
+    contexts, queries, scores,
+    tile_first, tile_last, starts, order,
+    query_first, query_last, query_starts, query_order,
+    QUERIES, DIM, temperature,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CONTEXTS: tl.constexpr,
+    POOL: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """scores[c, t] = pooling, over the rows of query t, of their best products with context c.
+
+    One program: the contexts of one tile, CONTEXTS at most, with the queries of another. ``order`` and
+    ``query_order`` say where each stands in ``scores``. POOL: 0 mean, 1 sum, 2 max, 3 log-sum-exp, 4 softmax.
+    """
+    tile, other = tl.program_id(0), tl.program_id(1)
+    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
+    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
+    begins, ends = tl.load(query_first + other), tl.load(query_last + other)
+    query_base, query_end = tl.load(query_starts + begins), tl.load(query_starts + ends)
+    row, column = tl.arange(0, BM), tl.arange(0, BN)
+    products = _tile_products(
+        contexts, base + row, row < end - base,
+        queries, query_base.to(tl.int64) + column, column < query_end - query_base, DIM, BM, BN, BK, WIDE,
+    )  # fmt: skip
+    member = tl.arange(0, CONTEXTS)
+    found = tl.full((CONTEXTS, BN), float("-inf"), tl.float32)
+    for number in range(0, last - first):
+        begin = tl.load(starts + first + number) - base
+        stop = tl.load(starts + first + number + 1) - base
+        inside = (row >= begin) & (row < stop)
+        best = tl.max(tl.where(inside[:, None], products, float("-inf")), 0)
+        found = tl.where(member[:, None] == number, best[None, :], found)
+    real = member < last - first
+    found = tl.where(real[:, None], found, 0.0)
+    line = tl.load(order + first + member, mask=real, other=0).to(tl.int64) * QUERIES
+    for number in range(0, ends - begins):
+        word = tl.load(query_starts + begins + number) - query_base
+        after = tl.load(query_starts + begins + number + 1) - query_base
+        own = ((column >= word) & (column < after))[None, :]
+        if POOL <= 1:
+            pooled = tl.sum(tl.where(own, found, 0.0), 1)
+            if POOL == 0:
+                pooled = pooled / (after - word).to(tl.float32)
+        else:
+            values = tl.where(own, found, float("-inf"))
+            pooled = tl.max(values, 1)
+            if POOL >= 3:
+                weights = tl.exp((values - pooled[:, None]) / temperature)
+                if POOL == 3:
+                    pooled = pooled / temperature + tl.log(tl.sum(weights, 1))
+                    if SCALED:
+                        pooled = pooled * temperature
+                else:
+                    pooled = tl.sum(tl.where(own, found * weights, 0.0), 1) / tl.sum(weights, 1)
+        place = tl.load(query_order + begins + number)
+        tl.store(scores + line + place, pooled, mask=real)
+
+
+@triton.jit
+def query_gradient_program(
+    contexts, starts, gradient, places, totals,
+    CONTEXTS, QUERY_ROWS, DIM,
+    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """totals[q] = sum over contexts c of gradient[c, q] x the row of c at places[c, q].
+
+    Each context is a product with a matrix that holds the gradients at their places; one without is skipped.
+    """
+    query = tl.program_id(0).to(tl.int64) * BQ + tl.arange(0, BQ)
+    column = tl.program_id(1) * BD + tl.arange(0, BD)
+    real, inside = query < QUERY_ROWS, column < DIM
+    total = tl.zeros((BQ, BD), tl.float32)
+    for context in range(0, CONTEXTS):
+        line = tl.program_id(0).to(tl.int64) * 0 + context
+        weight = tl.load(gradient + line * QUERY_ROWS + query, mask=real, other=0.0)
+        if tl.max(tl.abs(weight), 0) > 0:
+            place = tl.load(places + line * QUERY_ROWS + query, mask=real, other=0).to(tl.int32)
+            begin, stop = tl.load(starts + context), tl.load(starts + context + 1)
+            for first in range(0, stop - begin, BR):
+                row = first + tl.arange(0, BR)
+                at_place = tl.where(place[:, None] == row[None, :], weight[:, None], 0.0)
+                rows = tl.load(
+                    contexts + (begin + row).to(tl.int64)[:, None] * DIM + column[None, :],
+                    mask=(row < stop - begin)[:, None] & inside[None, :], other=0.0,
+                ).to(tl.float32)  # fmt: skip
+                total = tl.dot(at_place, rows, total, input_precision="ieee")
+    tl.store(totals + query[:, None] * DIM + column[None, :], total, mask=real[:, None] & inside[None, :])
+
+
+@triton.jit
+def context_gradient_program(
+    queries, starts, gradient, places, totals,
+    QUERY_ROWS, DIM,
+    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr,
+):  # fmt: skip
+    """totals[r] = sum of gradient[c, q] x queries[q] over the query rows q whose place in c is row r."""
+    context = tl.program_id(0)
+    begin, stop = tl.load(starts + context), tl.load(starts + context + 1)
+    column = tl.program_id(1) * BD + tl.arange(0, BD)
+    inside = column < DIM
+    line = context.to(tl.int64) * QUERY_ROWS
+    for first in range(0, stop - begin, BR):
+        row = first + tl.arange(0, BR)
+        total = tl.zeros((BR, BD), tl.float32)
+        for other in range(0, QUERY_ROWS, BQ):
+            query = other + tl.arange(0, BQ)
+            real = query < QUERY_ROWS
+            weight = tl.load(gradient + line + query, mask=real, other=0.0)
+            if tl.max(tl.abs(weight), 0) > 0:
+                place = tl.load(places + line + query, mask=real, other=0).to(tl.int32)
+                at_place = tl.where(place[None, :] == row[:, None], weight[None, :], 0.0)
+                rows = tl.load(
+                    queries + query.to(tl.int64)[:, None] * DIM + column[None, :],
+                    mask=real[:, None] & inside[None, :], other=0.0,
+                ).to(tl.float32)  # fmt: skip
+                total = tl.dot(at_place, rows, total, input_precision="ieee")
+        tl.store(
+            totals + (begin + row).to(tl.int64)[:, None] * DIM + column[None, :], total,
+            mask=(row < stop - begin)[:, None] & inside[None, :],
+        )  # fmt: skip

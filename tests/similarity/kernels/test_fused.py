@@ -1,0 +1,130 @@
+"""The Triton programs against a slow loop, run by Triton's interpreter on the processor."""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.kernels import fused
+from wordsight.similarity.kernels.packed import PackedTexts, unit
+from wordsight.similarity.max_sim import MaxSim
+from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
+
+pytest.importorskip("triton", reason="the programs are written in Triton: pip install triton")
+
+POOLINGS: list[Pooling] = [Mean(), Sum(), Max(), LogSumExp(0.1), LogSumExp(0.05, scaled=False), Softmax(0.2)]
+
+
+@pytest.fixture(autouse=True)
+def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fused, "ON_PROCESSOR", True)
+    _import_plainly("wordsight.similarity.kernels.triton_max_sim")
+
+
+def _import_plainly(name: str) -> None:
+    """Import a module without the check of shapes, whose wrappers Triton cannot read."""
+    if name not in sys.modules:
+        spec = spec_from_file_location(name, Path(fused.__file__).with_name(name.rsplit(".", 1)[1] + ".py"))
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules[name] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[name])
+
+
+def ragged(count: int, items: int, dim: int, seed: int) -> EmbeddingSet:
+    """Sets of one to ``items`` vectors; padding holds what must not be read."""
+    draw = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, items + 1, (count,), generator=draw)
+    lengths[count // 2] = items
+    mask = torch.arange(items) < lengths[:, None]
+    vectors = torch.randn(count, items, dim, generator=draw)
+    return EmbeddingSet(vectors.masked_fill(~mask[..., None], float("nan")), mask)
+
+
+def slow_loop(images: EmbeddingSet, texts: EmbeddingSet, pooling: Pooling) -> Tensor:
+    rows = []
+    for image, real in zip(images.vectors, images.mask, strict=True):
+        row = []
+        for text, words in zip(texts.vectors, texts.mask, strict=True):
+            best = [max(float(word @ region) for region in unit(image[real])) for word in unit(text[words])]
+            row.append(pooling(torch.tensor(best)))
+        rows.append(torch.stack(row))
+    return torch.stack(rows)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS, ids=lambda one: f"{type(one).__name__}")
+def test_scores_equal_the_slow_loop(pooling: Pooling) -> None:
+    images, texts = ragged(7, 5, 20, 0), ragged(9, 4, 20, 1)
+    found = fused.fused_scores(PackedTexts(images, "image"), PackedTexts(texts, "text"), pooling, None)
+    assert found is not None
+    torch.testing.assert_close(found, slow_loop(images, texts, pooling), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("dim", [1, 31, 65])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_and_any_dimension(dim: int, dtype: torch.dtype) -> None:
+    """Products of halves are exact in float32: the slow loop over rounded vectors gives the same scores."""
+    images, texts = ragged(3, 40, dim, 2), ragged(4, 20, dim, 3)
+    contexts, queries = PackedTexts(images, "image"), PackedTexts(texts, "text")
+    left, right = (side.unit_rows(0, len(side)).to(dtype) for side in (contexts, queries))
+    found = fused.scores_of_rows(left, right, contexts, queries, Mean())
+    for a in range(3):
+        for b in range(4):
+            own = left[contexts.starts[a] : contexts.starts[a + 1]].float()
+            words = right[queries.starts[b] : queries.starts[b + 1]].float()
+            expected = (own @ words.T).amax(0).mean()
+            assert float(found[contexts.order[a], queries.order[b]]) == pytest.approx(
+                float(expected), abs=1e-5
+            )
+
+
+@pytest.mark.parametrize(("items", "dtype"), [(6, torch.uint8), (300, torch.int16)])
+def test_places_are_the_first_best_rows(items: int, dtype: torch.dtype) -> None:
+    images, texts = ragged(3, items, 12, 4), ragged(5, 3, 12, 5)
+    images.vectors[:, 1] = images.vectors[:, 0]  # a tie
+    contexts, queries = PackedTexts(images, "image"), PackedTexts(texts, "text")
+    assert MaxSim().place_dtype(contexts) == dtype
+    both = fused.fused_matches(contexts, queries, dtype, None)
+    assert both is not None
+    right = queries.unit_rows(0, len(queries))
+    for number in range(3):
+        cosines = contexts.unit_rows(number, number + 1) @ right.T
+        torch.testing.assert_close(both[0][number], cosines.amax(0), rtol=1e-5, atol=1e-6)
+        chosen = both[1][number].long()
+        torch.testing.assert_close(cosines.gather(0, chosen[None])[0], cosines.amax(0), rtol=1e-5, atol=1e-6)
+        assert not bool((chosen == 1).any()) or not bool(images.mask[contexts.order[number], 1])
+
+
+@pytest.mark.parametrize("direction", ["word", "region"])
+@pytest.mark.parametrize("pooling", ["mean", "log-sum-exp", "max"])
+def test_training_by_the_programs_equals_training_by_blocks(
+    direction: Any, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def trained() -> list[Tensor]:
+        images, texts = ragged(6, 5, 20, 6), ragged(5, 4, 20, 7)
+        vectors = [one.vectors.nan_to_num().requires_grad_() for one in (images, texts)]
+        sets = [EmbeddingSet(one, its.mask) for one, its in zip(vectors, (images, texts), strict=True)]
+        scores = MaxSim(direction, pooling)(*sets)
+        (scores * torch.arange(30).reshape(6, 5).remainder(3)).sum().backward()
+        return [scores.detach(), *(one.grad for one in vectors if one.grad is not None)]
+
+    by_programs = trained()
+    monkeypatch.setattr(fused, "ON_PROCESSOR", False)
+    by_blocks = trained()
+    assert len(by_blocks) == 3
+    torch.testing.assert_close(by_programs, by_blocks, rtol=1e-4, atol=1e-5)
+
+
+def test_blocks_do_what_the_programs_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = torch.ones(2, 3)
+    assert fused.can_fuse(vectors, [3], [4])
+    assert not fused.can_fuse(vectors.double(), [3], [4])
+    assert not fused.can_fuse(vectors, [fused.LONGEST + 1], [4])
+    assert not fused.can_fuse(vectors, [], [4])
+    monkeypatch.setattr(fused, "ON_PROCESSOR", False)
+    assert not fused.can_fuse(vectors, [3], [4])
