@@ -2,8 +2,8 @@
 
 They run on a GPU of CUDA. Triton's interpreter runs them on a processor, slowly: for tests, which set
 ``ON_PROCESSOR`` and, before triton is imported, ``TRITON_INTERPRET=1``. Where they cannot run, the functions
-return None, and the blocks of ``blockwise.py`` do the work: on a processor, on Apple's GPU, without triton, for
-contexts longer than LONGEST and for vectors in float64.
+return None, and the blocks of ``blockwise.py`` do the work: on a processor, on Apple's GPU, without triton,
+for contexts longer than LONGEST and for vectors in float64.
 """
 
 import logging
