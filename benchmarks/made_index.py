@@ -18,7 +18,7 @@ from wordsight.matcher import Matcher
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.search.index import manifest
 from wordsight.search.index.index import Index
-from wordsight.search.index.vector_files import pack
+from wordsight.search.index.vector_files import Packed, pack
 from wordsight.search.index.writer import Writer
 from wordsight.search.query.stop_words import EVERYDAY_WORDS
 from wordsight.sets import EmbeddingSet
@@ -47,7 +47,7 @@ def make_index(
     return index
 
 
-def build(dim: int, similarity: str = "max-sim") -> Matcher:
+def build(dim: int, similarity: str = "max-sim", pooling: str = "mean") -> Matcher:
     torch.manual_seed(0)
     vocabulary = Vocabulary.learn([" ".join(EVERYDAY_WORDS), "a with and near on"], min_count=1)
     tables = {
@@ -55,7 +55,7 @@ def build(dim: int, similarity: str = "max-sim") -> Matcher:
         "tokenizer": {"name": "words"},
         "image_encoder": {"name": "grid-cnn", "dim": dim, "width": 8, "depth": 0},
         "text_encoder": {"name": "recurrent", "word_dim": 64, "bidirectional": True},
-        "similarity": {"name": similarity, "pooling": "mean"},
+        "similarity": {"name": similarity, "pooling": pooling},
     }
     matcher = Matcher.build(tables, vocabulary=vocabulary).eval()
     with torch.no_grad():
@@ -70,6 +70,11 @@ def captions(count: int, seed: int = 0) -> list[str]:
 
 def _write(writer: Writer, index: Index, first: int, texts: Sequence[str], regions: int) -> None:
     packed = pack(_regions_of(index.matcher, texts, regions, seed=first), index.meta.layout, True)
+    write_batch(writer, packed, first, texts)
+
+
+def write_batch(writer: Writer, packed: Packed, first: int, texts: Sequence[str]) -> None:
+    """Pictures from number ``first`` on, a second apart, in a hundred folders."""
     with writer.batch():
         places, checksums = writer.append(packed), packed.checksums()
         for row, (text, place, checksum) in enumerate(zip(texts, places, checksums, strict=True), first):

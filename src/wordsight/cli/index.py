@@ -58,7 +58,8 @@ def index(
 ) -> None:
     """Make or update an index: new, changed, renamed and deleted pictures; safe to stop at any time.
 
-    Without a folder it does only the work of --repair, --compact, --verify and --stats, in that order.
+    Without a folder it does only the work of --repair, --compact, --engine, --verify and --stats, in that
+    order.
     """
     _check_sources(folders, texts, upkeep)
     share_freed_memory()
@@ -80,7 +81,7 @@ def _check_sources(folders: list[Path] | None, texts: list[Path] | None, upkeep:
         raise typer.BadParameter("an index holds pictures or texts: give folders, or --texts, and not both")
     if not (folders or texts or upkeep.any):
         raise typer.BadParameter(
-            "give a folder of pictures, or --texts, or one of --stats --verify --compact"
+            "give a folder of pictures, or --texts, or one of --stats --verify --compact --engine"
         )
 
 
@@ -172,6 +173,10 @@ def _upkeep(opened: "Index", upkeep: UpkeepOptions, as_json: bool) -> None:
         with ProgressDisplay() as progress:
             done = opened.compact(progress)
         typer.echo(f"{opened.folder}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
+    if upkeep.engine is not None:
+        with ProgressDisplay() as progress:
+            opened.index_regions(upkeep.engine, progress)
+    _calibrate_regions(opened)
     if upkeep.verify:
         _verify(opened, as_json)
     if upkeep.stats:
@@ -219,6 +224,16 @@ def _calibrate(opened: "Index") -> None:
     if recall is not None:
         counted = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
         say(f"a shortlist of {recall.size} holds {counted}")
+
+
+def _calibrate_regions(opened: "Index") -> None:
+    """Measure the recall of an index of regions that was made or extended."""
+    from wordsight.search.calibrate_regions import calibrate_regions
+
+    measured = calibrate_regions(opened)
+    if measured is not None:
+        counted = f"{100 * measured.recall:.0f} % of the ten best, on {measured.queries} queries"
+        say(f"the index of regions finds {counted}")
 
 
 def _verify(opened: "Index", as_json: bool) -> None:

@@ -65,6 +65,13 @@ class UpkeepOptions:
     compact: Annotated[
         bool, typer.Option("--compact", help="Free the space of deleted and changed items.")
     ] = False
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            help="Engine to index for: regions (for large indexes; needs wordsight[faiss]), exact; auto, the "
+            "default, decides by size."
+        ),
+    ] = None
     verify: Annotated[
         bool, typer.Option("--verify", help="Check the integrity of the index; exit code 1 if a check fails.")
     ] = False
@@ -72,4 +79,4 @@ class UpkeepOptions:
 
     @property
     def any(self) -> bool:
-        return self.repair or self.compact or self.verify or self.stats
+        return any((self.repair, self.compact, self.engine, self.verify, self.stats))

@@ -69,6 +69,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "auto": "wordsight.search.engine.auto:Auto",
         "exact": "wordsight.search.engine.exact:Exact",
         "shortlist": "wordsight.search.engine.shortlist:Shortlist",
+        "regions": "wordsight.search.engine.regions:Regions",
     },
 }
 

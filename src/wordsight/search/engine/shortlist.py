@@ -66,11 +66,11 @@ def measure_recall(
     chosen = [texts[n] for n in spread_rows(len(texts), MAX_QUERIES)]
     with torch.no_grad():
         queries = [matcher.encode_texts([text]) for text in chosen]
-    best_of_each = _best_of_each(matcher, snapshot, queries, memory_mb) if queries else []
-    wanted = list(zip(queries, best_of_each, strict=True))
+    best = best_of_each(matcher, snapshot, queries, memory_mb) if queries else []
+    wanted = list(zip(queries, best, strict=True))
     measured = Recall(0, 0.0, len(chosen))
     for size in SIZES:
-        recalls = [np.isin(best, nearest_rows(query, snapshot, None, size)).mean() for query, best in wanted]
+        recalls = [np.isin(rows, nearest_rows(query, snapshot, None, size)).mean() for query, rows in wanted]
         measured = Recall(size, float(np.mean(recalls)) if recalls else 0.0, len(chosen))
         if measured.recall >= SUFFICIENT_RECALL:
             break
@@ -78,7 +78,7 @@ def measure_recall(
 
 
 @torch.no_grad()
-def _best_of_each(
+def best_of_each(
     matcher: Matcher, snapshot: Snapshot, queries: Sequence[EmbeddingSet], memory_mb: float
 ) -> list[Int[np.ndarray, " best"]]:
     """The best rows of several queries, in one scan of the index."""

@@ -21,11 +21,20 @@ from wordsight.matcher.saved import open_saved
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.index import database, manifest, picture_roots, replaced, walk_rules
+from wordsight.search.index import (
+    database,
+    manifest,
+    picture_roots,
+    region_meta,
+    region_upkeep,
+    replaced,
+    walk_rules,
+)
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.index.replaced import Fingerprint, IndexReplaced, read_one_index
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.schema_check import REMEDY
@@ -176,7 +185,34 @@ class Index:
                 )
                 with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
                     picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
-            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+            report = Update(writer, self.matcher, found, batch_size, workers, progress).run()
+            self._update_regions("auto", progress)
+            return report
+
+    def index_regions(self, engine: str = "regions", progress: Progress = silent) -> None:
+        """Make the region index that the engine "regions" searches.
+
+        ``engine``: "exact" removes it, "auto" brings it into step, as updates and compactions do, or makes
+        it for a large index. Raises InputError for a similarity that it cannot serve, MissingPackageError
+        without faiss.
+        """
+        if engine not in region_upkeep.ENGINES:
+            known = ", ".join(region_upkeep.ENGINES)
+            raise InputError(f'engine = "{engine}" is no engine to index for; known: {known}')
+        if engine == "regions" and self.kind != "images":
+            raise InputError("this is an index of texts; an index of regions needs one of images")
+        with self._writer():
+            self._update_regions(engine, progress)
+
+    def store_region_settings(self, number: int, settings: SearchSettings) -> None:
+        """Store what was measured on the region index of this number, if it is still there."""
+        with self._writer():
+            region_meta.store_settings(self.folder, number, settings)
+
+    def _update_regions(self, engine: str, progress: Progress) -> None:
+        if self.kind == "images":
+            with self.snapshot() as snapshot:
+                region_upkeep.update_regions(snapshot, self.matcher.similarity, engine, progress)
 
     @contextmanager
     def _writer(self) -> Iterator[Writer]:
@@ -192,7 +228,9 @@ class Index:
     def compact(self, progress: Progress = silent) -> Compaction:
         """Free the space of contents without an item; ids and snapshots of readers stay valid."""
         with self._writer() as writer:
-            return compact(writer, progress)
+            done = compact(writer, progress)
+            self._update_regions("auto", progress)
+            return done
 
     def verify(self, progress: Progress = silent) -> list[str]:
         """Check the integrity of the index; one sentence per problem."""

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, Float16, Integer
+from torch import Tensor
 
 from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.filter_sql import conditions
-from wordsight.search.index.row_places import groups_by_segment, runs, vector_places
+from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
@@ -118,7 +119,7 @@ class Snapshot:
             if len(chosen) == len(rows) and bool(mask.all()):
                 vectors, boxes = segment.vectors(index), segment.boxes_at(index) if self._all_boxed else None
                 break
-            slots = torch.from_numpy(runs(chosen * widest, counts[chosen]))  # of ``widest`` per row
+            slots = vector_places(chosen * widest, counts[chosen])  # of ``widest`` per row
             vectors[slots] = segment.vectors(index)
             if boxes is not None:
                 boxes[slots] = segment.boxes_at(index)
@@ -199,6 +200,36 @@ class Snapshot:
         query = "SELECT content, checksum, segment, place, start, count FROM contents ORDER BY segment, place"
         for content, checksum, *place in self._facts.execute(query):
             yield content, checksum, Place(*place)
+
+    def contents_table(self) -> Integer[np.ndarray, "content 4"]:
+        """Segment, place, start and count of every content, in the order of the files."""
+        query = "SELECT segment, place, start, count FROM contents ORDER BY segment, place"
+        with self._reading():
+            table = numbers(self._facts.execute(query), 4)
+        check_places(table, {e.number: (e.vectors, e.contents) for e in self.extents()})
+        return table
+
+    def content_places(self) -> tuple[Integer[np.ndarray, " row"], Integer[np.ndarray, " row"]]:
+        """Segment and place of the content of every row; rows ascend by them."""
+        return self._segment, self._place
+
+    def vectors_at(
+        self,
+        segment: Integer[np.ndarray, " content"],
+        start: Integer[np.ndarray, " content"],
+        count: Integer[np.ndarray, " content"],
+    ) -> Float[Tensor, "vector dim"]:
+        """Vectors of contents one after another, in float32, by the place where each begins."""
+        ends = np.cumsum(count)
+        vectors = torch.empty(int(count.sum()), self.layout.dim)
+        for number, chosen in groups_by_segment(segment):
+            found = self._segments[number].vectors(vector_places(start[chosen], count[chosen]))
+            vectors[vector_places((ends - count)[chosen], count[chosen])] = found
+        return vectors
+
+    def extents(self) -> list[Extent]:
+        """The committed sizes of the segments, in order."""
+        return [self._segments[number].extent for number in sorted(self._segments)]
 
     def segment(self, number: int) -> Segment:
         return self._segments[number]

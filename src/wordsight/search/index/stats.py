@@ -6,6 +6,7 @@ from typing import Any
 
 from wordsight.search.index import database
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.region_upkeep import opened
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import KINDS
 
@@ -25,9 +26,10 @@ class Stats:
     dim: int
     precision: str
     segments: int
-    bytes: dict[str, int]  # on disk: vectors, scales, boxes, pooled, facts, model
+    bytes: dict[str, int]  # on disk: vectors, scales, boxes, pooled, regions, facts, model
     model: str  # identity
     format: int
+    regions: dict[str, Any] | None = None  # the index of regions; None without one
 
     @property
     def bytes_per_item(self) -> float:
@@ -45,6 +47,7 @@ class Stats:
             f"{self.unneeded} contents to compact\n"
             f"MB: {sizes}; {self.bytes_per_item:,.0f} bytes per item without the model\n"
             f"model {self.model}, format {self.format}"
+            + ("" if self.regions is None else "\n" + _regions_text(self.regions))
         )
 
 
@@ -65,11 +68,36 @@ def measured(folder: Path, meta: Meta, snapshot: Snapshot) -> Stats:
         bytes=_bytes(folder),
         model=meta.model,
         format=meta.format,
+        regions=_regions(folder, snapshot),
+    )
+
+
+def _regions(folder: Path, snapshot: Snapshot) -> dict[str, Any] | None:
+    lists = opened(folder)
+    if lists is None:
+        return None
+    outside = int((lists.meta.numbers_of(*snapshot.content_places()) < 0).sum())
+    sizes = {"lists": len(lists.tables.sizes), "vectors": lists.meta.vectors, "outside": outside}
+    return sizes | asdict(lists.meta.settings)
+
+
+def _regions_text(regions: dict[str, Any]) -> str:
+    recall = "recall not measured yet"
+    if regions["queries"]:
+        recall = (
+            f"recall@10 {regions['recall']:.3f} on {regions['queries']} queries of this index "
+            f"({regions['probes']} lists and {regions['nearest']} regions per word, "
+            f"{regions['candidates']} pictures scored)"
+        )
+    return (
+        f"index of regions: {regions['vectors']} vectors in {regions['lists']} lists, "
+        f"{regions['outside']} {'item' if regions['outside'] == 1 else 'items'} outside; {recall}"
     )
 
 
 def _bytes(folder: Path) -> dict[str, int]:
     names = {kind: f"{kind}-*.bin" for kind in KINDS} | {
+        "regions": "regions*",
         "facts": f"{database.FACTS}*",
         "model": f"{MODEL}/**/*",
     }

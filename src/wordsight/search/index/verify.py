@@ -9,6 +9,8 @@ from pathlib import Path
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, manifest
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.region_build import region_problems
+from wordsight.search.index.region_lists import RegionLists
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import Place
 
@@ -24,6 +26,7 @@ def problems(folder: Path, meta: Meta, progress: Progress) -> Iterator[str]:
             yield from _of_items(snapshot)
             yield from _of_segments(snapshot.connection)
             yield from _of_contents(snapshot, progress)
+            yield from _of_regions(snapshot)
         with database.wrap_errors(folder):
             yield from _of_words(folder)
     except (ValueError, OSError) as error:
@@ -85,6 +88,12 @@ def _of_contents(snapshot: Snapshot, progress: Progress) -> Iterator[str]:
         progress("checking", done, total)
     if damaged > MAX_NAMED:
         yield f"and those of {damaged - MAX_NAMED} more"
+
+
+def _of_regions(snapshot: Snapshot) -> Iterator[str]:
+    lists = RegionLists.open(snapshot.folder)
+    if lists is not None:
+        yield from region_problems(snapshot, lists)
 
 
 def _is_whole(snapshot: Snapshot, place: Place, checksum: int) -> bool:

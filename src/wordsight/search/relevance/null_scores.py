@@ -87,6 +87,11 @@ def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
     return [*captions.values(), *_generated(matcher)]
 
 
+def captions_of(matcher: Matcher, item_texts: Sequence[str]) -> list[str]:
+    """One caption of each item that has one which the tokenizer accepts."""
+    return list(_captions(matcher, item_texts).values())
+
+
 def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
     """At most ``most`` rows, evenly spread and deterministic."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))[: max(0, count)]

@@ -1,0 +1,242 @@
+"""Search by regions at size: build, bytes, time against the bare product, recall; and other libraries.
+
+    python benchmarks/regions.py PHOTOS_INDEX [--pictures 100000] [--regions 36] [--queries 100] [--at FOLDER]
+    python benchmarks/regions.py PHOTOS_INDEX --pictures 5000 --regions 16 --others numpy lancedb qdrant
+
+PHOTOS_INDEX is a trained index of photos with captions (README's demo makes one); pictures are made from its
+vectors (clustered_vectors.py), queries are its captions. All runs on one thread. ``product`` multiplies all
+vectors, in float32 and of unit length, with the words of a query and takes each word's best region: what an
+exact search cannot save. Its vectors are in memory up to ``--product-mb``; of larger data a part is used and
+its time is scaled. Recall is of the ten best of exact scores, by float32 products.
+
+``--others`` search the same vectors: numpy by brute force, lancedb by its index, qdrant-edge-py by a scan.
+They score by the sum of maxima and are compared with the ten best by that sum. fast-plaid needs a torch of
+its own (2.11, with CUDA), so it cannot run in this environment.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from clustered_vectors import Photos, write_index
+from measuring import resident
+from region_rivals import RIVALS
+
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.search.engine.brute_force import QueryScorer, score_rows
+from wordsight.search.engine.engine import EngineQuery
+from wordsight.search.engine.regions import Regions
+from wordsight.search.index import region_meta
+from wordsight.search.index.index import Filters, Index
+from wordsight.search.index.region_lists import RegionLists
+from wordsight.search.searcher_state import SearchSession
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.base import Similarity
+from wordsight.similarity.kernels.blocks import cosines_of
+from wordsight.similarity.max_sim import MaxSim
+
+TOP = 10
+PICTURES_AT_ONCE = 4000
+SHARES = (1.0, 0.5, 0.1, 0.01, 0.001)  # of the pictures that pass a filter
+
+
+def timed(act: Callable[[], Any]) -> tuple[Any, float, float]:
+    """The result, and seconds of wall and CPU."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = act()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def blocks(index: Index) -> Iterator[tuple[slice, torch.Tensor]]:
+    """Stored vectors in float32: [picture, region, dim]."""
+    with index.snapshot() as snapshot:
+        for start in range(0, len(snapshot), PICTURES_AT_ONCE):
+            vectors = snapshot.embeddings(start, start + PICTURES_AT_ONCE).vectors
+            yield slice(start, start + len(vectors)), vectors
+
+
+def exact_top(index: Index, queries: list[EmbeddingSet], similarity: Similarity) -> list[np.ndarray]:
+    """The ten best rows of each query, by float32 products."""
+    words = torch.cat([query.vectors[0] for query in queries])
+    ends = np.cumsum([query.vectors.shape[1] for query in queries]).tolist()
+    pooling = similarity.pooling_of_maxima
+    assert pooling is not None
+    best: list[list[tuple[float, int]]] = [[] for _ in queries]
+    for span, vectors in blocks(index):
+        found = cosines_of(vectors, words).amax(1)
+        for n, stop in enumerate(ends):
+            start = ends[n - 1] if n else 0
+            top = pooling(found[:, start:stop]).topk(min(TOP, len(vectors)))
+            named = zip(top.values.tolist(), (top.indices + span.start).tolist(), strict=True)
+            best[n] = sorted([*best[n], *named], key=lambda pair: (-pair[0], pair[1]))[:TOP]
+    return [np.array([row for _, row in rows]) for rows in best]
+
+
+def product(index: Index, queries: list[EmbeddingSet], most_mb: float) -> dict[str, float]:
+    """CPU milliseconds of the float32 product alone, over vectors in memory."""
+    parts, size = [], 0
+    for _, vectors in blocks(index):
+        parts.append(vectors)
+        size += vectors.numel() * 4
+        if size > most_mb * 2**20:
+            break
+    with index.snapshot() as snapshot:
+        scale = len(snapshot) / sum(map(len, parts))
+    for part in parts:
+        cosines_of(part, queries[0].vectors[0]).amax(1)
+    took = []
+    for query in queries[: max(5, min(len(queries), round(20 / scale)))]:
+        _, wall, cpu = timed(lambda q=query: [cosines_of(part, q.vectors[0]).amax(1) for part in parts])
+        took.append((wall * scale, cpu * scale))
+    return milliseconds(took) | {"scaled": scale}
+
+
+def milliseconds(took: list[tuple[float, float]]) -> dict[str, float]:
+    walls, cpus = zip(*took, strict=True)
+    return {
+        "p50": 1e3 * median(walls),
+        "p95": 1e3 * sorted(walls)[int(0.95 * (len(walls) - 1))],
+        "cpu": 1e3 * median(cpus),
+    }
+
+
+def recall(found: list[np.ndarray], best: list[np.ndarray]) -> float:
+    return float(np.mean([np.isin(one, rows).mean() for rows, one in zip(found, best, strict=True)]))
+
+
+class Measured:
+    """Searches of the engine on one session of an index."""
+
+    def __init__(self, index: Index, queries: list[EmbeddingSet], similarity: Similarity) -> None:
+        self.session = SearchSession(index, index.snapshot(), 512, (0.01, 0.01))
+        self.engine = Regions(self.session)
+        assert not self.engine.obstacle, self.engine.obstacle
+        self.scorers = [QueryScorer(similarity, query) for query in queries]
+
+    def search(self, scorer: QueryScorer, filters: Filters) -> np.ndarray:
+        rows = self.session.row_cache
+
+        def score(some: np.ndarray | None) -> np.ndarray:
+            return score_rows(scorer, rows, some, memory_mb=512)
+
+        found = self.engine.search(EngineQuery(scorer, score), filters, TOP)
+        best = np.argsort(-found.scores, kind="stable")[:TOP]
+        return best if found.rows is None else found.rows[best]
+
+    def run(self, filters: Filters = Filters()) -> tuple[list[np.ndarray], dict[str, float]]:  # noqa: B008
+        for scorer in self.scorers[:3]:
+            self.search(scorer, filters)
+        found, took = [], []
+        for scorer in self.scorers:
+            rows, wall, cpu = timed(lambda one=scorer: self.search(one, filters))
+            found.append(rows)
+            took.append((wall, cpu))
+        return found, milliseconds(took)
+
+
+def filtered(measured: Measured, share: float) -> dict[str, float]:
+    """A filter by date that passes a share of the pictures, against exact scores of those."""
+    snapshot = measured.session.snapshot
+    filters = Filters(after=float(np.quantile(snapshot.dates(), 1 - share)))
+    found, took = measured.run(filters)
+    rows = snapshot.rows_where(filters)
+    some = measured.scorers[:10]
+    exact = [score_rows(scorer, measured.session.row_cache, rows, memory_mb=512) for scorer in some]
+    best = [rows[np.argsort(-scores, kind="stable")[:TOP]] for scores in exact]
+    return {"share": share, **took, "recall": recall(found[:10], best)}
+
+
+def report(name: str, numbers: dict[str, Any]) -> None:
+    shown = {key: round(value, 4) if isinstance(value, float) else value for key, value in numbers.items()}
+    print(json.dumps({"what": name} | shown), flush=True)
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    photos = Photos.of(options.photos, options.dim, options.queries)
+    queries, similarity = photos.query_sets(), MaxSim("word", options.pooling)
+    size = (options.pictures, options.regions)
+    if not (folder / "index.json").is_file():
+        _, wall, cpu = timed(lambda: write_index(folder, photos, *size, options.pooling))
+        report("writing made vectors", {"wall_s": wall, "cpu_s": cpu})
+    index = Index.open(folder)
+    if region_meta.read_meta(folder) is None:
+        _, wall, cpu = timed(index.index_regions)
+        report("build", {"wall_s": wall, "cpu_s": cpu})
+    lists = RegionLists.open(folder)
+    assert lists is not None
+    sizes = {name: size / options.pictures for name, size in index.stats().bytes.items() if name != "model"}
+    report("bytes per picture", {**sizes, "lists": len(lists.tables.sizes), "vectors": lists.meta.vectors})
+    best, _, cpu = timed(lambda: exact_top(index, queries, similarity))
+    report("exact scores of all queries together", {"cpu_s": cpu, "queries": len(queries)})
+    bare = product(index, queries, options.product_mb)
+    report("product", bare)
+    before = resident()
+    measured = Measured(index, queries, similarity)
+    for settings in options.settings or [None]:
+        if settings is not None:
+            chosen = region_meta.SearchSettings(*map(int, settings.split(",")), recall=0.0, queries=1)
+            measured.engine.settings = chosen  # type: ignore[misc]
+        found, took = measured.run()
+        chosen = measured.engine.settings
+        effort = {"probes": chosen.probes, "nearest": chosen.nearest, "candidates": chosen.candidates}
+        ratio = {"of_product_cpu": took["cpu"] / bare["cpu"], "recall": recall(found, best)}
+        stored = {"stored_recall": chosen.recall, "extra_mb": resident() - before}
+        report("regions", {**effort, **took, **ratio, **stored})
+    for share in SHARES if options.filters else ():
+        report("filter", filtered(measured, share))
+    for name in options.others:
+        by_sum = exact_top(index, queries[:20], MaxSim("word", "sum"))
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+            vectors = torch.cat([part for _, part in blocks(index)]).numpy()
+            rival, wall, cpu = timed(lambda: RIVALS[name](vectors, Path(place)))  # noqa: B023
+            found, took = [], []
+            for query in queries[:20]:
+                rows, *seconds = timed(lambda q=query: rival(q.vectors[0].numpy(), TOP))  # noqa: B023
+                found.append(rows)
+                took.append((seconds[0], seconds[1]))
+            stored = sum(path.stat().st_size for path in Path(place).rglob("*") if path.is_file())
+            report(name, {"build_s": wall, "build_cpu_s": cpu, "bytes_per_picture": stored / options.pictures,
+                          **milliseconds(took), "recall": recall(found, by_sum)})  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path, metavar="PHOTOS_INDEX")
+    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--regions", type=int, default=36, help="of each picture")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--pooling", default="mean")
+    parser.add_argument("--queries", type=int, default=100)
+    parser.add_argument("--product-mb", type=float, default=3000)
+    parser.add_argument("--settings", nargs="*", metavar="EFFORT", help="instead of the measured")
+    parser.add_argument("--filters", action="store_true", help="also search with filters")
+    parser.add_argument("--others", nargs="*", default=[], choices=list(RIVALS))
+    parser.add_argument("--at", type=Path, help="make the index here, or use the one that is there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    if options.at is not None:
+        measure(options.at, options)
+        return
+    place = Path(tempfile.mkdtemp())
+    try:
+        measure(place / "index", options)
+    finally:
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with torch.no_grad():
+        main()

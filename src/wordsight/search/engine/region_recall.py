@@ -1,0 +1,74 @@
+"""A region index and its own data -> the least effort of a search with enough recall.
+
+Queries are captions of the pictures, or, where there are too few, vectors of a picture moved by noise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from wordsight.search.engine.brute_force import QueryScorer
+from wordsight.search.engine.shortlist import best_of_each
+from wordsight.search.index.region_meta import SearchSettings
+from wordsight.search.relevance.null_scores import captions_of, spread_rows
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.kernels.packed import masked_unit
+
+if TYPE_CHECKING:
+    from wordsight.search.engine.regions import Regions
+    from wordsight.search.searcher_state import SearchSession
+
+LADDER = (  # efforts, from the least on
+    SearchSettings(16, 256, 200),
+    SearchSettings(32, 512, 400),
+    SearchSettings(64, 1024, 400),
+    SearchSettings(64, 1024, 800),
+    SearchSettings(128, 2048, 1600),
+    SearchSettings(256, 4096, 3200),
+)
+SUFFICIENT_RECALL = 0.985  # with this recall no greater effort is tried
+MAX_QUERIES = 48
+MIN_CAPTIONS = 16  # with fewer of them, pictures moved by noise are the queries
+MAX_WORDS = 8  # vectors of a picture that make a query
+NOISE = 1.0  # length of what is added to a unit vector
+
+
+@torch.no_grad()
+def measure_settings(session: "SearchSession", engine: "Regions") -> SearchSettings:
+    """The first of LADDER with sufficient recall, or else the last, with its recall."""
+    queries = sample_queries(session)
+    best = best_of_each(session.matcher, session.snapshot, queries, session.memory_mb)
+    scorers = [QueryScorer(session.matcher.similarity, query) for query in queries]
+    measured = LADDER[-1]
+    for settings in LADDER:
+        found = [engine.candidate_rows(scorer, settings) for scorer in scorers]
+        shares = [_share(rows, named) for rows, named in zip(best, found, strict=True)]
+        measured = replace(settings, recall=round(float(np.mean(shares)), 4), queries=len(queries))
+        if measured.recall >= SUFFICIENT_RECALL:
+            break
+    return measured
+
+
+def _share(best: np.ndarray, found: np.ndarray) -> float:
+    return float(np.isin(best, found).mean())
+
+
+def sample_queries(session: "SearchSession") -> Sequence[EmbeddingSet]:
+    """Query sets from the index's own data, always the same for one state of the index."""
+    snapshot, matcher = session.snapshot, session.matcher
+    rows = spread_rows(len(snapshot), MAX_QUERIES)
+    texts = captions_of(matcher, [item.text for item in snapshot.items(rows)])
+    if len(texts) >= MIN_CAPTIONS:
+        return [matcher.encode_texts([text]) for text in texts]
+    return [_moved(snapshot.gather(np.array([row])), int(row)).to(matcher.device) for row in rows]
+
+
+def _moved(picture: EmbeddingSet, seed: int) -> EmbeddingSet:
+    """Some vectors of a picture, moved by noise."""
+    draw = torch.Generator().manual_seed(seed)
+    units = masked_unit(picture)[:, :MAX_WORDS]
+    noise = torch.nn.functional.normalize(torch.randn(units.shape, generator=draw), dim=-1)
+    return EmbeddingSet(units + NOISE * noise, picture.mask[:, :MAX_WORDS])

@@ -1,0 +1,100 @@
+"""A sample of vectors -> centroids of lists in two levels, and a quantizer of residuals; vectors -> lists.
+
+Two levels (about sqrt(lists) groups of lists) make training and assignment many times as quick as one.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from wordsight.runtime.progress import Progress, silent
+from wordsight.search.index.region_lists import Tables, import_faiss
+
+LISTS_PER_ROOT = 8  # lists = 8 sqrt(vectors)
+MIN_PER_LIST = 32  # vectors
+SAMPLES_PER_LIST = 40
+ITERATIONS = 8
+GROUPS_TRIED = 4  # of each vector, in the search for its nearest list
+
+
+def list_count(vectors: int) -> int:
+    return max(1, min(round(LISTS_PER_ROOT * math.sqrt(vectors)), vectors // MIN_PER_LIST))
+
+
+def sample_size(vectors: int) -> int:
+    """Vectors to train on."""
+    return SAMPLES_PER_LIST * list_count(vectors)
+
+
+def train(sample: Float[np.ndarray, "vector dim"], vectors: int, progress: Progress = silent) -> Tables:
+    """Tables for so many vectors, with empty lists."""
+    lists = min(list_count(vectors), max(1, len(sample)))
+    if not len(sample):
+        sample = np.eye(1, sample.shape[1], dtype=np.float32)
+    groups = _means(sample, max(1, round(lists**0.5)))
+    group_of = (sample @ groups.T).argmax(1)
+    members = np.bincount(group_of, minlength=len(groups))
+    shares = np.maximum(1, np.round(members / len(sample) * lists).astype(int))
+    parts = []
+    for group, count in enumerate(shares.tolist()):
+        some = sample[group_of == group]
+        parts.append(_means(some, count) if len(some) else groups[group : group + 1])
+        progress("training lists", group + 1, len(groups))
+    centroids = np.concatenate(parts)
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    empty = Tables(centroids, groups, starts, np.zeros(0, np.float32), np.zeros(len(centroids), np.int64))
+    trained = _quantizer(sample - centroids[assign(sample, empty)])
+    return Tables(centroids, groups, starts, trained, empty.sizes)
+
+
+def _means(vectors: Float[np.ndarray, "vector dim"], count: int) -> Float[np.ndarray, "mean dim"]:
+    """Unit vectors in the directions of k-means' centers, at most as many as there are vectors."""
+    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    if len(vectors) > count:
+        faiss = import_faiss()
+        clusters: Any = faiss.Kmeans(
+            vectors.shape[1],
+            count,
+            niter=ITERATIONS,
+            seed=0,
+            min_points_per_centroid=1,
+            max_points_per_centroid=4 * SAMPLES_PER_LIST,
+        )
+        clusters.train(vectors)
+        vectors = clusters.centroids
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit_means: np.ndarray = (vectors / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return unit_means
+
+
+def _quantizer(residuals: Float[np.ndarray, "vector dim"]) -> Float[np.ndarray, " number"]:
+    """The trained table of a 4-bit quantizer: minima of the dimensions, then their widths."""
+    faiss = import_faiss()
+    quantizer = faiss.ScalarQuantizer(residuals.shape[1], faiss.ScalarQuantizer.QT_4bit)
+    quantizer.train(np.ascontiguousarray(residuals, dtype=np.float32))
+    table: np.ndarray = faiss.vector_to_array(quantizer.trained)
+    return table.astype(np.float32)
+
+
+def assign(vectors: Float[np.ndarray, "vector dim"], tables: Tables) -> Int[np.ndarray, " vector"]:
+    """The list of each vector: the best of the lists of its nearest groups."""
+    rows, groups = torch.from_numpy(np.ascontiguousarray(vectors)), torch.from_numpy(tables.groups)
+    tried = min(GROUPS_TRIED, len(groups))
+    nearest = torch.mm(rows, groups.T).topk(tried, dim=1).indices.flatten().numpy()
+    order = np.argsort(nearest, kind="stable")
+    bounds = np.searchsorted(nearest[order], np.arange(len(groups) + 1))
+    best = np.full(len(vectors), -np.inf, np.float32)
+    chosen = np.zeros(len(vectors), np.int64)
+    for group in np.flatnonzero(np.diff(bounds)).tolist():
+        some = order[bounds[group] : bounds[group + 1]] // tried
+        first, last = int(tables.starts[group]), int(tables.starts[group + 1])
+        products = torch.mm(rows[torch.from_numpy(some)], torch.from_numpy(tables.centroids[first:last]).T)
+        found = products.max(1)
+        values = found.values.numpy()
+        better = values > best[some]
+        best[some[better]] = values[better]
+        chosen[some[better]] = first + found.indices.numpy()[better]
+    return chosen
