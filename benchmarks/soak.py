@@ -7,7 +7,7 @@ machine's loopback; each client is a process with one connection, which sends on
 sentences of every length, queries of words with operators, pictures like a picture, thumbnails, explanations,
 lists and folders. No two clients send the same sequence, and few requests are sent twice.
 
-Growth is that of the resident set from the end of the warm-up to the end of all requests; of it, the pages
+Growth is that of the resident set, at rest, from the end of the warm-up to the end of all requests; of it, the pages
 that belong to no file are told too (pages of libraries and of the index come and go with the system's cache).
 The exit code is 1 if it is over the limit (percent), or if a request failed.
 """
@@ -36,6 +36,7 @@ from wordsight.search.searcher_state import calibrate
 
 SHARES = {"search": 40, "words": 15, "similar": 10, "thumbnail": 15, "explain": 10, "items": 8, "folders": 2}
 MOST_WORDS = 24  # of a sentence
+REST_SECONDS = 12  # after a phase; a server gives freed memory back every 10 s
 LAST_SAMPLES = 5  # whose median is the resident set at the end of a phase
 CURVE_POINTS = 20
 MOST_SECONDS = 7200
@@ -100,6 +101,7 @@ def phase(
             memory.append(resident(process))
         statuses = sum((one.result() for one in running), Counter[tuple[str, int]]())
     took = time.monotonic() - began
+    time.sleep(REST_SECONDS)
     for _ in range(LAST_SAMPLES):
         time.sleep(0.2)
         memory.append(resident(process))
