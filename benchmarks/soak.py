@@ -7,9 +7,9 @@ machine's loopback; each client is a process with one connection, which sends on
 sentences of every length, queries of words with operators, pictures like a picture, thumbnails, explanations,
 lists and folders. No two clients send the same sequence, and few requests are sent twice.
 
-Growth is that of the resident set, at rest, from the end of the warm-up to the end of all requests; of it, the pages
-that belong to no file are told too (pages of libraries and of the index come and go with the system's cache).
-The exit code is 1 if it is over the limit (percent), or if a request failed.
+Growth is that of the resident set at rest, from the end of the warm-up to the end of all requests. The pages
+that belong to no file are reported apart: those of libraries and of the index come and go with the system's
+cache. The exit code is 1 if it is over the limit (percent), or if a request failed.
 """
 
 import argparse
