@@ -19,8 +19,8 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -105,8 +105,8 @@ def _change_number(data: bytearray, draw: random.Random) -> None:
 class Guard:
     """What readers must not do, noted while one of them is at work."""
 
-    def __init__(self, home: Path) -> None:
-        self.home, self.active, self.seen = str(home), False, ""
+    def __init__(self) -> None:
+        self.home, self.active, self.seen = "", False, ""
         sys.addaudithook(self._note)
 
     def _note(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -118,6 +118,12 @@ class Guard:
             writes = any(letter in arguments[1] for letter in "wax+")
             if writes and not arguments[0].startswith((self.home, tempfile.gettempdir(), "/dev/")):
                 self.seen = f"writes {arguments[0]}"
+
+
+@cache
+def guard_of_process() -> Guard:
+    """The only one: Python never takes an audit hook back."""
+    return Guard()
 
 
 def run(target: Target, data: bytes, folder: Path, guard: Guard) -> str | None:
@@ -164,12 +170,18 @@ def fuzz(
     limit_memory: bool = True,
     say: Callable[[str], None] = str,
     leave_out: Sequence[str] = (),
+    known: Mapping[str, Target] | None = None,
 ) -> tuple[Counter[str], dict[str, str]]:
-    """Cases by reader, and the first case of each way in which one went wrong."""
-    (home / "wholes").mkdir()
-    known = targets(home / "wholes")
+    """Cases by reader, and the first case of each way in which one went wrong.
+
+    ``known`` are the whole files of an earlier call, ``targets(folder)``; by default they are written anew.
+    """
+    if known is None:
+        (home / "wholes").mkdir()
+        known = targets(home / "wholes")
     names = sorted(known.keys() - set(leave_out)) if reader is None else [reader]
-    guard, counts, wrong = Guard(home), Counter[str](), dict[str, str]()
+    guard, counts, wrong = guard_of_process(), Counter[str](), dict[str, str]()
+    guard.home = str(home)
     before = resource.getrlimit(resource.RLIMIT_AS)
     old = signal.signal(signal.SIGPROF, _too_long)
     try:
