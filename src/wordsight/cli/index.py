@@ -68,6 +68,7 @@ def index(
         opened, report = _updated(out, folders or [], texts or [], model, captions, how, trust_remote_code)
         _show_report(opened, report, as_json)
         _calibrate(opened)
+        _calibrate_regions(opened)
         skipped = bool(report.skipped)
     else:
         opened = _opened(out, model, how.precision, trust_remote_code)
@@ -176,7 +177,8 @@ def _upkeep(opened: "Index", upkeep: UpkeepOptions, as_json: bool) -> None:
     if upkeep.engine is not None:
         with ProgressDisplay() as progress:
             opened.index_regions(upkeep.engine, progress)
-    _calibrate_regions(opened)
+    if upkeep.engine is not None or upkeep.compact:
+        _calibrate_regions(opened)
     if upkeep.verify:
         _verify(opened, as_json)
     if upkeep.stats:

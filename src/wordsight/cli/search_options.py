@@ -107,7 +107,7 @@ class HitOptions(PageOptions):
         "score"
     )
     engine: Annotated[
-        str, typer.Option("--engine", help="auto, exact, shortlist, or one of an installed package.")
+        str, typer.Option("--engine", help="auto, exact, regions, shortlist, or one of an installed package.")
     ] = "auto"
 
 

@@ -16,7 +16,4 @@ def calibrate_regions(index: Index, memory_mb: float = 256.0) -> SearchSettings 
     shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
     with SearchSession(index, index.snapshot(), memory_mb, shares) as session:
         engine = Regions(session)
-        if engine.obstacle:
-            return None
-        index.store_region_settings(meta.number, engine.settings)
-        return engine.settings
+        return None if engine.obstacle else engine.settings

@@ -1,6 +1,7 @@
 """Engine for large indexes: candidates from an index of regions, and their exact scores."""
 
 import logging
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,12 @@ class Regions(Engine):
         """Effort of a search, as measured when the index was made, or now if that was interrupted."""
         assert self.lists is not None
         stored = self.lists.meta.settings
-        return stored if stored.queries else measure_settings(self.session, self)
+        if stored.queries:
+            return stored
+        measured = measure_settings(self.session, self)
+        with suppress(OSError, ValueError):  # in a folder of others it is measured again next time
+            self.session.index.store_region_settings(self.lists.meta.number, measured)
+        return measured
 
     @property
     def recall(self) -> float:

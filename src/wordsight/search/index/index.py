@@ -229,7 +229,8 @@ class Index:
         """Free the space of contents without an item; ids and snapshots of readers stay valid."""
         with self._writer() as writer:
             done = compact(writer, progress)
-            self._update_regions("auto", progress)
+            if (self.folder / region_meta.META).is_file():
+                self._update_regions("auto", progress)
             return done
 
     def verify(self, progress: Progress = silent) -> list[str]:

@@ -16,6 +16,7 @@ from wordsight.files.contained import inside
 from wordsight.search.index.region_meta import META, REMEDY, RegionMeta, lists_file, read_meta, tables_file
 
 ID_BYTES = 8  # of a content in a list
+_KINDS = {"centroids": "<f4", "groups": "<f4", "starts": "<i8", "trained": "<f4", "sizes": "<i8"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +41,11 @@ class Tables:
             raise InputError(f"{path} cannot be read ({error})", REMEDY) from None
         lists, dim = tables.centroids.shape if tables.centroids.ndim == 2 else (0, 0)
         starts = tables.starts
+        kinds = {name: table.dtype.str for name, table in vars(tables).items()}
         fits = (
-            lists > 0
+            kinds == _KINDS
+            and lists > 0
+            and starts.ndim == 1
             and tables.trained.shape == (2 * dim,)
             and tables.sizes.shape == (lists,)
             and tables.groups.shape == (len(starts) - 1, dim)

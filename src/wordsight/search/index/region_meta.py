@@ -123,12 +123,17 @@ def read_meta(folder: Path) -> RegionMeta | None:
     try:
         covered = tuple(Covered(*map(int, one)) for one in fields["segments"])
         checksums = (int(fields["checksums"][0]), int(fields["checksums"][1]))
+        total = sum(one.contents for one in covered)
+        if any(min(one.contents, one.first) < 0 or one.first + one.contents > total for one in covered):
+            raise ValueError("numbers beyond the contents")
     except (TypeError, ValueError, IndexError):
         raise InputError(f"{path} is damaged: its list of segments cannot be read", REMEDY) from None
     known = {
         name: fields[name] for name in ("number", "dim", "contents", "vectors", "first_only", "trained_on")
     }
     chosen = SearchSettings(**{name: settings[name] for name in _SETTINGS})
+    if min(chosen.probes, chosen.nearest, chosen.candidates) < 1:
+        raise InputError(f"{path} is damaged: its settings are not above 0", REMEDY)
     return RegionMeta(segments=covered, checksums=checksums, settings=chosen, **known)
 
 

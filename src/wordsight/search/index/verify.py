@@ -91,9 +91,12 @@ def _of_contents(snapshot: Snapshot, progress: Progress) -> Iterator[str]:
 
 
 def _of_regions(snapshot: Snapshot) -> Iterator[str]:
-    lists = RegionLists.open(snapshot.folder)
-    if lists is not None:
-        yield from region_problems(snapshot, lists)
+    try:
+        lists = RegionLists.open(snapshot.folder)
+        if lists is not None:
+            yield from region_problems(snapshot, lists)
+    except (ValueError, OSError) as error:
+        yield str(error)
 
 
 def _is_whole(snapshot: Snapshot, place: Place, checksum: int) -> bool:
