@@ -11,6 +11,7 @@ Axis vocabulary, used in every signature of the package:
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import Any, TypeVar
 
 import torch
@@ -27,7 +28,8 @@ class _Rows:
     """Base of all sets: every tensor field has the items as its first axis."""
 
     def _tensors(self) -> dict[str, Tensor]:
-        return {name: value for name, value in vars(self).items() if value is not None}
+        named = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]
+        return {name: value for name, value in named if value is not None}
 
     def _map(self: Rows, change: Any) -> Rows:
         return replace(self, **{name: change(tensor) for name, tensor in self._tensors().items()})  # type: ignore[type-var]
@@ -126,3 +128,8 @@ class EmbeddingSet(_Rows):
 
 class UnitSet(EmbeddingSet):
     """Vectors ready to be compared, in float32: of length 1, unless lengths count; nothing scales them."""
+
+    @cached_property
+    def means(self) -> Float[Tensor, "n dim"]:
+        """Mean of the vectors of each item, computed once."""
+        return self.vectors.masked_fill(~self.mask[..., None], 0).sum(1) / self.lengths[:, None]

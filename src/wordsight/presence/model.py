@@ -57,26 +57,29 @@ class WordRules:
         self, pictures: EmbeddingSet
     ) -> tuple[Float[Tensor, "image word"], Float[Tensor, "image word"]]:
         """Cosine of the best region with each word, and the mean of the regions along each head."""
-        units, words = _units(pictures), len(self.directions)
-        both = units @ torch.cat([self.directions, self.heads]).to(units).T  # one product: it takes the time
-        padded = ~pictures.mask[..., None]
-        best = both[..., :words].masked_fill(padded, -torch.inf).amax(1)
-        return best, both[..., words:].masked_fill(padded, 0).sum(1) / pictures.lengths[:, None]
+        units = unit_set(pictures)
+        words = len(self.directions)
+        directions = self.directions.repeat(2, 1) if words == 1 else self.directions  # one column is slower
+        cosines = units.vectors @ directions.to(units.vectors).T
+        if not units.mask.all():
+            cosines = cosines.masked_fill(~units.mask[..., None], -torch.inf)
+        return cosines.amax(1)[:, :words], units.means @ self.heads.to(units.means).T
 
     def logits(self, pictures: EmbeddingSet) -> Float[Tensor, "image word"]:
         """Log odds that each picture shows each word."""
         return shown_logits(self.mentioned_logits(pictures), self.unmentioned)
 
 
-def _units(pictures: EmbeddingSet) -> Float[Tensor, "image region dim"]:
-    vectors = pictures.vectors.float()
-    return vectors if isinstance(pictures, UnitSet) else F.normalize(vectors, dim=-1)
+def unit_set(pictures: EmbeddingSet) -> UnitSet:
+    """The set with vectors of length 1, in float32."""
+    if isinstance(pictures, UnitSet):
+        return pictures
+    return UnitSet(F.normalize(pictures.vectors.float(), dim=-1), pictures.mask)
 
 
 def mean_units(pictures: EmbeddingSet) -> Float[Tensor, "image dim"]:
     """Mean of each picture's vectors, each of length 1."""
-    real = pictures.mask[..., None]
-    return _units(pictures).masked_fill(~real, 0).sum(1) / pictures.lengths[:, None]
+    return unit_set(pictures).means
 
 
 def shown_logits(

@@ -92,7 +92,7 @@ class RowCache:
             rows_per_block = max(1, min(self._rows_per_block(length * dim), most_numbers // (length * dim)))
             for start in range(0, len(rows), rows_per_block):
                 some = rows[start : start + rows_per_block]
-                cached_numbers += len(some) * length * dim
+                cached_numbers += len(some) * (length + 1) * dim  # and their means
                 yield _as_slice(some), cached_numbers <= self.numbers / 2 - self.taken
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.presence.model import CommonRule, PresenceModel, WordRules, mean_units, shown_logits
+from wordsight.presence.model import CommonRule, PresenceModel, WordRules, shown_logits, unit_set
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.relevance.fit_match import Shown, fit_match, fit_similar, sample_texts
 from wordsight.search.relevance.fit_words import WordEvidence, fit_logistic, fit_words
@@ -123,8 +123,9 @@ def _gather_evidence(
     for start in range(0, len(pairs.images), BATCH):
         rows = range(start, min(start + BATCH, len(pairs.images)))
         some = matcher.encode_images(matcher.read_images(pairs.images.read(list(rows))))
-        means.append(mean_units(some).cpu())
-        best.append(rules.evidence(some)[0].cpu())
+        units_of_some = unit_set(some)
+        means.append(units_of_some.means.cpu())
+        best.append(rules.evidence(units_of_some)[0].cpu())
         if start < MAX_VALIDATION:
             encoded.append(some)
         report(rows.stop, len(pairs.images))
