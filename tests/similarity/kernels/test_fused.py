@@ -14,6 +14,8 @@ from wordsight.similarity.kernels import fused
 from wordsight.similarity.kernels.packed import PackedTexts, unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
+from wordsight.similarity.ranking.exact import rank_matches
+from wordsight.similarity.ranking.half_screen import half_blocks
 
 pytest.importorskip("triton", reason="the programs are written in Triton: pip install triton")
 
@@ -118,6 +120,37 @@ def test_training_by_the_programs_equals_training_by_blocks(
     by_blocks = trained()
     assert len(by_blocks) == 3
     torch.testing.assert_close(by_programs, by_blocks, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("direction", ["word", "region"])
+@pytest.mark.parametrize("pooling", ["mean", "log-sum-exp"])
+def test_ranks_after_a_screen_in_bfloat16_are_those_of_float64(
+    direction: Any, pooling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where scores of many pairs are so close that bfloat16 leaves them open."""
+    images, texts = ragged(12, 4, 24, 8), ragged(15, 3, 24, 9)
+    near = EmbeddingSet(images.vectors * 1e-3 + images.vectors[:1, :1], images.mask)
+    for some in (images, near):
+        arguments = (MaxSim(direction, pooling), some, texts, torch.arange(12), torch.arange(15) % 12)
+        found = rank_matches(*arguments)
+        with monkeypatch.context() as changed:
+            changed.setattr(fused, "ON_PROCESSOR", False)
+            expected = rank_matches(*arguments)
+        for one, other in zip(found, expected, strict=True):
+            assert torch.equal(one, other)
+
+
+def test_the_bound_of_bfloat16_holds_and_is_of_use() -> None:
+    images, texts, similarity = ragged(9, 4, 64, 10), ragged(8, 3, 64, 11), MaxSim(pooling="mean")
+    contexts, queries = similarity.sides(images, texts)
+    exact = similarity.double()(
+        EmbeddingSet(images.vectors.double(), images.mask), EmbeddingSet(texts.vectors.double(), texts.mask)
+    )[contexts.order][:, queries.order]
+    (block,) = half_blocks(similarity, contexts, queries)
+    off = (block.scores - exact).abs()
+    assert bool((off <= block.error).all())
+    assert bool((off > block.error / 100).any())
+    assert float(block.error.max()) < 0.01
 
 
 def test_blocks_do_what_the_programs_cannot(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,17 +97,26 @@ def scores_of_rows(
     contexts: PackedTexts,
     queries: PackedTexts,
     pooling: Pooling,
+    part: tuple[int, int] | None = None,
 ) -> Float[Tensor, "context query"]:
-    """Scores from the packed rows of both sides, in the precision that they have."""
+    """Scores from the packed rows of both sides, in the precision that they have.
+
+    ``part``: only of the contexts from the first number to before the second, and in packed order.
+    """
     from wordsight.similarity.kernels.triton_max_sim import score_program
 
     shape = _shape(left, contexts.lengths[-1], queries.lengths[-1])
-    tiles = _tiles(contexts, shape.BM, CONTEXTS)
-    query_tiles = _tiles(queries, shape.BN, shape.BN)
-    scores = torch.empty(len(contexts), len(queries), dtype=torch.float32, device=left.device)
+    start, stop = part or (0, len(contexts))
+    tiles = _tiles(contexts, shape.BM, CONTEXTS, start, stop)
+    query_tiles = _tiles(queries, shape.BN, shape.BN, 0, len(queries))
+    places = [contexts.order, queries.order]
+    if part is not None:
+        places = [torch.arange(len(side), device=left.device) for side in (contexts, queries)]
+        places[0] = places[0] - start
+    scores = torch.empty(stop - start, len(queries), dtype=torch.float32, device=left.device)
     score_program[(len(tiles.first), len(query_tiles.first))](
-        left.contiguous(), right.contiguous(), scores, *tiles, _starts(contexts), contexts.order,
-        *query_tiles, _starts(queries), queries.order, len(queries), left.shape[1],
+        left.contiguous(), right.contiguous(), scores, *tiles, _starts(contexts), places[0],
+        *query_tiles, _starts(queries), places[1], len(queries), left.shape[1],
         float(getattr(pooling, "temperature", 1.0)), **shape._asdict(), CONTEXTS=CONTEXTS,
         POOL=POOLINGS[type(pooling)], SCALED=bool(getattr(pooling, "scaled", True)), **_options(left),
     )  # fmt: skip
@@ -124,7 +133,7 @@ def fused_matches(
 
     left, right = (side.unit_rows(0, len(side)).to(dtype).contiguous() for side in (contexts, queries))
     shape, count = _shape(left, contexts.lengths[-1], SMALLEST), len(right)
-    tiles = _tiles(contexts, shape.BM, shape.BM)
+    tiles = _tiles(contexts, shape.BM, shape.BM, 0, len(contexts))
     found = torch.empty(len(contexts), count, dtype=torch.float32, device=left.device)
     places = torch.empty(found.shape, dtype=place_dtype, device=left.device)
     best_match_program[(len(tiles.first), -(-count // shape.BN))](
@@ -175,13 +184,13 @@ def _power_of_two(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _tiles(side: PackedTexts, most_rows: int, most_members: int) -> Tiles:
+def _tiles(side: PackedTexts, most_rows: int, most_members: int, start: int, stop: int) -> Tiles:
     """Neighbours that fit into a tile together."""
     first, last = [], []
-    for start, stop in side.packed_pieces(most_rows):
-        for begin in range(start, stop, most_members):
+    for a, b in side.packed_pieces(most_rows, start, stop):
+        for begin in range(a, b, most_members):
             first.append(begin)
-            last.append(min(stop, begin + most_members))
+            last.append(min(b, begin + most_members))
     return Tiles(*(torch.tensor(part, dtype=torch.int32, device=side.device) for part in (first, last)))
 
 

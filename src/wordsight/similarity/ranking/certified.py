@@ -24,6 +24,7 @@ from wordsight.similarity.kernels.int8 import (
 from wordsight.similarity.kernels.integer_product import IntegerProduct
 from wordsight.similarity.kernels.packed import make_unit
 from wordsight.similarity.ranking.count import BestMatches, Ties
+from wordsight.similarity.ranking.half_screen import half_blocks, pair_scores, screens_in_half
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -80,6 +81,7 @@ class Ranking:
         self.similarity, self.best, self.ties, self.progress = similarity, best, ties, progress
         self.contexts, self.queries = similarity.sides(images, texts)
         self.by_word = similarity.direction == "word"
+        self.half = screens_in_half(similarity, self.contexts, self.queries)
         self.integers, self.patience, self.failed = integers, patience, 0
         identities = best.image_identities, best.text_identities
         sides = (self.contexts, self.queries) if self.by_word else (self.queries, self.contexts)
@@ -115,6 +117,9 @@ class Ranking:
     def _screen(self) -> Iterator[Open]:
         """Every pair once; what is left open after float32."""
         similarity, contexts, queries = self.similarity, self.contexts, self.queries
+        if self.half:
+            yield from self._by_halves()
+            return
         done, every = 0, len(contexts) * len(queries)
         for chunk in similarity.chunks(queries, torch.float32):
             in_integers = self._quantize_queries(chunk, self.integers) if self.integers else None
@@ -131,6 +136,15 @@ class Ranking:
         blocks = self.similarity.blocks_of(self.contexts, start, stop, chunk, self.queries, torch.float32)
         for first, _, scores in blocks:
             yield self._count(scores, torch.tensor(self.error, device=scores.device), first, chunk)
+
+    def _by_halves(self) -> Iterator[Open]:
+        """bfloat16 first; what it leaves open in float32, many pairs at a time."""
+        every = len(self.contexts) * len(self.queries)
+        for block in half_blocks(self.similarity, self.contexts, self.queries):
+            chunk = Chunk(block.scores[:0], 0, len(self.queries))
+            yield self._count_again(self._count(block.scores, block.error, block.start, chunk), chunk)
+            if self.progress:
+                self.progress((block.start + len(block.scores)) * len(self.queries), every)
 
     def _by_integers(
         self, start: int, stop: int, chunk: Chunk, queries: IntegerChunk, integers: IntegerProduct
@@ -203,7 +217,12 @@ class Ranking:
         """Count single pairs again, in float32."""
         if not len(open_.context):
             return open_
-        scores = torch.cat([self._scores_of_some(*some, chunk) for some in _by_context(open_)]).double()
+        if self.half:
+            pairs = open_.context, open_.query
+            found = pair_scores(self.similarity, self.contexts, self.queries, pairs, torch.float32)
+        else:
+            found = torch.cat([self._scores_of_some(*some, chunk) for some in _by_context(open_)])
+        scores = found.double()
         still = []
         for side, own, concerned in self._sides_of(open_):
             before = concerned & (scores - self.error - self.equal > side.best[own])
@@ -235,6 +254,8 @@ class Ranking:
 
     def _exact(self, context: Int[Tensor, " pair"], query: Int[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         """In float64, by context and then by length, whatever the order of the pairs."""
+        if self.half:
+            return pair_scores(self.similarity, self.contexts, self.queries, (context, query), torch.float64)
         order = (context * len(self.queries) + query).argsort()
         nobody = torch.zeros_like(context, dtype=torch.bool)
         scores = torch.empty(len(context), dtype=torch.float64, device=context.device)
