@@ -95,7 +95,7 @@ def gpu() -> Iterator[Fact]:
         elif driver:
             advice = f"an NVIDIA driver is there, but torch (CUDA {built}) cannot use it: update the driver"
         mps = hasattr(torch.backends, "mps") and torch.backends.mps.is_available()
-        value = "Apple GPU, which wordsight does not use" if mps else "none that torch can use"
+        value = "Apple GPU: --device mps" if mps else "none that torch can use"
         yield Fact("GPU", value, State.note if driver else State.ok, advice)
         return
     for number in range(torch.cuda.device_count()):

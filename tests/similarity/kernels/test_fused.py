@@ -5,6 +5,7 @@ from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
+import gpu
 import pytest
 import torch
 from torch import Tensor
@@ -153,11 +154,40 @@ def test_the_bound_of_bfloat16_holds_and_is_of_use() -> None:
     assert float(block.error.max()) < 0.01
 
 
+def test_the_benchmark_finds_programs_and_blocks_equal() -> None:
+    found = gpu.equality("cpu")
+    assert found["ranks_are_equal"]
+    assert found["scores_differ_by"] < 1e-5
+    assert found["gradients_differ_by"] < 1e-5
+
+
+def test_a_program_that_the_gpu_refuses_leaves_the_work_to_blocks(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from triton.runtime.errors import OutOfResources
+
+    def refuse(device: torch.device) -> Any:
+        raise OutOfResources(300_000, 200_000, "shared memory")
+
+    images, texts = ragged(4, 3, 8, 12), ragged(5, 3, 8, 13)
+    arguments = MaxSim(pooling="mean"), images, texts, torch.arange(4), torch.arange(5) % 4
+    expected = MaxSim(pooling="mean")(images, texts), *rank_matches(*arguments)
+    monkeypatch.setattr(fused, "_current", refuse)
+    monkeypatch.setattr(fused, "_refused", set())
+    ranks = rank_matches(*arguments)
+    assert not fused.can_fuse(images.vectors, [3], [4])
+    torch.testing.assert_close((MaxSim(pooling="mean")(images, texts), *ranks), expected)
+    assert "does not take a fused program (out of resource: shared memory" in caplog.text
+
+
 def test_blocks_do_what_the_programs_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = torch.ones(2, 3)
     assert fused.can_fuse(vectors, [3], [4])
     assert not fused.can_fuse(vectors.double(), [3], [4])
     assert not fused.can_fuse(vectors, [fused.LONGEST + 1], [4])
     assert not fused.can_fuse(vectors, [], [4])
+    assert not fused.can_fuse(vectors, [500], [500])  # no tile holds both
+    with fused.disabled():
+        assert not fused.can_fuse(vectors, [3], [4])
     monkeypatch.setattr(fused, "ON_PROCESSOR", False)
     assert not fused.can_fuse(vectors, [3], [4])

@@ -8,7 +8,9 @@ for contexts longer than LONGEST and for vectors in float64.
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
@@ -31,6 +33,8 @@ OLDEST = (8, 0)  # compute capability with bfloat16
 BACKWARD = {"BQ": 64, "BR": 16, "BD": 64}
 POOLINGS: dict[type[Pooling], int] = {Mean: 0, Sum: 1, Max: 2, LogSumExp: 3, Softmax: 4}
 ON_PROCESSOR = False  # whether the interpreter may run them
+_disabled = ContextVar("disabled", default=False)
+_refused: set[torch.device] = set()  # GPUs that did not take a program
 _log = logging.getLogger("wordsight.device")
 
 
@@ -53,11 +57,28 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1"
 
 
+@contextmanager
+def disabled() -> Iterator[None]:
+    """Leave all to the blocks, to compare with them."""
+    before = _disabled.set(True)
+    try:
+        yield
+    finally:
+        _disabled.reset(before)
+
+
 def can_fuse(vectors: Tensor, contexts: Sequence[int], queries: Sequence[int] = (1,)) -> bool:
     """Whether the programs run for such vectors, of contexts and queries of these lengths (ascending)."""
-    if vectors.dtype == torch.float64 or not contexts or not queries:
+    if (
+        _disabled.get()
+        or vectors.device in _refused
+        or vectors.dtype == torch.float64
+        or not contexts
+        or not queries
+    ):
         return False
-    if max(contexts[-1], queries[-1]) > LONGEST:
+    tile = _power_of_two(contexts[-1]) * max(SMALLEST, _power_of_two(queries[-1]))
+    if max(contexts[-1], queries[-1]) > LONGEST or tile > TILE_NUMBERS[4]:
         return False
     if ON_PROCESSOR and interpreted():
         return True
@@ -98,8 +119,8 @@ def scores_of_rows(
     queries: PackedTexts,
     pooling: Pooling,
     part: tuple[int, int] | None = None,
-) -> Float[Tensor, "context query"]:
-    """Scores from the packed rows of both sides, in the precision that they have.
+) -> Float[Tensor, "context query"] | None:
+    """Scores from the packed rows of both sides, in the precision that they have; None if it failed.
 
     ``part``: only of the contexts from the first number to before the second, and in packed order.
     """
@@ -114,13 +135,14 @@ def scores_of_rows(
         places = [torch.arange(len(side), device=left.device) for side in (contexts, queries)]
         places[0] = places[0] - start
     scores = torch.empty(stop - start, len(queries), dtype=torch.float32, device=left.device)
-    score_program[(len(tiles.first), len(query_tiles.first))](
+    done = _launch(
+        score_program, (len(tiles.first), len(query_tiles.first)), left,
         left.contiguous(), right.contiguous(), scores, *tiles, _starts(contexts), places[0],
         *query_tiles, _starts(queries), places[1], len(queries), left.shape[1],
         float(getattr(pooling, "temperature", 1.0)), **shape._asdict(), CONTEXTS=CONTEXTS,
         POOL=POOLINGS[type(pooling)], SCALED=bool(getattr(pooling, "scaled", True)), **_options(left),
     )  # fmt: skip
-    return scores
+    return scores if done else None
 
 
 def fused_matches(
@@ -136,11 +158,12 @@ def fused_matches(
     tiles = _tiles(contexts, shape.BM, shape.BM, 0, len(contexts))
     found = torch.empty(len(contexts), count, dtype=torch.float32, device=left.device)
     places = torch.empty(found.shape, dtype=place_dtype, device=left.device)
-    best_match_program[(len(tiles.first), -(-count // shape.BN))](
+    done = _launch(
+        best_match_program, (len(tiles.first), -(-count // shape.BN)), left,
         left, right, found, places, *tiles, _starts(contexts), count, left.shape[1],
         **shape._asdict(), PLACES=True, **_options(left),
     )  # fmt: skip
-    return found, places
+    return (found, places) if done else None
 
 
 def fused_gradients(
@@ -158,16 +181,41 @@ def fused_gradients(
     gradient, starts, dim = gradient.float().contiguous(), _starts(contexts), left.shape[1]
     for_contexts, for_queries = (torch.empty(side.shape, device=left.device) for side in (left, right))
     columns, count = -(-dim // BACKWARD["BD"]), len(right)
-    query_gradient_program[(-(-count // BACKWARD["BQ"]), columns)](
-        left, starts, gradient, places, for_queries, len(contexts), count, dim, **BACKWARD
-    )
-    context_gradient_program[(len(contexts), columns)](
-        right, starts, gradient, places, for_contexts, count, dim, **BACKWARD
-    )
+    grids = (-(-count // BACKWARD["BQ"]), columns), (len(contexts), columns)
+    for_query = left, starts, gradient, places, for_queries, len(contexts), count, dim
+    for_context = right, starts, gradient, places, for_contexts, count, dim
+    if not (
+        _launch(query_gradient_program, grids[0], left, *for_query, **BACKWARD)
+        and _launch(context_gradient_program, grids[1], left, *for_context, **BACKWARD)
+    ):
+        return None
     totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
     contexts.add_gradient(totals[0], 0, len(contexts), for_contexts)
     queries.add_gradient(totals[1], 0, len(queries), for_queries)
     return totals
+
+
+def _launch(program: Any, grid: tuple[int, int], rows: Tensor, *arguments: Any, **sizes: Any) -> bool:
+    """Start a program; False where the GPU cannot hold or compile it: blocks do the work from now on."""
+    from triton.compiler.errors import CompilationError
+    from triton.runtime.errors import OutOfResources
+
+    try:
+        with _current(rows.device):
+            program[grid](*arguments, **sizes)
+    except (CompilationError, OutOfResources) as error:
+        reason = str(error).strip().splitlines()[-1]
+        _log.warning(
+            "the GPU does not take a fused program (%s): it scores in blocks, which is slower", reason
+        )
+        _refused.add(rows.device)
+        return False
+    return True
+
+
+def _current(device: torch.device) -> AbstractContextManager[Any]:
+    """Make it the current GPU, where Triton starts its programs."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 def _shape(rows: Tensor, longest: int, longest_query: int) -> Shape:

@@ -1,6 +1,6 @@
 """Scores with bounded errors -> counts of who comes before the best match; what is open is scored again."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, TypeAlias
 
 import torch
@@ -117,13 +117,13 @@ class Ranking:
     def _screen(self) -> Iterator[Open]:
         """Every pair once; what is left open after float32."""
         similarity, contexts, queries = self.similarity, self.contexts, self.queries
+        first = 0
         if self.half:
-            yield from self._by_halves()
-            return
-        done, every = 0, len(contexts) * len(queries)
+            first = yield from self._by_halves()
+        done, every = first * len(queries), len(contexts) * len(queries)
         for chunk in similarity.chunks(queries, torch.float32):
             in_integers = self._quantize_queries(chunk, self.integers) if self.integers else None
-            for start, stop in contexts.pieces(similarity.context_rows(contexts.device)):
+            for start, stop in contexts.pieces(similarity.context_rows(contexts.device), first):
                 if in_integers is not None and self.integers is not None:
                     yield from self._by_integers(start, stop, chunk, in_integers, self.integers)
                 else:
@@ -137,14 +137,16 @@ class Ranking:
         for first, _, scores in blocks:
             yield self._count(scores, torch.tensor(self.error, device=scores.device), first, chunk)
 
-    def _by_halves(self) -> Iterator[Open]:
-        """bfloat16 first; what it leaves open in float32, many pairs at a time."""
-        every = len(self.contexts) * len(self.queries)
+    def _by_halves(self) -> Generator[Open, None, int]:
+        """bfloat16 first; what it leaves open in float32, many pairs at a time. Returns how many contexts."""
+        done, every = 0, len(self.contexts) * len(self.queries)
         for block in half_blocks(self.similarity, self.contexts, self.queries):
             chunk = Chunk(block.scores[:0], 0, len(self.queries))
             yield self._count_again(self._count(block.scores, block.error, block.start, chunk), chunk)
+            done = block.start + len(block.scores)
             if self.progress:
-                self.progress((block.start + len(block.scores)) * len(self.queries), every)
+                self.progress(done * len(self.queries), every)
+        return done
 
     def _by_integers(
         self, start: int, stop: int, chunk: Chunk, queries: IntegerChunk, integers: IntegerProduct

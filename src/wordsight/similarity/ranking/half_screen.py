@@ -35,7 +35,7 @@ def screens_in_half(similarity: Any, contexts: PackedTexts, queries: PackedTexts
 
 
 def half_blocks(similarity: Any, contexts: PackedTexts, queries: PackedTexts) -> Iterator[HalfBlock]:
-    """All pairs, some contexts at a time."""
+    """All pairs, some contexts at a time; it ends early where the GPU does not take the program."""
     left, right = _rounded(contexts), _rounded(queries)
     worst = worst_of(right, queries.lengths)
     lost = _longest(left.lost, contexts)
@@ -46,6 +46,8 @@ def half_blocks(similarity: Any, contexts: PackedTexts, queries: PackedTexts) ->
         scores = scores_of_rows(
             left.values, right.values, contexts, queries, similarity.pooling, (start, stop)
         )
+        if scores is None:
+            return
         each = lost[start:stop, None] * worst.length + worst.lost + inexact_sum
         yield HalfBlock(start, scores, similarity.pooling.error(each, queries.lengths[-1]))
 
