@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TORCH = torch==2.13.0 # first and pinned, so that no CUDA build is pulled in; any torch>=2.6 works
 
-.PHONY: demo test test-portable check format clean
+.PHONY: demo test test-portable check format docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/wordsight demo
@@ -27,6 +27,9 @@ format: $(VENV)/checked
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+docs: $(VENV)/documented
+	$(BIN)/mkdocs build --strict
+
 $(VENV)/torch:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet $(TORCH)
@@ -46,5 +49,9 @@ $(VENV)/checked: $(VENV)/tested
 	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[dev]'
 	touch $@
 
+$(VENV)/documented: $(VENV)/installed
+	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[docs,serve]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo runs
+	rm -rf $(VENV) demo runs site
