@@ -42,8 +42,8 @@ def lancedb_multivector(vectors: np.ndarray, folder: Path) -> Search:
     )  # fmt: skip
 
     def search(words: np.ndarray, count: int) -> np.ndarray:
-        asked: Any = table.search(words.astype(np.float16).tolist()).nprobes(32).refine_factor(10)
-        return np.array([row["id"] for row in asked.select(["id"]).limit(count).to_list()])
+        request: Any = table.search(words.astype(np.float16).tolist()).nprobes(32).refine_factor(10)
+        return np.array([row["id"] for row in request.select(["id"]).limit(count).to_list()])
 
     return search
 
@@ -69,10 +69,8 @@ def qdrant_edge(vectors: np.ndarray, folder: Path) -> Search:
         shard.update(edge.UpdateOperation.upsert_points(points))
 
     def search(words: np.ndarray, count: int) -> np.ndarray:
-        query = edge.Query.Nearest(
-            edge.QueryVector(words.tolist()) if hasattr(edge, "QueryVector") else words.tolist()
-        )
-        return np.array([point.id for point in shard.query(edge.QueryRequest(query=query, limit=count))])
+        request = edge.QueryRequest(limit=count, query=edge.Query.Nearest(words.tolist()))
+        return np.array([point.id for point in shard.query(request)])
 
     return search
 
