@@ -33,9 +33,9 @@ import torch
 from made_index import captions, make_index
 from measuring import resident
 
+from wordsight.search.calibrate_index import calibrate
 from wordsight.search.index.index import Index
 from wordsight.search.relevance.null_scores import spread_rows
-from wordsight.search.searcher_state import calibrate
 
 TIMEOUT = 60  # seconds that a client waits for an answer
 MOST_CLIENTS = 64

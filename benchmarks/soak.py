@@ -30,9 +30,9 @@ from made_index import captions
 from measuring import anonymous, resident
 from serving import client, server
 
+from wordsight.search.calibrate_index import calibrate
 from wordsight.search.index.index import Index
 from wordsight.search.relevance.null_scores import spread_rows
-from wordsight.search.searcher_state import calibrate
 
 SHARES = {"search": 40, "words": 15, "similar": 10, "thumbnail": 15, "explain": 10, "items": 8, "folders": 2}
 MOST_WORDS = 24  # of a sentence

@@ -53,6 +53,10 @@ class StorageError(WordsightError, OSError):
     """Data that cannot be written; what was stored before stays."""
 
 
+class UnavailableError(WordsightError, ConnectionError):
+    """A server that cannot be reached, or that ended a connection; the same request may succeed later."""
+
+
 class NonFiniteError(WordsightError, FloatingPointError):
     """NaN or infinity where training needs a number."""
 

@@ -2,12 +2,13 @@
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.item_arguments import picture_file
+from wordsight.cli.open_index import index_at, index_place
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import MemoryMb, OutputOptions, PageOptions, Text, searcher_of
 from wordsight.cli.shared_options import Device
@@ -20,7 +21,7 @@ def register(app: typer.Typer) -> None:
 
 
 def captions(
-    index: Annotated[Path, typer.Argument(metavar="INDEX", help="An index of texts.")],
+    index: Annotated[Any, typer.Argument(metavar="INDEX", parser=index_place, help="An index of texts.")],
     picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="A file.")],
     *,
     hits: PageOptions,
@@ -34,12 +35,12 @@ def captions(
     from wordsight.search.index.index import Index
 
     started = time.perf_counter()
-    searcher = searcher_of(
-        Index.open(index, trust_remote_code, device),
-        memory_mb,
-        hits.false_positive_rate,
-        hits.min_probability,
+    opened = (
+        Index.open(index, trust_remote_code, device)
+        if isinstance(index, Path)
+        else index_at(index, trust_remote_code=trust_remote_code, device=device)
     )
+    searcher = searcher_of(opened, memory_mb, hits.false_positive_rate, hits.min_probability)
     filters = filters_of(None, None, None, text, None)
     found = searcher.find_texts(picture_file(str(picture)), hits.top, hits.offset, filters)
     show_hits(found, "sentences", time.perf_counter() - started, hits.strict, OutputOptions(as_json))

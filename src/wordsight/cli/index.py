@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.index_on_server import copy_to_server, server_to_write
 from wordsight.cli.index_options import CaptionOptions, UpdateOptions, UpkeepOptions
+from wordsight.cli.open_index import index_place
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.shared_options import NoLock
 from wordsight.cli.stderr import say
@@ -17,8 +19,19 @@ from wordsight.runtime.malloc import share_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from wordsight.search.index.index import Index, UpdateReport
+    from wordsight.search.index.index import UpdateReport
+    from wordsight.search.index.interface import SearchableIndex
+    from wordsight.search.postgres.address import IndexUrl
 
+Out = Annotated[
+    Any,  # a Path, or the address of an index on a server
+    typer.Option(
+        parser=index_place,
+        metavar="INDEX",
+        help="The index to make: a folder, or postgresql://USER@HOST/DATABASE; run again to update it or "
+        "to go on.",
+    ),
+]
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"
 
 
@@ -27,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 
 def index(
-    out: Annotated[Path, typer.Option(help="The index to make; run again to update it or to go on.")],
+    out: Out,
     folders: Annotated[
         list[Path] | None,
         typer.Argument(
@@ -70,6 +83,9 @@ def index(
         _calibrate(opened)
         _calibrate_regions(opened)
         skipped = bool(report.skipped)
+    elif upkeep.copy_from is not None:
+        opened = copy_to_server(upkeep.copy_from, out, how.shards, trust_remote_code)
+        _calibrate(opened)
     else:
         opened = _opened(out, model, how.precision, trust_remote_code)
     _upkeep(opened, upkeep, as_json)
@@ -87,26 +103,27 @@ def _check_sources(folders: list[Path] | None, texts: list[Path] | None, upkeep:
 
 
 def _updated(
-    out: Path,
+    out: "Path | IndexUrl",
     folders: list[Path],
     texts: list[Path],
     model: str | None,
     captions: CaptionOptions,
     how: UpdateOptions,
     trust_remote_code: bool,
-) -> "tuple[Index, UpdateReport]":
+) -> "tuple[SearchableIndex, UpdateReport]":
     """The index of these folders or files, made if it is not there; a failure leaves no new folder."""
     from wordsight.search.index import caption_join
     from wordsight.search.index.index import begun_or_removed
     from wordsight.search.index.scan_sources import check_sources
+    from wordsight.search.postgres.index import begun_or_dropped
 
     kind, sources = ("texts", texts) if texts else ("images", folders)
     check_sources(kind, sources, captions.captions or [], how.drop_all)  # before anything is made
     files = captions.files()
-    if not out.exists():
+    if not (isinstance(out, Path) and out.exists()):
         caption_join.check(files, sources)
-    with begun_or_removed(out):
-        opened = _opened_to_write(out, model, kind, how.precision, trust_remote_code)
+    with begun_or_removed(out) if isinstance(out, Path) else begun_or_dropped(out):
+        opened = _opened_to_write(out, model, kind, how, trust_remote_code)
         rules = opened.walk_rules().changed(how.exclude, how.follow_links)
         opened.run_on(how.device)
         with ProgressDisplay() as progress:
@@ -124,8 +141,10 @@ def _updated(
 
 
 def _opened_to_write(
-    out: Path, model: str | None, kind: str, precision: str | None, trust_remote_code: bool
-) -> "Index":
+    out: "Path | IndexUrl", model: str | None, kind: str, how: UpdateOptions, trust_remote_code: bool
+) -> "SearchableIndex":
+    if not isinstance(out, Path):
+        return server_to_write(out, model, kind, how, trust_remote_code)
     from wordsight.search.index.index import Index
     from wordsight.search.index.manifest import META, adopt_presence
 
@@ -134,9 +153,9 @@ def _opened_to_write(
             raise typer.BadParameter(f"{out} is not there yet: give the model that makes it with --model")
         from wordsight.runs.opening import matcher_folder
 
-        return Index.create(out, matcher_folder(model), kind, precision or "float16", trust_remote_code)
+        return Index.create(out, matcher_folder(model), kind, how.precision or "float16", trust_remote_code)
     opened = Index.open_to_write(out, trust_remote_code)
-    _check(opened, model, precision)
+    _check(opened, model, how.precision)
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 
@@ -146,37 +165,41 @@ def _opened_to_write(
     return opened
 
 
-def _opened(out: Path, model: str | None, precision: str | None, trust_remote_code: bool) -> "Index":
+def _opened(
+    out: "Path | IndexUrl", model: str | None, precision: str | None, trust_remote_code: bool
+) -> "SearchableIndex":
     from wordsight.search.index.index import Index
+    from wordsight.search.postgres.index import PostgresIndex
 
-    opened = Index.open(out, trust_remote_code)
+    opened: SearchableIndex
+    if isinstance(out, Path):
+        opened = Index.open(out, trust_remote_code)
+    else:
+        opened = PostgresIndex.open(out, trust_remote_code)
     _check(opened, model, precision)
     return opened
 
 
-def _check(opened: "Index", model: str | None, precision: str | None) -> None:
+def _check(opened: "SearchableIndex", model: str | None, precision: str | None) -> None:
     """Raise InputError for an index of another model or precision than was given."""
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 
         opened.check_model(matcher_folder(model))
     if precision is not None and precision != opened.meta.precision:
-        raise InputError(
-            f"{opened.folder} is in {opened.meta.precision}; give another folder for {precision}"
-        )
+        raise InputError(f"{opened.name} is in {opened.meta.precision}; give another folder for {precision}")
 
 
-def _upkeep(opened: "Index", upkeep: UpkeepOptions, as_json: bool) -> None:
+def _upkeep(opened: "SearchableIndex", upkeep: UpkeepOptions, as_json: bool) -> None:
     if upkeep.repair:
         dropped = opened.repair()
-        typer.echo(f"{opened.folder}: {dropped} damaged items dropped; index again to have them back")
+        typer.echo(f"{opened.name}: {dropped} damaged items dropped; index again to have them back")
     if upkeep.compact:
         with ProgressDisplay() as progress:
             done = opened.compact(progress)
-        typer.echo(f"{opened.folder}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
+        typer.echo(f"{opened.name}: {done.dropped} contents dropped, {done.freed / 1e6:,.1f} MB given back")
     if upkeep.engine is not None:
-        with ProgressDisplay() as progress:
-            opened.index_regions(upkeep.engine, progress)
+        _index_regions(opened, upkeep.engine)
     if upkeep.engine is not None or upkeep.compact:
         _calibrate_regions(opened)
     if upkeep.verify:
@@ -186,7 +209,7 @@ def _upkeep(opened: "Index", upkeep: UpkeepOptions, as_json: bool) -> None:
         typer.echo(to_json(stats.to_dict()) if as_json else stats.to_text())
 
 
-def _show_report(opened: "Index", report: "UpdateReport", as_json: bool) -> None:
+def _show_report(opened: "SearchableIndex", report: "UpdateReport", as_json: bool) -> None:
     from wordsight.read.pictures.walk import left_out_text
 
     counts = {name: getattr(report, name) for name in ("added", "updated", "renamed", "deleted", "unchanged")}
@@ -204,7 +227,7 @@ def _show_report(opened: "Index", report: "UpdateReport", as_json: bool) -> None
         typer.echo(json.dumps(counts | more))
     else:
         counted = ", ".join(f"{count} {name}" for name, count in counts.items())
-        typer.echo(f"{opened.folder}: {counted}, {len(report.skipped)} skipped")
+        typer.echo(f"{opened.name}: {counted}, {len(report.skipped)} skipped")
         for one in report.captions:
             typer.echo(one.to_text())
     if report.cut:
@@ -218,9 +241,9 @@ def _show_report(opened: "Index", report: "UpdateReport", as_json: bool) -> None
         say(f"skipped {path}: {reason}")
 
 
-def _calibrate(opened: "Index") -> None:
+def _calibrate(opened: "SearchableIndex") -> None:
     """Measure the relevance threshold of this index now, not at the first search."""
-    from wordsight.search.searcher_state import calibrate
+    from wordsight.search.calibrate_index import calibrate
 
     recall = calibrate(opened)
     if recall is not None:
@@ -228,22 +251,33 @@ def _calibrate(opened: "Index") -> None:
         say(f"a shortlist of {recall.size} holds {counted}")
 
 
-def _calibrate_regions(opened: "Index") -> None:
+def _index_regions(opened: "SearchableIndex", engine: str) -> None:
+    """Make the index of regions of a local index."""
+    from wordsight.search.index.index import Index
+
+    if not isinstance(opened, Index):
+        raise InputError(f"{opened.name} makes its own approximate index", "leave --engine out")
+    with ProgressDisplay() as progress:
+        opened.index_regions(engine, progress)
+
+
+def _calibrate_regions(opened: "SearchableIndex") -> None:
     """Measure the recall of an index of regions that was made or extended."""
     from wordsight.search.calibrate_regions import calibrate_regions
+    from wordsight.search.index.index import Index
 
-    measured = calibrate_regions(opened)
+    measured = calibrate_regions(opened) if isinstance(opened, Index) else None
     if measured is not None:
         counted = f"{100 * measured.recall:.0f} % of the ten best, on {measured.queries} queries"
         say(f"the index of regions finds {counted}")
 
 
-def _verify(opened: "Index", as_json: bool) -> None:
+def _verify(opened: "SearchableIndex", as_json: bool) -> None:
     with ProgressDisplay() as progress:
         found = opened.verify(progress)
     if as_json:
         typer.echo(json.dumps({"problems": found}))
     else:
-        typer.echo("\n".join(found) or f"{opened.folder}: integrity check passed")
+        typer.echo("\n".join(found) or f"{opened.name}: integrity check passed")
     if found:
         raise typer.Exit(1)

@@ -53,12 +53,19 @@ class UpdateOptions:
     drop_all: Annotated[
         bool, typer.Option("--drop-all", help="Delete the items of a folder that is missing or empty.")
     ] = False
+    shards: Annotated[
+        int, typer.Option(min=0, help="Of a new index on a server with Citus: spread it over so many shards.")
+    ] = 0
 
 
 @dataclass(frozen=True)
 class UpkeepOptions:
     """Work on an index that needs no pictures, done in the order of the fields."""
 
+    copy_from: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="INDEX", help="Copy this local index to a server; reads no picture."),
+    ] = None
     repair: Annotated[
         bool, typer.Option("--repair", help="Drop damaged items, so that indexing makes them again.")
     ] = False
@@ -79,4 +86,4 @@ class UpkeepOptions:
 
     @property
     def any(self) -> bool:
-        return any((self.repair, self.compact, self.engine, self.verify, self.stats))
+        return any((self.copy_from, self.repair, self.compact, self.engine, self.verify, self.stats))

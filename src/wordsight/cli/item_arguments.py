@@ -27,7 +27,7 @@ def item_id(searcher: "Searcher", item: str) -> int:
     if _is_id(item):
         return int(item)
     with searcher.index.snapshot() as snapshot:
-        found = snapshot.id_of(item)
+        found: int | None = snapshot.id_of(item)
     if found is None:
         raise InputError(f"{item} is neither an id nor the path of a file in this index")
     return found

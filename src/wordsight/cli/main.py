@@ -37,6 +37,7 @@ VERBS = {  # in the order of --help, each with the module that registers it
     "captions": "captions",
     "explain": "explain",
     "serve": "serve",
+    "engine": "engine",
     "doctor": "doctor",
 }
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}

@@ -1,4 +1,4 @@
-"""INDEX on the command line -> an opened index; for a folder of pictures, the one in the user's cache."""
+"""INDEX on the command line -> an opened index: of a folder, of a server, or in the user's cache."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,20 +11,30 @@ from wordsight.runtime.malloc import share_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
-    from wordsight.search.index.index import Index
+    from wordsight.search.index.interface import SearchableIndex
+    from wordsight.search.postgres.address import IndexUrl
 
 QUIET_SECONDS = 5.0  # an update of the index that takes less shows no progress in a log
 EXAMPLE = "openai/clip-vit-base-patch32"
 
 
+def index_place(text: str) -> "Path | IndexUrl":
+    """A folder, or the address of an index on a server."""
+    if not text.startswith(("postgresql:", "postgres:")):
+        return Path(text)
+    from wordsight.search.postgres.address import index_url
+
+    return index_url(text)
+
+
 def index_at(
-    path: Path,
+    path: "Path | IndexUrl",
     model: str | None = None,
     exclude: Sequence[str] | None = None,
     follow_links: bool | None = None,
     trust_remote_code: bool = False,
     device: str = "auto",
-) -> "Index":
+) -> "SearchableIndex":
     """An index, or that of a folder of pictures, updated; ``model`` makes it and is needed once.
 
     Raises MissingFileError if nothing is at the path, InputError for a folder without pictures or an index
@@ -36,6 +46,8 @@ def index_at(
         find_device(device)  # an error comes before anything is loaded
     from wordsight.search.index.manifest import META
 
+    if not isinstance(path, Path):
+        return _on_server(path, model, trust_remote_code, device)
     if (path / META).is_file():
         if exclude or follow_links is not None:
             raise typer.BadParameter(
@@ -49,10 +61,21 @@ def index_at(
     return _of_folder(path, model, exclude, follow_links, trust_remote_code, device)
 
 
-def _opened(path: Path, model: str | None, trust_remote_code: bool, device: str) -> "Index":
+def _opened(path: Path, model: str | None, trust_remote_code: bool, device: str) -> "SearchableIndex":
     from wordsight.search.index.index import Index
 
     opened = Index.open(path, trust_remote_code, device)
+    if model is not None:
+        from wordsight.runs.opening import matcher_folder
+
+        opened.check_model(matcher_folder(model))
+    return opened
+
+
+def _on_server(url: "IndexUrl", model: str | None, trust_remote_code: bool, device: str) -> "SearchableIndex":
+    from wordsight.search.postgres.index import PostgresIndex
+
+    opened = PostgresIndex.open(url, trust_remote_code, device)
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 
@@ -67,7 +90,7 @@ def _of_folder(
     follow_links: bool | None,
     trust_remote_code: bool,
     device: str,
-) -> "Index":
+) -> "SearchableIndex":
     from wordsight.search.index.folder import NoIndexYet, open_folder_index
 
     made_by = None

@@ -7,21 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wordsight.cli.filter_options import filters_of
-from wordsight.cli.open_index import index_at
+from wordsight.cli.open_index import index_at, index_place
 from wordsight.cli.shared_options import Device, Exclude, FollowLinks, NoLock
 from wordsight.cli.trust import TrustRemoteCode
 
 if TYPE_CHECKING:
-    from wordsight.search.index.index import Filters, Index
+    from wordsight.search.index.index import Filters
+    from wordsight.search.index.interface import SearchableIndex
     from wordsight.search.index.picture_roots import PictureRoots
+    from wordsight.search.postgres.address import IndexUrl
     from wordsight.search.searcher import Searcher
 
 IndexOrFolder = Annotated[
-    Path,
+    Any,  # a Path, or the address of an index on a server
     typer.Argument(
         metavar="INDEX",
-        help="An index that wordsight index has made; or a folder of pictures, whose index is made at the "
-        "first search and updated at each later one.",
+        parser=index_place,
+        help="An index that wordsight index has made, in a folder or on a server (postgresql://...); or a "
+        "folder of pictures, whose index is made at the first search and updated at each later one.",
     ),
 ]
 Strict = Annotated[
@@ -77,7 +80,7 @@ class IndexOptions:
     no_lock: NoLock = False
     trust_remote_code: TrustRemoteCode = False
 
-    def open(self, path: Path) -> "Index":
+    def open(self, path: "Path | IndexUrl") -> "SearchableIndex":
         return index_at(
             path, self.model, self.exclude, self.follow_links, self.trust_remote_code, self.device
         )
@@ -152,7 +155,7 @@ class OutputOptions:
 
 
 def searcher_of(
-    index: "Index",
+    index: "SearchableIndex",
     memory_mb: float = 256,
     false_positive_rate: float | None = None,
     min_probability: float | None = None,

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
 
 import typer
 
-from wordsight.cli.open_index import index_at
+from wordsight.cli.open_index import index_at, index_place
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import MemoryMb, ModelName
 from wordsight.cli.shared_options import Device
@@ -87,9 +87,10 @@ class NetworkOptions:
 
 def serve(
     indexes: Annotated[
-        list[Path],
+        list[Any],  # of Paths, or of addresses
         typer.Argument(
             metavar="INDEX...",
+            parser=index_place,
             help="An index of pictures, one of texts, or one of each; or a folder of pictures.",
         ),
     ],
@@ -144,7 +145,7 @@ def need_extra() -> None:
 
 
 def _searchers(
-    folders: list[Path], model: str | None, memory_mb: float, trust_remote_code: bool, device: str
+    folders: list[Any], model: str | None, memory_mb: float, trust_remote_code: bool, device: str
 ) -> tuple["Searcher | None", "Searcher | None"]:
     """Searchers of pictures and of texts; raises ValueError for two of one kind."""
     from wordsight.search.searcher import Searcher
@@ -153,7 +154,7 @@ def _searchers(
     for folder in folders:
         index = index_at(folder, model, trust_remote_code=trust_remote_code, device=device)
         if index.kind in by_kind:
-            other = by_kind[index.kind].index.folder
+            other = by_kind[index.kind].index.name
             raise InputError(f"{other} and {folder} both hold {index.kind}; serve one index of a kind")
         by_kind[index.kind] = Searcher(index, memory_mb)
     return by_kind.get("images"), by_kind.get("texts")
@@ -174,8 +175,7 @@ def _confirm_roots(images: "Searcher", named: Sequence[Path]) -> None:
     top = os.fsdecode(os.path.commonpath(folders))
     named_top = shown(top)
     message = (
-        f"{index.folder} was made by somebody else, or was moved: it names {count:,} pictures below "
-        f"{named_top}"
+        f"{index.name} was made by somebody else, or was moved: it names {count:,} pictures below {named_top}"
     )
     if sys.stdin.isatty() and sys.stderr.isatty():
         if typer.confirm(f"{message}\nHand out pictures below this folder?", err=True):

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
 from wordsight.search.engine.brute_force import RowScorer, best_rows
-from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.index.interface import SearchableRows
 from wordsight.search.query.parser import Query
 from wordsight.search.results import Hit, Hits
 
@@ -61,7 +61,9 @@ class Scored:
         return order[np.searchsorted(self.rows, rows, sorter=order)]
 
 
-def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None, memory_mb: float) -> Hits:
+def page_of(
+    snapshot: SearchableRows, scored: Scored, page: Page, query: Query | None, memory_mb: float
+) -> Hits:
     """Scores settle who is on the page; words come later. ``memory_mb`` bounds what is read of the index."""
     matches, total = scored.matches, int(np.isfinite(scored.scores).sum())
     rows, scores = _chosen(snapshot, scored, page, matches, memory_mb)
@@ -82,7 +84,7 @@ def page_of(snapshot: Snapshot, scored: Scored, page: Page, query: Query | None,
 
 
 def _chosen(
-    snapshot: Snapshot, scored: Scored, page: Page, matches: Bool[np.ndarray, " row"], memory_mb: float
+    snapshot: SearchableRows, scored: Scored, page: Page, matches: Bool[np.ndarray, " row"], memory_mb: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the page and their scores: matches before others, by score; or matches from the newest on."""
     last = page.offset + page.k
@@ -96,7 +98,7 @@ def _chosen(
 
 
 def _matches_first(
-    snapshot: Snapshot, scored: Scored, count: int, matches: Bool[np.ndarray, " row"], memory_mb: float
+    snapshot: SearchableRows, scored: Scored, count: int, matches: Bool[np.ndarray, " row"], memory_mb: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """The best so many. A threshold of scores keeps their order; probabilities need not."""
 

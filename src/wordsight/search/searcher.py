@@ -23,7 +23,8 @@ from wordsight.search.engine import shortlist
 from wordsight.search.engine.brute_force import Keep, QueryScorer, RowScorer, score_rows
 from wordsight.search.engine.engine import Engine, EngineQuery
 from wordsight.search.engine.hybrid import Blend
-from wordsight.search.index.index import Filters, Index, Snapshot
+from wordsight.search.index.index import Filters
+from wordsight.search.index.interface import SearchableIndex, SearchableRows
 from wordsight.search.pagination import Page, Scored, page_of
 from wordsight.search.query.encoded import encode_query
 from wordsight.search.query.parser import parse
@@ -58,7 +59,7 @@ class Searcher:
 
     def __init__(
         self,
-        index: Index,
+        index: SearchableIndex,
         memory_mb: float = 256,
         false_positive_rate: float = FALSE_POSITIVE_RATE,
         word_false_positive_rate: float = WORD_FALSE_POSITIVE_RATE,
@@ -78,7 +79,7 @@ class Searcher:
         self.sessions = SessionCache(index, memory_mb, false_positive_rate, word_false_positive_rate)
 
     @property
-    def index(self) -> Index:
+    def index(self) -> SearchableIndex:
         return self.sessions.index
 
     @property
@@ -252,7 +253,7 @@ class Searcher:
         return replace(scored, chances=chances, min_probability=self.min_probability, threshold=float("nan"))
 
 
-def _require_kind(index: Index, kind: str, purpose: str) -> None:
+def _require_kind(index: SearchableIndex, kind: str, purpose: str) -> None:
     if index.kind != kind:
         other = "captions PICTURE" if kind == "images" else "a sentence"
         raise InputError(
@@ -274,7 +275,7 @@ def _encode_picture(session: SearchSession, picture: Picture | int) -> Embedding
 
 
 def _rows_of_picture(
-    snapshot: Snapshot, picture: Picture | int, content: str | None
+    snapshot: SearchableRows, picture: Picture | int, content: str | None
 ) -> Int[np.ndarray, " n"]:
     """The rows of all files that are this very picture."""
     if isinstance(picture, int):

@@ -24,7 +24,8 @@ from wordsight.search.engine.int8_screen import Int8Screen
 from wordsight.search.engine.row_cache import RowCache
 from wordsight.search.engine.shortlist import SIZES, Recall, measure_recall
 from wordsight.search.index.folder_tree import Folders, folders_of
-from wordsight.search.index.index import Index, IndexReplaced, Snapshot
+from wordsight.search.index.index import IndexReplaced
+from wordsight.search.index.interface import SearchableIndex, SearchableRows
 from wordsight.search.relevance import threshold
 from wordsight.search.relevance.null_scores import (
     Background,
@@ -51,9 +52,10 @@ class SearchSession:
     """One state of an index, and all that is measured on it."""
 
     def __init__(
-        self, index: Index, snapshot: Snapshot, memory_mb: float, shares: tuple[float, float]
+        self, index: SearchableIndex, snapshot: SearchableRows, memory_mb: float, shares: tuple[float, float]
     ) -> None:
-        self.index, self.snapshot, self.memory_mb, self.shares = index, snapshot, memory_mb, shares
+        self.index, self.memory_mb, self.shares = index, memory_mb, shares
+        self.snapshot: Any = snapshot  # of a folder, a Snapshot; of a server, its rows
         self._lock = threading.RLock()
         self._engines: dict[str | type[Engine], Engine] = {}
 
@@ -86,6 +88,10 @@ class SearchSession:
         """Measure what decides on a match, before the first query; a model with probabilities knows it."""
         if self.matcher.presence is None:
             self.calibration.threshold(1)
+
+    def prepare_shortlist(self) -> Recall | None:
+        """Measure the recall of the shortlist if the index is large enough to use one."""
+        return self.recall if len(self.snapshot) > SIZES[-1] else None
 
     @property
     def calibration(self) -> Calibration:
@@ -235,7 +241,11 @@ class SessionCache:
     """Session on the newest state of an index, also of one that is made anew in its folder."""
 
     def __init__(
-        self, index: Index, memory_mb: float, false_positive_rate: float, word_false_positive_rate: float
+        self,
+        index: SearchableIndex,
+        memory_mb: float,
+        false_positive_rate: float,
+        word_false_positive_rate: float,
     ) -> None:
         self.index, self.memory_mb = index, memory_mb
         self.shares = (false_positive_rate, word_false_positive_rate)
@@ -265,7 +275,7 @@ class SessionCache:
 
     def _open(self) -> SearchSession:
         """A session on the index as it is now; the last search that uses it closes its snapshot."""
-        session = SearchSession(self.index, self.index.snapshot(), self.memory_mb, self.shares)
+        session = new_session(self.index, self.memory_mb, self.shares)
         weakref.finalize(session, session.snapshot.close)
         return session
 
@@ -273,23 +283,16 @@ class SessionCache:
         return session.index is self.index and session.snapshot.generation == self.index.generation()
 
     def _reopen(self) -> None:
-        fresh = Index.open(self.index.folder, self.index.trust_remote_code, self.index.device)
+        fresh = self.index.reopen()
         if fresh.kind != self.index.kind:
             raise InputError(
-                f"{fresh.folder} now holds an index of {fresh.kind}; it held {self.index.kind} when it was "
+                f"{fresh.name} now holds an index of {fresh.kind}; it held {self.index.kind} when it was "
                 "opened. Open it again"
             )
         self.index = fresh
 
 
-def calibrate(index: Index, memory_mb: float = 256.0) -> Recall | None:
-    """Measure and store the background of an index, before its first query.
-
-    Returns the recall of the shortlist if the index is large enough to use one.
-    """
-    shares = (threshold.FALSE_POSITIVE_RATE, threshold.WORD_FALSE_POSITIVE_RATE)
-    with SearchSession(index, index.snapshot(), memory_mb, shares) as session:
-        if index.kind != "images" or not len(session.snapshot):
-            return None
-        session.prepare()
-        return session.recall if len(session.snapshot) > SIZES[-1] else None
+def new_session(index: SearchableIndex, memory_mb: float, shares: tuple[float, float]) -> SearchSession:
+    """A session of the kind that the index needs."""
+    kind: type[SearchSession] = getattr(index, "session_type", SearchSession)
+    return kind(index, index.snapshot(), memory_mb, shares)

@@ -4,7 +4,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Literal
 
-import numpy as np
 from fastapi import APIRouter, Header, Query
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, PlainTextResponse, Response
@@ -58,14 +57,11 @@ async def items(library: Served, params: Annotated[models.Listing, Query()]) -> 
 
 
 def _items(library: Library, params: models.Listing) -> models.Items:
-    snapshot = (session := library.listed.session()).snapshot
-    passing = snapshot.rows_where(answers.filters_of(params))
-    rows = np.arange(len(snapshot)) if passing is None else passing
-    order = np.lexsort((snapshot.ids[rows], -snapshot.dates()[rows]))
-    wanted = rows[order[params.offset : params.offset + params.k]]
+    session = library.listed.session()
+    wanted, total = session.snapshot.newest(answers.filters_of(params), params.offset, params.k)
     kind, root_path = session.index.kind, library.policy.root_path
     found = [answers.item(item, kind, root_path) for item in session.snapshot.items(wanted)]
-    return models.Items(total=len(rows), offset=params.offset, items=found)
+    return models.Items(total=total, offset=params.offset, items=found)
 
 
 @router.get("/v1/folders", tags=["items"], operation_id="folders", responses=responses(422))
@@ -90,7 +86,8 @@ async def item(library: Served, id: InPathId) -> models.Item:
 
 def _stored(searcher: Searcher, id: int) -> Item:
     session = searcher.session()
-    return session.snapshot.item(row_of(session, id))
+    found: Item = session.snapshot.item(row_of(session, id))
+    return found
 
 
 @router.get(

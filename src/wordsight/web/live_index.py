@@ -90,4 +90,4 @@ def _log_change(before: SearchSession | None, after: SearchSession, seconds: flo
         what = "followed" if before.index is after.index else "replaced by another index, which is served now"
     kind = "pictures" if after.index.kind == "images" else "texts"
     message = "%s: %s; %d %s, ready after %.1f s"
-    _log.info(message, after.index.folder, what, len(after.snapshot), kind, seconds)
+    _log.info(message, after.index.name, what, len(after.snapshot), kind, seconds)

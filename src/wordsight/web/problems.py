@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from wordsight.errors import MissingItemError, WordsightError
+from wordsight.errors import MissingItemError, UnavailableError, WordsightError
 from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.search.query.parser import QueryError
 
@@ -122,6 +122,8 @@ def of_user_error(error: WordsightError) -> JSONResponse:
         return problem(422, "unreadable-picture", f"The picture cannot be read: {error.reason}.")
     if isinstance(error, MissingItemError):
         return problem(404, "no-item", f"{error}.")
+    if isinstance(error, UnavailableError):
+        return problem(503, "index", f"{error}.")
     return problem(422, "invalid", str(error))
 
 

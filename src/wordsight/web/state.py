@@ -110,7 +110,8 @@ def _absent(kind: str, purpose: str) -> str:
 
 def row_of(session: SearchSession, id: int) -> int:
     """Row of an item. Raises MissingItemError for an unknown one."""
-    return session.snapshot.row_of(id)
+    row: int = session.snapshot.row_of(id)
+    return row
 
 
 async def _library(request: Request) -> Library:

@@ -5,7 +5,7 @@ Memory: one block of sets, and four bytes per row of the index for its score.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -32,7 +32,7 @@ RECHECK_MARGIN = 1e-4  # float32 scores that differ by less are scored again in 
 class Rows(Protocol):
     """Embedding sets by row (an index's Snapshot)."""
 
-    ids: Int[np.ndarray, " row"]  # of the items
+    ids: Any  # of the items, by row
 
     def __len__(self) -> int: ...
     def embeddings(self, start: int, stop: int) -> EmbeddingSet: ...

@@ -80,7 +80,8 @@ class Engine(ABC):
     @property
     def snapshot(self) -> Snapshot:
         """The rows of the index."""
-        return self.session.snapshot
+        snapshot: Snapshot = self.session.snapshot
+        return snapshot
 
     @abstractmethod
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:

@@ -9,8 +9,8 @@ from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database
 from wordsight.search.index.dates import COMPLETE
+from wordsight.search.index.interface import BatchWriter
 from wordsight.search.index.scan_sources import PAGE_ROWS
-from wordsight.search.index.writer import Writer
 
 _UNDATED = """
 SELECT c.key, min(i.path) FROM contents c JOIN items i ON i.content = c.key
@@ -18,7 +18,7 @@ WHERE c.taken IS NULL AND c.key > ? GROUP BY c.key ORDER BY c.key LIMIT ?
 """
 
 
-def fill_dates(writer: Writer, workers: int, progress: Progress) -> None:
+def fill_dates(writer: BatchWriter, workers: int, progress: Progress) -> None:
     """Read the dates of contents stored without; missing files are tried again at the next update."""
     query = "SELECT value FROM state WHERE name = ?"
     if database.value(writer.facts, query, (COMPLETE,)) != 0:

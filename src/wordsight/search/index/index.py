@@ -122,6 +122,15 @@ class Index:
                 manifest.migrate(folder)
         return cls.open(folder, trust_remote_code, device)
 
+    @property
+    def name(self) -> str:
+        """The folder, as messages show it."""
+        return str(self.folder)
+
+    def reopen(self) -> "Index":
+        """The index that is now in this folder."""
+        return Index.open(self.folder, self.trust_remote_code, self.device)
+
     def check_there(self) -> None:
         """Raise IndexReplaced if this index was deleted or replaced by another one."""
         replaced.check_same(self.folder, self.index_fingerprint)

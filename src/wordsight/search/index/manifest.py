@@ -125,7 +125,7 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
     _refuse_strangers(folder)
     matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
     matcher.build_all()  # a model that cannot be built leaves no folder behind
-    dim, unit = _dim_and_unit(matcher, kind)
+    dim, unit = dim_and_unit(matcher, kind)
     with removed_on_failure(folder), _locked_folder(folder), database.wrap_errors(folder):
         _refuse_strangers(folder)
         _clear(folder)
@@ -188,12 +188,12 @@ def _clear(folder: Path) -> None:
 
 def _copy_model(model: Path, target: Path) -> None:
     checkpoint.read_config(model)  # raises for a folder that is no model
-    for source in _files(model):
+    for source in model_files(model):
         (target / source.relative_to(model)).parent.mkdir(parents=True, exist_ok=True)
         link_or_copy(source.resolve(), target / source.relative_to(model))
 
 
-def _files(model: Path) -> list[Path]:
+def model_files(model: Path) -> list[Path]:
     """The files of a saved matcher, without its card and hidden files."""
     there = [path for path in sorted(model.rglob("*")) if path.is_file()]
     return [
@@ -205,7 +205,7 @@ def _files(model: Path) -> list[Path]:
 
 def identity(model: Path) -> str:
     """Hash of all files of a saved matcher but its probabilities, which change no vector."""
-    paths = [path for path in _files(model) if path.name != PRESENCE]
+    paths = [path for path in model_files(model) if path.name != PRESENCE]
     files = [[path.relative_to(model).as_posix(), content_of(path)] for path in paths]
     return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 
@@ -237,7 +237,7 @@ def _settings(model: Path) -> dict[str, Any]:
     return {f"{part}.{key}": value for part, table in parts.items() for key, value in dict(table).items()}
 
 
-def _dim_and_unit(matcher: Matcher, kind: str) -> tuple[int, bool]:
+def dim_and_unit(matcher: Matcher, kind: str) -> tuple[int, bool]:
     """Size of an embedding, and whether scores are independent of the lengths of vectors."""
     if kind == "images" and not hasattr(matcher.reader, "prepare"):
         raise InputError(

@@ -53,7 +53,7 @@ class Snapshot:
                 self._facts.execute("BEGIN")  # from the first read on, this connection sees one state
                 self.generation = database.generation(self._facts)
                 self._segments = self._mapped()
-                self._taken = "c.taken" if dates.has_dates(self._facts) else "NULL"
+                self.taken_column = "c.taken" if dates.has_dates(self._facts) else "NULL"
                 self._date = dates.expression(self._facts)
                 break
             except BaseException as error:
@@ -136,7 +136,7 @@ class Snapshot:
         found: dict[int, Item] = {}
         for start in range(0, len(ids), ITEMS_PER_QUERY):
             part = ids[start : start + ITEMS_PER_QUERY]
-            query = _ITEM.format(marks=",".join("?" * len(part)), taken=self._taken)
+            query = _ITEM.format(marks=",".join("?" * len(part)), taken=self.taken_column)
             found |= {record[0]: _item(record) for record in self._select(query, part)}
         return [found[id_] for id_ in ids]
 
@@ -178,6 +178,13 @@ class Snapshot:
         """Number of items directly in each folder of the index."""
         with self._reading():
             return Counter(os.path.dirname(path) for (path,) in self._facts.execute("SELECT path FROM items"))
+
+    def newest(self, filters: Filters, offset: int, count: int) -> tuple[Integer[np.ndarray, " n"], int]:
+        """One page of the rows that pass the filters, the newest first, and the number of all."""
+        passing = self.rows_where(filters)
+        rows = np.arange(len(self)) if passing is None else passing
+        order = np.lexsort((self.ids[rows], -self.dates()[rows]))
+        return rows[order[offset : offset + count]], len(rows)
 
     def dates(self) -> Float[np.ndarray, " row"]:
         """Date of every row: taken, or else its file changed; seconds since 1970."""

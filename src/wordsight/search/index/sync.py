@@ -20,10 +20,10 @@ from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.candidate import Candidate
 from wordsight.search.index.fill_dates import fill_dates
+from wordsight.search.index.interface import BatchWriter
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.scan_sources import Entry, SourceScan
 from wordsight.search.index.vector_files import is_finite, pack
-from wordsight.search.index.writer import Writer
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
@@ -38,7 +38,7 @@ class Update:
 
     def __init__(
         self,
-        writer: Writer,
+        writer: BatchWriter,
         matcher: Matcher,
         found: SourceScan,
         batch_size: int,

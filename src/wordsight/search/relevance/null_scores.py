@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import word_starts
-from wordsight.search.engine.brute_force import blocks
-from wordsight.search.index.snapshot import Snapshot
+from wordsight.search.engine.brute_force import Rows, blocks
+from wordsight.search.index.database import Item
 from wordsight.search.query.stop_words import EVERYDAY_WORDS, names_something
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word
@@ -38,6 +39,13 @@ QUARTERS = 4  # parts of the pictures, to estimate how the best score grows with
 TWO_GROUPS_EXPLAINED = 0.8  # explained variance from which values count as two groups
 
 
+@runtime_checkable
+class RowsWithItems(Rows, Protocol):
+    """Rows of an index, or of a sample of it."""
+
+    def items(self, rows: np.ndarray) -> list[Item]: ...
+
+
 @dataclass(frozen=True)
 class TextAgainstAll:
     """One background text and its scores in the index."""
@@ -59,7 +67,7 @@ class Background:
     word_spread: float
 
 
-def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 256.0) -> Background:
+def measure_background(matcher: Matcher, snapshot: RowsWithItems, memory_mb: float = 256.0) -> Background:
     """Score captions and generated texts on unrelated pictures of the index."""
     if not len(snapshot):
         return Background(0, (), 0.0, 0.0)
@@ -80,7 +88,7 @@ def measure_background(matcher: Matcher, snapshot: Snapshot, memory_mb: float = 
     return Background(len(rows), tuple(texts), mean, spread)
 
 
-def background_texts(matcher: Matcher, snapshot: Snapshot) -> list[str]:
+def background_texts(matcher: Matcher, snapshot: RowsWithItems) -> list[str]:
     """Captions of some of the pictures, and texts generated from words that the model knows."""
     rows = spread_rows(len(snapshot), MAX_PICTURES)
     captions = _captions(matcher, [item.text for item in snapshot.items(rows)])
@@ -169,7 +177,7 @@ def _generated(matcher: Matcher) -> Iterator[str]:
 
 
 def _scores(
-    matcher: Matcher, snapshot: Snapshot, rows: np.ndarray, texts: Sequence[str], memory_mb: float
+    matcher: Matcher, snapshot: RowsWithItems, rows: np.ndarray, texts: Sequence[str], memory_mb: float
 ) -> Float[np.ndarray, "row text"]:
     scores = np.empty((len(rows), len(texts)), np.float32)
     with torch.no_grad():
@@ -195,7 +203,7 @@ def _against_all(words: int, scores: np.ndarray, weight: float) -> TextAgainstAl
     return TextAgainstAll(words, best, spread, weight, growth)
 
 
-def _found_by_single_words(matcher: Matcher, snapshot: Snapshot) -> Float[Tensor, " value"]:
+def _found_by_single_words(matcher: Matcher, snapshot: RowsWithItems) -> Float[Tensor, " value"]:
     """Strengths of single words in some pictures, most of which do not show them."""
     words, chance = list(known_words(matcher)), random.Random(1)
     words = chance.sample(words, min(len(words), 100))

@@ -1,0 +1,1 @@
+"""A PostgreSQL server with pgvector -> an index that several machines write and search."""

@@ -1,0 +1,63 @@
+"""Filters of a search -> conditions of PostgreSQL with their parameters."""
+
+import os
+import re
+import unicodedata
+from typing import Any
+
+from wordsight.search.index import database
+from wordsight.search.index.database import Filters
+
+Condition = tuple[str, dict[str, Any]]
+_NANOSECONDS = 10**9
+
+
+def conditions(filters: Filters | None) -> Condition:
+    """A condition on items i, "true" without filters, and its named parameters."""
+    filters = filters or Filters()
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    if filters.folder is not None:
+        sql, values["folder"], values["folder_end"] = _in_folder(filters.folder)
+        parts.append(sql)
+    if filters.after is not None:
+        parts.append("i.date >= %(after)s")
+        values["after"] = _nanoseconds(filters.after)
+    if filters.before is not None:
+        parts.append("i.date < %(before)s")
+        values["before"] = _nanoseconds(filters.before)
+    if filters.min_bytes is not None:
+        parts.append("i.bytes >= %(min_bytes)s")
+        values["min_bytes"] = min(filters.min_bytes, 2**63 - 1)
+    if filters.text is not None and words_in(filters.text):
+        parts.append("i.words @> %(words)s::text[]")
+        values["words"] = words_in(filters.text)
+    if filters.ids is not None:
+        parts.append("i.id = ANY(%(ids)s::bigint[])")
+        values["ids"] = list(map(int, filters.ids))
+    return " AND ".join(parts) or "true", values
+
+
+def words_in(text: str) -> list[str]:
+    """The distinct words of a text without case and accents, as items store them."""
+    bare = unicodedata.normalize("NFD", database.clean(text))
+    letters = "".join(one for one in bare if not unicodedata.combining(one)).casefold()
+    return sorted(set(re.findall(r"[^\W_]+", letters)))
+
+
+def _nanoseconds(seconds: float) -> int:
+    return int(max(min(seconds * _NANOSECONDS, 2.0**62), -(2.0**62)))
+
+
+def _in_folder(folder: str) -> tuple[str, Any, Any]:
+    """Condition for a folder; names with accents are compared composed (NFC)."""
+    name = os.path.expanduser(folder.replace("\0", "").replace("/", os.sep))
+    if os.path.isabs(name):
+        path = os.path.abspath(name)
+        if name.isascii():
+            return "(i.path >= %(folder)s AND i.path < %(folder_end)s)", *database.below(path)
+        inside = unicodedata.normalize("NFC", path).rstrip(os.sep) + os.sep
+        return "starts_with(normalize(i.shown, NFC), %(folder)s)", inside, None
+    inner = unicodedata.normalize("NFC", os.sep + name.strip(os.sep) + os.sep)
+    path = "i.shown" if name.isascii() else "normalize(i.shown, NFC)"
+    return f"position(%(folder)s::text IN {path}) > 0", inner, None

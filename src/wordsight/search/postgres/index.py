@@ -1,0 +1,259 @@
+"""The address of an index on PostgreSQL -> that index: created, updated, verified, searched by snapshots.
+
+>>> index = PostgresIndex.create(index_url("postgresql://photos@db.example/photos"), "runs/chan/best")
+>>> index.update([Path("photos")])
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wordsight import checkpoint
+from wordsight.errors import AlreadyExistsError, InputError, WordsightError
+from wordsight.matcher import Matcher
+from wordsight.matcher.saved import open_saved
+from wordsight.presence.saved import FILE as PRESENCE
+from wordsight.read.pictures.walk import WalkRules
+from wordsight.runtime.device import find_device, on_gpu
+from wordsight.runtime.progress import Progress, silent
+from wordsight.search.index import manifest, picture_roots
+from wordsight.search.index.caption_file import CaptionFile
+from wordsight.search.index.compact import Compaction
+from wordsight.search.index.manifest import Meta
+from wordsight.search.index.replaced import IndexReplaced
+from wordsight.search.index.report import UpdateReport
+from wordsight.search.postgres import ddl, notes, saved_model, upkeep
+from wordsight.search.postgres.address import IndexUrl
+from wordsight.search.postgres.mirror import MirrorWriter
+from wordsight.search.postgres.server import Server
+from wordsight.search.postgres.snapshot import PostgresSnapshot
+
+if TYPE_CHECKING:
+    from wordsight.search.postgres.session import PostgresSession
+
+_log = logging.getLogger("wordsight.search")
+PRECISION = "float16"
+
+
+class PostgresIndex:
+    """An index on a server, with the interface of the local ``Index``.
+
+    ``folder`` is in the user's cache: it records which folders this user indexed, and holds an unpacked copy
+    of the index's model.
+    """
+
+    def __init__(
+        self, server: Server, meta: Meta, made: str, trust_remote_code: bool = False, device: str = "auto"
+    ) -> None:
+        self.server, self.meta, self.made, self.trust_remote_code = server, meta, made, trust_remote_code
+        self.device = device
+        self.kind = meta.kind
+        self.folder = saved_model.home(server, f"{meta.model} {made}")
+
+    @property
+    def name(self) -> str:
+        """The address, as messages show it."""
+        return self.server.url.text
+
+    @classmethod
+    def create(
+        cls,
+        url: IndexUrl,
+        matcher_folder: str | Path,
+        kind: str = "images",
+        shards: int = 0,
+        trust_remote_code: bool = False,
+    ) -> "PostgresIndex":
+        """Create an empty index with a copy of the model; ``shards`` > 0 distributes it over Citus workers.
+
+        Raises AlreadyExistsError if there is one of this name.
+        """
+        model = Path(matcher_folder)
+        checkpoint.read_config(model)  # raises for a folder that is no model
+        matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
+        dim, unit = manifest.dim_and_unit(matcher, kind)
+        meta = Meta(manifest.FORMAT, kind, PRECISION, dim, unit, manifest.identity(model))
+        server = Server(url)
+        if _exists(server):
+            raise AlreadyExistsError(f"{url} holds an index already", "open it, or choose another #name")
+        _create_tables(server, meta, shards)
+        saved_model.store(server, model)
+        return cls.open(url, trust_remote_code)
+
+    @classmethod
+    def is_there(cls, url: IndexUrl) -> bool:
+        """Whether there is an index at this address. Raises UnavailableError."""
+        return _exists(Server(url))
+
+    @classmethod
+    def open(cls, url: IndexUrl, trust_remote_code: bool = False, device: str = "auto") -> "PostgresIndex":
+        """Open an index; older tables are migrated. Raises InputError if there is none, UnavailableError."""
+        server = Server(url)
+        (version, meta, made), *_ = server.rows("SELECT version, meta, made::text FROM state")
+        if version > ddl.VERSION:
+            raise InputError(
+                f"{url} has tables of version {version}, newer than {ddl.VERSION}", "update wordsight"
+            )
+        if version < ddl.VERSION:
+            with server.transaction() as connection:
+                ddl.migrate(connection, version)
+        return cls(server, Meta(**meta), made, trust_remote_code, device)
+
+    def reopen(self) -> "PostgresIndex":
+        """The index that is now at this address."""
+        return PostgresIndex.open(self.server.url, self.trust_remote_code, self.device)
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        folder = saved_model.unpacked(self.server, self.folder, self.meta.model)
+        matcher: Matcher = open_saved(Matcher, folder, self.trust_remote_code, lambda read: read())
+        device = find_device(self.device)
+        return matcher.to(device) if on_gpu(device) else matcher
+
+    def check_there(self) -> None:
+        """Raise IndexReplaced if another index, or none, is now at this address."""
+        self.generation()
+
+    def check_model(self, matcher_folder: str | Path) -> None:
+        """Raise InputError if another model made the index."""
+        if manifest.identity(Path(matcher_folder)) != self.meta.model:
+            raise InputError(
+                f"{self.name} was made by another model than {matcher_folder}; vectors of two models "
+                "cannot be compared",
+                "choose another #name, or leave --model out",
+            )
+
+    def adopt_presence(self, model: Path) -> None:
+        """Give the index the probabilities of a model whose vectors it holds."""
+        if (model / PRESENCE).is_file() and not saved_model.is_stored(self.server, model):
+            saved_model.store(self.server, model)
+
+    def run_on(self, device: str) -> None:
+        self.device = device
+        self.matcher.to(find_device(device))
+
+    def update(
+        self,
+        sources: Sequence[Path],
+        progress: Progress = silent,
+        captions: Sequence[Path | CaptionFile] = (),
+        batch_size: int = 32,
+        workers: int = 4,
+        drop_all: bool = False,
+        rules: WalkRules | None = None,
+        caption_column: str | None = None,
+    ) -> UpdateReport:
+        """Synchronize the index with these folders (of texts: files), as ``Index.update`` does.
+
+        Several processes may update one index at once. A kill loses the current batch at most.
+        """
+        from wordsight.search.index import scan_sources
+        from wordsight.search.index.sync import Update
+
+        roots = [os.fsencode(os.path.abspath(source)) for source in sources]
+        self.check_there()
+        model = saved_model.unpacked(self.server, self.folder, self.meta.model)
+        writer = MirrorWriter(self.server, self.meta, model, roots)
+        try:
+            if self.kind == "texts":
+                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)
+            else:
+                files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
+                if rules is not None:
+                    notes.write(self.server, notes.WALK, 0, 0, asdict(rules))
+                found = scan_sources.scan_pictures(
+                    writer.facts, sources, self.folder, files, rules or self.walk_rules(), progress, drop_all
+                )
+                with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
+                    picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
+            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+        finally:
+            writer.close()
+
+    def verify(self, progress: Progress = silent) -> list[str]:
+        """Check the integrity of the index; one sentence per problem."""
+        return list(upkeep.problems(self, progress))
+
+    def repair(self) -> int:
+        """Delete items with damaged vectors, so that the next update encodes them again; returns how many."""
+        return upkeep.repair(self, silent)
+
+    def compact(self, progress: Progress = silent) -> Compaction:  # noqa: ARG002
+        """Drop what no item needs, and build the approximate index anew."""
+        return upkeep.compact(self)
+
+    def stats(self) -> upkeep.ServerStats:
+        return upkeep.stats(self)
+
+    def walk_rules(self) -> WalkRules:
+        """The rules for pictures that an update leaves out."""
+        settings = notes.read(self.server, notes.WALK)
+        if settings is None:
+            return WalkRules()
+        return WalkRules(tuple(settings.value["exclude"]), bool(settings.value["follow_links"]))
+
+    def snapshot(self) -> PostgresSnapshot:
+        return PostgresSnapshot(self.server, self.meta.layout)
+
+    @property
+    def session_type(self) -> "type[PostgresSession]":
+        from wordsight.search.postgres.session import PostgresSession
+
+        return PostgresSession
+
+    def generation(self) -> int:
+        """Number of commits so far. Raises IndexReplaced."""
+        (generation, made), *_ = self.server.rows("SELECT generation, made::text FROM state")
+        if made != self.made:
+            raise IndexReplaced(f"{self.name} was made anew since it was opened; open it again")
+        return int(generation)
+
+    def delete(self) -> None:
+        """Delete the index and all its data from the server."""
+        from psycopg.sql import SQL, Identifier
+
+        with self.server.connection() as connection:
+            connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(self.server.url.name)))
+
+
+@contextmanager
+def begun_or_dropped(url: IndexUrl) -> Iterator[None]:
+    """Delete the index that the block creates if it fails before the first batch is stored."""
+    existed = PostgresIndex.is_there(url)
+    try:
+        yield
+    except BaseException:
+        with suppress(WordsightError):
+            if not existed and PostgresIndex.is_there(url):
+                index = PostgresIndex.open(url)
+                if index.generation() == 0:
+                    index.delete()
+        raise
+
+
+def _exists(server: Server) -> bool:
+    return bool(server.value("SELECT to_regclass(%s) IS NOT NULL", (f"{server.url.name}.state",)))
+
+
+def _create_tables(server: Server, meta: Meta, shards: int) -> None:
+    from psycopg import errors
+    from psycopg.types.json import Jsonb
+
+    try:
+        with server.transaction() as connection:
+            connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+            connection.execute(ddl.create_sql(server.url.name, meta.dim, shards).encode())
+            values = (ddl.VERSION, Jsonb(asdict(meta)))
+            connection.execute("INSERT INTO state (version, meta) VALUES (%s, %s)", values)
+    except (errors.UndefinedFile, errors.FeatureNotSupported) as error:
+        raise InputError(
+            f"the server of {server.url} has no pgvector",
+            "install the extension: github.com/pgvector/pgvector",
+        ) from error
+    except errors.UndefinedFunction as error:
+        raise InputError(f"the server of {server.url} has no Citus", "leave --shards out") from error

@@ -1,0 +1,221 @@
+"""A state of an index on PostgreSQL -> its items and embeddings by row; the row of an item is its id.
+
+Nothing is held in memory but the vectors read last. Statements read what is committed at that time: where an
+item that a search has found was deleted meanwhile, IndexReplaced is raised and the search begins again.
+"""
+
+import os
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int, Integer
+
+from wordsight.errors import MissingItemError
+from wordsight.search.index import database
+from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.replaced import IndexReplaced
+from wordsight.search.index.vector_files import Layout
+from wordsight.search.postgres.conditions import conditions
+from wordsight.search.postgres.halfvec import places_and_vectors
+from wordsight.search.postgres.server import Server, copied
+from wordsight.sets import EmbeddingSet
+
+CACHE_BYTES = 64 << 20  # of vectors that were read last
+_ITEMS = """SELECT i.id, i.path, i.picture, i.bytes, i.changed, p.width, p.height, p.taken, i.sidecar,
+  i.caption FROM item i JOIN picture p USING (picture) WHERE i.id = ANY(%s::bigint[])"""
+_VECTORS = """COPY (
+  SELECT i.id, r.vector, coalesce(r.box, '[-1,-1,-1,-1]'::halfvec)
+  FROM item i JOIN region r USING (picture) WHERE i.id = ANY(%s::bigint[]) ORDER BY i.id, r.slot
+) TO STDOUT (FORMAT BINARY)"""
+
+
+class _Identity:
+    """The id of every row: the row itself."""
+
+    def __getitem__(self, rows: Any) -> Int[np.ndarray, " n"]:
+        return np.asarray(rows, dtype=np.int64)
+
+
+class _Dates:
+    """The date of every row, read when it is needed."""
+
+    def __init__(self, server: Server) -> None:
+        self.server = server
+
+    def __getitem__(self, rows: Any) -> Float[np.ndarray, " n"]:
+        wanted = np.asarray(rows, dtype=np.int64)
+        query = "SELECT id, date FROM item WHERE id = ANY(%s::bigint[])"
+        dates = dict(self.server.rows(query, (wanted.tolist(),)))
+        return np.array([dates.get(one, 0) / 1e9 for one in wanted.tolist()])
+
+
+class PostgresSnapshot:
+    """Rows are ids of items; ``len`` is their number when the snapshot was made."""
+
+    def __init__(self, server: Server, layout: Layout) -> None:
+        self.server, self.layout = server, layout
+        query = "SELECT generation, (SELECT count(*) FROM item) FROM state"
+        (self.generation, self._count), *_ = server.rows(query)
+        self.ids = _Identity()
+        self._lock = threading.Lock()
+        self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._cached_bytes = 0
+
+    def __len__(self) -> int:
+        return int(self._count)
+
+    def __enter__(self) -> "PostgresSnapshot":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Forget the vectors that were read; the connections belong to the index."""
+        with self._lock:
+            self._cache.clear()
+            self._cached_bytes = 0
+
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet:
+        """The rows from start to stop - 1 in the order of their ids, in float32."""
+        query = "SELECT id FROM item ORDER BY id OFFSET %s LIMIT %s"
+        return self.gather([one for (one,) in self.server.rows(query, (start, max(0, stop - start)))])
+
+    def gather(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> EmbeddingSet:
+        """The named rows, in that order, in float32."""
+        ids = [int(row) for row in rows]
+        found = self._read(ids)
+        widest = max((len(found[one][0]) for one in ids), default=1)
+        vectors = np.zeros((len(ids), widest, self.layout.dim), np.float32)
+        boxes, mask = np.zeros((len(ids), widest, 4), np.float32), np.zeros((len(ids), widest), bool)
+        for n, one in enumerate(ids):
+            its, its_boxes = found[one]
+            vectors[n, : len(its)], boxes[n, : len(its)], mask[n, : len(its)] = its, its_boxes, True
+        known = not len(ids) or bool((boxes[mask] >= 0).all())
+        placed = torch.from_numpy(boxes) if known and len(ids) else None
+        return EmbeddingSet(torch.from_numpy(vectors), torch.from_numpy(mask), placed)
+
+    def _read(self, ids: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        with self._lock:
+            found = {one: self._cache[one] for one in ids if one in self._cache}
+        missing = sorted(set(ids) - set(found))
+        if missing:
+            with self.server.connection() as connection, connection.cursor() as cursor:
+                data = copied(cursor, _VECTORS, (missing,))
+            places, vectors, boxes = places_and_vectors(data, self.layout.dim)
+            starts = np.flatnonzero(np.diff(places, prepend=-1)).tolist()
+            for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
+                found[int(places[start])] = vectors[start:stop], boxes[start:stop]
+            self._remember(found)
+        if len(found) < len(set(ids)):
+            raise IndexReplaced(f"items of {self.server.url} were deleted during the search; search again")
+        return found
+
+    def _remember(self, found: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
+        with self._lock:
+            for one, sets in found.items():
+                if one not in self._cache:
+                    self._cache[one] = sets
+                    self._cached_bytes += sets[0].nbytes
+            while self._cached_bytes > CACHE_BYTES and self._cache:
+                _, sets = self._cache.popitem(last=False)
+                self._cached_bytes -= sets[0].nbytes
+
+    def item(self, row: int) -> Item:
+        return self.items([row])[0]
+
+    def items(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> list[Item]:
+        """The items of the named rows, in that order."""
+        ids = [int(row) for row in rows]
+        found = {record[0]: _item(record) for record in self.server.rows(_ITEMS, (ids,))}
+        if any(one not in found for one in ids):
+            raise IndexReplaced(f"items of {self.server.url} were deleted during the search; search again")
+        return [found[one] for one in ids]
+
+    def row_of(self, id: int) -> int:
+        """Row of an item: its id. Raises MissingItemError for an unknown one."""
+        if id >= 2**63 or not self.server.rows("SELECT 1 FROM item WHERE id = %s::bigint", (id,)):
+            raise MissingItemError(
+                f"item {id} is not in this index of {len(self)} items; it may have been deleted"
+            )
+        return id
+
+    def id_of(self, path: str) -> int | None:
+        """The id of this file's item; accents may be composed differently than in the index."""
+        name = os.fsencode(os.path.abspath(path))
+        found = self.server.rows("SELECT id FROM item WHERE path = %s ORDER BY id LIMIT 1", (name,))
+        if not found and not name.isascii():
+            query = "SELECT id FROM item WHERE normalize(shown, NFC) = %s ORDER BY id LIMIT 1"
+            found = self.server.rows(query, (database.shown(database.composed(name)),))
+        return int(found[0][0]) if found else None
+
+    def rows_of(self, content: str) -> Int[np.ndarray, " n"]:
+        """Rows of the files whose bytes have this hash."""
+        found = self.server.rows("SELECT id FROM item WHERE picture = %s::uuid", (content,))
+        return np.array([one for (one,) in found], dtype=np.int64)
+
+    def rows_where(self, filters: Filters | None) -> Int[np.ndarray, " n"]:
+        """The rows that pass the filters, ascending."""
+        condition, parameters = conditions(filters)
+        found = self.server.rows(f"SELECT i.id FROM item i WHERE {condition} ORDER BY i.id", parameters)
+        return np.array([one for (one,) in found], dtype=np.int64)
+
+    def count_where(self, filters: Filters | None, most: int) -> int:
+        """How many rows pass the filters, counted up to ``most``."""
+        condition, parameters = conditions(filters)
+        query = f"SELECT count(*) FROM (SELECT 1 FROM item i WHERE {condition} LIMIT %(most)s) AS passing"
+        return int(self.server.value(query, parameters | {"most": most}))
+
+    def newest(self, filters: Filters | None, offset: int, count: int) -> tuple[Int[np.ndarray, " n"], int]:
+        """One page of the rows that pass the filters, the newest first, and the number of all."""
+        condition, parameters = conditions(filters)
+        total = self.server.value(f"SELECT count(*) FROM item i WHERE {condition}", parameters)
+        newest = f"SELECT i.id FROM item i WHERE {condition} ORDER BY i.date DESC, i.id"
+        page = f"{newest} LIMIT %(count)s OFFSET %(offset)s"
+        found = self.server.rows(page, parameters | {"count": count, "offset": offset})
+        return np.array([one for (one,) in found], dtype=np.int64), int(total)
+
+    def sampled_rows(self, most: int) -> Int[np.ndarray, " n"]:
+        """At most so many rows, spread over all by their hash, and the same each time."""
+        found = self.server.rows("SELECT id FROM item ORDER BY picture, id LIMIT %s", (most,))
+        return np.array(sorted(one for (one,) in found), dtype=np.int64)
+
+    def items_in(self) -> Counter[bytes]:
+        """Number of items directly in each folder of the index."""
+        query = "SELECT regexp_replace(shown, '/[^/]*$', '') AS folder, count(*) FROM item GROUP BY 1"
+        found = {folder or "/": count for folder, count in self.server.rows(query)}
+        return Counter({os.fsencode(one): count for one, count in found.items() if "\ufffd" not in one})
+
+    def dates(self) -> _Dates:
+        return _Dates(self.server)
+
+
+def _item(record: Sequence[Any]) -> Item:
+    id_, path, picture, bytes_, changed, width, height, taken, *texts = record
+    text = "\n".join(text for text in texts if text)
+    date = None if taken is None else taken / 1e9
+    return Item(id_, os.fsdecode(path), picture.hex, bytes_, changed / 1e9, width, height, text, date)
+
+
+class SampledRows:
+    """Some rows of a snapshot, numbered from 0: for what is measured on a sample of an index."""
+
+    def __init__(self, snapshot: PostgresSnapshot, rows: Int[np.ndarray, " n"]) -> None:
+        self.snapshot, self.rows, self.ids = snapshot, rows, rows
+        self.layout, self.generation = snapshot.layout, snapshot.generation
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def embeddings(self, start: int, stop: int) -> EmbeddingSet:
+        return self.snapshot.gather(self.rows[start:stop])
+
+    def gather(self, rows: np.ndarray) -> EmbeddingSet:
+        return self.snapshot.gather(self.rows[np.asarray(rows, dtype=np.int64)])
+
+    def items(self, rows: np.ndarray) -> list[Item]:
+        return self.snapshot.items(self.rows[np.asarray(rows, dtype=np.int64)])
