@@ -107,7 +107,7 @@ def test_all_lists_and_regions_give_the_exact_best(
     assert sql is not None
     near = near_index.read(filled.server)
     assert near is not None
-    everything = replace(near, lists=10 * near.lists)  # a tenth of these are all
+    everything = replace(near, lists=near.lists**2)  # the square root of these are all
     with filled.server.transaction() as connection:
         near_index.set_probes(connection, everything)
         parameters = words.parameters() | {"k": PICTURES * SLOTS, "size": 300}

@@ -20,7 +20,7 @@ NOTE = "near"
 MIN_REGIONS = 10_000  # a smaller index is scanned as quickly
 REBUILD_GROWTH = 2.0
 REGIONS_PER_LIST = 1000
-PROBED_SHARE = 0.1  # of the lists
+MIN_PROBES = 8
 SAMPLED_PER_LIST = 50  # vectors that pgvector clusters
 
 
@@ -33,7 +33,7 @@ class NearIndex:
 
     @property
     def probes(self) -> int:
-        return max(1, math.ceil(PROBED_SHARE * self.lists), math.isqrt(self.lists))
+        return min(self.lists, max(MIN_PROBES, math.isqrt(self.lists)))
 
 
 def read(server: Server) -> NearIndex | None:
