@@ -39,6 +39,7 @@ def server_to_write(
 def copy_to_server(
     source: Path, out: "Path | IndexUrl", shards: int, trust_remote_code: bool
 ) -> "SearchableIndex":
+    """A copy of a local index at this address."""
     from wordsight.search.index.index import Index
     from wordsight.search.postgres.copy_index import copy_index
 
