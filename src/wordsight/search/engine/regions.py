@@ -65,7 +65,8 @@ class Regions(Engine):
             return stored
         measured = measure_settings(self.session, self)
         with suppress(OSError, ValueError):  # in a folder of others it is measured again next time
-            self.session.index.store_region_settings(self.lists.meta.number, measured)
+            index: Any = self.session.index  # of a folder: an index on a server has engines of its own
+            index.store_region_settings(self.lists.meta.number, measured)
         return measured
 
     @property
