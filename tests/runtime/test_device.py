@@ -7,16 +7,20 @@ operation on tensors of two devices. So a tensor that was made on the wrong devi
 import ast
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
+from click import Context
 from support import search_models
 from support.fake_gpu import FakeTensor, WrongDeviceError, fake_gpu
 from support.small_problem import SETTINGS, small_matcher, small_pairs
+from typer.main import get_command
 
 import wordsight
+from wordsight.cli.main import app
 from wordsight.errors import InputError
 from wordsight.evaluation import evaluate
 from wordsight.learn.processes import backend_for
@@ -26,6 +30,7 @@ from wordsight.matcher import Matcher
 from wordsight.runtime.device import cache_mb, find_device, training_device
 from wordsight.runtime.halving import Halving
 from wordsight.search.index.index import Index
+from wordsight.search.relevance.fit_presence import fit_presence, word_vectors
 from wordsight.search.searcher import Searcher
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import on_device
@@ -136,6 +141,20 @@ def test_each_process_of_a_training_has_its_own_gpu(monkeypatch: pytest.MonkeyPa
         assert training_device("auto").type == "cpu"  # two processes, one GPU
     assert backend_for(torch.device("cuda", 1)) == "nccl"
     assert backend_for(torch.device("cpu")) == backend_for(None) == "gloo"
+
+
+@pytest.mark.parametrize(
+    "verb",
+    [
+        *("train", "evaluate", "search", "similar", "captions", "explain", "serve", "index", "labels"),
+        *("compare", "calibrate", "demo", "features extract"),
+    ],
+)
+def test_every_command_that_computes_takes_a_device(verb: str) -> None:
+    command: Any = get_command(app)
+    for name in verb.split():
+        command = command.get_command(Context(command), name)
+    assert "--device" in {option for parameter in command.params for option in parameter.opts}
 
 
 # Out of memory
@@ -267,6 +286,24 @@ def test_a_search_on_a_gpu_finds_the_same_hits(kind: str) -> None:
     for one, other in zip(expected, found, strict=True):
         assert [hit.item.path for hit in one] == [hit.item.path for hit in other]
         np.testing.assert_allclose([hit.score for hit in one], [hit.score for hit in other], atol=1e-5)
+
+
+def test_probabilities_are_fitted_and_used_on_a_gpu() -> None:
+    def shown(device: str) -> torch.Tensor:
+        matcher = small_matcher().eval().to(device)
+        matcher.presence = fit_presence(matcher, pairs, pairs)
+        presence = matcher.to(device).presence
+        assert presence is not None
+        with torch.no_grad():
+            pictures = matcher.encode_images(pairs.images.read(range(5)))
+            rules = presence.rules_for(["red", "unknown"], lambda words: word_vectors(matcher, words))
+            logits = rules.logits(pictures)
+        assert logits.device.type == device
+        return logits.cpu()
+
+    pairs = small_pairs(images=120)
+    with fake_gpu():
+        torch.testing.assert_close(shown("cuda"), shown("cpu"), rtol=1e-2, atol=1e-2)
 
 
 def test_texts_are_found_on_a_gpu() -> None:

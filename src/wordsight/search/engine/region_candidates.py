@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
+from wordsight.runtime.device import PROCESSOR
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.index.decompose import Decomposition
 from wordsight.search.index.region_lists import RegionLists, import_faiss
@@ -73,7 +74,7 @@ def candidates(
 
 def word_vectors(query: EmbeddingSet, parts: Decomposition) -> Float[np.ndarray, "word dim"]:
     """Unit vectors of the query; a word that counts several times stands several times."""
-    units = masked_unit(query.detach().to("cpu"))[0].float()[query.mask[0].cpu()]
+    units = masked_unit(query.detach().to(PROCESSOR))[0].float()[query.mask[0].cpu()]
     return np.ascontiguousarray((units[:1] if parts.first_only else units).numpy())
 
 
