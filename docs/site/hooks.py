@@ -12,7 +12,17 @@ from reference import pages
 
 ROOT = Path(__file__).parents[2]
 BESIDE = ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")
-_OUTSIDE = re.compile(r"\]\((?:\.\./)+(examples|configs)/([^)#]+)\)")
+_OUTSIDE = re.compile(r"\]\((?:\.\./)+(examples|configs|benchmarks|src|tests)/([^)#]+)\)")
+
+
+def on_config(config: Any) -> Any:
+    """A page of docs/ that the navigation does not name stands at the end of "How to"."""
+    named = set(re.findall(r"[\w/-]+\.md", str(config.nav)))
+    others = [path.name for path in sorted((ROOT / "docs").glob("*.md")) if path.name not in named]
+    next(
+        section["How to"] for section in config.nav if isinstance(section, dict) and "How to" in section
+    ).extend(others)
+    return config
 
 
 def on_files(files: Files, config: Any) -> Files:
