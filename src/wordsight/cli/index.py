@@ -81,11 +81,9 @@ def index(
         opened, report = _updated(out, folders or [], texts or [], model, captions, how, trust_remote_code)
         _show_report(opened, report, as_json)
         _calibrate(opened)
-        _calibrate_regions(opened)
         skipped = bool(report.skipped)
     elif upkeep.copy_from is not None:
-        opened = copy_to_server(upkeep.copy_from, out, how.shards, trust_remote_code)
-        _calibrate(opened)
+        _calibrate(opened := copy_to_server(upkeep.copy_from, out, how.shards, trust_remote_code))
     else:
         opened = _opened(out, model, how.precision, trust_remote_code)
     _upkeep(opened, upkeep, as_json)
@@ -249,6 +247,7 @@ def _calibrate(opened: "SearchableIndex") -> None:
     if recall is not None:
         counted = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
         say(f"a shortlist of {recall.size} holds {counted}")
+    _calibrate_regions(opened)
 
 
 def _index_regions(opened: "SearchableIndex", engine: str) -> None:
