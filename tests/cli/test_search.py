@@ -101,7 +101,7 @@ def test_filters_reach_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--after", "soon"], "is no date; write 2024-05-31"),
         (["--min-size", "big"], "is no size; write 200kB"),
-        (["--engine", "magic"], "known: auto, exact, shortlist"),
+        (["--engine", "magic"], "known: auto, exact, regions, shortlist"),
         (["--sort", "name"], "known: score, date"),
         (["--false-positive-rate", "3"], "between 0 and 1"),
         (["--explain", "why.txt"], "written as .png, .jpg or .html"),

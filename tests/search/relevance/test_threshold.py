@@ -14,6 +14,7 @@ from relevance_curves import LabelledQuery, best_scores, line_curve, word_curve
 from support.search_models import PICTURES, index, searcher, texts_of
 from support.small_problem import DIM
 
+from wordsight.search.calibrate_index import calibrate
 from wordsight.search.engine.shortlist import RECALL_AT, SIZES, measure_recall, nearest_rows
 from wordsight.search.index.index import Index
 from wordsight.search.query.stop_words import names_something
@@ -242,11 +243,11 @@ def test_indexing_measures_the_background_and_where_it_may_be_used_the_shortlist
     shutil.copytree(index().folder, tmp_path / "index")
     (tmp_path / "index" / "background.json").unlink(missing_ok=True)
     copy = Index.open(tmp_path / "index")
-    assert searcher_state.calibrate(copy) is None
+    assert calibrate(copy) is None
     assert set(json.loads((copy.folder / "background.json").read_text())) >= {"background", "generation"}
     monkeypatch.setattr(searcher_state, "SIZES", (5, 12))
     monkeypatch.setattr(shortlist, "SIZES", (5, 12))
-    measured = searcher_state.calibrate(copy)
+    measured = calibrate(copy)
     assert measured is not None
     assert measured == Searcher(copy).shortlist_recall()
     assert json.loads((copy.folder / "background.json").read_text())["shortlist"]["size"] == measured.size
