@@ -7,12 +7,12 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
-    "errors": -3, "aliases": -2, "files": -2, "runtime": -2, "registry": -1,
+    "errors": -4, "tensors": -3, "aliases": -2, "files": -2, "runtime": -2, "registry": -1,
     "sets": 0, "pairs": 0, "pretrained": 0,
     "read": 1, "presence": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
     "matcher": 2,
     "learn": 3, "evaluation": 3, "search": 3,
-    "config": 4, "importers": 4, "audit": 4,
+    "config": 4, "importers": 4, "exporters": 4, "audit": 4,
     "builder": 5,
     "runs": 6,
     "experiments": 7,

@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wordsight import registry
 from wordsight.config import Config, LearnedVocabulary, SemanticLabels, Split
 from wordsight.encode.projection import out_dim
@@ -15,6 +13,7 @@ from wordsight.learn.loss import Loss
 from wordsight.matcher import PARTS, Matcher
 from wordsight.pairs import PairSet, PictureFiles
 from wordsight.read.datasets.dataset import Dataset
+from wordsight.tensors import torch
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor, nn
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
 from wordsight.files.contained import inside
 from wordsight.files.undecodable import json_bytes
+from wordsight.tensors import IS_TORCH, Tensor, nn
 
 FORMAT = 1
 CONFIG = "config.json"
@@ -60,6 +59,8 @@ def numbers_in(folder: Path) -> int:
 
 def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
     """Tensors by name; shared storage is written once per name. Whoever may read the folder may read them."""
+    from safetensors.torch import save_file
+
     save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}, path)
     path.chmod(0o644)
 
@@ -68,7 +69,7 @@ def save_weights(path: Path, state: Mapping[str, Tensor]) -> None:
 def _open_weights(path: Path) -> Iterator[Any]:
     """The file of the weights; each tensor is read when it is taken from it."""
     try:
-        with safe_open(path, framework="pt") as file:
+        with safe_open(path, framework="pt" if IS_TORCH else "np") as file:
             yield file
     except FileNotFoundError:
         raise MissingFileError(f"{path} is missing; the model folder is incomplete, copy it again") from None

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias, Union, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
+from wordsight.tensors import Tensor, torch
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,12 +14,10 @@ from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
+from wordsight.tensors import F, Tensor, torch
 
 Rows = TypeVar("Rows", bound="_Rows")  # not Self, which the run-time check of shapes cannot resolve
 

@@ -30,6 +30,7 @@ VERBS = {  # in the order of --help, each with the module that registers it
     "data": "data",
     "vocab": "vocab",
     "import": "import_model",
+    "export": "export_model",
     "index": "index",
     "labels": "labels",
     "search": "search",

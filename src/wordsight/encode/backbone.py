@@ -102,7 +102,7 @@ class BackboneEncoder(ImageEncoder):
     def forward(self, pixels: Pixels) -> EmbeddingSet:
         """One vector, not normalized, per cell, row by row from the top left; one per picture if pooled."""
         grid = self._map(pixels.values)
-        native = (grid.shape[2], grid.shape[3])
+        native = (int(grid.shape[2]), int(grid.shape[3]))
         cells = [
             feature_maps.sides("full" if isinstance(self.options.grid, str) else self.options.grid, native)
         ]
@@ -111,7 +111,7 @@ class BackboneEncoder(ImageEncoder):
             vectors = unit_length(vectors)
         if self.linear is not None:
             vectors = self.linear(vectors)
-        boxes = feature_maps.boxes(cells, native).to(vectors.device).expand(len(vectors), -1, -1)
+        boxes = feature_maps.boxes(cells, native).to(vectors.device).expand(vectors.shape[0], -1, -1)
         mask = self._remaining(vectors)
         items = pooled(EmbeddingSet(zeroed(vectors, mask), mask, boxes), self.pool)
         dropped = nn.functional.dropout(items.vectors, self.options.dropout, self.training)

@@ -95,14 +95,14 @@ class GridCNN(ImageEncoder):
         values = pixels.values
         self._check(values)
         grid = self.blocks(self.halvings(values.contiguous(memory_format=torch.channels_last)))
-        boxes = cell_boxes(*grid.shape[2:]).to(values.device).expand(len(values), -1, -1)
+        boxes = cell_boxes(*grid.shape[2:]).to(values.device).expand(values.shape[0], -1, -1)
         cells = grid.flatten(2).transpose(1, 2)
         if self.options.coordinates:
             cells = torch.cat([cells, _where(boxes).to(cells.dtype)], 2)
         vectors = nn.functional.dropout(self.head(cells), self.options.dropout, self.training)
         mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=values.device)
         if self.surroundings is not None:
-            vectors = self.surroundings(vectors.reshape(len(vectors), *grid.shape[2:], -1)).flatten(1, 2)
+            vectors = self.surroundings(vectors.reshape(vectors.shape[0], *grid.shape[2:], -1)).flatten(1, 2)
         if self.layer is not None:
             vectors = self.layer(vectors, mask)
         return projected(pooled(EmbeddingSet(vectors, mask, boxes), self.pool), self.joint_layer)

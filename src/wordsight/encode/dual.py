@@ -132,7 +132,7 @@ class DualImageEncoder(_DualEncoder, ImageEncoder):
             out = self.tower(pixel_values=values, **self._options(values))
             whole = (out.image_embeds if self._is_clip else out.pooler_output)[:, None]
             vectors = self._chosen(whole, out.last_hidden_state, rows * columns)
-        boxes = self._boxes(rows, columns).to(vectors.device).expand(len(vectors), -1, -1)
+        boxes = self._boxes(rows, columns).to(vectors.device).expand(vectors.shape[0], -1, -1)
         mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
         return self._finished(EmbeddingSet(vectors, mask, boxes))
 
@@ -215,7 +215,7 @@ class DualTextEncoder(_DualEncoder, TextEncoder):
     def _clip(self, texts: Tokens) -> Float[Tensor, "text word dim"]:
         """A word sees those before it, so padding behind a text changes nothing, and its end has seen all."""
         states: Tensor = self.tower(input_ids=texts.ids).last_hidden_state
-        ends = states[torch.arange(len(states), device=states.device), texts.lengths - 1]
+        ends = states[torch.arange(states.shape[0], device=states.device), texts.lengths - 1]
         projected: Tensor = self.tower.text_projection(torch.cat([ends[:, None], states[:, 1:]], 1))
         return projected
 
@@ -228,7 +228,7 @@ class DualTextEncoder(_DualEncoder, TextEncoder):
 
     def _laid_out(self, texts: Tokens) -> Int[Tensor, "text place"]:
         """The words, the end that stood before them, padding."""
-        size = (len(texts), self.tower.config.max_position_embeddings)
+        size = (texts.ids.shape[0], self.tower.config.max_position_embeddings)
         placed = torch.full(size, self.pad_id, dtype=texts.ids.dtype, device=texts.device)
         words = texts.ids[:, 1:].masked_fill(~texts.mask[:, 1:], self.pad_id)
         placed[:, : words.shape[1]] = words
@@ -236,11 +236,10 @@ class DualTextEncoder(_DualEncoder, TextEncoder):
 
     def _mask(self, mask: Bool[Tensor, "text word"]) -> Bool[Tensor, "text word"]:
         """Without the end of CLIP's texts, which is the whole text; and without that if only words count."""
-        mask = mask.clone()
+        place = torch.arange(mask.shape[1], device=mask.device)
         if self._is_clip:
-            mask.scatter_(1, mask.sum(1, keepdim=True) - 1, False)
-        mask[:, 0] = self.items != self.each
-        return mask
+            mask = mask & (place != mask.sum(1, keepdim=True) - 1)
+        return mask & (place > 0) if self.items == self.each else mask | (place == 0)
 
     def _check(self, texts: Tokens) -> None:
         config = self.tower.config

@@ -56,7 +56,7 @@ class LastPool(Pool):
     ) -> Float[Tensor, "n dim"]:
         place = torch.arange(mask.shape[1], device=mask.device)
         last = torch.where(mask, place, 0).argmax(1)
-        return zeroed(vectors, mask)[torch.arange(len(mask), device=mask.device), last]
+        return zeroed(vectors, mask)[torch.arange(mask.shape[0], device=mask.device), last]
 
 
 class GPO(Pool):
@@ -95,15 +95,16 @@ class GPO(Pool):
     def weights(self, lengths: Int[Tensor, " n"], items: int) -> Float[Tensor, "n {items}"]:
         """Weight of each sorted place in a set of that many items; sums to 1, 0 beyond the set."""
         # Sets of one size share their weights.
-        sizes, row = lengths.clamp(min=1).unique(return_inverse=True)  # type: ignore[no-untyped-call]
+        sizes, row = _distinct(lengths.clamp(min=1))
         scores = self._scores(sizes, items)
         beyond = torch.arange(items, device=lengths.device) >= sizes[:, None]
         return torch.softmax(scores.masked_fill(beyond, -torch.inf) / self.temperature, 1)[row]
 
     def _scores(self, sizes: Int[Tensor, " size"], items: int) -> Float[Tensor, "size {items}"]:
         codes = place_codes(items, self.position_dim).to(self.linear.weight)
+        is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads sets of any sizes unsorted
         packed = pack_padded_sequence(
-            codes.expand(len(sizes), -1, -1), sizes.cpu(), batch_first=True, enforce_sorted=False
+            codes.expand(sizes.shape[0], -1, -1), sizes.cpu(), batch_first=True, enforce_sorted=is_export
         )
         states = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=items)[0]
         forward, backward = states.chunk(2, dim=-1)
@@ -111,9 +112,19 @@ class GPO(Pool):
         return scores.float() if scores.dtype in (torch.float16, torch.bfloat16) else scores
 
 
+def _distinct(sizes: Int[Tensor, " n"]) -> tuple[Int[Tensor, " size"], Int[Tensor, " n"]]:
+    """Each size once, and the place of each set's; in an export every set has a place of its own."""
+    if torch.onnx.is_in_onnx_export():
+        return sizes, torch.arange(sizes.shape[0], device=sizes.device)
+    found: tuple[Tensor, Tensor] = sizes.unique(return_inverse=True)  # type: ignore[no-untyped-call]
+    return found
+
+
 def descending(values: Float[Tensor, "n dim item"]) -> Float[Tensor, "n dim item"]:
     """Sorted along the last axis. On a processor by NumPy, which takes a quarter of the time of torch."""
     values = values.contiguous()
+    if torch.onnx.is_in_onnx_export():
+        return values.sort(2, descending=True).values
     if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
         order = torch.from_numpy(np.argsort(values.detach().neg().numpy(), axis=2))
         return values.gather(2, order)

@@ -6,13 +6,13 @@ from dataclasses import replace
 from typing import Any, TypeAlias
 
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from wordsight import registry
 from wordsight.encode.rows import packed, unpacked
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive, Share, Size
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, nn
 
 ProjectionTable: TypeAlias = Size | Mapping[str, Any] | None  # a size, or {dim, eps, momentum, std}
 

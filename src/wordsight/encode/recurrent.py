@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
@@ -140,15 +140,16 @@ class RecurrentEncoder(TextEncoder):
         self, embedded: Float[Tensor, "text word word_dim"], texts: Tokens
     ) -> Float[Tensor, "text word unit"]:
         lengths = texts.lengths.cpu()
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
-        out: PackedSequence = self.reader(packed, self._start(len(lengths)))[0]
+        is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads texts of any lengths unsorted
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=is_export)
+        out: PackedSequence = self.reader(packed, self._start(lengths))[0]
         return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
 
-    def _start(self, texts: int) -> Any:
+    def _start(self, lengths: Int[Tensor, " text"]) -> Any:
         """The states before the first word, the same for every text; None = zeros."""
         if self.starts is None:
             return None
-        starts = [start[:, None].expand(-1, texts, -1).contiguous() for start in self.starts]
+        starts = [start[:, None].expand(-1, lengths.shape[0], -1).contiguous() for start in self.starts]
         return tuple(starts) if self.options.cell == "lstm" else starts[0]
 
     def _merged(self, states: Float[Tensor, "text word unit"]) -> Float[Tensor, "text word dim"]:

@@ -119,7 +119,7 @@ class RegionEncoder(ImageEncoder):
         if self.residual is None:
             return rows
         counted = torch.cat([features, features.new_zeros(padding, features.shape[1])])
-        change: Tensor = self.residual(counted)[: len(rows)]
+        change: Tensor = self.residual(counted)[: rows.shape[0]]
         return rows + change
 
     def _with_padding(

@@ -1,8 +1,8 @@
 """Padded items -> the real ones as packed rows, and packed rows -> padded items again (zeros at padding)."""
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+
+from wordsight.tensors import Tensor, torch
 
 
 def packed(items: Float[Tensor, "n item dim"], mask: Bool[Tensor, "n item"]) -> Float[Tensor, "real dim"]:

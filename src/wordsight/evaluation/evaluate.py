@@ -4,8 +4,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wordsight.errors import InputError
 from wordsight.evaluation.encode import encode_images, encode_texts
 from wordsight.evaluation.evaluate_matrix import rank_all_matches, rank_matrix
@@ -21,6 +19,7 @@ from wordsight.runtime.device import find_device
 from wordsight.runtime.progress import Progress, silent
 from wordsight.similarity.ranking.count import Ties
 from wordsight.similarity.ranking.exact import Precision, rank_matches
+from wordsight.tensors import torch
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.evaluation.ground_truth import IdentityGroundTruth, rank_all
@@ -14,6 +12,7 @@ from wordsight.evaluation.protocols import Protocol, ProtocolMismatchError, Way,
 from wordsight.evaluation.recall import FoldRanks, Recalls
 from wordsight.evaluation.score_matrix import BLOCK, Scores, ScoresLike, as_scores, check_finite, prefix
 from wordsight.similarity.ranking.count import MatrixBlocks, Ties, ranks_from_blocks
+from wordsight.tensors import Tensor, torch
 
 Identities: TypeAlias = Sequence[int] | Tensor | np.ndarray
 TRANSPOSED = "it is transposed (rows must be images, columns texts)"

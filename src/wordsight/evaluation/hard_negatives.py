@@ -14,9 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.evaluation.encode import batches
@@ -24,6 +22,7 @@ from wordsight.matcher import Matcher
 from wordsight.matcher.inference import inference
 from wordsight.read.annotations.hard_negatives import CaptionChoice
 from wordsight.runtime.progress import Progress, silent
+from wordsight.tensors import Tensor, torch
 
 CHANCE = {"accuracy": 1 / 2, "text": 1 / 4, "image": 1 / 4, "group": 1 / 6}
 ALL = "all"

@@ -3,9 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.evaluation.encode import encode_images, encode_texts
@@ -14,6 +12,7 @@ from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.label_agreement import Semantic, Side
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,10 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.evaluation.average_precision import PRECISIONS
@@ -24,6 +21,7 @@ from wordsight.presence.model import mean_units
 from wordsight.runtime.progress import Progress, silent
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.ranking.count import Ties
+from wordsight.tensors import F, Tensor, torch
 
 WAYS = {
     "i2t": "picture -> text",

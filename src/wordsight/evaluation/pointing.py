@@ -4,9 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
@@ -17,6 +15,7 @@ from wordsight.read.text.base import Tokenizer, spelled_words
 from wordsight.read.text.word_rules import split_words
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import pointed_regions
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True)

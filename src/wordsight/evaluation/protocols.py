@@ -9,13 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet
 from wordsight.registry.entry_points import installed, installed_object
+from wordsight.tensors import Tensor, torch
 
 Way: TypeAlias = Literal["all", "first texts", "transpose", "equal rows", "identities"]
 IN_PYTHON: dict[Way, str] = {

@@ -7,7 +7,6 @@ from tokenize import TokenError
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float64, Int, Shaped
 
 from wordsight.errors import InputError, MissingFileError
@@ -15,6 +14,7 @@ from wordsight.evaluation.pickled_scores import holds_pickle, read_pickled
 from wordsight.files.atomic import atomic_file
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
+from wordsight.tensors import torch
 
 BLOCK = 256  # queries per block of scores
 

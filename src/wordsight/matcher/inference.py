@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import nn
+from wordsight.tensors import nn, torch
 
 
 @contextmanager

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeAlias
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.presence.lemmas import lemma
 from wordsight.sets import EmbeddingSet, UnitSet
+from wordsight.tensors import F, Tensor, torch
 
 MIN_PROBABILITY = 0.5  # from here on a picture matches, and a word counts as found
 WEAK_PROBABILITY = 0.2  # from here on up to the threshold, a word is weakly found

@@ -10,15 +10,13 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
-from torch import Tensor
-
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
 from wordsight.files.contained import inside
 from wordsight.presence.model import CommonRule, MatchRule, PictureRule, PresenceModel, WordRules
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import IS_TORCH, Tensor, torch
 
 FILE = "presence.safetensors"
 TABLE = "presence"  # the metadata's entry that holds the table, as JSON
@@ -80,8 +78,8 @@ def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     from safetensors import SafetensorError, safe_open
 
     try:
-        with safe_open(path, "pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+        with safe_open(path, "pt" if IS_TORCH else "np") as file:
+            tensors = {name: torch.as_tensor(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118 (not a mapping)
             text = (file.metadata() or {}).get(TABLE, "null")
     except SafetensorError as error:
         raise InputError(f"{path} is damaged ({error})", HINT) from error

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
-import torch
-from torch import Tensor
-
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.pretrained.models import LOCAL, find_model, import_transformers, quiet, weight_files
 from wordsight.pretrained.published_files import built_from, check_published
+from wordsight.tensors import Tensor, torch
 
 Side = Literal["vision", "text"]
 Tables: TypeAlias = dict[str, dict[str, Any]]

@@ -4,13 +4,11 @@ from collections.abc import Sequence
 from math import isqrt
 from typing import Annotated, Literal
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Limits
+from wordsight.tensors import IS_TORCH, F, Tensor, torch
 
 Grid = Annotated[int, Limits(1, 1024)] | Literal["full"]  # cells along each side; "full" = all of the map
 
@@ -29,7 +27,7 @@ def feature_map(
     if tokens < rows * columns:
         rows = columns = isqrt(tokens)
     laid_out = states[:, tokens - rows * columns :].transpose(1, 2)
-    return laid_out.reshape(len(states), -1, rows, columns)
+    return laid_out.reshape(states.shape[0], -1, rows, columns)
 
 
 def sides(grid: Grid, native: tuple[int, int]) -> tuple[int, int]:
@@ -48,8 +46,25 @@ def pooled(
     features: Float[Tensor, "image channel row column"], grids: Sequence[tuple[int, int]]
 ) -> Float[Tensor, "image region channel"]:
     """Average the map to each grid in turn; the cells of a grid go row by row from the top left."""
-    levels = [F.adaptive_avg_pool2d(features, grid).flatten(2) for grid in grids]
+    levels = [_cell_means(features, grid).flatten(2) for grid in grids]
     return torch.cat([features[..., :0].flatten(2), *levels], 2).transpose(1, 2)
+
+
+def _cell_means(
+    features: Float[Tensor, "image channel row column"], grid: tuple[int, int]
+) -> Float[Tensor, "image channel grid_row grid_column"]:
+    """Adaptive average pooling; in an export by plain means, since ONNX has no such pooling."""
+    if not (IS_TORCH and torch.onnx.is_in_onnx_export()):
+        return F.adaptive_avg_pool2d(features, grid)
+    native = [int(features.shape[2]), int(features.shape[3])]
+    rows, columns = ([range(n * side // cells, -(-(n + 1) * side // cells)) for n in range(cells)]
+                     for side, cells in zip(native, grid, strict=True))  # fmt: skip
+    means = [
+        features[:, :, row.start : row.stop, column.start : column.stop].mean((2, 3))
+        for row in rows
+        for column in columns
+    ]
+    return torch.stack(means, 2).reshape(features.shape[0], features.shape[1], *grid)
 
 
 def boxes(grids: Sequence[tuple[int, int]], native: tuple[int, int]) -> Float[Tensor, "region 4"]:

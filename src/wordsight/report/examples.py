@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from wordsight.errors import InputError
 from wordsight.evaluation.encode import encode_images
 from wordsight.matcher import Matcher
@@ -14,6 +12,7 @@ from wordsight.read.text.base import word_starts
 from wordsight.report.overlay import WordMatch
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word, pointed_regions
+from wordsight.tensors import torch
 
 COMPARED = 100  # other pictures that say what a word finds where it does not belong
 ALIKE = 1e-5  # cosines closer than this are the same

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
-import torch
+from wordsight.tensors import torch
 
 Part = TypeVar("Part")
 Result = TypeVar("Result")

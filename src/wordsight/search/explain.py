@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.presence.model import WEAK_PROBABILITY
 from wordsight.search.engine.brute_force import QueryScorer
@@ -16,6 +14,7 @@ from wordsight.search.results import Box, Evidence, ExplainedWord, Explanation, 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import found_by_word, pointed_regions
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True)

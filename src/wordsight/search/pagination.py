@@ -13,6 +13,7 @@ from wordsight.search.results import Hit, Hits
 
 SORTS = ("score", "date")
 MAX_HITS = 1000  # hits of one page
+ROUNDING = 1e-5  # of a float32 score, relative: a hit is not lower than itself
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def _lower(
     scores: Float[np.ndarray, " row"], alive: int, of_hits: Float[np.ndarray, " hit"]
 ) -> Int[np.ndarray, " hit"]:
     """How many of all that are alive score lower than each hit, which itself may be rounded otherwise."""
-    limits = of_hits - 1e-6
+    limits = of_hits - ROUNDING * np.maximum(1, np.abs(of_hits))
     others = np.sort(scores[scores >= limits.min(initial=np.inf)])  # few, where the hits are the best
-    return alive - len(others) + np.searchsorted(others, limits)
+    lower: Int[np.ndarray, " hit"] = alive - len(others) + np.searchsorted(others, limits)
+    return lower

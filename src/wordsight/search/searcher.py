@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from wordsight.errors import InputError
@@ -39,6 +38,7 @@ from wordsight.search.results import Explanation, Hits
 from wordsight.search.searcher_state import SearchSession, SessionCache, from_one_index
 from wordsight.search.text_query import TextQuery, explain_text, text_reason
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 ScoreRows: TypeAlias = Callable[..., Float[np.ndarray, " row"]]  # with the signature of score_rows
 

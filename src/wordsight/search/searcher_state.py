@@ -13,8 +13,6 @@ from dataclasses import asdict
 from functools import cached_property, wraps
 from typing import Any, TypeVar
 
-import torch
-
 from wordsight import checkpoint, registry
 from wordsight.errors import InputError
 from wordsight.files import plain_json
@@ -38,6 +36,7 @@ from wordsight.search.relevance.threshold import Calibration
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.similarity.word_alignment import found_by_word
+from wordsight.tensors import torch
 
 BACKGROUND_FILE = "background.json"
 RECALL_FIELDS: dict[str, plain_json.Kind] = {"size": int, "recall": float, "queries": int}

@@ -6,9 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-import torch
 from jaxtyping import Bool
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
@@ -19,6 +17,7 @@ from wordsight.search.relevance.verdict import TextVerdict, log_odds
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
 from wordsight.search.searcher_state import SearchSession
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
 
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, nn, torch
 
 if TYPE_CHECKING:
     from wordsight.similarity.pooling import Pooling

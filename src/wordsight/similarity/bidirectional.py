@@ -4,15 +4,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.registry import build
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, AttentionDirection, Similarity
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
+from wordsight.tensors import Tensor, torch
 
 DirectionTable: TypeAlias = str | Mapping[str, Any] | AttentionSimilarity
 

@@ -1,12 +1,11 @@
 """One vector each -> their cosine: VSE++, VSE-infinity, CMPL."""
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.registry.limits import Positive
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.single_vector import SingleVectorSimilarity
+from wordsight.tensors import Tensor, torch
 
 
 class Cosine(SingleVectorSimilarity):

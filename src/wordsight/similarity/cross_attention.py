@@ -3,10 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeAlias, get_args
 
-import torch
 from jaxtyping import Bool, Float, Int, Integer
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive
@@ -15,6 +12,7 @@ from wordsight.similarity.kernels.blocks import Stack, cosines_of, query_blocks
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
+from wordsight.tensors import F, Tensor, torch
 
 Normalize: TypeAlias = Literal["none", "l2", "clipped_l2", "l1", "clipped_l1", "clipped", "softmax"]
 

@@ -1,8 +1,6 @@
 """The whole picture against the whole text, as CLIP and SigLIP score them; where words look, as a hint."""
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive
@@ -10,6 +8,7 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.cosine import Cosine
 from wordsight.similarity.max_sim import MaxSim
+from wordsight.tensors import Tensor, torch
 
 
 class Dual(Similarity):

@@ -5,10 +5,7 @@ from dataclasses import replace
 from math import isqrt
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.registry import build
@@ -20,6 +17,7 @@ from wordsight.similarity.kernels.blocks import Stack, pooled
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, masked_unit, stacked
 from wordsight.similarity.pooling import Mean
+from wordsight.tensors import F, Tensor, nn, torch
 
 Side: TypeAlias = Literal["image", "text"]
 

@@ -3,10 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Int, Integer
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
@@ -15,6 +12,7 @@ from wordsight.similarity.kernels.blockwise import AttentionSimilarity
 from wordsight.similarity.kernels.fused import fused_gradients, fused_matches, fused_scores
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import ROUNDING, Pooling
+from wordsight.tensors import F, Tensor, torch
 
 
 class MaxSim(AttentionSimilarity):

@@ -3,15 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.registry.limits import Positive
 from wordsight.runtime.device import on_gpu
 from wordsight.similarity.kernels.blocks import CACHED_COSINES
 from wordsight.similarity.single_vector import SingleVectorSimilarity
+from wordsight.tensors import F, Tensor, torch
 
 
 class Order(SingleVectorSimilarity):

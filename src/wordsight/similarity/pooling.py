@@ -1,11 +1,10 @@
 """Many scores -> one: mean, max, sum, softmax, log-sum-exp over the last axis, padding left out by a mask."""
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive
+from wordsight.tensors import Tensor, nn, torch
 
 ROUNDING = 2.0**-24  # of a float32 number, relative
 

@@ -1,14 +1,13 @@
 """Images and texts of one vector each -> scores, in blocks: what cosine and order have in common."""
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity
 from wordsight.similarity.kernels.packed import unit
+from wordsight.tensors import Tensor, torch
 
 
 class SingleVectorSimilarity(Similarity):

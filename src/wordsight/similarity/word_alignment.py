@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
+from wordsight.tensors import F, Tensor, torch
 
 WHOLE_SHARE = 0.99  # of the picture: a region that says nothing of where
 VOTE_TEMPERATURE = 0.1  # of cosines; chosen on 40 photographs of COCO

@@ -13,9 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.runtime.halving import Halving
 from wordsight.search.engine.brute_force import (
@@ -30,6 +28,7 @@ from wordsight.search.engine.brute_force import (
     to_score,
 )
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 MAX_QUERIES_PER_SCAN = 16
 Scores: TypeAlias = Float[np.ndarray, " row"]

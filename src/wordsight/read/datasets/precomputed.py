@@ -14,8 +14,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files.documents import read_lines
 from wordsight.pairs import PairSet, PictureFiles, one_identity_per_image
@@ -34,6 +32,7 @@ from wordsight.read.datasets.precomputed_layout import (
     splits_of,
 )
 from wordsight.read.datasets.records import same_split
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from wordsight.read.validate.captions import Texts

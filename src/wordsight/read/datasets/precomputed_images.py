@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from wordsight.errors import InputError
 from wordsight.files.npy import open_floats
 from wordsight.read.datasets.precomputed_boxes import Boxes
 from wordsight.sets import Regions
+from wordsight.tensors import torch
 
 
 @dataclass(frozen=True, eq=False)

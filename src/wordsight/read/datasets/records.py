@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from wordsight.errors import InputError, MissingFileError
 from wordsight.pairs import PairSet, PictureFiles
+from wordsight.tensors import torch
 
 Missing = Literal["error", "skip", "keep"]
 ORDER = ("train", "restval", "val", "dev", "valid", "validation", "test", "testall")

@@ -14,8 +14,6 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
 from wordsight.files.fingerprint import stamp_of
@@ -27,6 +25,7 @@ from wordsight.read.datasets.shard_files import find_shards, shards_by_split
 from wordsight.read.datasets.shard_samples import Pick, Sample, look_through
 from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.read.pictures.heic import NeedsHeic, open_file
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from wordsight.read.validate.captions import Texts

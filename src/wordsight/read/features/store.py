@@ -18,13 +18,13 @@ from tokenize import TokenError
 from typing import Any
 
 import numpy as np
-import torch
 
 from wordsight import aliases
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.sets import Regions
+from wordsight.tensors import torch
 
 FORMAT = 1
 META, FEATURES, BOXES, PICTURES, FILES = (

@@ -8,10 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.aliases import previous_settings
 from wordsight.pairs import Picture
@@ -24,6 +21,7 @@ from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, p
 from wordsight.registry.options import takes
 from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
+from wordsight.tensors import F, Tensor, torch
 
 PIXELS_AT_ONCE = 16 * 224 * 224  # larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files

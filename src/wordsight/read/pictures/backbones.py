@@ -6,9 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.files import plain_json
@@ -19,6 +17,7 @@ from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.onnx_backbone import OnnxBackbone
 from wordsight.read.pictures.onnx_session import ONNX
 from wordsight.read.pictures.pixel_reader import PixelReader
+from wordsight.tensors import Tensor, torch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 Layer = int | str  # "last" is the network's output, a number one of its hidden states

@@ -10,9 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
@@ -21,6 +19,7 @@ from wordsight.pretrained.models import find_model, load_detector, model_files, 
 from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.onnx_session import ONNX, open_session, run_session
 from wordsight.read.pictures.pixel_reader import PixelReader
+from wordsight.tensors import Tensor, torch
 
 SAME = 0.6  # of the union: boxes that share more show the same thing, and only the surer one stays
 THIN = 0.02  # of the picture's side: a thinner box shows nothing

@@ -19,9 +19,7 @@ from math import isqrt
 from pathlib import Path
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.files import plain_json
@@ -31,6 +29,7 @@ from wordsight.pretrained import feature_maps
 from wordsight.read.pictures.onnx_session import CPU, ONNX, first_line, open_session, run_session
 from wordsight.read.pictures.pixel_reader import PixelReader
 from wordsight.registry import instantiate
+from wordsight.tensors import Tensor, torch
 
 KEYS = ("size", "mean", "std", "channels", "resample", "output")
 IMAGENET = {"mean": [0.485, 0.456, 0.406], "std": [0.229, 0.224, 0.225]}

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from wordsight.errors import InputError
@@ -18,6 +17,7 @@ from wordsight.read.pictures.crops import Box, Cut
 from wordsight.read.pictures.decode import decode
 from wordsight.registry.limits import PixelSide, Positive
 from wordsight.sets import Pixels
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from PIL.Image import Image

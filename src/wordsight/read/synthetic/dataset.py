@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from wordsight.errors import InputError
@@ -16,6 +15,7 @@ from wordsight.read.synthetic.render import draw
 from wordsight.read.synthetic.scenes import Scene, draw_scene, near_misses
 from wordsight.read.synthetic.semantics import Meaning, holds
 from wordsight.registry.limits import Count, PixelSide
+from wordsight.tensors import torch
 
 IMAGES = {"train": 4000, "val": 120, "test": 500}
 

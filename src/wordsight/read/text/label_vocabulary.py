@@ -5,14 +5,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.pairs import PairSet
 from wordsight.read.text.vocabulary import read_entries, several, write_entries
 from wordsight.read.text.word_rules import split_words
+from wordsight.tensors import Tensor, torch
 
 UNKNOWN = "<unk>"  # id 0 in every file; label 1 is the first row of what a model predicts
 OF_ANOTHER_CORPUS = 0.5  # fewer of the labels occur in the texts

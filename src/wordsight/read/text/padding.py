@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from wordsight.errors import InputError
 from wordsight.sets import Tokens
+from wordsight.tensors import torch
 
 
 def pad_ids(ids: Sequence[Sequence[int]], pad_id: int = 0) -> Tokens:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from wordsight.errors import InputError, MissingFileError
 from wordsight.read.text.vocabulary import MASK, SPECIALS, Vocabulary
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True, eq=False)

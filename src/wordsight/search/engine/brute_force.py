@@ -8,15 +8,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment, Similarity, on_device
 from wordsight.similarity.word_alignment import found_by_word
+from wordsight.tensors import Tensor, torch
 
 Side: TypeAlias = Literal["image", "text"]  # what the rows of an index are
 Places: TypeAlias = slice | np.ndarray  # positions of some rows

@@ -2,13 +2,12 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.relevance.threshold import background_scores
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 
 from wordsight.runtime.device import PROCESSOR
@@ -27,6 +26,7 @@ from wordsight.similarity.kernels.int8 import (
 )
 from wordsight.similarity.kernels.integer_product import IntegerProduct, int8_is_faster, integer_product
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit
+from wordsight.tensors import torch
 
 FLOAT32_SLACK = 2e-6  # difference of two float32 scores of one pair
 MIN_NUMBERS = 1 << 22  # a smaller index is scored in float32 as quickly

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from wordsight.runtime.device import PROCESSOR
@@ -20,6 +19,7 @@ from wordsight.search.index.region_meta import SearchSettings
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import masked_unit
+from wordsight.tensors import torch
 
 ABSENT = -1.0  # similarity of a word that finds no region in the probed lists
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.shortlist import best_of_each
@@ -16,6 +15,7 @@ from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.relevance.null_scores import captions_of, spread_rows
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.packed import masked_unit
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from wordsight.search.engine.regions import Regions

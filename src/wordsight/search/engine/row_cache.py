@@ -8,7 +8,6 @@ budget is that of its free memory: what fits stays there, the rest is sent block
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from wordsight.runtime.device import PROCESSOR, cache_mb, on_gpu
@@ -16,6 +15,7 @@ from wordsight.search.engine.brute_force import BLOCK_COPIES, BLOCK_NUMBERS, Pla
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.similarity.kernels.packed import masked_unit
+from wordsight.tensors import torch
 
 CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a cached block
 GPU_BLOCK_NUMBERS = 1 << 26  # likewise on a GPU, which small blocks leave idle

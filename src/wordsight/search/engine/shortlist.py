@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Int
 
 from wordsight.matcher import Matcher
@@ -18,6 +17,7 @@ from wordsight.search.index.database import Filters
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.relevance.null_scores import spread_rows
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 ROWS_PER_PRODUCT = 50_000  # rows
 SIZES = (300, 1000, 3000, 10_000)  # of shortlists

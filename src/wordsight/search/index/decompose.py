@@ -4,12 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.cosine import Cosine
 from wordsight.similarity.dual_encoder import Dual
 from wordsight.similarity.pooling import Max
+from wordsight.tensors import Tensor
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,7 @@ from typing import Any
 from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
-from wordsight.matcher import Matcher
-from wordsight.matcher.saved import open_saved
+from wordsight.matcher import Matcher, open_saved
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent

@@ -16,8 +16,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
 from wordsight.files import plain_json
@@ -26,12 +24,14 @@ from wordsight.files.contained import check_links
 from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
+from wordsight.matcher.exported import FOLDER as EXPORT
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.features.store import difference
 from wordsight.search.index import database, dates, replaced
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 FORMAT = 2
 OLDEST = 1  # oldest format that is read without migration
@@ -204,8 +204,9 @@ def model_files(model: Path) -> list[Path]:
 
 
 def identity(model: Path) -> str:
-    """Hash of all files of a saved matcher but its probabilities, which change no vector."""
-    paths = [path for path in model_files(model) if path.name != PRESENCE]
+    """Hash of all files of a saved matcher but its probabilities and its export, which change no vector."""
+    some = [path for path in model_files(model) if path.name != PRESENCE]
+    paths = [path for path in some if path.relative_to(model).parts[0] != EXPORT]
     files = [[path.relative_to(model).as_posix(), content_of(path)] for path in paths]
     return hashlib.blake2b(json.dumps(files).encode(), digest_size=16).hexdigest()
 

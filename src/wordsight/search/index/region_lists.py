@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, UInt8
-from torch import Tensor
 
 from wordsight.errors import InputError, MissingPackageError
 from wordsight.files.contained import inside
 from wordsight.search.index.region_meta import META, REMEDY, RegionMeta, lists_file, read_meta, tables_file
+from wordsight.tensors import Tensor, torch
 
 ID_BYTES = 8  # of a content in a list
 _KINDS = {"centroids": "<f4", "groups": "<f4", "starts": "<i8", "trained": "<f4", "sizes": "<i8"}

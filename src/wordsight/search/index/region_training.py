@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
 
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index.region_lists import Tables, import_faiss
+from wordsight.tensors import torch
 
 LISTS_PER_ROOT = 8  # lists = 8 sqrt(vectors)
 MIN_PER_LIST = 32  # vectors

@@ -14,9 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float16, Integer
-from torch import Tensor
 
 from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, dates
@@ -26,6 +24,7 @@ from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 ITEMS_PER_QUERY = 500  # items selected in one statement
 MAX_TRIES = 10  # a compaction may remove files before they are opened

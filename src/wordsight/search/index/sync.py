@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
@@ -27,6 +25,7 @@ from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 KNOWN_PER_WRITE = 1000  # files of known content per transaction
 _COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"

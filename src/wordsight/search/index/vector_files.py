@@ -18,14 +18,12 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.errors import InputError
 from wordsight.files.append import AppendFile
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import F, Tensor, torch
 
 PRECISIONS = ("float16", "int8")
 KINDS = ("vectors", "scales", "boxes", "pooled")

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.engine.engine import EngineQuery, RowScores
@@ -13,6 +12,7 @@ from wordsight.search.engine.shortlist import MAX_QUERIES, RECALL_AT, SUFFICIENT
 from wordsight.search.index.database import Filters
 from wordsight.search.postgres.engines import SHORTLIST, Exact, Shortlist
 from wordsight.search.relevance.null_scores import spread_rows
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.session import PostgresSession

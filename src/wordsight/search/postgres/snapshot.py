@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int, Integer
 
 from wordsight.errors import MissingItemError
@@ -23,6 +22,7 @@ from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.halfvec import places_and_vectors
 from wordsight.search.postgres.server import Server, copied
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 CACHE_BYTES = 64 << 20  # of vectors that were read last
 _ITEMS = """SELECT i.id, i.path, i.picture, i.bytes, i.changed, p.width, p.height, p.taken, i.sidecar,

@@ -13,9 +13,7 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import Tokenizer, word_starts
@@ -26,6 +24,7 @@ from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import shares_by_word
+from wordsight.tensors import Tensor, torch
 
 
 @dataclass(frozen=True)

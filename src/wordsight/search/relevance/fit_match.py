@@ -10,9 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, Integer
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
@@ -21,6 +19,7 @@ from wordsight.presence.model import SHARE_LIMIT, MatchRule, PictureRule, main_w
 from wordsight.search.relevance.fit_words import fit_logistic
 from wordsight.search.relevance.mentions import naming_words
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 STRETCHES = (2, 3, 4)  # naming words
 TEXTS_AT_ONCE = 64

@@ -5,9 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.matcher import Matcher
@@ -20,6 +18,7 @@ from wordsight.search.relevance.mentions import Mentions, unmentioned_log_odds
 from wordsight.search.relevance.presence_quality import area_under_curve, calibration_error
 from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 MIN_WORD_PICTURES = 5  # that mention a word with a rule of its own
 MAX_WORDS = 4000

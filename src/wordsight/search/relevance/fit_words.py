@@ -9,12 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from jaxtyping import Float, UInt8
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.presence.model import CommonRule, WordRules
+from wordsight.tensors import F, Tensor, torch
 
 COMMON_PICTURES = 2000  # that the common rule is fitted on
 TOGETHER = 128  # words whose corrections are fitted at once: what a processor's cache holds

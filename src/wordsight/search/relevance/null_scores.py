@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import word_starts
@@ -19,6 +17,7 @@ from wordsight.search.index.database import Item
 from wordsight.search.query.stop_words import EVERYDAY_WORDS, names_something
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word
+from wordsight.tensors import Tensor, torch
 
 MAX_PICTURES = 10_000  # pictures of the index, evenly spread, that background texts are scored on
 MAX_CAPTIONS = 200  # captions of those pictures; each is unrelated to the other pictures

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
+
+from wordsight.tensors import Tensor, torch
 
 BINS = 15
 

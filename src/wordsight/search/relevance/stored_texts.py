@@ -10,9 +10,7 @@ import threading
 from collections.abc import Iterator
 
 import numpy as np
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.presence.model import LOGIT_LIMIT, PresenceModel, WordRules
@@ -22,6 +20,7 @@ from wordsight.search.query.encoded import words_of
 from wordsight.search.relevance.verdict import SPREAD, NamedWords, log_odds
 from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 MAX_DEVIATION = 8.0  # of a score; of 10 million pairs of Flickr8k the highest is 5.7
 TEXTS_AT_ONCE = 256

@@ -20,9 +20,7 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.files.plain_json import Kind, table_of
@@ -37,6 +35,7 @@ from wordsight.search.relevance.null_scores import (
     split,
 )
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 FALSE_POSITIVE_RATE = 0.4
 WORD_FALSE_POSITIVE_RATE = 0.1

@@ -11,9 +11,7 @@ from functools import cached_property
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.matcher import Matcher
 from wordsight.presence.lemmas import lemma
@@ -30,6 +28,7 @@ from wordsight.search.query.encoded import EncodedQuery, EncodedWord, words_of
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.relevance.word_vectors import word_vectors
 from wordsight.sets import EmbeddingSet
+from wordsight.tensors import Tensor, torch
 
 SPREAD = 1e-6  # the least deviation of scores that says anything
 

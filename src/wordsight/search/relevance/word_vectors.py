@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.nn import functional as F
 
 from wordsight.matcher import Matcher
 from wordsight.search.query.encoded import words_of
+from wordsight.tensors import F, Tensor, torch
 
 BATCH = 64
 

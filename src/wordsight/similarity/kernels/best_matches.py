@@ -1,13 +1,13 @@
 """Best matches of all queries in all contexts, with the similarity's own backward pass."""
 
+from math import prod
 from typing import Any
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.similarity.kernels.blocks import query_blocks
 from wordsight.similarity.kernels.packed import PackedTexts
+from wordsight.tensors import Tensor, torch
 
 
 class QueryMatches(torch.autograd.Function):
@@ -38,7 +38,7 @@ class QueryMatches(torch.autograd.Function):
 
         def match(start: int, stop: int) -> None:
             stack = similarity.stack(contexts, start, stop, dtype).for_many(len(query_units))
-            for rows, lengths in query_blocks(queries, most // stack.vectors.shape[:2].numel()):
+            for rows, lengths in query_blocks(queries, most // prod(stack.vectors.shape[:2])):
                 if keep is None or places is None:
                     found[start:stop, rows] = similarity.best_match(stack, query_units[rows], lengths)
                 else:

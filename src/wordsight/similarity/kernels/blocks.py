@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from wordsight.similarity.kernels.few_shapes import full_columns, padded_once
 from wordsight.similarity.kernels.matmul import product
 from wordsight.similarity.kernels.packed import PackedTexts, runs
 from wordsight.similarity.pooling import Pooling
+from wordsight.tensors import Tensor, torch
 
 CACHED_COSINES = 1 << 19  # the cosines of a block stay in a processor's cache: more is slower, not faster
 

@@ -1,11 +1,10 @@
 """Every context with every query, in blocks under a memory budget: what the similarities share."""
 
 from collections.abc import Iterator, Sequence
+from math import prod
 from typing import Any
 
-import torch
 from jaxtyping import Bool, Float, Integer
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.registry import build
@@ -18,6 +17,7 @@ from wordsight.similarity.kernels.blocks import CACHED_COSINES, Chunk, Stack, po
 from wordsight.similarity.kernels.few_shapes import column_size, full_columns
 from wordsight.similarity.kernels.packed import PackedTexts, masked_unit, stacked, unscaled
 from wordsight.similarity.pooling import Pooling
+from wordsight.tensors import Tensor, torch
 
 NUMBERS_AT_ONCE = 1 << 20  # of the contexts in a block that few queries attend to
 
@@ -209,7 +209,7 @@ class AttentionSimilarity(Similarity):
         return Stack(*stacked(contexts.unit_rows(start, stop).to(dtype), contexts.lengths[start:stop]))
 
     def scores_of(self, stack: Stack, chunk: Chunk, queries: PackedTexts) -> Float[Tensor, "context query"]:
-        most = self.cosines_at_once(stack.vectors.device) // stack.vectors.shape[:2].numel()
+        most = self.cosines_at_once(stack.vectors.device) // prod(stack.vectors.shape[:2])
         stack, scores = stack.for_many(len(chunk.vectors)), []
         for start, stop in queries.packed_pieces(full_columns(most), chunk.first, chunk.last):
             before = queries.starts[chunk.first]

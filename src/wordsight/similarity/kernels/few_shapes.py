@@ -10,7 +10,8 @@ from functools import cache
 from typing import NamedTuple
 
 from jaxtyping import Float
-from torch import Tensor
+
+from wordsight.tensors import Tensor
 
 ROWS = tuple(2**power for power in range(6, 15))  # 64 to 16,384
 COLUMNS = (8, 16, 32, 48, 64, 96, 128, 192, 256, 384, 512)

@@ -15,12 +15,11 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float, Integer
-from torch import Tensor
 
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
+from wordsight.tensors import Tensor, torch
 
 LONGEST = 1024  # rows of a context, or of a query, in one tile
 CONTEXTS = 16  # contexts of a tile at most

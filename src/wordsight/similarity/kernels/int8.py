@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Float, Integer
-from torch import Tensor
 
 from wordsight.similarity.kernels.blocks import pooled
 from wordsight.similarity.kernels.integer_product import LARGEST, IntegerColumns, IntegerProduct
 from wordsight.similarity.pooling import ROUNDING, Max
+from wordsight.tensors import Tensor, torch
 
 
 class Quantized(NamedTuple):

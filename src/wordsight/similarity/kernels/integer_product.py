@@ -11,11 +11,10 @@ from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
-import torch
 from jaxtyping import Int8, Integer
-from torch import Tensor
 
 from wordsight.similarity.kernels.matmul import product
+from wordsight.tensors import Tensor, torch
 
 LARGEST = 127  # absolute value of the columns' numbers
 WORTHWHILE = 1.4  # times faster than float32: what an inexact first pass costs beside its product

@@ -7,11 +7,10 @@ torch offers it by a private name only, so it is tried once for its values, and 
 from collections.abc import Callable
 from functools import cache
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from wordsight.similarity.kernels.few_shapes import in_few_shapes
+from wordsight.tensors import Tensor, torch
 
 
 def product(

@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, groupby
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.sets import EmbeddingSet, UnitSet
+from wordsight.tensors import Tensor, torch
 
 EPSILON = 1e-8  # added to a length before dividing by it, as the papers' code does
 ROWS_AT_ONCE = 1024  # rows that are changed together, so that what it takes stays small

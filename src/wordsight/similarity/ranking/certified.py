@@ -3,9 +3,7 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.blocks import Chunk, Stack, pooled
@@ -25,6 +23,7 @@ from wordsight.similarity.kernels.integer_product import IntegerProduct
 from wordsight.similarity.kernels.packed import make_unit
 from wordsight.similarity.ranking.count import BestMatches, Ties
 from wordsight.similarity.ranking.half_screen import half_blocks, pair_scores, screens_in_half
+from wordsight.tensors import Tensor, torch
 
 Progress: TypeAlias = Callable[[int, int], None]
 

@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.errors import InputError
+from wordsight.tensors import Tensor, torch
 
 Ties: TypeAlias = Literal["pessimistic", "reference"]
 

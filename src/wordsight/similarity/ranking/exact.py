@@ -5,9 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal, TypeAlias
 
-import torch
 from jaxtyping import Int
-from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.runtime.device import exact_device
@@ -23,6 +21,7 @@ from wordsight.similarity.kernels.integer_product import (
 from wordsight.similarity.ranking.certified import Progress, Ranking
 from wordsight.similarity.ranking.count import BestMatches, Ties
 from wordsight.similarity.ranking.float64_recheck import rank_any
+from wordsight.tensors import Tensor, torch
 
 Precision: TypeAlias = Literal["float32", "int8", "auto"]
 

@@ -4,14 +4,13 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple, TypeAlias
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.pooling import ROUNDING
 from wordsight.similarity.ranking.count import BestMatches, RankCounter, ScoreBlock, Ties, finite
+from wordsight.tensors import Tensor, torch
 
 Progress: TypeAlias = Callable[[int, int], None]
 

@@ -6,14 +6,13 @@ Products of bfloat16 are exact in float32: a score is off by what rounding the v
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from wordsight.similarity.kernels.fused import POOLINGS, can_fuse, scores_of_rows
 from wordsight.similarity.kernels.int8 import Quantized, worst_of
 from wordsight.similarity.kernels.packed import PackedTexts, make_unit
 from wordsight.similarity.max_sim import MaxSim
+from wordsight.tensors import Tensor, torch
 
 SCORES_AT_ONCE = 1 << 27  # of a block; its counting takes five times as much memory
 NUMBERS_AT_ONCE = 1 << 27  # of the vectors that are compared pair by pair
