@@ -26,8 +26,10 @@ def find_device(name: "str | torch.device" = "auto", setting: str = "--device") 
 
     Raises InputError for a name that is none, and for a device that torch cannot use here.
     """
-    import torch
+    from wordsight.tensors import IS_TORCH, torch
 
+    if not IS_TORCH:
+        return torch.device(PROCESSOR if str(name) == "auto" else str(name))
     if isinstance(name, torch.device):
         name = str(name)
     if name == "auto":
@@ -61,7 +63,7 @@ def training_device(name: str) -> "torch.device":
 
 def exact_device(device: "torch.device") -> "torch.device":
     """The device that has float64: the same one; for Apple's GPU, the processor."""
-    import torch
+    from wordsight.tensors import torch
 
     return torch.device(PROCESSOR) if device.type == "mps" else device
 
@@ -72,10 +74,10 @@ def on_gpu(device: "torch.device") -> bool:
 
 def free_mb(device: "torch.device") -> float | None:
     """Free memory of a GPU; None for a device that shares the processor's memory."""
-    import torch
-
     if device.type != "cuda":
         return None
+    import torch
+
     return float(torch.cuda.mem_get_info(device)[0]) / 2**20
 
 

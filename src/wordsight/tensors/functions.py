@@ -266,3 +266,8 @@ def _vector_norm(values: Any, dim: Any = -1, keepdim: Any = False, dtype: Any = 
 
 
 linalg = SimpleNamespace(vector_norm=_vector_norm)
+
+
+def softmax(values: Any, dim: int) -> Tensor:
+    found: Tensor = tensor_of(values).softmax(dim)
+    return found

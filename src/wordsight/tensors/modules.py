@@ -44,6 +44,9 @@ class Module:
     def parameters(self) -> Iterator[Tensor]:
         return iter(self.state_dict().values())
 
+    def buffers(self) -> Iterator[Tensor]:
+        return iter(())
+
     def train(self, _: bool = True) -> Any:
         return self
 
