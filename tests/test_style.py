@@ -119,5 +119,5 @@ def shapes_made_by_calls(path: Path) -> list[str]:
 
 @ANY
 def test_no_call_makes_classes_of_shapes(path: Path) -> None:
-    """They are freed only by the cyclic collector: a server grew by 20 MB before it ran."""
+    """They are freed only by the cyclic collector, which runs late in a server."""
     assert not shapes_made_by_calls(path)

@@ -4,6 +4,7 @@ One file, so that a reader sees the old one or the new one. It is read as data o
 """
 
 import json
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, fields
@@ -18,10 +19,11 @@ from wordsight.presence.model import CommonRule, MatchRule, PictureRule, Presenc
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import IS_TORCH, Tensor, torch
 
+_log = logging.getLogger(__name__)
 FILE = "presence.safetensors"
 TABLE = "presence"  # the metadata's entry that holds the table, as JSON
 FORMAT = 2
-HINT = "fit it again: wordsight calibrate MODEL"
+HINT = "fit it again: wordsight calibrate MODEL, with --index for an index"
 RULES: dict[str, Any] = {"common": CommonRule, "match": MatchRule, "pictures": PictureRule}
 Rule = TypeVar("Rule", CommonRule, MatchRule, PictureRule)
 
@@ -47,7 +49,7 @@ def save_presence(model: PresenceModel, folder: Path) -> None:
 
 
 def load_presence(folder: Path) -> PresenceModel | None:
-    """The presence model of a saved matcher; None if it has none, or one of an older format.
+    """The presence model of a saved matcher; None if it has none, and with a warning if its format is older.
 
     Raises InputError for a damaged one.
     """
@@ -62,6 +64,7 @@ def load_presence(folder: Path) -> PresenceModel | None:
         newer = f"{path} has format {table['format']}, newer than {FORMAT}, the newest known here"
         raise InputError(newer, "update wordsight")
     if table["format"] < FORMAT:
+        _log.warning("%s is of an older version and is not used: matches have no probability; %s", path, HINT)
         return None
     words, facts = table.get("words"), table.get("facts")
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
