@@ -37,7 +37,7 @@ $(VENV)/torch:
 	touch $@
 
 $(VENV)/installed: $(VENV)/torch pyproject.toml
-	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable .
+	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[train]'
 	touch $@
 
 $(VENV)/tested: $(VENV)/installed
@@ -50,7 +50,7 @@ $(VENV)/checked: $(VENV)/tested
 	touch $@
 
 $(VENV)/documented: $(VENV)/installed
-	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[docs,serve]'
+	$(BIN)/pip install --quiet --constraint $(VENV)/constraints.txt --editable '.[train,docs,serve]'
 	touch $@
 
 clean:

@@ -6,6 +6,7 @@ for what the system says of files, memory and packages (``user_message``).
 
 import errno
 
+_TRAIN = ("torch", "transformers", "huggingface_hub")  # packages of the extra train
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 LONGEST = 1500  # characters of a message
 
@@ -75,7 +76,9 @@ def user_message(error: BaseException) -> str | None:
         if error.errno in _NO_ROOM:
             return f"a file could not be written: {(error.strerror or '').lower()}"
     if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "wordsight":
-        return f"this needs the package {error.name}: pip install {error.name}"
+        package = error.name.split(".")[0]
+        wanted = "'wordsight[train]'" if package in _TRAIN else package
+        return f"this needs the package {package}: pip install {wanted}"
     if _is_out_of_memory(error):
         return "there is not enough memory for this; give smaller sizes or batches"
     return None

@@ -100,6 +100,7 @@ def test_what_the_system_says_of_files_memory_and_packages_is_no_bug() -> None:
     assert user_message(OSError(errno.EACCES, "Permission denied", "a.csv")) == "a.csv: Permission denied"
     assert user_message(OSError("no file is named")) is None
     assert user_message(ModuleNotFoundError(name="onnxruntime")) is not None
+    assert "'wordsight[train]'" in str(user_message(ModuleNotFoundError(name="torch.nn")))
     assert user_message(ModuleNotFoundError(name="wordsight.no_such_room")) is None
     assert "memory" in str(user_message(MemoryError()))
     assert "memory" in str(user_message(RuntimeError("DefaultCPUAllocator: can't allocate memory")))

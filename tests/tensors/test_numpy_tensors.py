@@ -31,6 +31,12 @@ METHODS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {  # of values, mask, 
     "amin": lambda x, m, n, t: x.amin(2),
     "argmax": lambda x, m, n, t: x.argmax(1),
     "argsort": lambda x, m, n, t: x.argsort(dim=-1, descending=True, stable=True),
+    "topk": lambda x, m, n, t: x.topk(2, 1).values,
+    "place of topk": lambda x, m, n, t: x.topk(3).indices,
+    "logit": lambda x, m, n, t: t.logit(x.sigmoid(), eps=0.3),
+    "largest at each place": lambda x, m, n, t: t.zeros(4).scatter_reduce_(
+        0, t.tensor([1, 1, 3]), t.tensor([2.0, 5.0, -1.0]), "amax"
+    ),
     "sort": lambda x, m, n, t: x.sort().values,
     "cumsum": lambda x, m, n, t: x.cumsum(0),
     "softmax": lambda x, m, n, t: x.softmax(1),

@@ -1,6 +1,7 @@
 """The command index: folders of pictures, or files of texts, in; an up-to-date index out."""
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -111,16 +112,14 @@ def _updated(
 ) -> "tuple[SearchableIndex, UpdateReport]":
     """The index of these folders or files, made if it is not there; a failure leaves no new folder."""
     from wordsight.search.index import caption_join
-    from wordsight.search.index.index import begun_or_removed
     from wordsight.search.index.scan_sources import check_sources
-    from wordsight.search.postgres.index import begun_or_dropped
 
     kind, sources = ("texts", texts) if texts else ("images", folders)
     check_sources(kind, sources, captions.captions or [], how.drop_all)  # before anything is made
     files = captions.files()
     if not (isinstance(out, Path) and out.exists()):
         caption_join.check(files, sources)
-    with begun_or_removed(out) if isinstance(out, Path) else begun_or_dropped(out):
+    with _nothing_left_by_failure(out):
         opened = _opened_to_write(out, model, kind, how, trust_remote_code)
         rules = opened.walk_rules().changed(how.exclude, how.follow_links)
         opened.run_on(how.device)
@@ -136,6 +135,17 @@ def _updated(
                 captions.caption_column,
             )
     return opened, report
+
+
+def _nothing_left_by_failure(out: "Path | IndexUrl") -> AbstractContextManager[None]:
+    """An index that the block creates is deleted if the block fails before a picture is stored."""
+    if isinstance(out, Path):
+        from wordsight.search.index.index import begun_or_removed
+
+        return begun_or_removed(out)
+    from wordsight.search.postgres.index import begun_or_dropped
+
+    return begun_or_dropped(out)
 
 
 def _opened_to_write(

@@ -131,6 +131,10 @@ class OnnxMatcher:
         sessions = self.text_encoder.session, self.image_encoder.session
         assert None not in (*parts, *sessions)
 
+    def is_complete(self) -> bool:
+        """Whether the parts that read pictures are open."""
+        return {"reader", "image_encoder"} <= vars(self).keys()
+
     def to(self, device: Any) -> "OnnxMatcher":
         """Stay on the processor. Raises MissingPackageError for another device."""
         torch.device(device)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wordsight.builder import Builder
 from wordsight.config import CONFIG, Config, Split, load_config
 from wordsight.errors import InputError
 from wordsight.importers.clip_siglip import opened_folder
@@ -25,6 +24,8 @@ def open_data(
     model: str, config: str | None, changes: Sequence[str], split: Split, trust_remote_code: bool = False
 ) -> Data:
     """Open the data of the given configuration, or of the run's own."""
+    from wordsight.builder import Builder  # of parts that train: they need torch, and an index does not
+
     chosen = open_config(model, config, changes, trust_remote_code)
     return Data(chosen, Builder(chosen).measured_pairs(split))
 

@@ -37,11 +37,12 @@ class Tensor(Reductions, Pointwise, np.ndarray):
         arrays = [np.asarray(one) if isinstance(one, np.ndarray) else one for one in inputs]
         if method == "__call__" and len(arrays) == 2:
             arrays = _promoted(arrays, ufunc is np.true_divide)
-        if options.get("out") is not None:
-            options["out"] = tuple(np.asarray(one) for one in options["out"])
-            getattr(ufunc, method)(*arrays, **options)
-            return self
-        found = getattr(ufunc, method)(*arrays, **options)
+        with np.errstate(all="ignore"):  # torch computes inf and nan without a warning
+            if options.get("out") is not None:
+                options["out"] = tuple(np.asarray(one) for one in options["out"])
+                getattr(ufunc, method)(*arrays, **options)
+                return self
+            found = getattr(ufunc, method)(*arrays, **options)
         return tuple(map(tensor_of, found)) if isinstance(found, tuple) else tensor_of(found)
 
     def __getitem__(self, key: Any) -> Any:
@@ -173,6 +174,13 @@ class Tensor(Reductions, Pointwise, np.ndarray):
 
     def scatter(self, axis: Any, index: Any, value: Any) -> "Tensor":
         return tensor_of(np.array(self)).scatter_(axis, index, value)
+
+    def scatter_reduce_(self, axis: Any, index: Any, values: Any, reduce: Any) -> "Tensor":
+        """The largest of the values and the tensor's own at each place; "amax" of one axis is all there is."""
+        if (axis, reduce, self.ndim) != (0, "amax", 1):
+            raise MissingPackageError(f"this needs torch (scatter_reduce_ by {reduce})", INSTALL)
+        np.maximum.at(np.asarray(self), np.asarray(index), np.asarray(values))
+        return self
 
     def scatter_(self, axis: Any, index: Any, value: Any) -> "Tensor":
         np.put_along_axis(np.asarray(self), np.asarray(index), value, axis)

@@ -80,6 +80,10 @@ class Reductions:
         values = np.asarray(self)
         return self._like(np.argsort(-values if descending else values, axis=axis, kind="stable"))
 
+    def topk(self, count: Any, dim: Any = -1, **_: Any) -> Extreme:
+        first = tuple(map(np.asarray, self.sort(dim, descending=True)))
+        return Extreme(*(self._like(np.take(one, np.arange(count), dim)) for one in first))
+
     def _along(self, reduce: Any, axis: Axes, keepdim: Any = False) -> Any:
         options = {"keepdims": True} if keepdim else {}
         found = np.asarray(reduce(np.asarray(self), axis=axis, **options))

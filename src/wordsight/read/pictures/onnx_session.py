@@ -19,7 +19,7 @@ def open_session(path: Path, provider: str = CPU) -> Any:
     try:
         import onnxruntime
     except ImportError:
-        raise MissingPackageError(f"{path.name} needs onnxruntime", "pip install 'wordsight[onnx]'") from None
+        raise MissingPackageError(f"{path.name} needs onnxruntime", "pip install onnxruntime") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, WordsightError
-from wordsight.matcher import Matcher
-from wordsight.matcher.saved import open_saved
+from wordsight.matcher import Matcher, open_saved
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device, on_gpu
