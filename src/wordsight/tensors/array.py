@@ -176,7 +176,7 @@ class Tensor(Reductions, Pointwise, np.ndarray):
         return tensor_of(np.array(self)).scatter_(axis, index, value)
 
     def scatter_reduce_(self, axis: Any, index: Any, values: Any, reduce: Any) -> "Tensor":
-        """The largest of the values and the tensor's own at each place; "amax" of one axis is all there is."""
+        """The largest of the values and the tensor's own at each place: "amax" of one axis, and no other."""
         if (axis, reduce, self.ndim) != (0, "amax", 1):
             raise MissingPackageError(f"this needs torch (scatter_reduce_ by {reduce})", INSTALL)
         np.maximum.at(np.asarray(self), np.asarray(index), np.asarray(values))
