@@ -139,7 +139,7 @@ def sigmoid(values: Any) -> Tensor:
     return found
 
 
-def logit(values: Any, eps: float = 0.0) -> Tensor:
+def logit(values: Any, eps: Any = 0.0) -> Tensor:
     clipped = np.clip(np.asarray(values), eps, 1 - eps)
     with np.errstate(divide="ignore"):
         return tensor_of(np.log(clipped) - np.log1p(-clipped))
