@@ -76,6 +76,6 @@ def test_time_and_memory_of_this_process_are_known() -> None:
 
 def test_a_cell_whose_memory_is_not_known_has_a_row_in_the_table() -> None:
     cell = {"peak_memory_mb": None, "pairs_scored_per_second": 2e6}
-    row = table.Row("one", [cell], 1, (0.0, 0.0), None)
+    row = table.SystemRow("one", [cell], 1, (0.0, 0.0), None)
     assert math.isnan(row.mean("peak_memory_mb"))
     assert row.mean("pairs_scored_per_second") == pytest.approx(2e6)

@@ -48,6 +48,8 @@ MAY_NAME = {  # files that may name a device, and why
     "learn/processes.py": "NCCL exchanges what lies on GPUs",
     "learn/resume.py": "optimizers count their steps on the processor",
     "learn/step.py": "two threads at once, on the processor only",
+    "matcher/onnx_matcher.py": "onnxruntime computes on the processor",
+    "tensors/array.py": "numpy computes on the processor",
     "encode/pool.py": "a fast path of the processor",
     "pretrained/dual_encoders.py": "a file is read into the processor's memory",
     "experiments/run_cell.py": "processor seconds of a run",

@@ -866,9 +866,9 @@ def test_an_answer_that_comes_late_takes_the_focus_from_nobody(tab: Any) -> None
 
 
 def test_more_pictures_come_where_one_reads(tab: Any) -> None:
-    tab.route("**/v1/items?*", lambda route: route.continue_(url=route.request.url.replace("k=24", "k=9")))
-    tab.reload()
-    until(tab, "document.querySelectorAll('.open').length === 9")
+    tab.route("**/v1/search?*", lambda route: route.continue_(url=route.request.url.replace("k=24", "k=9")))
+    tab.locator("#query").fill("a red star")
+    until(tab, "document.querySelectorAll('.open').length === 9")  # no more by themselves
     tab.locator("#more").focus()
     tab.keyboard.press("Enter")
     until(tab, "document.querySelectorAll('.open').length === 18")

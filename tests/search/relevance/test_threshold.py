@@ -281,6 +281,7 @@ def test_a_shortlist_is_scored_exactly_and_says_that_it_is_one(monkeypatch: pyte
         assert hit.score == exact[hit.row]
     assert asking.find_images("a red star", k=2).exact
     monkeypatch.setattr(module, "MAX_EXACT_SECONDS", 0.0)
+    monkeypatch.setattr(module, "MAX_EXACT_SECONDS_WITH_REGIONS", 0.0)
     monkeypatch.setattr(shortlist, "SIZES", (5,))
     assert not Searcher(index()).find_images("a red star", k=2).exact
     monkeypatch.setattr(SearchSession, "recall", shortlist.Recall(10, 0.5, 4))

@@ -6,7 +6,6 @@ picture, squashed to its own size. Only its boxes are taken, not its names for w
 """
 
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
@@ -102,11 +101,10 @@ class PublishedDetector:
     def __init__(self, name: str) -> None:
         self.folder = find_model(name, files=preprocessor_config.FILES)
         self.network = load_detector(self.folder)
+        self.identity = "".join(
+            content_of(path) for path in weight_files(self.folder)
+        )  # of the weights in use
         self.pixels = preprocessor_config.pixel_reader(self.folder, "squash", None)
-
-    @cached_property
-    def identity(self) -> str:
-        return "".join(content_of(path) for path in weight_files(self.folder))
 
     @torch.no_grad()
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
@@ -138,6 +136,7 @@ class YoloxDetector:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._session = open_session(path)
+        self.identity = content_of(path)
         taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
         height, width = _size(path, taken.shape, given.shape)
         self.pixels = PixelReader([height, width], mean=[0, 0, 0], std=[1 / 255] * 3)
@@ -148,10 +147,6 @@ class YoloxDetector:
             :, None
         ]
         self._side = torch.tensor([width, height])
-
-    @cached_property
-    def identity(self) -> str:
-        return content_of(self.path)
 
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
         blue_first = values.cpu().flip(1).numpy()

@@ -32,6 +32,7 @@ from wordsight.search.index import (
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.interface import SearchableIndex
 from wordsight.search.index.manifest import MODEL, Meta
 from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.index.replaced import Fingerprint, IndexReplaced, read_one_index
@@ -59,7 +60,7 @@ def begun_or_removed(folder: Path) -> Iterator[None]:
         yield
 
 
-class Index:
+class Index(SearchableIndex):
     """An index folder. ``kind`` is "images" or "texts"; ``matcher`` is loaded from the folder on first use.
 
     Any number of processes may read while one writes; a second writer gets StoreInUse at once.

@@ -1,6 +1,7 @@
 """Interfaces that an index in a folder and an index on a server share."""
 
 import sqlite3
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -47,8 +48,7 @@ class SearchableRows(Protocol):
     def dates(self) -> Any: ...
 
 
-@runtime_checkable
-class SearchableIndex(Protocol):
+class SearchableIndex(ABC):
     """An index that is updated, checked and searched; ``name`` is what messages call it."""
 
     folder: Path
@@ -57,13 +57,20 @@ class SearchableIndex(Protocol):
     trust_remote_code: bool
 
     @property
+    @abstractmethod
     def name(self) -> str: ...
     @property
+    @abstractmethod
     def matcher(self) -> Matcher: ...
+    @abstractmethod
     def reopen(self) -> "SearchableIndex": ...
+    @abstractmethod
     def check_there(self) -> None: ...
+    @abstractmethod
     def check_model(self, matcher_folder: str | Path) -> None: ...
+    @abstractmethod
     def run_on(self, device: str) -> None: ...
+    @abstractmethod
     def update(
         self,
         sources: Sequence[Path],
@@ -75,12 +82,19 @@ class SearchableIndex(Protocol):
         rules: WalkRules | None = ...,
         caption_column: str | None = ...,
     ) -> UpdateReport: ...
+    @abstractmethod
     def walk_rules(self) -> WalkRules: ...
+    @abstractmethod
     def snapshot(self) -> Any: ...  # SearchableRows
+    @abstractmethod
     def generation(self) -> int: ...
+    @abstractmethod
     def verify(self, progress: Progress = ...) -> list[str]: ...
+    @abstractmethod
     def repair(self) -> int: ...
+    @abstractmethod
     def compact(self, progress: Progress = ...) -> Compaction: ...
+    @abstractmethod
     def stats(self) -> Stats: ...
 
 

@@ -23,6 +23,7 @@ from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest, picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
+from wordsight.search.index.interface import SearchableIndex
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.index.report import UpdateReport
@@ -39,7 +40,7 @@ _log = logging.getLogger("wordsight.search")
 PRECISION = "float16"
 
 
-class PostgresIndex:
+class PostgresIndex(SearchableIndex):
     """An index on a server, with the interface of the local ``Index``.
 
     ``folder`` is in the user's cache: it records which folders this user indexed, and holds an unpacked copy
