@@ -40,7 +40,7 @@ def test_an_extra_that_is_not_installed_comes_with_its_command(monkeypatch: pyte
     assert found["serve"].value == "not installed: fastapi"
     assert found["serve"].advice == "pip install 'wordsight[serve]'"
     assert not {"test", "dev", "docs"} & set(found)
-    assert "onnxruntime" in found["detect"].value[0]
+    assert "pillow-heif" in found["heic"].value[0]
 
 
 def test_a_hub_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
