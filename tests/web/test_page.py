@@ -4,14 +4,13 @@ import base64
 import random
 import re
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support.browser_page import Tab, needs_browser, search, serving, settled, until
 from support.heic import save_heic
 from support.search_models import PICTURES, index, model, path_of, pictures, short_index, texts_index
 from support.waiting import wait_until
@@ -25,76 +24,13 @@ pytest.importorskip("uvicorn", reason=absent)
 create_app = pytest.importorskip("wordsight.web.app", reason=absent).create_app
 playwright = pytest.importorskip("playwright.sync_api", reason=absent)
 
-from support.running_server import listening  # noqa: E402
-
 from wordsight.web.security import AccessPolicy  # noqa: E402
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no Chromium: apt-get install chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+pytestmark = needs_browser
 TOKEN = "a-token-of-some-length"
 SENTENCE = "a red star beside a small blue circle"
 PICTURES_ARE_SHOWN = "[1, 2, 3].every(n => document.querySelectorAll('.hit img')[n]?.naturalWidth > 0)"
 CSS = Path(__file__).parents[2] / "src" / "wordsight" / "web" / "static" / "page.css"
-
-
-@contextmanager
-def serving(app: Any, port: int = 0) -> Iterator[str]:
-    with listening(app, port) as where:
-        yield f"http://127.0.0.1:{where}/"
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    images, texts = Searcher(index()), Searcher(texts_index())
-    with serving(create_app(images, texts)) as where:
-        yield where
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield launched
-        launched.close()
-
-
-class Tab:
-    """A page, and what went wrong in it."""
-
-    def __init__(self, browser: Any, **settings: Any) -> None:
-        self.context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | settings))
-        self.context.set_default_timeout(15_000)
-        self.page = self.context.new_page()
-        self.errors: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-
-@pytest.fixture
-def tab(browser: Any, address: str) -> Iterator[Any]:
-    """The page as it opens. Afterwards: no error, and nothing was asked of anybody else."""
-    one = Tab(browser)
-    one.page.goto(address)
-    one.page.wait_for_selector(".hit")
-    yield one.page
-    own = (address, "blob:", "data:")
-    assert not one.errors
-    assert not [url for url in one.asked if not url.startswith(own)]
-    one.context.close()
-
-
-def until(page: Any, expression: str, argument: Any = None) -> None:
-    """Wait for it to hold; the page's own policy forbids what Playwright would do for that."""
-    wait_until(lambda: page.evaluate(expression, argument), lambda: page.wait_for_timeout(25))
-
-
-def settled(page: Any) -> None:
-    """Let the page handle all events so far and draw."""
-    frame = "new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))"
-    page.evaluate(frame)
 
 
 def hold_back(page: Any, url: str) -> list[Any]:
@@ -102,15 +38,6 @@ def hold_back(page: Any, url: str) -> list[Any]:
     held: list[Any] = []
     page.route(url, lambda route: held.append(route))
     return held
-
-
-def search(page: Any, text: str) -> None:
-    """Type, and wait for the answer to exactly this."""
-    with page.expect_response(lambda r: "/v1/search" in r.url and r.request.method == "GET"):
-        page.locator("#query").fill(text)
-    until(
-        page, "document.querySelectorAll('.hit .chip').length > 0 || !document.querySelector('#empty').hidden"
-    )
 
 
 def names(page: Any) -> list[str]:

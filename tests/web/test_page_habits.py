@@ -1,45 +1,21 @@
 """Habits of the page: a list of keys, saved searches, endless scrolling, a picture mixed with words."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from test_page import BROWSER, QUIET, Tab, playwright, pytestmark, search, serving, until
+from support.browser_page import Tab, needs_browser, search, serving, until
+from support.search_models import model
 
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
-from wordsight.web.app import create_app
 
-from support.search_models import index, model, texts_index  # isort: skip
-
-__all__ = ["pytestmark"]  # every test of this file needs the browser, too
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with serving(create_app(Searcher(index()), Searcher(texts_index()))) as where:
-        yield where
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        launched = driver.chromium.launch(executable_path=BROWSER, args=QUIET)
-        yield launched
-        launched.close()
-
-
-@pytest.fixture
-def tab(browser: Any, address: str) -> Iterator[Any]:
-    one = Tab(browser)
-    one.page.goto(address)
-    one.page.wait_for_selector(".hit")
-    yield one.page
-    assert not one.errors
-    one.context.close()
+absent = "the page is tested in a browser where wordsight[serve] and playwright are installed"
+create_app = pytest.importorskip("wordsight.web.app", reason=absent).create_app
+pytest.importorskip("playwright.sync_api", reason=absent)
+pytestmark = needs_browser
 
 
 def test_a_question_mark_lists_the_keys_unless_one_is_typing(tab: Any) -> None:
