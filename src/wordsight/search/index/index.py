@@ -8,7 +8,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,14 @@ from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import (
     database,
     manifest,
-    picture_roots,
     region_meta,
     region_upkeep,
     replaced,
     walk_rules,
 )
-from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
-from wordsight.search.index.interface import SearchableIndex
+from wordsight.search.index.interface import BatchWriter, SearchableIndex
 from wordsight.search.index.manifest import MODEL, Meta
 from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.index.replaced import Fingerprint, IndexReplaced, read_one_index
@@ -157,46 +155,15 @@ class Index(SearchableIndex):
         """Raise InputError, naming the difference, if another model made the index."""
         manifest.check_model(self.folder, self.meta, Path(matcher_folder))
 
-    def run_on(self, device: str) -> None:
-        """Move the model to a device; "auto" takes the GPU if there is one."""
-        self.device = device
-        self.matcher.to(find_device(device))
-
-    def update(
-        self,
-        sources: Sequence[Path],
-        progress: Progress = silent,
-        captions: Sequence[Path | CaptionFile] = (),
-        batch_size: int = 32,
-        workers: int = 4,
-        drop_all: bool = False,
-        rules: WalkRules | None = None,
-        caption_column: str | None = None,
-    ) -> UpdateReport:
-        """Synchronize the index with these folders (of texts: files); items of other sources stay.
-
-        ``captions``: caption files of the pictures. ``drop_all``: the items of a source that is missing or
-        empty are deleted; otherwise it is an error. ``rules``: the pictures to leave out from now on; None:
-        as before. ``caption_column``: of tables of texts. A kill loses the current batch at most.
-        Raises StoreInUse if another process writes, IndexFull if the disk is full.
-        """
-        from wordsight.search.index import scan_sources  # readers of files, which no search needs
-        from wordsight.search.index.sync import Update
-
+    @contextmanager
+    def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
+        """The writer of the folder; afterwards the region index is brought into step."""
         with self._writer() as writer:
-            if self.kind == "texts":
-                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)
-            else:
-                files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
-                rules = walk_rules.remember(writer, rules)
-                found = scan_sources.scan_pictures(
-                    writer.facts, sources, self.folder, files, rules, progress, drop_all
-                )
-                with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
-                    picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
-            report = Update(writer, self.matcher, found, batch_size, workers, progress).run()
+            yield writer
             self._update_regions("auto", progress)
-            return report
+
+    def remember_rules(self, writer: BatchWriter, rules: WalkRules | None) -> WalkRules:
+        return walk_rules.remember(writer, rules)
 
     def index_regions(self, engine: str = "regions", progress: Progress = silent) -> None:
         """Make the region index that the engine "regions" searches.

@@ -1,10 +1,10 @@
-"""Interfaces that an index in a folder and an index on a server share."""
+"""Base classes and interfaces that an index in a folder and an index on a server share."""
 
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -13,7 +13,9 @@ from jaxtyping import Int
 
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.runtime.progress import Progress
+from wordsight.runtime.device import find_device
+from wordsight.runtime.progress import Progress, silent
+from wordsight.search.index import picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.database import Filters, Item
@@ -55,6 +57,7 @@ class SearchableIndex(ABC):
     meta: Meta
     kind: str
     trust_remote_code: bool
+    device: str
 
     @property
     @abstractmethod
@@ -68,20 +71,51 @@ class SearchableIndex(ABC):
     def check_there(self) -> None: ...
     @abstractmethod
     def check_model(self, matcher_folder: str | Path) -> None: ...
-    @abstractmethod
-    def run_on(self, device: str) -> None: ...
-    @abstractmethod
+    def run_on(self, device: str) -> None:
+        """Move the model to a device; "auto" takes the GPU if there is one."""
+        self.device = device
+        self.matcher.to(find_device(device))
+
     def update(
         self,
         sources: Sequence[Path],
-        progress: Progress = ...,
-        captions: Sequence[Path | CaptionFile] = ...,
-        batch_size: int = ...,
-        workers: int = ...,
-        drop_all: bool = ...,
-        rules: WalkRules | None = ...,
-        caption_column: str | None = ...,
-    ) -> UpdateReport: ...
+        progress: Progress = silent,
+        captions: Sequence[Path | CaptionFile] = (),
+        batch_size: int = 32,
+        workers: int = 4,
+        drop_all: bool = False,
+        rules: WalkRules | None = None,
+        caption_column: str | None = None,
+    ) -> UpdateReport:
+        """Synchronize the index with these folders (of texts: files); items of other sources stay.
+
+        ``captions``: caption files of the pictures. ``drop_all``: the items of a source that is missing or
+        empty are deleted; otherwise it is an error. ``rules``: the pictures to leave out from now on; None:
+        as before. ``caption_column``: of tables of texts. A kill loses the current batch at most.
+        Raises StoreInUse if another process writes a folder, IndexFull if the disk is full.
+        """
+        from wordsight.search.index import scan_sources  # readers of files, which no search needs
+        from wordsight.search.index.sync import Update
+
+        with self.updating(sources, progress) as writer:
+            if self.kind == "texts":
+                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)
+            else:
+                files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
+                rules = self.remember_rules(writer, rules)
+                found = scan_sources.scan_pictures(
+                    writer.facts, sources, self.folder, files, rules, progress, drop_all
+                )
+                with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
+                    picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
+            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+
+    @abstractmethod
+    def updating(
+        self, sources: Sequence[Path], progress: Progress
+    ) -> "AbstractContextManager[BatchWriter]": ...
+    @abstractmethod
+    def remember_rules(self, writer: "BatchWriter", rules: WalkRules | None) -> WalkRules: ...
     @abstractmethod
     def walk_rules(self) -> WalkRules: ...
     @abstractmethod

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from wordsight.errors import InputError
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.search.index import database
-from wordsight.search.index.writer import Writer
+from wordsight.search.index.interface import BatchWriter
 
 NAME = "walk"  # in the table of the index's state
 REMEDY = "restore a copy of the index, or move it away and index again"
@@ -25,7 +25,7 @@ def stored(connection: sqlite3.Connection) -> WalkRules:
         raise InputError(f"{database.FACTS} has invalid walk rules: {text!r}", REMEDY) from error
 
 
-def remember(writer: Writer, rules: WalkRules | None) -> WalkRules:
+def remember(writer: BatchWriter, rules: WalkRules | None) -> WalkRules:
     """Store the given rules, if any; returns the rules from now on."""
     before = stored(writer.facts)
     if rules is None or rules == before:

@@ -20,13 +20,11 @@ from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.index import manifest, picture_roots
-from wordsight.search.index.caption_file import CaptionFile
+from wordsight.search.index import manifest
 from wordsight.search.index.compact import Compaction
-from wordsight.search.index.interface import SearchableIndex
+from wordsight.search.index.interface import BatchWriter, SearchableIndex
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
-from wordsight.search.index.report import UpdateReport
 from wordsight.search.postgres import ddl, notes, saved_model, upkeep
 from wordsight.search.postgres.address import IndexUrl
 from wordsight.search.postgres.mirror import MirrorWriter
@@ -133,47 +131,23 @@ class PostgresIndex(SearchableIndex):
         if (model / PRESENCE).is_file() and not saved_model.is_stored(self.server, model):
             saved_model.store(self.server, model)
 
-    def run_on(self, device: str) -> None:
-        self.device = device
-        self.matcher.to(find_device(device))
-
-    def update(
-        self,
-        sources: Sequence[Path],
-        progress: Progress = silent,
-        captions: Sequence[Path | CaptionFile] = (),
-        batch_size: int = 32,
-        workers: int = 4,
-        drop_all: bool = False,
-        rules: WalkRules | None = None,
-        caption_column: str | None = None,
-    ) -> UpdateReport:
-        """Synchronize the index with these folders (of texts: files), as ``Index.update`` does.
-
-        Several processes may update one index at once. A kill loses the current batch at most.
-        """
-        from wordsight.search.index import scan_sources
-        from wordsight.search.index.sync import Update
-
+    @contextmanager
+    def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
+        """A copy of the facts below these sources to write in; several processes may update at once."""
         roots = [os.fsencode(os.path.abspath(source)) for source in sources]
         self.check_there()
         model = saved_model.unpacked(self.server, self.folder, self.meta.model)
         writer = MirrorWriter(self.server, self.meta, model, roots)
         try:
-            if self.kind == "texts":
-                found = scan_sources.scan_texts(writer.facts, sources, progress, drop_all, caption_column)
-            else:
-                files = [one if isinstance(one, CaptionFile) else CaptionFile(one) for one in captions]
-                if rules is not None:
-                    notes.write(self.server, notes.WALK, 0, 0, asdict(rules))
-                found = scan_sources.scan_pictures(
-                    writer.facts, sources, self.folder, files, rules or self.walk_rules(), progress, drop_all
-                )
-                with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
-                    picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
-            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+            yield writer
         finally:
             writer.close()
+
+    def remember_rules(self, writer: BatchWriter, rules: WalkRules | None) -> WalkRules:  # noqa: ARG002
+        if rules is None:
+            return self.walk_rules()
+        notes.write(self.server, notes.WALK, 0, 0, asdict(rules))
+        return rules
 
     def verify(self, progress: Progress = silent) -> list[str]:
         """Check the integrity of the index; one sentence per problem."""
