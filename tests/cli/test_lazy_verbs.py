@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 from wordsight.cli.main import VERBS, app
 
@@ -36,9 +37,10 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_a_verb_loads_its_own_module_alone() -> None:
-    own = {"wordsight.cli." + module for module in VERBS.values()}
+    own = {"wordsight.cli." + verb.module for verb in VERBS.values()}
     assert modules_after("evaluate", "--help") & own == {"wordsight.cli.evaluate"}
     assert modules_after("--version") & own == set()
+    assert modules_after("--help") & own == set()
 
 
 def test_every_verb_that_a_module_registers_is_in_the_table_and_the_other_way_round() -> None:
@@ -47,15 +49,24 @@ def test_every_verb_that_a_module_registers_is_in_the_table_and_the_other_way_ro
     import typer
 
     registered: dict[str, str] = {}
-    for module in dict.fromkeys(VERBS.values()):
+    for module in dict.fromkeys(verb.module for verb in VERBS.values()):
         its_own = typer.Typer()
         import_module(f"wordsight.cli.{module}").register(its_own)
         menu: Any = typer.main.get_group(its_own)
         registered |= dict.fromkeys(menu.commands, module)
-    assert registered == VERBS
+    assert registered == {name: verb.module for name, verb in VERBS.items()}
     whole: Any = get_command(app)
     assert list(whole.commands) == list(VERBS)
     assert all(whole.commands[verb].name == verb for verb in VERBS)
+
+
+def test_the_help_says_in_one_line_each_what_a_verb_does() -> None:
+    """No summary is cut at the 80 columns of a terminal."""
+    shown = CliRunner().invoke(app, ["--help"]).stdout
+    for name, verb in VERBS.items():
+        line = next(line for line in shown.splitlines() if line.split()[:1] == [name])
+        assert line.split(maxsplit=1)[1] == verb.summary
+        assert len(line) < 80
 
 
 def completed(words: str, count: int) -> list[str]:

@@ -2,11 +2,18 @@
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_group
+
+
+class Verb(NamedTuple):
+    """A verb before its module is loaded: the module's name, and one line of help."""
+
+    module: str
+    summary: str
 
 
 class LazyCommands(MutableMapping[str, Any]):
@@ -43,12 +50,20 @@ class LazyCommands(MutableMapping[str, Any]):
         return len(self._modules)
 
 
-def lazy_group(modules: Mapping[str, str], **settings: Any) -> type[TyperGroup]:
-    """A class of group for ``typer.Typer(cls=...)``; ``settings`` are those of the Typer of each module."""
+def lazy_group(verbs: Mapping[str, Verb], *, package: str, **settings: Any) -> type[TyperGroup]:
+    """A class of group for ``typer.Typer(cls=...)``, whose help lists the summaries and loads no verb.
+
+    ``package`` holds the modules of the verbs; ``settings`` are those of the Typer of each module.
+    """
+    modules = {name: f"{package}.{verb.module}" for name, verb in verbs.items()}
 
     class LazyGroup(TyperGroup):
         def __init__(self, **attributes: Any) -> None:
             super().__init__(**attributes | {"commands": None})
             self.commands = LazyCommands(modules, **settings)
+
+        def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002
+            with formatter.section("Commands"):
+                formatter.write_dl([(name, verb.summary) for name, verb in verbs.items()])
 
     return LazyGroup

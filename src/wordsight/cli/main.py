@@ -8,7 +8,7 @@ import typer
 
 from wordsight import aliases
 from wordsight.cli.failures import INTERRUPTED, TRACEBACK, stop, without_traceback_option
-from wordsight.cli.lazy_group import lazy_group
+from wordsight.cli.lazy_group import Verb, lazy_group
 from wordsight.cli.stderr import logged_to_stderr, say
 from wordsight.runtime.malloc import keep_freed_memory
 
@@ -18,34 +18,34 @@ _EPILOG = (
     "4 a model or data is not to be had offline; 5 nothing matches (--strict); 130 interrupted, state saved."
 )
 
-VERBS = {  # in the order of --help, each with the module that registers it
-    "train": "train",
-    "demo": "train",
-    "config": "config",
-    "evaluate": "evaluate",
-    "calibrate": "calibrate",
-    "compare": "compare",
-    "audit": "audit",
-    "features": "features",
-    "data": "data",
-    "vocab": "vocab",
-    "import": "import_model",
-    "export": "export_model",
-    "index": "index",
-    "labels": "labels",
-    "search": "search",
-    "similar": "similar",
-    "captions": "captions",
-    "explain": "explain",
-    "serve": "serve",
-    "engine": "engine",
-    "doctor": "doctor",
+VERBS = {  # in the order of --help: the module that registers the verb, and what the verb does
+    "train": Verb("train", "Train a model; the run's folder gets its log and its state."),
+    "demo": Verb("train", "Learn a generated world in a minute and open it in the browser."),
+    "config": Verb("config", "Print a configuration, or all that there are."),
+    "evaluate": Verb("evaluate", "Measure R@1/5/10, ranks and rsum in both directions."),
+    "calibrate": Verb("calibrate", "Fit the probabilities of words and matches."),
+    "compare": Verb("compare", "Train and measure systems, losses and seeds: one table."),
+    "audit": Verb("audit", "Find captions that their picture does not support."),
+    "features": Verb("features", "Extract and export the features of regions."),
+    "data": Verb("data", "Check, convert and generate data sets."),
+    "vocab": Verb("vocab", "Build vocabularies of words and of labels."),
+    "import": Verb("import_model", "Turn a published checkpoint into a model folder."),
+    "export": Verb("export_model", "Export a model to ONNX, to run without torch."),
+    "index": Verb("index", "Make or update the index of a folder of pictures."),
+    "labels": Verb("labels", "Predict semantic labels of pictures or texts."),
+    "search": Verb("search", "Find the pictures that a sentence describes."),
+    "similar": Verb("similar", "Find the pictures like a picture."),
+    "captions": Verb("captions", "Find the sentences that describe a picture."),
+    "explain": Verb("explain", "Show which region matched which word."),
+    "serve": Verb("serve", "Serve the search page and the REST interface."),
+    "engine": Verb("engine", "Run a PostgreSQL server for indexes on this machine."),
+    "doctor": Verb("doctor", "Examine this machine, the installation and an index."),
 }
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "pretty_exceptions_enable": False}
 
 app = typer.Typer(
     name="wordsight",
-    cls=lazy_group({verb: f"wordsight.cli.{module}" for verb, module in VERBS.items()}, **_PLAIN),
+    cls=lazy_group(VERBS, package="wordsight.cli", **_PLAIN),
     help="Match pictures and sentences word by word: learn it, measure it, see why.",
     epilog=_EPILOG,
     no_args_is_help=True,
