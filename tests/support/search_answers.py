@@ -10,7 +10,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 from typing import Any
 
-ABSENT = {"torch", "transformers", "sentencepiece"}
+ABSENT = {"torch", "transformers", "huggingface_hub"}
 QUERIES = ("a red circle", "a blue square above a green cross", "+red ball^2 -cross", "zebra")
 
 

@@ -14,11 +14,13 @@ from wordsight.pretrained.models import LOCAL, import_transformers, quiet
 from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
+from wordsight.read.text.saved_tokenizer import open_saved_tokenizer
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.read.text.wordpiece_tokenizer import find_tokenizer
 from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
+from wordsight.tensors import IS_TORCH
 
 FOLDER = "tokenizer"
 END_OF_WORD = "</w>"  # how CLIP's pieces spell that a word ends with them
@@ -183,7 +185,10 @@ def _bytes_of_letters() -> dict[str, int]:
 
 
 def _load(folder: Path) -> Any:
-    """transformers' tokenizer of that folder, which neither pads nor cuts, and spells marks as letters."""
+    """The tokenizer of that folder, which neither pads nor cuts, and spells marks as letters."""
+    if not IS_TORCH:
+        check_published(folder)
+        return open_saved_tokenizer(folder)
     if (folder / "spiece.model").is_file() and importlib.util.find_spec("sentencepiece") is None:
         raise ModuleNotFoundError(
             f"the tokenizer in {folder} is a sentencepiece model; install what reads it: "

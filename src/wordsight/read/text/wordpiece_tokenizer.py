@@ -11,10 +11,12 @@ from wordsight.pretrained.models import LOCAL, import_transformers
 from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
+from wordsight.read.text.saved_tokenizer import open_saved_tokenizer
 from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
+from wordsight.tensors import IS_TORCH
 
 FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")  # any one of them makes a tokenizer
 FOLDER = "tokenizer"
@@ -91,9 +93,11 @@ class WordPieces(Tokenizer):
 
 
 def _load(model: str) -> Any:
-    """transformers' tokenizer, without the fixed length that some published ones pad and cut to."""
+    """The published tokenizer, without the fixed length that some of them pad and cut to."""
     folder = find_tokenizer(model)
     check_published(folder)
+    if not IS_TORCH:
+        return open_saved_tokenizer(folder)
     transformers = import_transformers()
     bare = not (folder / "tokenizer.json").is_file() and (folder / "vocab.txt").is_file()
     kind = transformers.BertTokenizer if bare else transformers.AutoTokenizer
