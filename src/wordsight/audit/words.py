@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from wordsight.presence.lemmas import lemma
+from wordsight.inflection import lemma
 from wordsight.read.text.base import Tokenizer
 from wordsight.search.relevance.mentions import naming_words
 

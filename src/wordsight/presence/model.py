@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from jaxtyping import Float, Int
 
-from wordsight.presence.lemmas import lemma
+from wordsight.inflection import lemma
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.tensors import F, Tensor, torch
 

@@ -11,7 +11,7 @@ import torch
 
 from wordsight.errors import InputError
 from wordsight.pairs import PairSet, PictureFiles, one_identity_per_image
-from wordsight.read.annotations.coco_categories import SYNONYMS, plural, spellings
+from wordsight.read.annotations.coco_categories import SYNONYMS, spellings
 from wordsight.read.annotations.load import with_objects
 from wordsight.read.datasets.coco import Coco
 from wordsight.read.text.word_rules import split_words
@@ -135,15 +135,6 @@ def test_ids_may_be_texts(tmp_path: Path) -> None:
 def test_faults_are_named(tmp_path: Path, changes: dict[str, Any], fault: str) -> None:
     with pytest.raises(InputError, match=fault):
         small(tmp_path, ["a dog"], "dog", **changes)
-
-
-@pytest.mark.parametrize(
-    ("word", "many"),
-    [("dog", "dogs"), ("bus", "buses"), ("bench", "benches"), ("pony", "ponies"), ("boy", "boys"),
-     ("knife", "knives"), ("person", "persons"), ("sheep", "sheep")],
-)  # fmt: skip
-def test_plurals(word: str, many: str) -> None:
-    assert plural(word) == many
 
 
 def test_a_category_of_ones_own_has_its_name_and_plural() -> None:

@@ -17,8 +17,8 @@ from support.search_models import PICTURES, index, model, path_of, pictures, tex
 from support.small_problem import COLOURS, small_matcher, small_pairs, wordsight
 
 from wordsight.errors import InputError
+from wordsight.inflection import lemma
 from wordsight.matcher import Matcher
-from wordsight.presence.lemmas import lemma
 from wordsight.presence.model import (
     CommonRule,
     MatchRule,
@@ -396,18 +396,9 @@ def test_too_few_pairs_are_an_error_that_says_how_many_are_needed() -> None:
         fit_presence(matcher, world(), world())
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ("Dogs", "dog"), ("men", "man"), ("people", "person"), ("dresses", "dress"), ("bus", "bus"),
-        ("buses", "bus"), ("grass", "grass"), ("parties", "party"), ("benches", "bench"),
-        ("glasses", "glasses"), ("dog", "dog"),
-    ],
-)  # fmt: skip
-def test_singular_and_plural_are_one_word(words: tuple[str, str]) -> None:
-    word, form = words
-    assert lemma(word) == form
-    assert names_something(form)
+@pytest.mark.parametrize("word", ["Dogs", "men", "people", "glasses", "bus"])
+def test_a_counted_form_still_names_something(word: str) -> None:
+    assert names_something(lemma(word))
 
 
 def test_probabilities_are_fitted_on_captions_and_checked_on_other_pictures() -> None:

@@ -10,6 +10,8 @@ Categories: Lin et al., "Microsoft COCO", ECCV 2014. The synonyms are this proje
 
 from collections.abc import Iterator
 
+from wordsight.inflection import plural
+
 SYNONYMS: dict[str, str] = {  # separated by commas, without plurals
     "person": "man, woman, boy, girl, child, kid, lady, guy, gentleman, baby, toddler, people, player, "
     "rider, skier, surfer, skateboarder, snowboarder, cyclist, bicyclist, biker, motorcyclist, pedestrian, "
@@ -97,24 +99,6 @@ SYNONYMS: dict[str, str] = {  # separated by commas, without plurals
     "hair drier": "hair dryer, blow dryer, hairdryer, blow drier",
     "toothbrush": "tooth brush",
 }
-
-IRREGULAR = {
-    "man": "men", "woman": "women", "child": "children", "people": "people", "person": "persons",
-    "policeman": "policemen", "gentleman": "gentlemen", "goose": "geese", "mouse": "mice", "knife": "knives",
-    "calf": "calves", "ox": "oxen", "sheep": "sheep", "cattle": "cattle", "aircraft": "aircraft",
-    "scissors": "scissors", "skis": "skis", "shears": "shears", "luggage": "luggage", "broccoli": "broccoli",
-}  # fmt: skip
-
-
-def plural(word: str) -> str:
-    """The plural of an English noun: irregular ones by the table, the others by the rules of spelling."""
-    if word in IRREGULAR:
-        return IRREGULAR[word]
-    if word.endswith(("s", "x", "z", "ch", "sh")):
-        return f"{word}es"
-    if word.endswith("y") and word[-2:-1] not in "aeiou":
-        return f"{word[:-1]}ies"
-    return f"{word}s"
 
 
 def spellings(category: str) -> Iterator[tuple[str, ...]]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Integer
 
+from wordsight.inflection import lemma
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
-from wordsight.presence.lemmas import lemma
 from wordsight.presence.model import SHARE_LIMIT, MatchRule, PictureRule, main_words
 from wordsight.search.relevance.fit_words import fit_logistic
 from wordsight.search.relevance.mentions import naming_words

@@ -8,8 +8,8 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from wordsight.inflection import lemma
 from wordsight.pairs import PairSet
-from wordsight.presence.lemmas import lemma
 from wordsight.read.text.base import Tokenizer
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.stop_words import names_something

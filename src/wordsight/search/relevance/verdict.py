@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from wordsight.inflection import lemma
 from wordsight.matcher import Matcher
-from wordsight.presence.lemmas import lemma
 from wordsight.presence.model import LOGIT_LIMIT, PictureRule, PresenceModel, WordRules, main_words
 from wordsight.search.engine.brute_force import (
     BLOCK_COPIES,
