@@ -46,6 +46,9 @@ class ReaderOptions:
         typer.Option(help="Detector whose boxes are regions too: a hub name, a folder, or a YOLOX as .onnx."),
     ] = None
     detections: Annotated[int, typer.Option(min=1, help="Boxes per picture at most.")] = 10
+    kinds_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of the detector's kinds of things beside the features.")
+    ] = 0.0
 
     def check(self) -> None:
         if self.model is not None and self.config is not None:
@@ -66,6 +69,7 @@ class ReaderOptions:
             "high_res_grid": finer,
             "detector": self.detector,
             "detections": self.detections,
+            "kinds_weight": self.kinds_weight,
         }
 
 

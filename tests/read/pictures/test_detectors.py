@@ -4,14 +4,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-import transformers
 from PIL import Image
-from support.published_backbones import SQUARE, photos, publish
+from support.published_backbones import photos, publish
+from support.published_detectors import DETECTORS, publish_detector
 from torch import Tensor
 from typer.testing import CliRunner
 
@@ -26,58 +25,6 @@ from wordsight.read.pictures.detectors import SAME, THIN, PublishedDetector, det
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
-
-BLOCKS = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-HEADS = {"d_model": 16, "encoder_attention_heads": 2, "decoder_attention_heads": 2}
-SMALL = BLOCKS | HEADS | {"num_queries": 12, "num_labels": 4}
-
-
-def rt_detr() -> Any:
-    config = transformers.RTDetrConfig(
-        **SMALL,
-        encoder_hidden_dim=16,
-        encoder_in_channels=[8, 16, 16],
-        decoder_in_channels=[16, 16, 16],
-        num_feature_levels=3,
-        backbone_config=transformers.RTDetrResNetConfig(
-            embedding_size=8,
-            hidden_sizes=[8, 8, 16, 16],
-            depths=[1, 1, 1, 1],
-            layer_type="basic",
-            out_features=["stage2", "stage3", "stage4"],
-        ),
-        num_denoising=0,
-    )
-    return transformers.RTDetrForObjectDetection(config)
-
-
-def detr() -> Any:
-    eye = transformers.ResNetConfig(
-        embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], out_features=["stage2"]
-    )
-    config = transformers.DetrConfig(**SMALL, backbone_config=eye, use_timm_backbone=False, backbone=None)
-    return transformers.DetrForObjectDetection(config)
-
-
-def yolos() -> Any:
-    eye = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 24}
-    config = transformers.YolosConfig(
-        **eye, image_size=[64, 64], patch_size=16, num_detection_tokens=12, num_labels=4
-    )
-    return transformers.YolosForObjectDetection(config)
-
-
-DETECTORS = {"rt-detr": rt_detr, "detr": detr, "yolos": yolos}
-
-
-def publish_detector(folder: Path, family: str) -> Path:
-    """A randomly initialised detector in the layout in which detectors are published."""
-    torch.manual_seed(3)
-    DETECTORS[family]().eval().save_pretrained(folder)
-    preprocessing = SQUARE | {"size": {"height": 64, "width": 64}}
-    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessing))
-    return folder
-
 
 # Which boxes are kept
 
@@ -153,7 +100,9 @@ def test_published_detectors_find_what_their_own_code_finds(tmp_path: Path, fami
     detector = open_detector(str(folder))
     assert isinstance(detector, PublishedDetector)
     values = detector.pixels(photos(3)).values
-    boxes, sure, kinds = detector.candidates(values)
+    candidates = detector.candidates(values)
+    boxes, sure, kinds = candidates.boxes, candidates.sure, candidates.kinds
+    assert candidates.chances.shape[-1] == detector.kind_count
     with torch.no_grad():
         told = type(DETECTORS[family]()).from_pretrained(folder)(pixel_values=values)
     for image in range(3):
@@ -375,7 +324,9 @@ class TestYolox:
 
     def test_decodes_as_it_is_published(self, data: Path, files: list[Path]) -> None:
         detector = open_detector(str(data / "weights" / NANO))
-        boxes, sure, kinds = detector.candidates(detector.pixels(files).values)
+        candidates = detector.candidates(detector.pixels(files).values)
+        boxes, sure, kinds = candidates.boxes, candidates.sure, candidates.kinds
+        assert candidates.chances.shape[-1] == detector.kind_count == 80
         for image, photo in enumerate(files):
             told = yolox_plainly(data / "weights" / NANO, photo)
             expected = torch.tensor([box for _, box, _ in told], dtype=torch.float32)
@@ -389,7 +340,8 @@ class TestYolox:
     def test_finds_two_dogs(self, data: Path, files: list[Path]) -> None:
         """A black and a white dog, one beside the other."""
         detector = open_detector(str(data / "weights" / NANO))
-        boxes, found = detect(detector, detector.pixels(files[1:2]).values, 2)
+        boxes, found, chances = detect(detector, detector.pixels(files[1:2]).values, 2)
+        assert (chances.argmax(-1) == 16).any()  # "dog"; the other one passes for a horse
         assert found.all()
         centres = (boxes[0, :, :2] + boxes[0, :, 2:]) / 2
         assert (centres[0] - centres[1]).norm() > 0.15

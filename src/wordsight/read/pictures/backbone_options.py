@@ -7,7 +7,7 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.pretrained.feature_maps import Grid
 from wordsight.read.pictures.backbones import PRECISIONS
-from wordsight.registry.limits import PixelSide, Size
+from wordsight.registry.limits import NotNegative, PixelSide, Size
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,8 @@ class BackboneReaderOptions:
     ``detector``   adds the boxes that it finds, after all cells, read at ``high_res_size`` if that is given:
                    a hub name, a folder, or YOLOX's .onnx
     ``detections``  at most so many boxes per picture, the surest first
+    ``kinds_weight``  above 0, the detector's chance of each kind of thing stands beside the features of every
+                   region, that of a sure kind with so many times their length
     """
 
     model: str
@@ -47,6 +49,7 @@ class BackboneReaderOptions:
     high_res_grid: Grid | Sequence[Grid] = ()
     detector: str | None = None
     detections: Size = 10
+    kinds_weight: NotNegative = 0.0
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -56,6 +59,8 @@ class BackboneReaderOptions:
             raise InputError(
                 f"detections = {self.detections}; expected at least 1, or no detector and no detections"
             )
+        if self.kinds_weight and self.detector is None:
+            raise InputError(f"kinds_weight = {self.kinds_weight:g} needs a detector, which tells the kinds")
         self._check_high_res()
 
     def _check_high_res(self) -> None:
@@ -85,6 +90,8 @@ class BackboneReaderOptions:
             names += ["high_res_size", "high_res_grid"]
         if self.detector is not None:
             names += ["detector", "detections"]
+        if self.kinds_weight:
+            names.append("kinds_weight")
         values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 

@@ -16,8 +16,9 @@ from wordsight.pretrained import feature_maps
 from wordsight.read.base import Reader
 from wordsight.read.pictures.backbone_options import BackboneReaderOptions
 from wordsight.read.pictures.backbones import open_backbone
-from wordsight.read.pictures.detectors import detect, open_detector
+from wordsight.read.pictures.detectors import Detections, detect, open_detector
 from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, prepare_for
+from wordsight.read.pictures.region_kinds import chances_of_cells, with_kinds
 from wordsight.registry.options import takes
 from wordsight.runtime.parallel import run_parallel
 from wordsight.sets import Regions
@@ -63,7 +64,8 @@ class BackboneReader(Reader):
 
     @property
     def feature_dim(self) -> int:
-        return self._views[0].feature_dim
+        kinds = 0 if self._detector is None or not self.options.kinds_weight else self._detector.kind_count
+        return self._views[0].feature_dim + kinds
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -135,25 +137,41 @@ class BackboneReader(Reader):
         for number, view in enumerate(self._views):
             maps = self._maps(view.pixels.stack([_other(frame, number) for frame in frames]).values)
             features.append(self._side_by_side([feature_maps.pooled(layer, view.sides) for layer in maps]))
-        real = [torch.ones(part.shape[:2], dtype=torch.bool) for part in boxes]
-        if self._detector is not None:
-            found, known = self._find(frames, windows)
-            inside = [feature_maps.averaged(layer, found.to(layer.device)) for layer in maps]
-            features.append(self._side_by_side(inside))
-            boxes, real = [*boxes, found], [*real, known]
-        mask = torch.cat(real, 1)
-        places = feature_maps.in_picture(torch.cat(boxes, 1), windows)
-        return Regions(torch.cat(features, 1).cpu() * mask[..., None], places * mask[..., None], mask)
+        cells, mask = (
+            torch.cat(boxes, 1),
+            torch.ones(len(frames), sum(part.shape[1] for part in boxes)).bool(),
+        )
+        if self._detector is None:
+            return self._regions(torch.cat(features, 1), cells, mask, windows)
+        things = self._find(frames, windows)
+        inside = [feature_maps.averaged(layer, things.boxes.to(layer.device)) for layer in maps]
+        whole = torch.cat([*features, self._side_by_side(inside)], 1)
+        if self.options.kinds_weight:
+            kinds = [chances_of_cells(cells, things.boxes, things.chances), things.chances]
+            whole = with_kinds(whole, torch.cat(kinds, 1), self.options.kinds_weight)
+        return self._regions(
+            whole, torch.cat([cells, things.boxes], 1), torch.cat([mask, things.found], 1), windows
+        )
 
-    def _find(
-        self, frames: Sequence[PreparedPicture], windows: Float[Tensor, "image 4"]
-    ) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
+    @staticmethod
+    def _regions(
+        features: Float[Tensor, "image region feature"],
+        boxes: Float[Tensor, "image region 4"],
+        mask: Bool[Tensor, "image region"],
+        windows: Float[Tensor, "image 4"],
+    ) -> Regions:
+        """Regions on the processor, zeros where one only pads; the boxes are fractions of the window."""
+        places = feature_maps.in_picture(boxes, windows)
+        return Regions(features.cpu() * mask[..., None], places * mask[..., None], mask)
+
+    def _find(self, frames: Sequence[PreparedPicture], windows: Float[Tensor, "image 4"]) -> Detections:
         """The detections within what the model sees, in fractions of that."""
         assert self._detector is not None
         values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
-        boxes, found = detect(self._detector, values, self.options.detections)
+        boxes, found, chances = detect(self._detector, values, self.options.detections)
         inside = feature_maps.in_window(boxes, windows)
-        return inside, found & ((inside[..., 2:] - inside[..., :2]).amin(-1) > 0)
+        found &= (inside[..., 2:] - inside[..., :2]).amin(-1) > 0
+        return Detections(inside, found, chances * found[..., None])
 
     def _side_by_side(
         self, layers: list[Float[Tensor, "image region _"]]

@@ -2,7 +2,7 @@
 
 A detector is a model that transformers loads for object detection (RT-DETR, D-FINE, YOLOS, DETR: a hub name
 or a folder), or a YOLOX as its authors export it to ONNX (a file; needs onnxruntime). It sees the whole
-picture, squashed to its own size. Only its boxes are taken, not its names for what they hold.
+picture, squashed to its own size.
 """
 
 from collections.abc import Sequence
@@ -30,8 +30,25 @@ class Candidates(NamedTuple):
     """All that a detector proposes, most of it nothing."""
 
     boxes: Float[Tensor, "image candidate 4"]  # left, top, right, bottom; fractions of the picture
-    sure: Float[Tensor, "image candidate"]  # 0 to 1
-    kinds: Int[Tensor, "image candidate"]  # the likeliest, by its number in the detector's training
+    chances: Float[Tensor, "image candidate kind"]  # of being a thing of each kind
+
+    @property
+    def sure(self) -> Float[Tensor, "image candidate"]:
+        """The chance of the likeliest kind."""
+        return self.chances.amax(-1)
+
+    @property
+    def kinds(self) -> Int[Tensor, "image candidate"]:
+        """The number of the likeliest kind."""
+        return self.chances.argmax(-1)
+
+
+class Detections(NamedTuple):
+    """The things that a detector finds, at most so many a picture, the surest first."""
+
+    boxes: Float[Tensor, "image box 4"]  # left, top, right, bottom; fractions of the picture
+    found: Bool[Tensor, "image box"]  # False where there are fewer
+    chances: Float[Tensor, "image box kind"]
 
 
 @runtime_checkable
@@ -43,6 +60,9 @@ class Detector(Protocol):
     @property
     def identity(self) -> str: ...
 
+    @property
+    def kind_count(self) -> int: ...
+
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates: ...
     def to(self, device: torch.device) -> None: ...
     def save(self, home: Path) -> str: ...
@@ -53,18 +73,19 @@ def open_detector(name: str) -> Detector:
     return YoloxDetector(Path(name).expanduser()) if name.endswith(ONNX) else PublishedDetector(name)
 
 
-def detect(
-    detector: Detector, values: Float[Tensor, "image 3 height width"], most: int
-) -> tuple[Float[Tensor, "image box 4"], Bool[Tensor, "image box"]]:
-    """At most so many boxes a picture, the surest first, none of them twice; False where there are fewer."""
+def detect(detector: Detector, values: Float[Tensor, "image 3 height width"], most: int) -> Detections:
+    """At most so many boxes a picture, none of them twice."""
+    candidates = detector.candidates(values)
     boxes = torch.zeros(len(values), most, 4)
     found = torch.zeros(len(values), most, dtype=torch.bool)
-    candidates = detector.candidates(values)
-    for image, (places, sure) in enumerate(zip(candidates.boxes, candidates.sure, strict=True)):
-        best = places[distinct(places, sure, most)].clamp(0, 1)
-        boxes[image, : len(best)] = best
+    chances = torch.zeros(len(values), most, candidates.chances.shape[-1])
+    sure = candidates.sure
+    for image, places in enumerate(candidates.boxes):
+        best = distinct(places, sure[image], most)
+        boxes[image, : len(best)] = places[best].clamp(0, 1)
         found[image, : len(best)] = True
-    return boxes, found
+        chances[image, : len(best)] = candidates.chances[image, best]
+    return Detections(boxes, found, chances)
 
 
 def distinct(
@@ -106,6 +127,10 @@ class PublishedDetector:
         )  # of the weights in use
         self.pixels = preprocessor_config.pixel_reader(self.folder, "squash", None)
 
+    @property
+    def kind_count(self) -> int:
+        return int(self.network.config.num_labels)
+
     @torch.no_grad()
     def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
         output = self.network(pixel_values=values.to(self.network.device))
@@ -114,7 +139,7 @@ class PublishedDetector:
             shares = logits.softmax(-1)[..., :-1]
         else:  # RT-DETR, D-FINE: each kind by itself
             shares = logits.sigmoid()
-        return Candidates(_corners(output.pred_boxes.float().cpu()), *shares.max(-1))
+        return Candidates(_corners(output.pred_boxes.float().cpu()), shares)
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
@@ -138,7 +163,7 @@ class YoloxDetector:
         self._session = open_session(path)
         self.identity = content_of(path)
         taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
-        height, width = _size(path, taken.shape, given.shape)
+        height, width, self.kind_count = _layout(path, taken.shape, given.shape)
         self.pixels = PixelReader([height, width], mean=[0, 0, 0], std=[1 / 255] * 3)
         cells = [(height // stride, width // stride) for stride in STRIDES]
         places = [torch.cartesian_prod(torch.arange(r), torch.arange(c)).flip(1) for r, c in cells]
@@ -153,8 +178,7 @@ class YoloxDetector:
         output = torch.from_numpy(run_session(self._session, blue_first))
         centre = (output[..., :2] + self._corner) * self._stride / self._side
         size = output[..., 2:4].exp() * self._stride / self._side
-        sure, kinds = (output[..., 4:5] * output[..., 5:]).max(-1)
-        return Candidates(_corners(torch.cat([centre, size], -1)), sure, kinds)
+        return Candidates(_corners(torch.cat([centre, size], -1)), output[..., 4:5] * output[..., 5:])
 
     def to(self, device: torch.device) -> None:
         pass
@@ -164,12 +188,13 @@ class YoloxDetector:
         return f"detector{ONNX}"
 
 
-def _size(path: Path, taken: Sequence[Any], given: Sequence[Any]) -> tuple[int, int]:
-    """Height and width that it reads. Raises ValueError if its shapes are not those of a YOLOX."""
-    if len(taken) == 4 and all(isinstance(side, int) for side in taken[2:]):
+def _layout(path: Path, taken: Sequence[Any], given: Sequence[Any]) -> tuple[int, int, int]:
+    """Height and width that it reads, kinds that it tells. Raises InputError for shapes of no YOLOX."""
+    if len(taken) == 4 and len(given) == 3 and all(isinstance(side, int) for side in (*taken[2:], given[2])):
         height, width = taken[2:]
-        if list(given[1:2]) == [sum((height // stride) * (width // stride) for stride in STRIDES)]:
-            return height, width
+        cells = sum((height // stride) * (width // stride) for stride in STRIDES)
+        if given[1] == cells and given[2] > 5:
+            return height, width, given[2] - 5
     raise InputError(
         f"{path} is not a YOLOX as its authors export it: it takes {list(taken)} and gives {list(given)}, "
         "expected [images, 3, height, width] and [images, cells, 5 + kinds]; export it with a fixed size and "
