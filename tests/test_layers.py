@@ -8,7 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "wordsight"
 LEVEL = {
     "errors": -4, "tensors": -3, "aliases": -2, "inflection": -2, "files": -2, "runtime": -2, "registry": -1,
-    "sets": 0, "pairs": 0, "pretrained": 0,
+    "sets": 0, "pairs": 0, "pretrained": 0, "exported": 0,
     "read": 1, "presence": 1, "encode": 1, "similarity": 1, "checkpoint": 1,
     "matcher": 2,
     "learn": 3, "evaluation": 3, "search": 3,

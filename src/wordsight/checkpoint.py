@@ -11,13 +11,13 @@ from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file
 from wordsight.files.contained import inside
+from wordsight.files.model_folder import BEST as BEST
+from wordsight.files.model_folder import CONFIG as CONFIG
+from wordsight.files.model_folder import WEIGHTS as WEIGHTS
 from wordsight.files.undecodable import json_bytes
 from wordsight.tensors import IS_TORCH, Tensor, nn
 
 FORMAT = 1
-CONFIG = "config.json"
-WEIGHTS = "weights.safetensors"
-BEST = "best"  # the saved model in the folder of a training run
 OF_A_RUN = ("run.json", "config.toml")  # what such a folder holds from its first minute on
 
 

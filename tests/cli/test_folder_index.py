@@ -7,8 +7,8 @@ from support.small_index import draw, small_model
 from support.small_problem import wordsight
 
 from wordsight.cli.open_index import index_at
+from wordsight.files.user_cache import cached_index_folder
 from wordsight.search.index import manifest
-from wordsight.search.index.folder import cached_index_folder
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,10 @@ from wordsight import checkpoint
 from wordsight.builder import Builder
 from wordsight.config import Config
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
+from wordsight.exported import FOLDER, has_export, read_export
 from wordsight.exporters import onnx_export
 from wordsight.exporters.onnx_export import MAX_DIFFERENCE, export_onnx
 from wordsight.matcher import Matcher
-from wordsight.matcher.exported import FOLDER, has_export, read_export
 from wordsight.matcher.onnx_matcher import OnnxMatcher
 from wordsight.search.index import manifest
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.filter_options import filters_of
 from wordsight.cli.item_arguments import picture_file
 from wordsight.cli.open_index import index_at, index_place
@@ -32,6 +33,7 @@ def captions(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Find the sentences of an index of texts that describe a picture, best first."""
+    choose_export([index], device=device)
     from wordsight.search.index.index import Index
 
     started = time.perf_counter()

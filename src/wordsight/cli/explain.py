@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.item_arguments import item_id
 from wordsight.cli.open_index import index_at
 from wordsight.cli.search_options import IndexOrFolder, Roots, roots_of, searcher_of
@@ -37,6 +38,7 @@ def explain(
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Explain the score of one item: how well each word is found, where, and what adds up."""
+    choose_export([index], device=device)
     from wordsight.cli.hits_output import explanation_to_dict
 
     searcher = searcher_of(index_at(index, trust_remote_code=trust_remote_code, device=device))

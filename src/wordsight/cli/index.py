@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.index_on_server import copy_to_server, server_to_write
 from wordsight.cli.index_options import CaptionOptions, UpdateOptions, UpkeepOptions
 from wordsight.cli.open_index import index_place
@@ -111,6 +112,7 @@ def _updated(
     trust_remote_code: bool,
 ) -> "tuple[SearchableIndex, UpdateReport]":
     """The index of these folders or files, made if it is not there; a failure leaves no new folder."""
+    choose_export([out], model, how.device)
     from wordsight.search.index import caption_join
     from wordsight.search.index.scan_sources import check_sources
 

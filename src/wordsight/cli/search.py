@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import (
     FilterOptions,
@@ -54,6 +55,7 @@ def search(
 
     Those that match come first; a line ends them. Put -- before a query that begins with a minus.
     """
+    choose_export([index], source.model, source.device, hits.engine, reads_pictures=False)
     searcher = searcher_of(
         source.open(index), source.memory_mb, hits.false_positive_rate, hits.min_probability
     )

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.open_index import index_at, index_place
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import MemoryMb, ModelName
@@ -110,6 +111,7 @@ def serve(
     An index that is updated meanwhile is followed; nothing needs to be restarted.
     """
     need_extra()
+    choose_export(indexes, model, device)
     from wordsight.web import server
     from wordsight.web.app import create_app
 

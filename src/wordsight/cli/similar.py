@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.choose_export import choose_export
 from wordsight.cli.item_arguments import picture_or_id
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.search_options import (
@@ -40,6 +41,7 @@ def similar(
     source: IndexOptions,
 ) -> None:
     """Find the pictures like a picture; with --words, those that also match a sentence."""
+    choose_export([index], source.model, source.device, hits.engine)
     searcher = searcher_of(
         source.open(index), source.memory_mb, hits.false_positive_rate, hits.min_probability
     )

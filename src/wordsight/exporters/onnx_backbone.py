@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from wordsight.errors import InputError
+from wordsight.exported import FOLDER
 from wordsight.exporters.onnx_graphs import write_graph
-from wordsight.matcher.exported import FOLDER
 from wordsight.pretrained import feature_maps
 from wordsight.pretrained.models import patches
 from wordsight.read.pictures.backbone_reader import BackboneReader

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from wordsight import checkpoint
+from wordsight import checkpoint, exported
 from wordsight.errors import AlreadyExistsError, InputError
+from wordsight.exported import FOLDER, FORMAT, Export
 from wordsight.exporters.onnx_backbone import export_reader
 from wordsight.exporters.onnx_examples import image_examples, text_examples
 from wordsight.exporters.onnx_graphs import Example, write_int8, write_side
 from wordsight.files.atomic import atomic_folder, link_or_copy
-from wordsight.matcher import Matcher, exported
-from wordsight.matcher.exported import FOLDER, FORMAT, Export
+from wordsight.matcher import Matcher
 from wordsight.matcher.onnx_sides import OnnxSide
 from wordsight.sets import EmbeddingSet
 

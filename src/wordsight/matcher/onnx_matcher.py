@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from wordsight import checkpoint, registry
 from wordsight.errors import InputError, MissingPackageError
-from wordsight.matcher.exported import AGAIN, Export, read_export
+from wordsight.exported import AGAIN, Export, read_export
 from wordsight.matcher.folders import model_folder, with_paths
 from wordsight.matcher.onnx_sides import OnnxSide
 from wordsight.matcher.parts import check_tables

@@ -3,7 +3,6 @@
 There is one index for each model; none lies among the pictures.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from wordsight.errors import InputError
 from wordsight.files.lock import StoreInUse
-from wordsight.files.user_cache import cache_folder
+from wordsight.files.user_cache import cached_index_folder
 from wordsight.read.pictures.walk import PICTURE_SUFFIXES, WalkRules, left_out_text, pictures_below
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index.index import Index, begun_or_removed
@@ -23,13 +22,6 @@ _log = logging.getLogger("wordsight.search")
 
 class NoIndexYet(InputError):  # noqa: N818
     """A folder of pictures that no model has indexed, and no model was given."""
-
-
-def cached_index_folder(pictures: Path) -> Path:
-    """Folder of the indexes of these pictures, with one folder in it for each model."""
-    path = os.path.abspath(pictures)
-    stamp = hashlib.blake2b(os.fsencode(path), digest_size=6).hexdigest()
-    return cache_folder() / "indexes" / f"{os.path.basename(path)[:40]}-{stamp}"
 
 
 def open_folder_index(

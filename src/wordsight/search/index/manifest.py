@@ -18,13 +18,13 @@ from typing import Any
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
+from wordsight.exported import FOLDER as EXPORT
 from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file, link_or_copy, recover, removed_on_failure, sync_folder
 from wordsight.files.contained import check_links
 from wordsight.files.fingerprint import content_of
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
-from wordsight.matcher.exported import FOLDER as EXPORT
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.features.store import difference
 from wordsight.search.index import database, dates, replaced
@@ -36,7 +36,7 @@ from wordsight.tensors import torch
 FORMAT = 2
 OLDEST = 1  # oldest format that is read without migration
 META = replaced.META
-MODEL = "model"
+MODEL = replaced.MODEL
 KINDS = ("images", "texts")
 MAX_DIM = 10**6
 # Migrations from a format to the next; a kill leaves one of the two formats.

@@ -11,6 +11,7 @@ from wordsight.errors import InputError
 from wordsight.search.index import database
 
 META = "index.json"
+MODEL = "model"  # the folder of its model
 MAX_READINGS = 10
 PAUSE_SECONDS = 0.01  # before the second reading; the next pauses are longer
 Fingerprint = tuple[int, ...]

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wordsight import checkpoint
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.files.contained import inside
+from wordsight.files.model_folder import WEIGHTS
 
 FOLDER = "onnx"
 DESCRIPTION = "export.json"
@@ -73,7 +73,7 @@ def read_export(home: Path) -> Export:
         export = _checked(table)
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged ({type(error).__name__}: {error})", AGAIN) from error
-    if export.weights != fingerprint(home / checkpoint.WEIGHTS):
+    if export.weights != fingerprint(home / WEIGHTS):
         raise InputError(f"{path} belongs to other weights than those in {home}", AGAIN)
     return export
 
