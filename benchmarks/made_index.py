@@ -78,7 +78,7 @@ def write_batch(writer: Writer, packed: Packed, first: int, texts: Sequence[str]
     with writer.batch():
         places, checksums = writer.append(packed), packed.checksums()
         for row, (text, place, checksum) in enumerate(zip(texts, places, checksums, strict=True), first):
-            content = hashlib.sha256(str(row).encode()).hexdigest()
+            content = hashlib.sha256(str(row).encode()).hexdigest()[:32]
             key = writer.facts.execute(
                 "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, 640, 480, ?, NULL)",
                 (content, place.segment, place.place, place.start, place.count, checksum),

@@ -1,0 +1,115 @@
+"""Search of an index on PostgreSQL at size: build, bytes, time and recall of candidates and of exact scores.
+
+    python benchmarks/postgres.py PHOTOS_INDEX [--pictures 100000] [--regions 16] [--dim 128] [--at FOLDER]
+
+PHOTOS_INDEX is a trained index of photos with captions; the pictures are made from its vectors and the
+queries are its captions (clustered_vectors.py), as in regions.py. The vectors are written into a local index,
+copied onto the embedded server (the extra ``engine``), and searched by one client. Recall is of the ten best
+of exact scores, by float32 products of the same vectors.
+"""
+
+import argparse
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from clustered_vectors import Photos, write_index
+from regions import TOP, exact_top, milliseconds, recall, report, timed
+
+from wordsight.runtime.malloc import keep_freed_memory
+from wordsight.search.engine.brute_force import QueryScorer, score_rows
+from wordsight.search.engine.engine import EngineQuery
+from wordsight.search.index.index import Filters, Index
+from wordsight.search.postgres import local_server
+from wordsight.search.postgres.address import index_url
+from wordsight.search.postgres.copy_index import copy_index
+from wordsight.search.postgres.session import PostgresSession
+from wordsight.search.searcher_state import new_session
+from wordsight.similarity.max_sim import MaxSim
+
+SHARES = (0.5, 0.1, 0.01, 0.001)  # of the pictures that pass a filter
+_BYTES = """SELECT sum(pg_total_relation_size(c.oid))
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relkind IN ('r', 'p')"""
+
+
+def measure(folder: Path, options: argparse.Namespace) -> None:
+    photos = Photos.of(options.photos, options.dim, options.queries)
+    queries, similarity = photos.query_sets(), MaxSim("word", "mean")
+    if not (folder / "local" / "index.json").is_file():
+        write_index(folder / "local", photos, options.pictures, options.regions, "mean")
+    local, url = Index.open(folder / "local"), index_url(local_server.start(folder / "server") + "#made")
+    try:
+        index, wall, _ = timed(lambda: copy_index(local, url))
+        report("copy", {"wall_s": wall, "pictures_a_second": options.pictures / wall})
+        session = new_session(index, 512, (0.01, 0.01))
+        assert isinstance(session, PostgresSession)
+        measured, wall, _ = timed(session.prepare_shortlist)
+        report("approximate index, and its recall", {"wall_s": wall, **vars(measured or session.recall)})
+        size = int(session.server.value(_BYTES, (url.name,)))
+        report("bytes per picture", {"bytes": size / options.pictures})
+        best = exact_top(local, queries, similarity)
+        dates = local.snapshot().dates()
+        for name, some in (("shortlist", queries), ("exact", queries[: options.exact])):
+            report(name, search(session, name, some, best, Filters()))
+        for share in SHARES:
+            filters = Filters(after=float(np.quantile(dates, 1 - share)))
+            exact = [found(session, "exact", query, filters) for query in queries[:10]]
+            report(f"filter {share:g}", search(session, "auto", queries[:10], exact, filters))
+    finally:
+        local_server.stop(folder / "server")
+
+
+def found(session: PostgresSession, engine: str, words: object, filters: Filters) -> np.ndarray:
+    """The ten best rows of the local index, by their number in the path."""
+    scorer = QueryScorer(MaxSim("word", "mean"), words)  # type: ignore[arg-type]
+    query = EngineQuery(scorer, lambda rows: score_rows(scorer, session.snapshot, rows))
+    hits = session.engine(engine).search(query, filters, TOP)
+    assert hits.rows is not None
+    rows = hits.rows[np.argsort(-hits.scores, kind="stable")[:TOP]]
+    return np.array([int(Path(item.path).stem) for item in session.snapshot.items(rows)])
+
+
+def search(
+    session: PostgresSession, engine: str, queries: list, best: list[np.ndarray], filters: Filters
+) -> dict[str, float]:
+    """Milliseconds and recall; the first search is not counted."""
+    found(session, engine, queries[0], filters)
+    rows, took = [], []
+    for query in queries:
+        hits, wall, cpu = timed(lambda one=query: found(session, engine, one, filters))
+        rows.append(hits)
+        took.append((wall, cpu))
+    return milliseconds(took) | {"queries": len(queries), "recall": recall(rows, best[: len(rows)])}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("photos", type=Path, metavar="PHOTOS_INDEX")
+    parser.add_argument("--pictures", type=int, default=100_000)
+    parser.add_argument("--regions", type=int, default=16, help="of each picture")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--queries", type=int, default=40)
+    parser.add_argument("--exact", type=int, default=5, help="queries that are also searched exactly")
+    parser.add_argument("--at", type=Path, help="make index and server here, or use those that are there")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    keep_freed_memory()
+    if options.at is not None:
+        measure(options.at, options)
+        return
+    place = Path(tempfile.mkdtemp())
+    try:
+        measure(place, options)
+    finally:
+        shutil.rmtree(place)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    with torch.no_grad():
+        main()
