@@ -35,4 +35,9 @@ def _quick(started: str) -> None:
 
 def new_url(name: str = "t") -> IndexUrl:
     """The address of an index that is not there yet."""
-    return index_url(f"{url()}#{re.sub('[^a-z0-9_]', '_', name)}_{os.getpid()}_{next(_numbers)}")
+    return index_url(f"{url()}#{new_name(name)}")
+
+
+def new_name(name: str) -> str:
+    """The name of a schema that is not there yet."""
+    return f"{re.sub('[^a-z0-9_]', '_', name)}_{os.getpid()}_{next(_numbers)}"

@@ -1,10 +1,10 @@
 """The command that examines this machine and installation: facts, what is wrong, and what to do about it."""
 
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from wordsight.cli.open_index import index_place
 from wordsight.cli.stderr import say
 from wordsight.files.json_text import to_json
 
@@ -21,7 +21,8 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     indexes: Annotated[
-        list[Path] | None, typer.Argument(metavar="[INDEX]...", help="Also examine these indexes.")
+        list[Any] | None,  # folders, and addresses of indexes on a server
+        typer.Argument(metavar="[INDEX]...", parser=index_place, help="Also examine these indexes."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="JSON instead of text.")] = False,
     network: Annotated[

@@ -23,7 +23,7 @@ from wordsight.runtime.progress import ProgressDisplay
 if TYPE_CHECKING:
     from wordsight.search.index.index import UpdateReport
     from wordsight.search.index.interface import SearchableIndex
-    from wordsight.search.postgres.address import IndexUrl
+    from wordsight.search.places import Place
 
 Out = Annotated[
     Any,  # a Path, or the address of an index on a server
@@ -103,7 +103,7 @@ def _check_sources(folders: list[Path] | None, texts: list[Path] | None, upkeep:
 
 
 def _updated(
-    out: "Path | IndexUrl",
+    out: "Place",
     folders: list[Path],
     texts: list[Path],
     model: str | None,
@@ -139,19 +139,19 @@ def _updated(
     return opened, report
 
 
-def _nothing_left_by_failure(out: "Path | IndexUrl") -> AbstractContextManager[None]:
+def _nothing_left_by_failure(out: "Place") -> AbstractContextManager[None]:
     """An index that the block creates is deleted if the block fails before a picture is stored."""
     if isinstance(out, Path):
         from wordsight.search.index.index import begun_or_removed
 
         return begun_or_removed(out)
-    from wordsight.search.postgres.index import begun_or_dropped
+    from wordsight.search.places import server_index
 
-    return begun_or_dropped(out)
+    return server_index(out).begun_or_dropped(out)
 
 
 def _opened_to_write(
-    out: "Path | IndexUrl", model: str | None, kind: str, how: UpdateOptions, trust_remote_code: bool
+    out: "Place", model: str | None, kind: str, how: UpdateOptions, trust_remote_code: bool
 ) -> "SearchableIndex":
     if not isinstance(out, Path):
         return server_to_write(out, model, kind, how, trust_remote_code)
@@ -176,16 +176,11 @@ def _opened_to_write(
 
 
 def _opened(
-    out: "Path | IndexUrl", model: str | None, precision: str | None, trust_remote_code: bool
+    out: "Place", model: str | None, precision: str | None, trust_remote_code: bool
 ) -> "SearchableIndex":
-    from wordsight.search.index.index import Index
-    from wordsight.search.postgres.index import PostgresIndex
+    from wordsight.search.places import open_index
 
-    opened: SearchableIndex
-    if isinstance(out, Path):
-        opened = Index.open(out, trust_remote_code)
-    else:
-        opened = PostgresIndex.open(out, trust_remote_code)
+    opened = open_index(out, trust_remote_code)
     _check(opened, model, precision)
     return opened
 

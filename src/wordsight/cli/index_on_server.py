@@ -11,21 +11,22 @@ from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from wordsight.search.index.interface import SearchableIndex
-    from wordsight.search.postgres.address import IndexUrl
+    from wordsight.search.places import Place, ServerAddress
 
 
 def server_to_write(
-    out: "IndexUrl", model: str | None, kind: str, how: UpdateOptions, trust_remote_code: bool
+    out: "ServerAddress", model: str | None, kind: str, how: UpdateOptions, trust_remote_code: bool
 ) -> "SearchableIndex":
     """The index at this address, made if it is not there."""
     from wordsight.runs.opening import matcher_folder
-    from wordsight.search.postgres.index import PostgresIndex
+    from wordsight.search.places import server_index
 
-    if not PostgresIndex.is_there(out):
+    kind_of_index = server_index(out)
+    if not kind_of_index.is_there(out):
         if model is None:
             raise typer.BadParameter(f"{out} is not there yet: give the model that makes it with --model")
-        return PostgresIndex.create(out, matcher_folder(model), kind, how.shards, trust_remote_code)
-    opened = PostgresIndex.open(out, trust_remote_code)
+        return kind_of_index.create(out, matcher_folder(model), kind, how.shards, trust_remote_code)
+    opened = kind_of_index.open(out, trust_remote_code)
     if how.precision not in (None, opened.meta.precision):
         raise InputError(f"{out} is in {opened.meta.precision}; leave --precision out")
     if model is not None:
@@ -36,9 +37,7 @@ def server_to_write(
     return opened
 
 
-def copy_to_server(
-    source: Path, out: "Path | IndexUrl", shards: int, trust_remote_code: bool
-) -> "SearchableIndex":
+def copy_to_server(source: Path, out: "Place", shards: int, trust_remote_code: bool) -> "SearchableIndex":
     """A copy of a local index at this address."""
     from wordsight.search.index.index import Index
     from wordsight.search.postgres.copy_index import copy_index

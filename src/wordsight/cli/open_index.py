@@ -12,23 +12,23 @@ from wordsight.runtime.progress import ProgressDisplay
 
 if TYPE_CHECKING:
     from wordsight.search.index.interface import SearchableIndex
-    from wordsight.search.postgres.address import IndexUrl
+    from wordsight.search.places import Place
 
 QUIET_SECONDS = 5.0  # an update of the index that takes less shows no progress in a log
 EXAMPLE = "openai/clip-vit-base-patch32"
 
 
-def index_place(text: str) -> "Path | IndexUrl":
+def index_place(text: str) -> "Place":
     """A folder, or the address of an index on a server."""
-    if not text.startswith(("postgresql:", "postgres:")):
+    if "://" not in text:
         return Path(text)
-    from wordsight.search.postgres.address import index_url
+    from wordsight.search import places
 
-    return index_url(text)
+    return places.index_place(text)
 
 
 def index_at(
-    path: "Path | IndexUrl",
+    path: "Place",
     model: str | None = None,
     exclude: Sequence[str] | None = None,
     follow_links: bool | None = None,
@@ -47,7 +47,7 @@ def index_at(
     from wordsight.search.index.manifest import META
 
     if not isinstance(path, Path):
-        return _on_server(path, model, trust_remote_code, device)
+        return _opened(path, model, trust_remote_code, device)
     if (path / META).is_file():
         if exclude or follow_links is not None:
             raise typer.BadParameter(
@@ -61,21 +61,10 @@ def index_at(
     return _of_folder(path, model, exclude, follow_links, trust_remote_code, device)
 
 
-def _opened(path: Path, model: str | None, trust_remote_code: bool, device: str) -> "SearchableIndex":
-    from wordsight.search.index.index import Index
+def _opened(path: "Place", model: str | None, trust_remote_code: bool, device: str) -> "SearchableIndex":
+    from wordsight.search.places import open_index
 
-    opened = Index.open(path, trust_remote_code, device)
-    if model is not None:
-        from wordsight.runs.opening import matcher_folder
-
-        opened.check_model(matcher_folder(model))
-    return opened
-
-
-def _on_server(url: "IndexUrl", model: str | None, trust_remote_code: bool, device: str) -> "SearchableIndex":
-    from wordsight.search.postgres.index import PostgresIndex
-
-    opened = PostgresIndex.open(url, trust_remote_code, device)
+    opened = open_index(path, trust_remote_code, device)
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from wordsight.search.index.index import Filters
     from wordsight.search.index.interface import SearchableIndex
     from wordsight.search.index.picture_roots import PictureRoots
-    from wordsight.search.postgres.address import IndexUrl
+    from wordsight.search.places import Place
     from wordsight.search.searcher import Searcher
 
 IndexOrFolder = Annotated[
@@ -80,7 +80,7 @@ class IndexOptions:
     no_lock: NoLock = False
     trust_remote_code: TrustRemoteCode = False
 
-    def open(self, path: "Path | IndexUrl") -> "SearchableIndex":
+    def open(self, path: "Place") -> "SearchableIndex":
         return index_at(
             path, self.model, self.exclude, self.follow_links, self.trust_remote_code, self.device
         )

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wordsight.doctor.choices import choices
 from wordsight.doctor.facts import Fact, Report, section
@@ -12,8 +13,11 @@ from wordsight.doctor.machine import gpu, processor
 from wordsight.doctor.packages import extras, versions
 from wordsight.doctor.storage import caches, disks
 
+if TYPE_CHECKING:
+    from wordsight.search.places import Place
 
-def examine(indexes: Sequence[Path] = (), network: bool = True) -> Report:
+
+def examine(indexes: "Sequence[Place]" = (), network: bool = True) -> Report:
     """Read all facts. ``network``: also ask the hub, which takes two seconds at most."""
     parts: list[tuple[str, Callable[[], Iterable[Fact]]]] = [
         ("versions", versions),
@@ -22,7 +26,7 @@ def examine(indexes: Sequence[Path] = (), network: bool = True) -> Report:
         ("GPU", gpu),
         ("extras", extras),
         ("caches", caches),
-        ("disk", partial(disks, indexes)),
+        ("disk", partial(disks, [one for one in indexes if isinstance(one, Path)])),
     ]
     if network:
         parts.append(("hub", hub))

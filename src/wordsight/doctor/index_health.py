@@ -1,4 +1,4 @@
-"""An index folder -> what is in it, and whether it can be searched: quick checks, no checksums."""
+"""An index -> what is in it, and whether it can be searched: quick checks, no checksums."""
 
 import os
 import time
@@ -11,29 +11,31 @@ from wordsight.doctor.storage import shown
 from wordsight.errors import WordsightError, user_message
 
 if TYPE_CHECKING:
-    from wordsight.search.index.index import Index
+    from wordsight.search.index.interface import SearchableIndex
+    from wordsight.search.places import Place
 
 FEW = 1000  # items whose files are looked for
 
 
-def index_health(folder: Path) -> Iterator[Fact]:
-    yield Fact("folder", shown(folder))
+def index_health(place: "Place") -> Iterator[Fact]:
+    yield Fact("folder", shown(place)) if isinstance(place, Path) else Fact("address", str(place))
     try:
-        yield from _facts(folder)
+        yield from _facts(place)
     except (WordsightError, OSError) as error:
         yield Fact(
             "cannot be opened",
             user_message(error) or str(error),
             State.problem,
-            "restore a copy, or index again",
+            "restore a copy, or index again" if isinstance(place, Path) else "",
         )
 
 
-def _facts(folder: Path) -> Iterator[Fact]:
-    from wordsight.search.index.index import Index
+def _facts(place: "Place") -> Iterator[Fact]:
     from wordsight.search.index.picture_roots import remembered
+    from wordsight.search.places import open_index
 
-    index = Index.open(folder)
+    index = open_index(place)
+    name = shown(place) if isinstance(place, Path) else f"'{place}'"
     stats = index.stats()
     yield Fact(
         "holds",
@@ -41,13 +43,16 @@ def _facts(folder: Path) -> Iterator[Fact]:
     )
     yield Fact("vectors", f"{stats.vectors:,} of {stats.dim} in {stats.precision}, format {stats.format}")
     yield Fact("size", f"{sum(stats.bytes.values()) / 1e6:,.1f} MB, the model in it included")
-    yield _compaction(folder, stats.unneeded)
+    yield _compaction(name, stats.unneeded)
     yield Fact("model", f"{stats.model}, {_similarity(index)}")
-    yield _probabilities(folder)
-    yield Fact("last written", _age(folder))
+    yield _probabilities(index, name)
+    if isinstance(place, Path):
+        yield Fact("last written", _age(place))
+    for what, value in index.health():
+        yield Fact(what, value)
     if stats.kind == "images":
         yield from _pictures(index)
-        roots = remembered(folder)
+        roots = remembered(index.folder)
         without = "the server shows no picture until you name the folder: wordsight serve --root FOLDER"
         yield Fact(
             "folders that may be shown",
@@ -55,9 +60,7 @@ def _facts(folder: Path) -> Iterator[Fact]:
             State.ok if roots else State.note,
             "" if roots else without,
         )
-    yield Fact(
-        "checksums", "not read", advice=f"wordsight index --out {shown(folder)} --verify reads every byte"
-    )
+    yield Fact("checksums", "not read", advice=f"wordsight index --out {name} --verify reads every byte")
 
 
 def _age(folder: Path) -> str:
@@ -69,28 +72,24 @@ def _age(folder: Path) -> str:
     return f"{hours / 24:.1f} days ago" if hours > 48 else f"{hours:.1f} hours ago"
 
 
-def _compaction(folder: Path, unneeded: int) -> Fact:
+def _compaction(name: str, unneeded: int) -> Fact:
     if not unneeded:
         return Fact("contents to compact", 0)
-    return Fact(
-        "contents to compact", unneeded, State.note, f"wordsight index --out {shown(folder)} --compact"
-    )
+    return Fact("contents to compact", unneeded, State.note, f"wordsight index --out {name} --compact")
 
 
-def _similarity(index: "Index") -> str:
+def _similarity(index: "SearchableIndex") -> str:
     from wordsight import checkpoint
-    from wordsight.search.index.manifest import MODEL
 
-    return str(checkpoint.read_config(index.folder / MODEL)["parts"]["similarity"]["name"])
+    return str(checkpoint.read_config(index.model_folder)["parts"]["similarity"]["name"])
 
 
-def _probabilities(folder: Path) -> Fact:
+def _probabilities(index: "SearchableIndex", name: str) -> Fact:
     from wordsight.presence.saved import load_presence
-    from wordsight.search.index.manifest import MODEL
 
-    presence = load_presence(folder / MODEL)
+    presence = load_presence(index.model_folder)
     if presence is None:
-        advice = f"fit them: wordsight calibrate MODEL --index {shown(folder)}"
+        advice = f"fit them: wordsight calibrate MODEL --index {name}"
         return Fact("probabilities", "none: answers use a threshold of scores", State.note, advice)
     if not presence.is_calibrated:
         return Fact(
@@ -102,16 +101,14 @@ def _probabilities(folder: Path) -> Fact:
     return Fact("probabilities", f"{len(presence.words):,} words")
 
 
-def _pictures(index: "Index") -> Iterator[Fact]:
+def _pictures(index: "SearchableIndex") -> Iterator[Fact]:
     """Whether the files of some items, evenly spread, are where the index says."""
     with index.snapshot() as snapshot:
         count = len(snapshot)
         if not count:
             yield Fact("files", "none indexed", State.note, "index a folder")
             return
-        rows = (
-            sorted({round(n * (count - 1) / (FEW - 1)) for n in range(FEW)}) if count > FEW else range(count)
-        )
+        rows = snapshot.sampled_rows(FEW)
         gone = [item.path for item in snapshot.items(rows) if not os.path.exists(item.path)]
     if gone:
         advice = "run wordsight index on their folder again, or bring the disk back"

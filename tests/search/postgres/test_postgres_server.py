@@ -1,5 +1,6 @@
 """An index on a server: its commands, its failures and recovery, damage, copies and distributed tables."""
 
+import json
 import os
 import threading
 from pathlib import Path
@@ -207,3 +208,22 @@ def test_a_cluster_gives_the_answers_of_one_machine() -> None:
         assert made.verify() == []
     finally:
         made.delete()
+
+
+def test_the_doctor_examines_an_index_on_a_server(made: PostgresIndex, tmp_path: Path) -> None:
+    place = address(made)
+    sections = json.loads(run("doctor", "--json", "--no-network", place))["sections"]
+    facts = {fact["name"]: fact["value"] for fact in sections[-1]["facts"]}
+    assert facts["holds"] == "6 images, 6 different, 0 with a text"
+    assert facts["server"].startswith("PostgreSQL 18")
+    assert "pgvector" in facts["server"]
+    assert facts["a commit waits for the disk"] == "no"  # the tests do not, see support/postgres_server.py
+    assert facts["files"] == "all of 6 are there"
+    draw(tmp_path / "pictures", [0])[0].unlink()
+    assert "1 of 6 are not there" in run("doctor", "--no-network", place)
+
+
+def test_the_doctor_names_a_server_that_does_not_answer() -> None:
+    said = run("doctor", "--no-network", f"postgresql://bob:{SECRET}@127.0.0.1:1/photos", code=1)
+    assert "! cannot be opened: postgresql://bob@127.0.0.1:1/photos does not answer" in said
+    assert SECRET not in said

@@ -125,6 +125,10 @@ class Index(SearchableIndex):
         """The folder, as messages show it."""
         return str(self.folder)
 
+    @property
+    def model_folder(self) -> Path:
+        return self.folder / MODEL
+
     def reopen(self) -> "Index":
         """The index that is now in this folder."""
         return Index.open(self.folder, self.trust_remote_code, self.device)
@@ -140,7 +144,7 @@ class Index(SearchableIndex):
     @cached_property
     def matcher(self) -> Matcher:
         matcher: Matcher = self.read(
-            lambda: open_saved(Matcher, self.folder / MODEL, self.trust_remote_code, self.read)
+            lambda: open_saved(Matcher, self.model_folder, self.trust_remote_code, self.read)
         )
         if out_dim(matcher.text_encoder) != self.meta.dim:
             raise InputError(

@@ -3,14 +3,15 @@
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
+from wordsight.errors import WordsightError
 from wordsight.matcher import Matcher
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device
@@ -46,6 +47,7 @@ class SearchableRows(Protocol):
     def rows_of(self, content: str) -> Int[np.ndarray, " n"]: ...
     def rows_where(self, filters: Filters | None) -> Int[np.ndarray, " n"] | None: ...
     def newest(self, filters: Filters, offset: int, count: int) -> tuple[Int[np.ndarray, " n"], int]: ...
+    def sampled_rows(self, most: int) -> Int[np.ndarray, " n"]: ...
     def items_in(self) -> Counter[bytes]: ...
     def dates(self) -> Any: ...
 
@@ -65,6 +67,11 @@ class SearchableIndex(ABC):
     @property
     @abstractmethod
     def matcher(self) -> Matcher: ...
+    @property
+    @abstractmethod
+    def model_folder(self) -> Path:
+        """The saved matcher that made the vectors."""
+
     @abstractmethod
     def reopen(self) -> "SearchableIndex": ...
     @abstractmethod
@@ -130,6 +137,58 @@ class SearchableIndex(ABC):
     def compact(self, progress: Progress = ...) -> Compaction: ...
     @abstractmethod
     def stats(self) -> Stats: ...
+    def health(self) -> list[tuple[str, str]]:
+        """Facts about this kind of index for ``wordsight doctor``: a name and a value each."""
+        return []
+
+
+class ServerIndex(SearchableIndex):
+    """An index on a server, found by its address."""
+
+    @classmethod
+    @abstractmethod
+    def create(
+        cls,
+        url: Any,
+        matcher_folder: str | Path,
+        kind: str = "images",
+        shards: int = 0,
+        trust_remote_code: bool = False,
+    ) -> "ServerIndex":
+        """Create an empty index with a copy of the model. Raises AlreadyExistsError if there is one."""
+
+    @classmethod
+    @abstractmethod
+    def is_there(cls, url: Any) -> bool:
+        """Whether there is an index at this address. Raises UnavailableError."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, url: Any, trust_remote_code: bool = False, device: str = "auto") -> "ServerIndex":
+        """Open an index. Raises InputError if there is none, UnavailableError."""
+
+    @abstractmethod
+    def adopt_presence(self, model: Path) -> None:
+        """Give the index the probabilities of a model whose vectors it holds."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Delete the index and all its data from the server."""
+
+    @classmethod
+    @contextmanager
+    def begun_or_dropped(cls, url: Any) -> Iterator[None]:
+        """Delete the index that the block creates if it fails before the first batch is stored."""
+        existed = cls.is_there(url)
+        try:
+            yield
+        except BaseException:
+            with suppress(WordsightError):
+                if not existed and cls.is_there(url):
+                    index = cls.open(url)
+                    if index.generation() == 0:
+                        index.delete()
+            raise
 
 
 @runtime_checkable

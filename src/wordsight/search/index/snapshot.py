@@ -173,6 +173,11 @@ class Snapshot:
             ids = np.intersect1d(ids, np.asarray(list(filters.ids), dtype=np.int64))
         return np.sort(self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)])
 
+    def sampled_rows(self, most: int) -> Integer[np.ndarray, " n"]:
+        """At most so many rows, evenly spread."""
+        count = min(most, len(self))
+        return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
+
     def items_in(self) -> Counter[bytes]:
         """Number of items directly in each folder of the index."""
         with self._reading():

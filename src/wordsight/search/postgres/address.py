@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 from wordsight.errors import InputError, MissingPackageError
 
@@ -41,10 +40,6 @@ class IndexUrl:
         return f"{scheme}://{user}{at}{host}{slash}{path}{name}"
 
 
-def is_index_url(text: object) -> bool:
-    return str(text).startswith(SCHEMES)
-
-
 def index_url(text: str) -> IndexUrl:
     """Parse an address. Raises InputError for a name that is no schema."""
     conninfo, _, name = text.partition("#")
@@ -52,11 +47,6 @@ def index_url(text: str) -> IndexUrl:
     if not _NAME.fullmatch(name):
         raise InputError(f'"{name}" is no name of an index on a server', "use a-z, 0-9 and _: #photos_2024")
     return IndexUrl(conninfo, name)
-
-
-def index_place(text: str) -> Path | IndexUrl:
-    """A folder, or an index on a server."""
-    return index_url(text) if is_index_url(text) else Path(text)
 
 
 def need_driver() -> None:

