@@ -7,13 +7,14 @@ likewise.
 """
 
 import tempfile
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from made_index import build, write_batch
+from made_index import build, words_indexed_last, write_batch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -28,7 +29,7 @@ from wordsight.similarity.kernels.packed import masked_unit
 NEIGHBOURS = 10  # photos like a photo, whose regions its copies may take
 OWN_SHARE = 0.5  # regions that come from the photo itself
 NOISE = 0.35  # length of the noise, before a vector gets length 1
-PICTURES_PER_BATCH = 2000
+REGIONS_PER_BATCH = 64_000  # made, written and forgotten before the next: memory stays small
 WORDS_PER_REGION = 0.5  # weight of words when the axes are chosen
 
 
@@ -92,14 +93,13 @@ def write_index(folder: Path, photos: Photos, pictures: int, regions: int, pooli
         build(dim, "max-sim", pooling).save_pretrained(Path(model) / "model")
         index = Index.create(folder, Path(model) / "model")
     database.SYNCHRONOUS = "OFF"
+    batch = max(1, REGIONS_PER_BATCH // regions)
     with manifest.writing(folder):
         writer = Writer(folder, index.meta)
-        try:
-            for first in range(0, pictures, PICTURES_PER_BATCH):
-                vectors = photos.pictures(first, min(PICTURES_PER_BATCH, pictures - first), regions)
+        with closing(writer), words_indexed_last(writer):
+            for first in range(0, pictures, batch):
+                vectors = photos.pictures(first, min(batch, pictures - first), regions)
                 mask = torch.ones(vectors.shape[:2], dtype=torch.bool)
                 packed = pack(EmbeddingSet(vectors, mask), index.meta.layout, True)
                 write_batch(writer, packed, first, [""] * len(vectors))
-        finally:
-            writer.close()
     return index

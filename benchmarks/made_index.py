@@ -5,10 +5,10 @@ so that sentences find pictures as they do in an index of photographs. The files
 own writer.
 """
 
-import hashlib
 import random
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -75,19 +75,36 @@ def _write(writer: Writer, index: Index, first: int, texts: Sequence[str], regio
 
 def write_batch(writer: Writer, packed: Packed, first: int, texts: Sequence[str]) -> None:
     """Pictures from number ``first`` on, a second apart, in a hundred folders."""
+    rows = range(first, first + len(texts))
     with writer.batch():
         places, checksums = writer.append(packed), packed.checksums()
-        for row, (text, place, checksum) in enumerate(zip(texts, places, checksums, strict=True), first):
-            content = hashlib.sha256(str(row).encode()).hexdigest()[:32]
-            key = writer.facts.execute(
-                "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, 640, 480, ?, NULL)",
-                (content, place.segment, place.place, place.start, place.count, checksum),
-            ).lastrowid
-            path = f"/made/{row % 100:02}/{row:07}.jpg"
-            writer.facts.execute(
-                "INSERT INTO items VALUES (NULL, ?, '', ?, 50000, ?, 0, ?, '', ?)",
-                (path.encode(), key, 10**18 + row * 10**9, path, text),
-            )
+        key = (writer.facts.execute("SELECT max(key) FROM contents").fetchone()[0] or 0) + 1
+        writer.facts.executemany(
+            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, 640, 480, ?, NULL)",
+            [
+                (key + n, f"{row:032x}", place.segment, place.place, place.start, place.count, checksum)
+                for n, (row, place, checksum) in enumerate(zip(rows, places, checksums, strict=True))
+            ],
+        )
+        paths = [f"/made/{row % 100:02}/{row:07}.jpg" for row in rows]
+        writer.facts.executemany(
+            "INSERT INTO items VALUES (NULL, ?, '', ?, 50000, ?, 0, ?, '', ?)",
+            [
+                (path.encode(), key + n, 10**18 + row * 10**9, path, text)
+                for n, (row, path, text) in enumerate(zip(rows, paths, texts, strict=True))
+            ],
+        )
+
+
+@contextmanager
+def words_indexed_last(writer: Writer) -> Iterator[None]:
+    """Index the words of all items after the block, which takes a tenth of the time of one by one."""
+    trigger = writer.facts.execute("SELECT sql FROM sqlite_master WHERE name = 'words_added'").fetchone()[0]
+    writer.facts.execute("DROP TRIGGER words_added")
+    yield
+    with writer.batch():
+        writer.facts.execute(trigger)
+        writer.facts.execute("INSERT INTO words (words) VALUES ('rebuild')")
 
 
 @torch.no_grad()

@@ -174,7 +174,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     lists = RegionLists.open(folder)
     assert lists is not None
     sizes = {name: size / options.pictures for name, size in index.stats().bytes.items() if name != "model"}
-    report("bytes per picture", {**sizes, "lists": len(lists.tables.sizes), "vectors": lists.meta.vectors})
+    report("bytes per picture", {**sizes, "lists": len(lists.tables.sizes), "entries": lists.meta.vectors})
     best, _, cpu = timed(lambda: exact_top(index, queries, similarity))
     report("exact scores of all queries together", {"cpu_s": cpu, "queries": len(queries)})
     bare = product(index, queries, options.product_mb)

@@ -8,7 +8,8 @@ import random
 import shutil
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,11 @@ from support.search_models import KINDS as MODELS
 from support.search_models import PICTURES, index, model, pictures
 from support.small_index import draw, in_child, small_model
 
+from wordsight.search.engine import auto, region_recall, regions
+from wordsight.search.index import region_build, region_upkeep
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.interface import SearchableIndex
+from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.postgres.index import PostgresIndex
 from wordsight.search.results import Hits
 from wordsight.search.searcher import Searcher
@@ -26,9 +30,9 @@ from wordsight.search.searcher import Searcher
 Made = Callable[[Path, Path], SearchableIndex]
 KINDS: dict[str, Made] = {
     "folder": lambda folder, model_folder: Index.create(folder / "index", model_folder),
+    "folder with regions": lambda folder, model_folder: Index.create(folder / "index", model_folder),
     "postgres": lambda folder, model_folder: PostgresIndex.create(postgres_server.new_url(), model_folder),
 }
-ENGINES = ("auto", "exact", "shortlist")
 SENTENCES = ("a red star beside a small blue circle", "+red star", "star^2 -blue")
 FILTERS = (
     Filters(folder="even"),
@@ -41,8 +45,24 @@ FILTERS = (
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def make(request: pytest.FixtureRequest) -> Made:
-    return KINDS[request.param]
+def make(request: pytest.FixtureRequest) -> Iterator[Made]:
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "folder with regions":
+            pytest.importorskip("faiss")
+            for kind in MODELS:
+                index(kind)  # of other tests too: without an index of regions
+            make_regions_at_any_size(patch)
+        yield KINDS[request.param]
+
+
+def make_regions_at_any_size(patch: pytest.MonkeyPatch) -> None:
+    """Every update makes or extends an index of regions, and "auto" takes it; a search finds all regions."""
+    patch.setattr(region_upkeep, "AUTO_NUMBERS", 0)
+    patch.setattr(region_build, "FEW", 0)
+    patch.setattr(regions, "FEW_ROWS", 0)
+    patch.setattr(regions, "CANDIDATES_PER_HIT", 0)
+    patch.setattr(auto, "MAX_EXACT_SECONDS_WITH_REGIONS", -1)
+    patch.setattr(region_recall, "LADDER", (SearchSettings(10**6, 10**6, 10**6),))
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +88,29 @@ def test_hits_are_those_of_an_exact_search(make: Made, kind: str, tmp_path: Path
     made = make(tmp_path, model(kind))
     made.update([pictures()])
     exact = Searcher(index(kind)).find_images(SENTENCES[0], PICTURES, engine="exact")
-    for engine in ENGINES:
+    for engine in made.engines:
         assert shown(Searcher(made).find_images(SENTENCES[0], PICTURES, engine=engine)) == shown(exact)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_operators_are_obeyed(filled: SearchableIndex, engine: str) -> None:
-    for sentence in SENTENCES:
+def test_the_engine_that_scored_is_named(filled: SearchableIndex) -> None:
+    searcher = Searcher(filled)
+    for engine in filled.engines[1:]:
+        found = searcher.find_images(SENTENCES[0], engine=engine)
+        assert (found.engine, found.fallback, found.exact) == (engine, "", engine == "exact")
+    best = "regions" if "regions" in filled.engines else "exact"
+    found = searcher.find_images(SENTENCES[0], sort="score")
+    assert (found.engine, found.fallback) == (best, "")
+
+
+def test_operators_are_obeyed(filled: SearchableIndex) -> None:
+    for engine, sentence in product(filled.engines, SENTENCES):
         exact = Searcher(index()).find_images(sentence, PICTURES, engine="exact")
         found = Searcher(filled).find_images(sentence, PICTURES, engine=engine)
         assert (shown(found), found.relevant) == (shown(exact), exact.relevant)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_filters_are_obeyed(filled: SearchableIndex, engine: str) -> None:
-    for filters in FILTERS:
+def test_filters_are_obeyed(filled: SearchableIndex) -> None:
+    for engine, filters in product(filled.engines, FILTERS):
         exact = Searcher(index()).find_images(SENTENCES[0], PICTURES, filters=filters, engine="exact")
         found = Searcher(filled).find_images(SENTENCES[0], PICTURES, filters=filters, engine=engine)
         assert (shown(found), found.total) == (shown(exact), exact.total), filters

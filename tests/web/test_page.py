@@ -15,6 +15,7 @@ from support.heic import save_heic
 from support.search_models import PICTURES, index, model, path_of, pictures, short_index, texts_index
 from support.waiting import wait_until
 
+from wordsight.search.engine import regions
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.query.parser import QueryError, _clean, _parts, parse
 from wordsight.search.searcher import Searcher
@@ -737,6 +738,38 @@ def test_a_shortlist_says_so_and_all_can_be_compared(tab: Any) -> None:
     assert answer.value.json()["exact"] is True
     playwright.expect(tab.locator("#status")).not_to_contain_text("shortlist")
     assert chips(tab) == ["all compared"]
+
+
+def test_engines_that_the_index_lacks_are_not_offered_and_a_fallback_is_explained(tab: Any) -> None:
+    tab.get_by_role("button", name="Filters").click()
+    offered = tab.locator("select[name=engine] option:not([hidden])").all_text_contents()
+    assert offered == ["automatic", "all pictures", "a shortlist (faster)"]
+    with asks(tab) as answer:
+        tab.goto(tab.url.split("?")[0] + "?q=a+red+star&engine=regions")
+    assert (answer.value.json()["engine"], answer.value.json()["exact"]) == ("exact", True)
+    playwright.expect(tab.locator("#status")).to_contain_text(
+        "All pictures are compared: there is no index of regions"
+    )
+
+
+def test_a_person_chooses_the_index_of_regions(browser: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    pytest.importorskip("faiss")
+    shutil.copytree(index().folder, tmp_path / "index")
+    made = Index.open(tmp_path / "index")
+    made.index_regions()
+    monkeypatch.setattr(regions, "FEW_ROWS", 0)
+    monkeypatch.setattr(regions, "CANDIDATES_PER_HIT", 0)
+    with serving(create_app(Searcher(made))) as where:
+        page = Tab(browser).page
+        page.goto(where + "?q=a+red+star")
+        page.get_by_role("button", name="Filters").click()
+        with asks(page) as answer:
+            page.get_by_label("Compare with").select_option("the nearest regions (fastest)")
+        assert answer.value.json()["engine"] == "regions"
+        assert answer.value.json()["fallback"] is None
+        playwright.expect(page.locator("#status")).to_contain_text("It comes from the index of regions.")
+        assert chips(page) == ["from the nearest regions"]
+        page.context.close()
 
 
 def test_filters_of_pictures_wait_while_sentences_are_wanted(tab: Any) -> None:

@@ -214,6 +214,7 @@ def test_a_picture_alone_has_no_words_and_so_no_evidence_of_them(served: TestCli
 def test_about_and_health_and_metrics_tell_of_the_server(served: TestClient) -> None:
     about = served.get("/v1/about").json()
     assert about["images"] == PICTURES
+    assert about["engines"] == ["auto", "exact", "shortlist"]
     assert about["texts"] == len(texts_index().snapshot())
     wait_until(lambda: served.get("/healthz").json() == {"status": "ok", "reads_pictures": True})
     served.get("/v1/items/1")

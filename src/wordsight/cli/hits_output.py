@@ -52,13 +52,16 @@ def _strong(word: WordFound) -> str:
 def summary(hits: Hits, seconds: float, kind: str) -> str:
     """The verdict and the time, for people."""
     past = "; this page is past the last hit" if hits.offset and not hits.hits else ""
-    return f"{verdict_text(hits, kind)}{past}; {seconds:.2f} s"
+    by = "" if hits.exact else f", engine {hits.engine}"
+    return f"{verdict_text(hits, kind)}{past}; {seconds:.2f} s{by}"
 
 
 def notes(hits: Hits) -> Iterator[str]:
     """Lines for people about the query itself: what the model does not know, and what it did not read."""
     if hits.min_probability is None and hits.nothing_matches and hits.total:
         yield CALIBRATE
+    if hits.fallback:
+        yield hits.fallback
     if hits.suggestions:
         words = ", ".join(one.word for one in hits.suggestions)
         instead = ", ".join(one.instead for one in hits.suggestions)

@@ -44,6 +44,8 @@ class Scored:
     exact: bool
     chances: Float[np.ndarray, " row"] | None = None  # of a match; None: the threshold decides
     min_probability: float | None = None
+    engine: str = "exact"  # that scored
+    fallback: str = ""  # why it is another one than was chosen
 
     @property
     def matches(self) -> Bool[np.ndarray, " row"]:
@@ -81,7 +83,7 @@ def page_of(
     )
     least, threshold = scored.min_probability, scored.threshold
     found = Hits(hits, int(matches.sum()), total, scored.exact, query, threshold, page.offset)
-    return replace(found, min_probability=least)
+    return replace(found, min_probability=least, engine=scored.engine, fallback=scored.fallback)
 
 
 def _chosen(

@@ -77,6 +77,8 @@ class Hits:
     unread: str = ""  # the end of the sentence, if that is more than the model reads
     suggestions: tuple[Suggestion, ...] = ()  # for words of the sentence that the model never learnt
     min_probability: float | None = None  # of a match; None: the model has no probabilities
+    engine: str = "exact"  # name of the engine that scored
+    fallback: str = ""  # why it is another one than was chosen; empty: it is the chosen one, or "auto" chose
     itself: int = 0  # files of the index that are the very picture that was searched by: they are no hits
 
     @property

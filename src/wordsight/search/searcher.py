@@ -234,13 +234,15 @@ class Searcher:
 
         query = EngineQuery(scorer, score, threshold, keep is not None, page.sort == "date")
         count = page.offset + page.k + (0 if left_out is None else len(left_out))
-        found = session.engine(engine).search(query, filters or Filters(), count)
+        found = session.engine(engine).answer(query, filters or Filters(), count)
         rows, scores = found.rows, found.scores
         if left_out is not None:
             scores[left_out if rows is None else np.isin(rows, left_out)] = -np.inf
         if threshold is None:
             threshold = upper_quantile(scores, self.false_positive_rate)
-        return Scored(scorer, rows, scores, threshold, found.exact)
+        return Scored(
+            scorer, rows, scores, threshold, found.exact, engine=found.engine, fallback=found.fallback
+        )
 
     def _judged(self, session: SearchSession, scored: Scored, verdict: Verdict | None) -> Scored:
         """The scores with the probability of each row, where the model has probabilities."""

@@ -66,6 +66,7 @@ class SearchSession:
                     self._engines[engine] = engine(self)
                 else:
                     self._engines[engine] = registry.build("engine", {"name": engine}, session=self)
+                    self._engines[engine].name = engine
             return self._engines[engine]
 
     def close(self) -> None:

@@ -19,7 +19,9 @@ Engine = Annotated[
     str,
     AfterValidator(_known_engine),
     Field(
-        description="`exact` scores all items, `shortlist` candidates; `auto` is exact unless that is slow.",
+        description="`exact` scores all items; `shortlist` those with the nearest mean vectors; `regions` "
+        "those with the regions nearest to the words, by an index of regions. `auto` is exact unless that is "
+        "slow.",
         json_schema_extra={"enum": ENGINES},
     ),
 ]

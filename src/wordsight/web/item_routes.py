@@ -39,6 +39,7 @@ def _about(library: Library) -> models.About:
         texts=_size(library.texts),
         opens_pictures=library.images is not None and bool(library.roots().all()),
         originals=library.policy.originals,
+        engines=[] if library.images is None else library.images.session().index.engines,
         longest_query=models.MAX_QUERY_CHARACTERS,
         most_hits=models.MAX_HITS,
         most_bytes=security.MAX_FORM_BYTES,

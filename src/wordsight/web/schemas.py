@@ -204,6 +204,10 @@ class Answer(BaseModel):
         serialization_alias="line", description="The old name of threshold.", deprecated=True
     )
     exact: bool = Field(description="False: only a shortlist was scored.")
+    engine: str = Field(description="Name of the engine that scored; of `auto`, the one that it chose.")
+    fallback: str | None = Field(
+        description="Why another engine than the requested one scored; null where that one did."
+    )
     offset: int
     hits: list[Hit]
 
@@ -272,6 +276,7 @@ class About(BaseModel):
         description="False: no picture is shown, because the server's owner indexed and named no folder."
     )
     originals: bool = Field(description="Whether original files are served, not only thumbnails.")
+    engines: list[str] = Field(description="Values of `engine` that this index of pictures has.")
     longest_query: int
     most_hits: int
     most_bytes: int = Field(description="Of an uploaded picture.")

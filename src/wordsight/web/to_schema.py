@@ -41,6 +41,8 @@ def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer
         threshold=_finite(found.threshold),
         old_threshold=_finite(found.threshold),
         exact=found.exact,
+        engine=found.engine,
+        fallback=found.fallback or None,
         offset=found.offset,
         hits=[_hit(hit, kind, root_path) for hit in found.hits],
     )

@@ -1,6 +1,7 @@
 """Automatic engine: exact search unless that is slow and an engine with candidates is good."""
 
 import time
+from dataclasses import replace
 from functools import cached_property
 
 from wordsight.search.engine import shortlist
@@ -35,11 +36,11 @@ class Auto(Engine):
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         engine = self.session.engine(self._choice(query, filters))
         began = time.perf_counter()
-        found = engine.search(query, filters, k)
+        found = engine.answer(query, filters, k)
         seconds = time.perf_counter() - began
         if len(found.scores) >= MIN_ROWS and seconds > 0:
             _speed.learn(self._products(query, len(found.scores)), seconds)
-        return found
+        return replace(found, fallback="")  # no engine was asked for
 
     def _choice(self, query: EngineQuery, filters: Filters) -> str:
         if self._is_quick(query, filters, MAX_EXACT_SECONDS_WITH_REGIONS):

@@ -3,7 +3,7 @@
 import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ class RowScores:
     rows: Int[np.ndarray, " row"] | None  # None: all rows of the index
     scores: Float[np.ndarray, " row"]  # -inf: an operator of the query excludes the row
     exact: bool  # all rows that pass the filters were scored
+    engine: str = ""  # name of the engine that scored them
+    fallback: str = ""  # why it is another one than was chosen; empty: it is the chosen one, or "auto" chose
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +69,8 @@ class Engine(ABC):
     ``session.snapshot`` (rows), ``session.matcher``, ``session.memory_mb``. It stores no reference to it.
     """
 
+    name = ""  # by which it was chosen; empty: that of its class
+
     def __init__(self, session: "SearchSession") -> None:
         self._session = weakref.ref(session)
 
@@ -86,6 +90,11 @@ class Engine(ABC):
     @abstractmethod
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         """Score the rows that pass the filters, or candidates that contain the k best of them."""
+
+    def answer(self, query: EngineQuery, filters: Filters, k: int, fallback: str = "") -> RowScores:
+        """The scores of ``search``, with the name of the engine; ``fallback``: why this one is used."""
+        found, name = self.search(query, filters, k), self.name or type(self).__name__.lower()
+        return replace(found, engine=found.engine or name, fallback=found.fallback or fallback)
 
     def rows(self, filters: Filters) -> Int[np.ndarray, " row"]:
         """The rows that pass the filters."""

@@ -77,8 +77,9 @@ class Regions(Engine):
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         rows = self.snapshot.rows_where(filters)
         count = len(self.snapshot) if rows is None else len(rows)
-        if self.obstacle or query.needs_relevant or count <= max(FEW_ROWS, CANDIDATES_PER_HIT * k):
-            return self._exact(query, filters, k)
+        reason = self.obstacle or _reason(query, count, k)
+        if reason:
+            return self._exact(query, filters, k, reason)
         settings = self._widened(k, count / len(self.snapshot))
         passes = np.full(len(self.snapshot), rows is None)
         if rows is not None:
@@ -92,15 +93,15 @@ class Regions(Engine):
             if np.isfinite(scored.scores).sum() >= k:
                 return scored
             if size >= len(ordered):
-                return self._exact(query, filters, k)
+                return self._exact(query, filters, k, "too few candidates have the words that it requires")
             size *= MORE
 
     def candidate_rows(self, scorer: RowScorer, settings: SearchSettings) -> Int[np.ndarray, " candidate"]:
         """The rows that a search without filters scores, from the best estimate on."""
         return self._rows_of(self._candidates(scorer, settings, None).best_first()[: settings.candidates])
 
-    def _exact(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
-        return self.session.engine("exact").search(query, filters, k)
+    def _exact(self, query: EngineQuery, filters: Filters, k: int, reason: str) -> RowScores:
+        return self.session.engine("exact").answer(query, filters, k, f"all pictures are compared: {reason}")
 
     def _candidates(self, scorer: RowScorer, settings: SearchSettings, allowed: Any) -> Candidates:
         assert self.lists is not None
@@ -147,6 +148,15 @@ class Regions(Engine):
             return str(error)
         _ = self.lists.searcher  # built before several threads use it
         return ""
+
+
+def _reason(query: EngineQuery, count: int, k: int) -> str:
+    """Why a query of so many rows needs all of them; empty if candidates do."""
+    if query.needs_relevant:
+        return "the newest first are wanted of all that match"
+    if count <= max(FEW_ROWS, CANDIDATES_PER_HIT * k):
+        return f"{count:,} are so few that candidates save nothing"
+    return ""
 
 
 def _blended(blend: Blend, picture: Candidates, words: Candidates) -> Candidates:

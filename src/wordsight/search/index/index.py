@@ -18,6 +18,7 @@ from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
 from wordsight.matcher import Matcher, open_saved
 from wordsight.read.pictures.walk import WalkRules
+from wordsight.registry import names_of
 from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import (
@@ -128,6 +129,12 @@ class Index(SearchableIndex):
     @property
     def model_folder(self) -> Path:
         return self.folder / MODEL
+
+    @property
+    def engines(self) -> list[str]:
+        """Names of the engines that can search it: "regions" needs an index of regions."""
+        has_regions = (self.folder / region_meta.META).is_file()
+        return [name for name in names_of("engine") if name != "regions" or has_regions]
 
     def reopen(self) -> "Index":
         """The index that is now in this folder."""

@@ -78,6 +78,11 @@ class SearchableIndex(ABC):
     def check_there(self) -> None: ...
     @abstractmethod
     def check_model(self, matcher_folder: str | Path) -> None: ...
+    @property
+    def engines(self) -> list[str]:
+        """Names of the engines that can search it now."""
+        return ["auto", "exact", "shortlist"]
+
     def run_on(self, device: str) -> None:
         """Move the model to a device; "auto" takes the GPU if there is one."""
         self.device = device

@@ -4,6 +4,7 @@ Two levels (about sqrt(lists) groups of lists) make training and assignment many
 """
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ LISTS_PER_ROOT = 8  # lists = 8 sqrt(vectors)
 MIN_PER_LIST = 32  # vectors
 SAMPLES_PER_LIST = 40
 ITERATIONS = 8
+QUANTIZER_SAMPLE = 1 << 18  # vectors that the quantizer is trained on
+AT_ONCE = 1 << 16  # vectors compared with all groups together
 GROUPS_TRIED = 4  # of each vector, in the search for its nearest list
 
 
@@ -35,7 +38,7 @@ def train(sample: Float[np.ndarray, "vector dim"], vectors: int, progress: Progr
     if not len(sample):
         sample = np.eye(1, sample.shape[1], dtype=np.float32)
     groups = _means(sample, max(1, round(lists**0.5)))
-    group_of = (sample @ groups.T).argmax(1)
+    group_of = np.concatenate([(block @ groups.T).argmax(1) for block in _blocks(sample)])
     members = np.bincount(group_of, minlength=len(groups))
     shares = np.maximum(1, np.round(members / len(sample) * lists).astype(int))
     parts = []
@@ -46,8 +49,14 @@ def train(sample: Float[np.ndarray, "vector dim"], vectors: int, progress: Progr
     centroids = np.concatenate(parts)
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     empty = Tables(centroids, groups, starts, np.zeros(0, np.float32), np.zeros(len(centroids), np.int64))
-    trained = _quantizer(sample - centroids[assign(sample, empty)])
+    some = sample[:: max(1, len(sample) // QUANTIZER_SAMPLE)]
+    trained = _quantizer(some - centroids[assign(some, empty)])
     return Tables(centroids, groups, starts, trained, empty.sizes)
+
+
+def _blocks(vectors: Float[np.ndarray, "vector dim"]) -> Iterator[Float[np.ndarray, "some dim"]]:
+    for start in range(0, len(vectors), AT_ONCE):
+        yield vectors[start : start + AT_ONCE]
 
 
 def _means(vectors: Float[np.ndarray, "vector dim"], count: int) -> Float[np.ndarray, "mean dim"]:

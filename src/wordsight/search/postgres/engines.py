@@ -90,7 +90,7 @@ class Auto(PostgresEngine):
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         few = self.session.snapshot.count_where(filters, MAX_EXACT_ROWS + 1) <= MAX_EXACT_ROWS
         is_exact = few or self.session.recall.recall < GOOD_RECALL
-        return self.session.engine("exact" if is_exact else "shortlist").search(query, filters, k)
+        return self.session.engine("exact" if is_exact else "shortlist").answer(query, filters, k)
 
 
 ENGINES: dict[str, type[PostgresEngine]] = {"auto": Auto, "exact": Exact, "shortlist": Shortlist}

@@ -5,6 +5,7 @@ import { date, element, size } from "./dom.js";
 
 const MAX_SECONDS = 1e11;  // limit of the server
 const DAY = /^\d{4}-\d\d-\d\d$/;
+const ENGINE_TEXT = { exact: "all compared", shortlist: "from a shortlist", regions: "from the nearest regions" };
 const ALLOWED = {  // valid values in an address
   folder: (value) => value !== "",
   from: isDay,
@@ -12,7 +13,7 @@ const ALLOWED = {  // valid values in an address
   text: (value) => value.trim() !== "",
   min_bytes: (value) => /^[1-9]\d{0,14}$/.test(value),
   sort: (value) => value === "date",
-  engine: (value) => value === "exact" || value === "shortlist",
+  engine: (value) => value in ENGINE_TEXT,
 };
 const CHIP_TEXT = {
   folder: (value) => `in ${value.startsWith("/") ? value.split("/").slice(-2).join("/") : value}`,
@@ -21,7 +22,7 @@ const CHIP_TEXT = {
   text: (value) => `“${value.trim()}” in captions or path`,
   min_bytes: (value) => `at least ${size(value)}`,
   sort: () => "newest first",
-  engine: (value) => (value === "exact" ? "all compared" : "from a shortlist"),
+  engine: (value) => ENGINE_TEXT[value],
 };
 
 const midnight = (day, later = 0) => {
@@ -101,6 +102,12 @@ export class Filters {
   get described() {
     const names = Object.keys(ALLOWED).filter((name) => this.values[name]);
     return names.map((name) => CHIP_TEXT[name]((name === "folder" && this.short(this.values[name])) || this.values[name])).join(", ");
+  }
+
+  /** Offer the engines of the served index; one that an address names stays. */
+  offer(engines) {
+    for (const option of this.panel.elements.engine.options)
+      option.hidden = option.disabled = option.value !== "" && !engines.includes(option.value) && !option.selected;
   }
 
   /** Enable the filters; a search for sentences ignores them. */

@@ -192,6 +192,7 @@ function describe() {
   input.placeholder = forSentences ? "sentences for this picture" : onlyTexts() ? "drop a picture here, or choose one" : liked.what ? "add words" : "a dog running on the beach";
   find.hidden = !(liked.what && !onlyTexts() && about.texts);
   filters.allow(wanted() === "pictures");
+  filters.offer(about.engines);
 }
 
 function showTheWords() {

@@ -42,7 +42,9 @@ function emphasized(sentence) {
 }
 
 function shortlist(found, { compareAll }) {
-  return found.exact ? [] : [" ", inlineButton("Compare all", compareAll)];
+  const by = found.engine === "regions" ? " It comes from the index of regions. " : " ";
+  if (!found.exact) return [by, inlineButton("Compare all", compareAll)];
+  return found.fallback ? [` ${found.fallback[0].toUpperCase()}${found.fallback.slice(1)}.`] : [];
 }
 
 /** Words outside the vocabulary are found nowhere. */
