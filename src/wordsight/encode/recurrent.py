@@ -139,11 +139,7 @@ class RecurrentEncoder(TextEncoder):
     def _read(
         self, embedded: Float[Tensor, "text word word_dim"], texts: Tokens
     ) -> Float[Tensor, "text word unit"]:
-        lengths = texts.lengths.cpu()
-        is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads texts of any lengths unsorted
-        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=is_export)
-        out: PackedSequence = self.reader(packed, self._start(lengths))[0]
-        return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
+        return read_states(self.reader, embedded, texts, self._start(texts.lengths.cpu()))
 
     def _start(self, lengths: Int[Tensor, " text"]) -> Any:
         """The states before the first word, the same for every text; None = zeros."""
@@ -153,10 +149,34 @@ class RecurrentEncoder(TextEncoder):
         return tuple(starts) if self.options.cell == "lstm" else starts[0]
 
     def _merged(self, states: Float[Tensor, "text word unit"]) -> Float[Tensor, "text word dim"]:
-        if self.options.bidirectional and self.options.merge == "mean":
-            forward, backward = states.chunk(2, dim=-1)
-            return (forward + backward) / 2
-        return states
+        return (
+            mean_of_directions(states)
+            if self.options.bidirectional and self.options.merge == "mean"
+            else states
+        )
+
+
+def read_both_ways(
+    reader: nn.GRU | nn.LSTM, vectors: Float[Tensor, "text word _"], texts: Tokens
+) -> Float[Tensor, "text word dim"]:
+    """The mean of the states of both directions, zeros at padding."""
+    return zeroed(mean_of_directions(read_states(reader, vectors, texts)), texts.mask)
+
+
+def read_states(
+    reader: nn.GRU | nn.LSTM, vectors: Float[Tensor, "text word _"], texts: Tokens, start: Any = None
+) -> Float[Tensor, "text word unit"]:
+    """The states of a recurrent network at each word; padding is not read."""
+    is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads texts of any lengths unsorted
+    lengths = texts.lengths.cpu()
+    packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=is_export)
+    out: PackedSequence = reader(packed, start)[0]
+    return pad_packed_sequence(out, batch_first=True, total_length=texts.ids.shape[1])[0]
+
+
+def mean_of_directions(states: Float[Tensor, "text word both"]) -> Float[Tensor, "text word dim"]:
+    forward, backward = states.chunk(2, dim=-1)
+    return (forward + backward) / 2
 
 
 def _zero_starts(options: RecurrentOptions) -> list[Tensor]:
