@@ -19,10 +19,11 @@ class Network:
     """A frozen network that counts the texts it reads; a state is its token's id, repeated."""
 
     def __init__(self) -> None:
-        self.read = 0
+        self.read = self.padding = 0
 
     def __call__(self, texts: Tokens) -> torch.Tensor:
         self.read += len(texts)
+        self.padding += int((~texts.mask).sum())
         return texts.ids[..., None].expand(-1, -1, SIZE).float() + 100 * ~texts.mask[..., None]
 
 
@@ -56,3 +57,11 @@ def test_no_memory_stores_nothing() -> None:
     cache, network = StateCache(0), Network()
     cache.read(tokens([1, 2]), network)
     assert len(cache) == 0
+
+
+def test_texts_of_one_length_are_computed_together() -> None:
+    cache, network = StateCache(1), Network()
+    texts = [[row + 1] * (1 + row % 2 * 9) for row in range(64)]
+    states = cache.read(tokens(*texts), network)
+    assert network.padding == 0
+    assert states[:, 0, 0].tolist() == list(range(1, 65))
