@@ -93,6 +93,21 @@ class Pixels(_Rows):
     """Input of an image encoder that reads whole pictures."""
 
     values: Float[Tensor, "image 3 height width"]  # RGB, normalized as the encoder expects
+    # height and width in pixels of each picture, in the top left of its values; None: pictures fill them
+    sizes: Int[Tensor, "image 2"] | None = None
+
+    @classmethod
+    def join(cls, parts: Sequence["Pixels"]) -> "Pixels":
+        """One after another; pictures of several sizes are padded to the largest height and width."""
+        if any(part.sizes is None for part in parts):
+            return super().join(parts)
+        height, width = (max(part.values.shape[axis] for part in parts) for axis in (2, 3))
+        return super().join([part.padded_to(height, width) for part in parts])
+
+    def padded_to(self, height: int, width: int) -> "Pixels":
+        """Zeros on the right and below."""
+        missing = (0, width - self.values.shape[3], 0, height - self.values.shape[2])
+        return replace(self, values=F.pad(self.values, missing))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Published CLIP and SigLIP models: their own scores, hints of where words are, and search on day one."""
+"""Published dual encoders: their own scores, hints of where words are, and search on day one."""
 
 import json
 import shutil
@@ -10,6 +10,7 @@ import huggingface_hub
 import pytest
 import torch
 import transformers
+from support.published_dual_encoders import FAMILIES as EVERY
 from support.published_dual_encoders import TEXTS, photos, publish, reference
 from torch import Tensor
 from torch.nn.functional import normalize
@@ -66,7 +67,7 @@ def succeeds(arguments: list[str]) -> None:
     assert ended.value.code == 0
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_scores_are_the_models_own_logits(family: str, published: Get) -> None:
     theirs = reference(published(family), photos(3), TEXTS)
     matcher = Matcher.from_published(published(family))
@@ -80,7 +81,7 @@ def test_scores_are_the_models_own_logits(family: str, published: Get) -> None:
     assert ours.std() > 0.01
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_patches_and_words_leave_the_score_as_it_is(family: str, published: Get) -> None:
     whole = Matcher.from_published(published(family), fit="squash")
     parts = Matcher.from_published(published(family), "patches")
@@ -136,7 +137,7 @@ def test_words_are_the_models_own_states_and_marks_are_masked(family: str, publi
     assert items.mask[0].tolist() == [True] * (1 + len(pieces)) + [False] * clip
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_padding_changes_nothing(family: str, published: Get) -> None:
     matcher = Matcher.from_published(published(family), "patches")
     alone, among = matcher.encode_texts(TEXTS[2:]), matcher.encode_texts(TEXTS)
@@ -187,7 +188,7 @@ def test_words_that_count_need_words(published: Get) -> None:
 
 
 @pytest.mark.parametrize("regions", ["whole", "patches"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_a_saved_matcher_needs_nothing_else(
     family: str, regions: str, tmp_path: Path, no_network: None
 ) -> None:
@@ -201,7 +202,7 @@ def test_a_saved_matcher_needs_nothing_else(
     assert not [path for path in (tmp_path / "moved").rglob("*") if path.suffix in (".bin", ".pkl")]
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_words_are_whole_for_people(family: str, published: Get) -> None:
     tokenizer = DualTokenizer(published(family))
     assert isinstance(tokenizer, Tokenizer)
@@ -234,7 +235,7 @@ def test_a_long_text_is_cut_as_the_published_one_and_refused_when_asked(family: 
         tokenizer([" "])
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_a_mark_that_is_spelt_in_a_text_is_none(family: str, published: Get) -> None:
     tokenizer = DualTokenizer(published(family))
     marks = {*tokenizer._before, *tokenizer._after}
@@ -287,19 +288,20 @@ def test_search_with_patches_says_that_boxes_are_a_hint(published: Get, tmp_path
     assert explanation.score == pytest.approx(hit.score, abs=1e-2)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY)
 def test_import_writes_a_model_folder_and_what_became_of_the_weights(
     family: str, published: Get, tmp_path: Path
 ) -> None:
-    system = family.removesuffix("2")
+    system = plain_json.read(published(family) / "config.json")["model_type"]
     out = tmp_path / "model"
     succeeds(["import", str(published(family)), "--from", system, "--out", str(out)])
     facts = plain_json.read(out / clip_siglip.REPORT)
     assert (facts["system"], facts["regions"], facts["unused"]) == (system, "whole", [])
     model = transformers.AutoModel.from_pretrained(published(family))
-    counted = sum(weight.numel() for weight in model.parameters()) - 1 - (system == "siglip")
+    counted = sum(weight.numel() for weight in model.parameters()) - 1 - system.startswith("siglip")
     assert sum(facts["weights"].values()) == counted
-    assert facts["scale"] == pytest.approx(model.logit_scale.exp().item(), rel=1e-6)
+    scale = 1 / model.temperature if system == "tipsv2" else model.logit_scale.exp()
+    assert facts["scale"] == pytest.approx(scale.item(), rel=1e-6)
     expected = Matcher.from_published(published(family)).score(photos(), TEXTS)
     assert torch.equal(Matcher.from_pretrained(out).score(photos(), TEXTS), expected)
 
@@ -313,7 +315,7 @@ def test_import_names_the_family_that_it_found(published: Get, tmp_path: Path) -
 def test_another_family_is_refused_with_those_that_can_be_read(tmp_path: Path, published: Get) -> None:
     folder = shutil.copytree(published("clip"), tmp_path / "other")
     config = json.loads((folder / "config.json").read_text())
-    for kind, words in {"align": "known: CLIP", "siglip2": "take one that has"}.items():
+    for kind, words in {"align": "known: CLIP", "x_clip": "SigLIP 2 NaFlex .*TIPSv2"}.items():
         (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
         for opening in (Matcher.from_published, lambda folder: opened_folder(str(folder))):
             with pytest.raises(ValueError, match=f'"{kind}".*{words}'):

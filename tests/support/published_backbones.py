@@ -31,6 +31,11 @@ def clip() -> Any:
     return transformers.CLIPModel(config)
 
 
+def metaclip() -> Any:
+    config = transformers.MetaClip2Config(text_config=TEXT, vision_config=EYE, projection_dim=8)
+    return transformers.MetaClip2Model(config)
+
+
 def siglip() -> Any:
     return transformers.SiglipModel(transformers.SiglipConfig(text_config=TEXT, vision_config=EYE))
 
@@ -54,6 +59,14 @@ def dinov3() -> Any:
     return transformers.DINOv3ViTModel(config)
 
 
+def tipsv2() -> Any:
+    vision = {name: EYE[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+    config = transformers.Tipsv2Config(
+        text_config=TEXT, vision_config=vision | {"image_size": 32, "patch_size": 8, "mlp_ratio": 2}
+    )
+    return transformers.Tipsv2Model(config)
+
+
 # how to make one, its published preprocessing, and the tokens before the first patch (None: a feature map)
 FAMILIES: dict[str, tuple[Callable[[], Any], dict[str, Any], int | None]] = {
     "resnet": (resnet, SIZED | IMAGENET | {"size": {"shortest_edge": 32}, "crop_pct": 0.8}, None),
@@ -64,6 +77,8 @@ FAMILIES: dict[str, tuple[Callable[[], Any], dict[str, Any], int | None]] = {
     "dinov3": (dinov3, SQUARE, 5),
     "clip": (clip, CENTRE, 1),
     "siglip": (siglip, SQUARE, 0),
+    "metaclip_2": (metaclip, CENTRE, 1),
+    "tipsv2": (tipsv2, SQUARE | {"do_normalize": False}, 2),
 }
 
 

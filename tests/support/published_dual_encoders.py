@@ -1,7 +1,7 @@
-"""Small CLIP, SigLIP and SigLIP 2 models with random weights, in the layout in which they are published."""
+"""Small dual encoders of each family with random weights, in the layout in which they are published."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ PIXELS = {
 
 
 def publish(folder: Path, family: str, seed: int = 0) -> Path:
-    """Write config, weights, tokenizer and preprocessor; ``family`` clip, siglip or siglip2."""
+    """Write config, weights, tokenizer and preprocessor; ``family`` is one of FAMILIES."""
     torch.manual_seed(seed)
-    {"clip": publish_clip, "siglip": _siglip, "siglip2": _siglip2}[family](folder)
+    FAMILIES[family](folder)
     return folder
 
 
@@ -42,18 +42,19 @@ def photos(count: int = 2) -> list[Image.Image]:
 def reference(folder: Path, pictures: list[Image.Image], texts: list[str]) -> Any:
     """What transformers' own model says, its own preprocessing and padding included."""
     model = transformers.AutoModel.from_pretrained(folder).eval()
-    pixels = transformers.AutoImageProcessor.from_pretrained(folder, backend="pil")(
-        pictures, return_tensors="pt"
-    )
+    kind = model.config.model_type
+    processor = getattr(transformers, PROCESSORS.get(kind, "AutoImageProcessor"))
+    options = {} if kind in PROCESSORS else {"backend": "pil"}
+    pixels = processor.from_pretrained(folder, **options)(pictures, return_tensors="pt")
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
-    fixed = {} if model.config.model_type == "clip" else {"max_length": 16}
+    fixed = {"max_length": 16} if kind.startswith(("siglip", "tips")) else {}
     tokens = tokenizer(
-        [text.lower() for text in texts], padding="max_length" if fixed else True, truncation=True,
-        return_tensors="pt", **fixed,
+        [text if kind == "metaclip_2" else text.lower() for text in texts],
+        padding="max_length" if fixed else True, truncation=True, return_tensors="pt", **fixed,
     )  # fmt: skip
-    mask = {} if fixed else {"attention_mask": tokens["attention_mask"]}
+    mask = {} if kind.startswith("siglip") else {"attention_mask": tokens["attention_mask"]}
     with torch.no_grad():
-        return model(input_ids=tokens["input_ids"], pixel_values=pixels["pixel_values"], **mask)
+        return model(input_ids=tokens["input_ids"], **pixels, **mask)
 
 
 def publish_clip(folder: Path, words: Sequence[str] = WORDS) -> None:
@@ -97,6 +98,94 @@ def _siglip(folder: Path) -> None:
 
 def _siglip2(folder: Path) -> None:
     """The published models of a fixed resolution are of SigLIP's type, with Gemma's tokenizer."""
+    _siglip_model(folder, _gemma_tokenizer(folder))
+
+
+def _naflex(folder: Path) -> None:
+    """Rows of patches in place of pictures, in the shape of each picture."""
+    size = _gemma_tokenizer(folder)
+    text = TOWER | {"vocab_size": size, "max_position_embeddings": 16, "projection_size": 16}
+    config = transformers.Siglip2Config(
+        text_config=text, vision_config=TOWER | {"num_patches": 16, "patch_size": 8}
+    )
+    model = transformers.Siglip2Model(config)
+    _scored(model).save_pretrained(folder)
+    flexible = {"patch_size": 8, "max_num_patches": 20, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    _preprocessor(folder, "Siglip2ImageProcessor", flexible | {"resample": 2})
+
+
+def _metaclip(folder: Path) -> None:
+    """CLIP's towers and the tokenizer of XLM-V, which has a start mark and keeps capitals."""
+    marks = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    tokenizer = transformers.XLMRobertaTokenizer(
+        vocab=[*marks, *_unigrams(), ("<mask>", 0.0)], model_max_length=24
+    )
+    _metaclip_model(folder, tokenizer)
+
+
+def _metaclip_mt5(folder: Path) -> None:
+    """The tokenizer of mT5, which has no start mark."""
+    marks = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    _metaclip_model(folder, transformers.T5Tokenizer(vocab=[*marks, *_unigrams()], extra_ids=0))
+
+
+def _unigrams() -> list[tuple[str, float]]:
+    letters = [*map(chr, range(33, 127)), "é", "犬"]
+    return [*((f"\u2581{word}", -2.0) for word in WORDS), ("\u2581", -3.0), *((one, -8.0) for one in letters)]
+
+
+def _metaclip_model(folder: Path, tokenizer: Any) -> None:
+    tokenizer.save_pretrained(folder)
+    text = TOWER | SHARP | {
+        "vocab_size": len(tokenizer), "max_position_embeddings": 24, "bos_token_id": 0,
+        "eos_token_id": tokenizer.eos_token_id,
+    }  # fmt: skip
+    config = transformers.MetaClip2Config(text_config=text, vision_config=EYE | SHARP, projection_dim=12)
+    transformers.MetaClip2Model(config).save_pretrained(folder)
+    side = {"height": 32, "width": 32}
+    settings = {"size": side, "do_center_crop": True, "crop_size": side}
+    _preprocessor(folder, "CLIPImageProcessor", settings | {"image_mean": CLIP_MEAN, "image_std": CLIP_STD})
+
+
+def _tipsv2(folder: Path) -> None:
+    """Weights under the names that its authors gave them, without a temperature, which the config has."""
+    from safetensors.torch import load_file, save_file
+
+    size = _tips_tokenizer(folder)
+    text = TOWER | SHARP | {"vocab_size": size, "max_position_embeddings": 16}
+    vision = {name: TOWER[name] for name in ("hidden_size", "num_hidden_layers", "num_attention_heads")}
+    config = transformers.Tipsv2Config(
+        text_config=text, vision_config=vision | SHARP | {"image_size": 32, "patch_size": 8, "mlp_ratio": 2},
+        temperature_init_value=0.02,
+    )  # fmt: skip
+    transformers.Tipsv2Model(config).save_pretrained(folder)
+    weights = load_file(folder / "model.safetensors")
+    assert "vision_encoder.blocks.0.attn.qkv.weight" in weights
+    del weights["temperature"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    square = {"size": {"height": 32, "width": 32}, "do_normalize": False, "resample": 2}
+    _preprocessor(folder, "Tipsv2ImageProcessor", square)
+
+
+def _tips_tokenizer(folder: Path) -> int:
+    """Sentencepiece's byte pairs of small letters, without marks."""
+    import io
+
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(WORDS)] * 20), model_writer=model, vocab_size=310, pad_id=0,
+        unk_id=1, eos_id=-1, bos_id=-1, minloglevel=2, hard_vocab_limit=False, model_type="bpe",
+        byte_fallback=True,
+    )  # fmt: skip
+    folder.mkdir(parents=True)
+    (folder / "tokenizer.model").write_bytes(model.getvalue())
+    (folder / "config.json").write_text(json.dumps({"model_type": "tipsv2"}))
+    return len(transformers.AutoTokenizer.from_pretrained(folder))
+
+
+def _gemma_tokenizer(folder: Path) -> int:
     letters = [*map(chr, range(33, 127)), "\u2581"]
     merges: list[tuple[str, str]] = []
     for word in WORDS:
@@ -117,19 +206,22 @@ def _siglip2(folder: Path) -> None:
         padding_side="right",
     )  # fmt: skip
     tokenizer.save_pretrained(folder)
-    _siglip_model(folder, len(ids))
+    return len(ids)
 
 
 def _siglip_model(folder: Path, size: int) -> None:
     text = TOWER | {"vocab_size": size, "max_position_embeddings": 16, "projection_size": 16}
     config = transformers.SiglipConfig(text_config=text, vision_config=EYE)
-    model = transformers.SiglipModel(config)
+    _scored(transformers.SiglipModel(config)).save_pretrained(folder)
+    square = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    _preprocessor(folder, "SiglipImageProcessor", square)
+
+
+def _scored(model: Any) -> Any:
     with torch.no_grad():
         model.logit_scale.fill_(2.3)
         model.logit_bias.fill_(-7.5)
-    model.save_pretrained(folder)
-    square = {"size": {"height": 32, "width": 32}, "image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    _preprocessor(folder, "SiglipImageProcessor", square)
+    return model
 
 
 def _preprocessor(folder: Path, name: str, settings: dict[str, Any]) -> None:
@@ -146,3 +238,12 @@ def _merges(word: str, end: str = "") -> list[tuple[str, str]]:
 def _letters_of_bytes() -> list[str]:
     prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
     return [chr(byte) for byte in prints] + [chr(256 + n) for n in range(256 - len(prints))]
+
+
+FAMILIES: dict[str, Callable[[Path], None]] = {
+    "clip": publish_clip, "metaclip_2": _metaclip, "metaclip_2-mt5": _metaclip_mt5, "siglip": _siglip,
+    "siglip2": _siglip2, "naflex": _naflex, "tipsv2": _tipsv2,
+}  # fmt: skip
+PROCESSORS = {  # where AutoImageProcessor needs torchvision
+    "siglip2": "Siglip2ImageProcessorPil", "tipsv2": "SiglipImageProcessorPil",
+}  # fmt: skip

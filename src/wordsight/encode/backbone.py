@@ -17,7 +17,7 @@ from wordsight.encode.projection import ProjectionTable, build_projection, proje
 from wordsight.encode.regions import uniform_linear
 from wordsight.encode.rows import unit_length, zeroed
 from wordsight.errors import InputError
-from wordsight.pretrained import feature_maps
+from wordsight.pretrained import feature_maps, naflex
 from wordsight.pretrained.models import find_model, load_vision, patches, random_vision
 from wordsight.registry.limits import Limits, Share, Size
 from wordsight.registry.options import takes
@@ -175,6 +175,11 @@ def _network(options: BackboneOptions) -> Any:
         network = load_vision(find_model(options.model, options.revision)).requires_grad_(True)
     else:
         network = random_vision(options.model, options.revision)
+    if naflex.is_naflex(network.config):
+        raise InputError(
+            f"{options.model} reads each picture in its own shape, and is not trained further here",
+            'read it frozen, by [reader] name = "backbone", or train it as [image_encoder] name = "dual"',
+        )
     pooler = getattr(network, "pooler", None)
     if pooler is not None and any(True for _ in pooler.parameters()):
         network.pooler = None

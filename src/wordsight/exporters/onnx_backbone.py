@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from wordsight.errors import InputError
 from wordsight.exported import FOLDER
 from wordsight.exporters.onnx_graphs import write_graph
-from wordsight.pretrained import feature_maps
+from wordsight.pretrained import feature_maps, naflex
 from wordsight.pretrained.models import patches
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.backbones import TransformersBackbone
 from wordsight.read.pictures.onnx_backbone import OnnxBackbone
-from wordsight.read.pictures.pixel_reader import PixelReader
+from wordsight.read.pictures.pixel_reader import FrameReader
 
 NAME = "backbone"
 MAX_DIFFERENCE = 1e-4  # of a map, as a share of its largest value
@@ -35,7 +35,7 @@ class _Map(nn.Module):
 
 def export_reader(reader: Any, table: dict[str, Any], folder: Path) -> tuple[dict[str, Any] | None, str]:
     """The table of a reader that needs no torch, or None and the reason; a network goes to ``folder``."""
-    if isinstance(reader, PixelReader):
+    if isinstance(reader, FrameReader):
         return table, ""
     if not isinstance(reader, BackboneReader):
         return None, f"its reader, {type(reader).__name__}, reads stored features, no pictures"
@@ -58,6 +58,8 @@ def _reason(reader: BackboneReader) -> str:
         return ""
     if not isinstance(reader.backbone, TransformersBackbone):
         return f"its backbone {type(reader.backbone).__name__} runs in torch"
+    if naflex.is_naflex(reader.backbone.network.config):
+        return "its backbone reads each picture in its own shape"
     if list(options.layers) != ["last"]:
         return f"its reader takes layers = {list(options.layers)}, and an ONNX backbone has only the last"
     if options.precision != "float32":
@@ -71,8 +73,8 @@ def _write(reader: BackboneReader, path: Path) -> None:
     """The network at its own size, and its JSON. Raises InputError if it computes something else."""
     backbone, pixels = reader.backbone, reader.pixels
     assert isinstance(backbone, TransformersBackbone)
-    cut = patches(backbone.network.config, pixels.height, pixels.width)
-    example = torch.rand(2, 3, pixels.height, pixels.width, generator=torch.Generator().manual_seed(0))
+    cut = patches(backbone.network.config, *pixels.square)
+    example = torch.rand(2, 3, *pixels.square, generator=torch.Generator().manual_seed(0))
     axes = {"pixels": {0: "image"}, "map": {0: "image"}}
     write_graph(_Map(backbone.network, cut), [example], path, ["pixels"], ["map"], axes)
     settings = {key: value for key, value in pixels.settings.items() if value not in (None, False)}

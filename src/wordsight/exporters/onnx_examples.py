@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from wordsight.errors import InputError
 from wordsight.exporters.onnx_graphs import Example
 from wordsight.matcher import Matcher
 from wordsight.sets import Pixels, Regions, Tokens
@@ -56,6 +57,11 @@ def _picture(chance: np.random.Generator) -> np.ndarray:
 
 def _read(reader: Any, pictures: Sequence[np.ndarray]) -> Example:
     read = reader(pictures)
+    if isinstance(read, Pixels) and read.sizes is not None:
+        raise InputError(
+            "a model that reads each picture in its own shape (SigLIP 2 NaFlex) cannot be written as ONNX",
+            "export a model of a fixed size",
+        )
     if isinstance(read, Pixels):
         return Example(Pixels, {"values": read.values})
     return _of_regions(read)

@@ -104,7 +104,12 @@ class ChangePictures:
 
     def mirrored(self, pixels: Pixels, random: Random) -> Pixels:
         chosen = _uniform(random, len(pixels)).to(pixels.device) < self.flip
-        return Pixels(torch.where(chosen[:, None, None, None], pixels.values.flip(-1), pixels.values))
+        turned = pixels.values.flip(-1)
+        if pixels.sizes is not None:  # back to the left, where each picture begins
+            width = pixels.values.shape[3]
+            place = torch.arange(width, device=pixels.device) + width - pixels.sizes[:, 1:]
+            turned = turned.gather(3, (place % width)[:, None, None].expand_as(turned))
+        return replace(pixels, values=torch.where(chosen[:, None, None, None], turned, pixels.values))
 
 
 def drop_words(

@@ -1,5 +1,6 @@
-"""A folder of a published dual encoder (CLIP, SigLIP) -> its family, its towers, what scales its scores."""
+"""A folder of a published dual encoder -> its family, its towers, and the factors of its scores."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, Literal, TypeAlias
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.pretrained.models import LOCAL, find_model, import_transformers, quiet, weight_files
+from wordsight.pretrained.published_config import published_config
 from wordsight.pretrained.published_files import built_from, check_published
 from wordsight.tensors import Tensor, torch
 
@@ -21,20 +23,40 @@ class Family:
     """Published models of one layout."""
 
     name: str  # the model_type of their config.json
+    title: str
     vision: str  # classes of transformers, which hold the final projection too
     text: str
-    has_bias: bool  # a learned number that is added to every score
+    factors: tuple[str, ...] = ("logit_scale",)  # weights of one number that make a cosine a score
+    lower: bool = True  # it was trained on small letters
+    marks: bool = True  # its texts begin or end with one
+    aligned: bool = False  # it was trained so that a patch is near to the texts of what it shows
+    renamed: bool = False  # transformers reads its weights under other names than the file has
 
 
+_SIGLIP = ("logit_scale", "logit_bias")
 FAMILIES = {
-    "clip": Family("clip", "CLIPVisionModelWithProjection", "CLIPTextModelWithProjection", has_bias=False),
-    "siglip": Family("siglip", "SiglipVisionModel", "SiglipTextModel", has_bias=True),
-}
+    family.name: family
+    for family in (
+        Family("clip", "CLIP", "CLIPVisionModelWithProjection", "CLIPTextModelWithProjection"),
+        Family(
+            "metaclip_2", "Meta CLIP 2", "MetaClip2VisionModelWithProjection",
+            "MetaClip2TextModelWithProjection", lower=False,
+        ),
+        Family(
+            "siglip", "SigLIP and SigLIP 2 of a fixed size", "SiglipVisionModel", "SiglipTextModel", _SIGLIP
+        ),
+        Family("siglip2", "SigLIP 2 NaFlex", "Siglip2VisionModel", "Siglip2TextModel", _SIGLIP),
+        Family(
+            "tipsv2", "TIPSv2", "Tipsv2VisionModel", "Tipsv2TextModel", ("temperature",), marks=False,
+            aligned=True, renamed=True,
+        ),
+    )
+}  # fmt: skip
 FILES = (
     "preprocessor_config.json", "processor_config.json", "tokenizer*", "vocab.json", "merges.txt",
-    "spiece.model", "special_tokens_map.json", "added_tokens.json",
+    "spiece.model", "sentencepiece.bpe.model", "special_tokens_map.json", "added_tokens.json",
 )  # fmt: skip
-SUPPORTED = "CLIP (model_type clip), SigLIP and the SigLIP 2 models of a fixed resolution (model_type siglip)"
+SUPPORTED = ", ".join(f"{family.title} (model_type {family.name})" for family in FAMILIES.values())
 
 
 def find_dual(name: str, revision: str | None = None) -> Path:
@@ -70,8 +92,8 @@ def dual_tables(
     """The five tables of a matcher that scores as the published model does.
 
     ``regions``   "whole": a vector per picture and per text; "patches": also one per patch and per word,
-                  which is a hint of where words are (encode/dual.py says what is known of it) and takes as
-                  many times the space
+                  which takes as many times the space. Of TIPSv2 their places are evidence, of the others a
+                  hint (encode/dual.py says what is known of them)
     ``fit``       "published" shows the part of a picture that the model was trained on, of CLIP the centre;
                   "squash" all of it. None: as published for "whole", all of it for "patches", whose boxes are
                   then fractions of the picture
@@ -82,12 +104,14 @@ def dual_tables(
     model, items = str(folder), REGIONS[regions]
     scale, bias = scale_and_bias(folder)
     fit = fit or ("published" if regions == "whole" else "squash")
+    aligned = regions == "patches" and family_of(folder).aligned
+    alone: dict[str, Any] = {"words": "alone"} if aligned else {}
     return {
         "reader": {"name": "model-pixels", "model": model, "fit": fit},
         "tokenizer": {"name": "dual", "model": model},
         "image_encoder": {"name": "dual", "model": model, "items": items},
-        "text_encoder": {"name": "dual", "model": model, "items": items},
-        "similarity": {"name": "dual", "scale": scale, "bias": bias},
+        "text_encoder": {"name": "dual", "model": model, "items": items, **alone},
+        "similarity": {"name": "dual", "scale": scale, "bias": bias, "aligned": aligned},
     }
 
 
@@ -96,14 +120,9 @@ def family_of(folder: Path, name: str | None = None) -> Family:
     family = model_type(folder)
     kind = (family or "").removesuffix("_model").removesuffix("_vision").removesuffix("_text")
     if kind not in FAMILIES:
-        hint = (
-            "; its pictures have no fixed size, take one that has: google/siglip2-base-patch16-224"
-            if kind == "siglip2"
-            else ""
-        )
         raise InputError(
             f'{name or folder} is of the family "{family}", which is no dual encoder known here; known: '
-            f"{SUPPORTED}{hint}"
+            f"{SUPPORTED}"
         )
     return FAMILIES[kind]
 
@@ -127,7 +146,7 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
     check_published(folder)
     kind = getattr(transformers, getattr(family_of(folder), side))
     with built_from(folder):
-        config = _side_config(transformers.AutoConfig.from_pretrained(folder, **LOCAL), side)
+        config = _side_config(published_config(transformers, folder, **LOCAL), side)
         if not pretrained:
             return kind(config).float()
     with quiet(transformers), built_from(folder):
@@ -140,6 +159,7 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
             f"the weights in {folder} do not fit its config.json: {len(absent)} missing, {absent[0]} first; "
             "fetch both files from the same place"
         )
+    tower.unread_weights = tuple(loading["unexpected_keys"])
     return tower
 
 
@@ -154,33 +174,45 @@ def _side_config(config: Any, side: Side) -> Any:
 
 
 def text_facts(folder: Path) -> tuple[str, int]:
-    """The family's name, and how many tokens its text tower reads at most."""
+    """The family's name, and how many tokens a text has at most, with the one that stands for all of it."""
     family = family_of(folder)
     check_published(folder)
-    config = import_transformers().AutoConfig.from_pretrained(folder, **LOCAL)
-    return family.name, int(_side_config(config, "text").max_position_embeddings)
+    config = published_config(import_transformers(), folder, **LOCAL)
+    positions = int(_side_config(config, "text").max_position_embeddings)
+    return family.name, positions + (not family.marks)
 
 
 def scale_and_bias(folder: Path) -> tuple[float, float]:
     """Scale and bias that turn a cosine into the model's own logit."""
-    found = _numbers(folder, ("logit_scale", "logit_bias"))
-    wanted = ("logit_scale", *(["logit_bias"] if family_of(folder).has_bias else []))
-    missing = [name for name in wanted if name not in found]
+    factors = family_of(folder).factors
+    found = {name: float(number) for name, number in _numbers(folder, factors).items()}
+    if factors == ("temperature",):
+        return 1 / found.get("temperature", _temperature(folder)), 0.0
+    missing = [name for name in factors if name not in found]
     if missing:
         raise InputError(
             f"the weights in {folder} have no {missing[0]}, so its scores are not known; fetch the file of "
             "the whole model, both towers"
         )
-    bias = float(found["logit_bias"]) if "logit_bias" in found else 0.0
-    return float(found["logit_scale"].exp()), bias
+    return math.exp(found["logit_scale"]), found.get("logit_bias", 0.0)
+
+
+def _temperature(folder: Path) -> float:
+    """TIPSv2's, which is published in its config.json."""
+    config = published_config(import_transformers(), folder, **LOCAL)
+    return float(config.temperature_init_value)
 
 
 def unused_weights(folder: Path, towers: Mapping[Side, Any]) -> list[str]:
     """Names of published weights that are in neither tower and no factor of the score."""
+    family = family_of(folder)
+    factors = family.factors
+    if family.renamed:
+        unread = {name for tower in towers.values() for name in tower.unread_weights}
+        return sorted(unread - {*factors})
     used = {_bare(name, side) for side, tower in towers.items() for name in tower.state_dict()}
     sides: dict[str, Side] = {"vision": "vision", "visual": "vision", "text": "text"}
     named = [(name, sides.get(name.split("_")[0])) for name in _names(folder)]
-    factors = ("logit_scale", "logit_bias")
     return [name for name, side in named if name not in factors and (side and _bare(name, side)) not in used]
 
 

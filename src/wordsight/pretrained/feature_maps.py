@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import isqrt
 from typing import Annotated, Literal
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Limits
@@ -81,6 +81,18 @@ def boxes(grids: Sequence[tuple[int, int]], native: tuple[int, int]) -> Float[Te
         ]
         levels.append(torch.stack(corners, 2).reshape(-1, 4))
     return torch.cat(levels)
+
+
+def cells_of(
+    grids: Int[Tensor, "image 2"], count: int
+) -> tuple[Float[Tensor, "image cell 4"], Bool[Tensor, "image cell"]]:
+    """The boxes of the cells of each picture's own grid (rows, columns), row by row, and which are real."""
+    place = torch.arange(count, device=grids.device)
+    rows, columns = grids[:, :1], grids[:, 1:]
+    row, column = torch.div(place, columns, rounding_mode="floor"), place % columns
+    corners = [column / columns, row / rows, (column + 1) / columns, (row + 1) / rows]
+    mask = place < rows * columns
+    return torch.stack(corners, 2) * mask[..., None], mask
 
 
 def _edges(cells: int, native: int) -> tuple[Float[Tensor, " cell"], Float[Tensor, " cell"]]:

@@ -10,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from wordsight.errors import InputError, MissingFileError
+from wordsight.pretrained.published_config import published_config
 from wordsight.pretrained.published_files import built_from, check_published
 
 SAFE = ("model*.safetensors", "model.safetensors.index.json")
@@ -111,8 +112,9 @@ def load_vision(folder: Path) -> Any:
     transformers = import_transformers()
     check_published(folder)
     with quiet(transformers), built_from(folder):
+        config = published_config(transformers, folder, **LOCAL)
         model, loading = transformers.AutoModel.from_pretrained(
-            folder, dtype="float32", output_loading_info=True, **LOCAL
+            folder, config=config, dtype="float32", output_loading_info=True, **LOCAL
         )
     whole = not hasattr(model, "vision_model")
     # the pooler summarizes what we read in parts; many published files leave it out
@@ -156,7 +158,7 @@ def random_vision(name: str, revision: str | None = None) -> Any:
     transformers = import_transformers()
     check_published(Path(name))
     try:
-        config = transformers.AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
+        config = published_config(transformers, name, revision=revision, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise MissingModel(_what_to_fetch(name, revision, (), _first_line(error))) from error
     with built_from(name):

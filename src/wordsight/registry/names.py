@@ -18,6 +18,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "reader": {
         "precomputed": "wordsight.read.features.precomputed_reader:Precomputed",
         "pixels": "wordsight.read.pictures.pixel_reader:PixelReader",
+        "flexible-pixels": "wordsight.read.pictures.flexible_pixels:FlexiblePixels",
         "model-pixels": "wordsight.read.pictures.preprocessor_config:model_pixels",
         "backbone": "wordsight.read.pictures.backbone_reader:BackboneReader",
     },
@@ -30,12 +31,12 @@ REGISTRY: dict[str, dict[str, str]] = {
         "regions": "wordsight.encode.regions:RegionEncoder",
         "grid-cnn": "wordsight.encode.cnn:GridCNN",
         "backbone": "wordsight.encode.backbone:BackboneEncoder",
-        "dual": "wordsight.encode.dual:DualImageEncoder",
+        "dual": "wordsight.encode.dual_image:DualImageEncoder",
     },
     "text_encoder": {
         "recurrent": "wordsight.encode.recurrent:RecurrentEncoder",
         "bert": "wordsight.encode.bert:BertEncoder",
-        "dual": "wordsight.encode.dual:DualTextEncoder",
+        "dual": "wordsight.encode.dual_text:DualTextEncoder",
     },
     "pool": {
         "mean": "wordsight.encode.pool:MeanPool",

@@ -157,14 +157,17 @@ def evidence(encoded: EncodedQuery, picture: EmbeddingSet, alignments: Sequence[
         return "whole"
     if any(one.hint for one in alignments):
         return "hint"
-    return "cell" if _is_grid(picture) else "region"
+    return "cell" if _is_grid(picture, any(one.of_wholes for one in alignments)) else "region"
 
 
-def _is_grid(picture: EmbeddingSet) -> bool:
-    """Boxes that tile the picture: of one size, no two alike, together as large as it."""
+def _is_grid(picture: EmbeddingSet, after_whole: bool) -> bool:
+    """Boxes that tile the picture: of one size, no two alike, together as large as it.
+
+    ``after_whole``: the first one is the whole picture, and no place.
+    """
     if picture.boxes is None:
         return False
-    boxes = picture.boxes[0][picture.mask[0]].cpu()
+    boxes = picture.boxes[0][picture.mask[0]].cpu()[int(after_whole) :]
     sizes = boxes[:, 2:] - boxes[:, :2]
     alike = bool((sizes - sizes[0]).abs().max() < 1e-3)
     return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
@@ -188,6 +191,11 @@ def describe_evidence(
             "nearest to it, a hint: this model was never trained to say where a word is."
         )
     name = "cells of a grid" if kind == "cell" else "regions"
+    if any(one.of_wholes for one in alignments):
+        return (
+            "The score is the whole picture against the whole sentence; the box of a word is the nearest of "
+            f"{count - 1} {name}, and this model was trained so that those are near which show it."
+        )
     if "word" in attending:
         sentence = (
             f"Each word looks for itself among {count} {name}; the box is the one that it looks at most"

@@ -30,6 +30,7 @@ class Alignment:
     found: Float[Tensor, "pair query"]  # how well: a cosine in [-1, 1] if the score is one; 0 for padding
     score: Float[Tensor, " pair"]  # what that adds up to, as a part of the pair's score
     hint: bool = False  # the model was never trained to find the places: the score is of the wholes
+    of_wholes: bool = False  # the score is of the wholes; the places are evidence that it does not count
 
 
 Placed = TypeVar("Placed", bound=nn.Module)

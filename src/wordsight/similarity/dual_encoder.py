@@ -1,4 +1,4 @@
-"""The whole picture against the whole text, as CLIP and SigLIP score them; where words look, as a hint."""
+"""The whole picture against the whole text, as dual encoders score them; where words look."""
 
 from jaxtyping import Float
 
@@ -18,12 +18,20 @@ class Dual(Similarity):
     ``words``            how much the words count: 0 the wholes alone, 1 only the mean over words of the
                          cosine with the best patch. No such model was trained for it: try it on your data
     ``memory_mb``        bounds what a forward pass without gradients needs on top of its input and its scores
+    ``aligned``          the model was trained so that patches agree with texts (TIPSv2)
 
-    The first vector of a set is the whole, what is behind it are patches or words. The attention of words is
-    given as a hint: no loss trained it.
+    The first vector of a set is the whole, what is behind it are patches or words. The places of words are
+    given as a hint, unless the model is aligned: no loss trained them.
     """
 
-    def __init__(self, scale: float = 1.0, bias: float = 0.0, words: float = 0.0, memory_mb: Positive = 64.0):
+    def __init__(
+        self,
+        scale: float = 1.0,
+        bias: float = 0.0,
+        words: float = 0.0,
+        memory_mb: Positive = 64.0,
+        aligned: bool = False,
+    ):
         super().__init__()
         if not scale > 0:
             raise InputError(f"scale = {scale}; a score that grows with the cosine needs one above 0")
@@ -32,6 +40,7 @@ class Dual(Similarity):
         self.scale = scale
         self.bias = bias
         self.words = words
+        self.aligned = aligned
         self.memory_mb = memory_mb
         self.of_wholes = Cosine(memory_mb=memory_mb)
         self.of_words = MaxSim("word", "mean", memory_mb)
@@ -51,12 +60,13 @@ class Dual(Similarity):
         shares = cosine.new_zeros(*images.mask.shape, texts.mask.shape[1])
         found = cosine.new_zeros(texts.mask.shape)
         shares[:, 0, 0], found[:, 0] = 1.0, cosine
-        hint = bool(texts.mask[:, 1:].any())
-        if hint:
+        has_words = bool(texts.mask[:, 1:].any())
+        if has_words:
             words = self.of_words.align(_patches(images), _words(texts))[0]
             shares[:, -words.shares.shape[1] :, 1:], found[:, 1:] = words.shares, words.found
             cosine = torch.lerp(cosine, words.score.to(cosine.dtype), self.words)
-        return [Alignment("word", shares, found, cosine * self.scale + self.bias, hint)]
+        hint, evidence = has_words and not self.aligned, has_words and self.aligned
+        return [Alignment("word", shares, found, cosine * self.scale + self.bias, hint, evidence)]
 
     def _check(self, texts: EmbeddingSet) -> None:
         if self.words and len(texts) and not bool(texts.mask[:, 1:].any()):

@@ -12,7 +12,7 @@ from wordsight.files.fingerprint import Stamp, content_of, stamp_of
 from wordsight.pairs import Picture
 from wordsight.read.features.store_writer import Seen, StoreWriter
 from wordsight.read.pictures.decode import UnreadablePicture
-from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture
+from wordsight.read.pictures.pixel_reader import FrameReader, PreparedPicture
 from wordsight.read.pictures.walk import WalkNotes, WalkRules, pictures_below
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress, silent
@@ -61,7 +61,7 @@ class _Candidate:
 
 
 def extract(
-    reader: RegionReader | PixelReader,
+    reader: RegionReader | FrameReader,
     paths: Iterable[str | Path],
     folder: str | Path,
     batch_size: int = 32,

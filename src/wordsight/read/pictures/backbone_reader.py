@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +18,7 @@ from wordsight.read.base import Reader
 from wordsight.read.pictures.backbone_options import BackboneReaderOptions
 from wordsight.read.pictures.backbones import open_backbone
 from wordsight.read.pictures.detectors import Detections, detect, open_detector
-from wordsight.read.pictures.pixel_reader import PixelReader, PreparedPicture, prepare_for
+from wordsight.read.pictures.pixel_reader import FrameReader, PreparedPicture, prepare_for
 from wordsight.read.pictures.region_kinds import chances_of_cells, with_kinds
 from wordsight.registry.options import takes
 from wordsight.runtime.parallel import run_parallel
@@ -31,9 +32,9 @@ COPY = "reader"  # the folder, inside a saved model, that holds the backbone's f
 class BackboneReader(Reader):
     """Pictures -> Regions through a frozen backbone.
 
-    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads. It is
-    built with the settings of ``BackboneReaderOptions``. Raises MissingModel if a model is neither here nor
-    to be had from here.
+    ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP, TIPSv2 and others that transformers
+    loads; SigLIP 2 NaFlex gives each picture regions in its own shape. It is built with the settings of
+    ``BackboneReaderOptions``. Raises MissingModel if a model is neither here nor to be had from here.
     """
 
     @takes(BackboneReaderOptions)
@@ -48,13 +49,15 @@ class BackboneReader(Reader):
     def _view(self, size: int | None, grids: Sequence[feature_maps.Grid]) -> "_View":
         """One blank picture through the model tells its own grid at this size."""
         pixels = self.backbone.pixels(self.options.fit, size)
-        maps = self._maps(torch.zeros(1, 3, pixels.height, pixels.width))
+        maps = self._maps(torch.zeros(1, 3, *pixels.square))
         native = max((features.shape[2], features.shape[3]) for features in maps)
-        sides = [feature_maps.sides(grid, native) for grid in grids]
-        return _View(pixels, native, sides, sum(features.shape[1] for features in maps))
+        width = sum(features.shape[1] for features in maps)
+        view = _View(pixels, native, list(grids), width, self.backbone.keeps_shape)
+        view.sides_of(native)  # an error comes before any picture is read
+        return view
 
     @property
-    def pixels(self) -> PixelReader:
+    def pixels(self) -> FrameReader:
         return self._views[0].pixels
 
     @property
@@ -126,21 +129,33 @@ class BackboneReader(Reader):
     @cached_property
     def _pictures_at_once(self) -> int:
         """Pictures that are read together on a processor."""
-        largest = max(view.pixels.height * view.pixels.width for view in self._views)
+        largest = max(math.prod(view.pixels.square) for view in self._views)
         return max(PIXELS_AT_ONCE // largest, 1)
 
-    @torch.no_grad()
     def _read(self, frames: Sequence[PreparedPicture]) -> Regions:
+        """Pictures of one shape are read together."""
+        if not self.backbone.keeps_shape:
+            return self._read_alike(frames)
+        groups: dict[tuple[Any, ...], list[int]] = {}
+        for row, frame in enumerate(frames):
+            shapes = [one.values.shape for one in (frame, *frame.others)]
+            groups.setdefault(tuple(shapes), []).append(row)
+        parts = [self._read_alike([frames[row] for row in rows]) for rows in groups.values()]
+        order = torch.tensor([row for rows in groups.values() for row in rows], dtype=torch.long)
+        return Regions.join(parts)[order.argsort()] if parts else self._read_alike(frames)
+
+    @torch.no_grad()
+    def _read_alike(self, frames: Sequence[PreparedPicture]) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
-        boxes = [view.boxes.expand(len(frames), -1, -1) for view in self._views]
-        features, maps = [], []
+        boxes, features, maps = [], [], []
         for number, view in enumerate(self._views):
             maps = self._maps(view.pixels.stack([_other(frame, number) for frame in frames]).values)
-            features.append(self._side_by_side([feature_maps.pooled(layer, view.sides) for layer in maps]))
-        cells, mask = (
-            torch.cat(boxes, 1),
-            torch.ones(len(frames), sum(part.shape[1] for part in boxes)).bool(),
-        )
+            native = max((layer.shape[2], layer.shape[3]) for layer in maps)
+            sides = view.sides_of(native)
+            features.append(self._side_by_side([feature_maps.pooled(layer, sides) for layer in maps]))
+            boxes.append(feature_maps.boxes(sides, native).expand(len(frames), -1, -1))
+        cells = torch.cat(boxes, 1)
+        mask = torch.ones(cells.shape[:2], dtype=torch.bool)
         if self._detector is None:
             return self._regions(torch.cat(features, 1), cells, mask, windows)
         things = self._find(frames, windows)
@@ -192,14 +207,19 @@ class BackboneReader(Reader):
 class _View:
     """One size at which the model reads a picture, and the cells that are read there."""
 
-    pixels: PixelReader
-    native: tuple[int, int]  # rows, columns
-    sides: list[tuple[int, int]]  # of each grid
+    pixels: FrameReader
+    native: tuple[int, int]  # rows, columns; of a square picture where pictures keep their shape
+    grids: list[feature_maps.Grid]
     feature_dim: int
+    keeps_shape: bool
 
-    @cached_property
-    def boxes(self) -> Float[Tensor, "region 4"]:
-        return feature_maps.boxes(self.sides, self.native)
+    def sides_of(self, native: tuple[int, int]) -> list[tuple[int, int]]:
+        """Rows and columns of cells of each grid; a long picture may have fewer than its grid says."""
+        if native == self.native or not self.keeps_shape:
+            return [feature_maps.sides(grid, native) for grid in self.grids]
+        rows, columns = native
+        cells = (native if isinstance(grid, str) else (grid, grid) for grid in self.grids)
+        return [(min(high, rows), min(wide, columns)) for high, wide in cells]
 
 
 def _other(frame: PreparedPicture, number: int) -> PreparedPicture:

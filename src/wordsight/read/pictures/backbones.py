@@ -11,12 +11,12 @@ from jaxtyping import Float
 from wordsight.errors import InputError
 from wordsight.files import plain_json
 from wordsight.files.atomic import link_or_copy
-from wordsight.pretrained import feature_maps
+from wordsight.pretrained import feature_maps, naflex
 from wordsight.pretrained.models import find_model, load_vision, model_files, patches
 from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.onnx_backbone import OnnxBackbone
 from wordsight.read.pictures.onnx_session import ONNX
-from wordsight.read.pictures.pixel_reader import PixelReader
+from wordsight.read.pictures.pixel_reader import FrameReader
 from wordsight.tensors import Tensor, torch
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -39,7 +39,9 @@ class Backbone(Protocol):
 
     architecture: dict[str, Any]  # what changes the features, apart from the weights
 
-    def pixels(self, fit: str, size: int | None) -> PixelReader: ...
+    @property
+    def keeps_shape(self) -> bool: ...  # whether pictures have maps of their own shapes
+    def pixels(self, fit: str, size: int | None) -> FrameReader: ...
     def maps(
         self, values: Float[Tensor, "image 3 height width"], layers: Sequence[Layer], precision: str
     ) -> list[Float[Tensor, "image _ row column"]]: ...
@@ -59,7 +61,7 @@ def open_backbone(model: str, revision: str | None, other_sizes: bool) -> Backbo
 
 
 class TransformersBackbone:
-    """ResNet, MobileNetV2, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP and others that transformers loads."""
+    """ResNet, ConvNeXt, ViT, DINOv2, DINOv3, CLIP, SigLIP, TIPSv2 and others that transformers loads."""
 
     def __init__(self, folder: Path, name: str, other_sizes: bool) -> None:
         self.folder, self.name, self.other_sizes = folder, name, other_sizes
@@ -68,7 +70,7 @@ class TransformersBackbone:
         self.network = load_vision(folder).to(memory_format=torch.channels_last)
         self.device = torch.device("cpu")
 
-    def pixels(self, fit: str, size: int | None) -> PixelReader:
+    def pixels(self, fit: str, size: int | None) -> FrameReader:
         return preprocessor_config.pixel_reader(self.folder, fit, size)
 
     @torch.no_grad()
@@ -79,9 +81,19 @@ class TransformersBackbone:
         half = precision != "float32"
         with torch.autocast(self.device.type, dtype=PRECISIONS[precision], enabled=half):
             hidden = {"output_hidden_states": list(layers) != ["last"]}
-            output = self.network(pixel_values=values.to(self.device), **hidden, **self._options)
+            output = self.network(**self._shown(values.to(self.device)), **hidden, **self._options)
         cut = patches(self.network.config, values.shape[2], values.shape[3])
         return [feature_maps.feature_map(self._states(output, layer).float(), cut) for layer in layers]
+
+    @property
+    def keeps_shape(self) -> bool:
+        return naflex.is_naflex(self.network.config)
+
+    def _shown(self, values: Tensor) -> dict[str, Tensor]:
+        """Pixels as the network takes them."""
+        if self.keeps_shape:
+            return naflex.cut(values, None, self.network.config.patch_size)
+        return {"pixel_values": values}
 
     @cached_property
     def _options(self) -> dict[str, bool]:

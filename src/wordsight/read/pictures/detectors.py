@@ -17,7 +17,7 @@ from wordsight.files.fingerprint import content_of
 from wordsight.pretrained.models import find_model, load_detector, model_files, weight_files
 from wordsight.read.pictures import preprocessor_config
 from wordsight.read.pictures.onnx_session import ONNX, open_session, run_session
-from wordsight.read.pictures.pixel_reader import PixelReader
+from wordsight.read.pictures.pixel_reader import FrameReader, PixelReader
 from wordsight.tensors import Tensor, torch
 
 SAME = 0.6  # of the union: boxes that share more show the same thing, and only the surer one stays
@@ -55,7 +55,8 @@ class Detections(NamedTuple):
 class Detector(Protocol):
     """A network that finds things in pictures of its own size."""
 
-    pixels: PixelReader
+    @property
+    def pixels(self) -> FrameReader: ...
 
     @property
     def identity(self) -> str: ...

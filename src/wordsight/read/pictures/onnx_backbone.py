@@ -39,6 +39,8 @@ PROVIDERS = {"cpu": CPU, "cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutio
 class OnnxBackbone:
     """A network that onnxruntime runs. Raises MissingModel, MissingPackageError, InputError."""
 
+    keeps_shape = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.description = _description(path.with_suffix(".json"))

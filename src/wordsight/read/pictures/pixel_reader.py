@@ -17,7 +17,7 @@ from wordsight.read.pictures.crops import Box, Cut
 from wordsight.read.pictures.decode import decode
 from wordsight.registry.limits import PixelSide, Positive
 from wordsight.sets import Pixels
-from wordsight.tensors import torch
+from wordsight.tensors import Tensor, torch
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -45,7 +45,58 @@ class PreparedPicture:
     ] = ()  # the same picture in other sizes, for whoever else looks at it
 
 
-class PixelReader(Reader):
+class FrameReader(Reader):
+    """Pictures -> frames of uint8 values, which any thread may prepare -> one normalized batch of Pixels."""
+
+    mean: list[float]  # per channel, of values in [0, 1]
+    std: list[float]
+
+    @property
+    def square(self) -> tuple[int, int]:
+        """Height and width in pixels, of a square picture where pictures keep their shape."""
+        raise NotImplementedError
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Everything that changes what is read."""
+        raise NotImplementedError
+
+    @property
+    def identity(self) -> str:
+        """A hash of everything that changes what is read."""
+        return hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=16).hexdigest()
+
+    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 (every reader is given the folder)
+        return self.settings
+
+    def __call__(self, pictures: Sequence[Picture]) -> Pixels:
+        """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
+        return self.stack([self.prepare(picture) for picture in pictures])
+
+    def prepare(self, picture: Picture) -> PreparedPicture:
+        """Decode, turn and resize one picture: all that may run in another thread."""
+        return prepare_for([self], picture)[0]
+
+    def stack(self, frames: Sequence[PreparedPicture]) -> Pixels:
+        """Frames -> one normalized batch."""
+        raise NotImplementedError
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that the shorter side of a decoded picture must have."""
+        raise NotImplementedError
+
+    def frame(self, image: "Image", size: tuple[int, int]) -> PreparedPicture:
+        """A decoded picture as the model reads it; ``size``: width and height before it was scaled down."""
+        raise NotImplementedError
+
+    def _normalized(self, values: UInt8[np.ndarray, "image height width 3"]) -> Tensor:
+        pixels = torch.from_numpy(values).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(number).view(3, 1, 1) * 255 for number in (self.mean, self.std))
+        return pixels.sub_(mean).div_(std)
+
+
+class PixelReader(FrameReader):
     """Pictures -> Pixels of one size.
 
     ``size``: height and width in pixels, or one number for both. ``mean``, ``std``: per channel, of values
@@ -93,18 +144,6 @@ class PixelReader(Reader):
         names += ["round_crop"] if self.round_crop else []  # left out, it changes no identity of before
         return {"size": size, **{name: getattr(self, name) for name in names}}
 
-    @property
-    def identity(self) -> str:
-        """A hash of everything that changes what is read."""
-        return hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=16).hexdigest()
-
-    def save(self, folder: Path) -> dict[str, Any]:  # noqa: ARG002 (every reader is given the folder)
-        return self.settings
-
-    def __call__(self, pictures: Sequence[Picture]) -> Pixels:
-        """Raises UnreadablePicture, which names the first picture that cannot be decoded and the reason."""
-        return self.stack([self.prepare(picture) for picture in pictures])
-
     def read_parts(self, pictures: Sequence[Picture], cuts: Sequence[Cut]) -> Pixels:
         """Read a part of each picture, brought to the size whatever its shape: for training."""
         return self.stack([self._part(picture, cut) for picture, cut in zip(pictures, cuts, strict=True)])
@@ -127,10 +166,9 @@ class PixelReader(Reader):
         return left, top, left + wide, top + high
 
     def prepare(self, picture: Picture) -> PreparedPicture:
-        """Decode, turn and resize one picture: all that may run in another thread."""
         if isinstance(picture, np.ndarray) and self._fits(picture):
             return PreparedPicture(picture, (self.width, self.height), WHOLE)
-        return prepare_for([self], picture)[0]
+        return super().prepare(picture)
 
     def _fits(self, picture: np.ndarray) -> bool:
         """Whether there is nothing to turn into RGB, to resize or to cut."""
@@ -138,42 +176,43 @@ class PixelReader(Reader):
         return right and not self.keep_aspect
 
     @property
-    def _least(self) -> int:
+    def square(self) -> tuple[int, int]:
+        return self.height, self.width
+
+    @property
+    def least_side(self) -> int:
         return max(self.height, self.width, self.short_side or 0)
 
-    def _frame(self, image: "Image", size: tuple[int, int]) -> PreparedPicture:
+    def frame(self, image: "Image", size: tuple[int, int]) -> PreparedPicture:
         filter_ = RESAMPLE[self.resample]
         if not self.keep_aspect:
             return PreparedPicture(
-                np.asarray(_resized(image, (self.width, self.height), filter_)), size, WHOLE
+                np.asarray(resized(image, (self.width, self.height), filter_)), size, WHOLE
             )
         scale = (self.short_side or max(self.height, self.width)) / min(image.size)
         wide, high = (max(int(side * scale + 1e-6), 1) for side in image.size)
         left, top = self._begin(wide - self.width), self._begin(high - self.height)
         corners = (left, top, left + self.width, top + self.height)
         window = (left / wide, top / high, corners[2] / wide, corners[3] / high)
-        return PreparedPicture(np.asarray(_resized(image, (wide, high), filter_).crop(corners)), size, window)
+        return PreparedPicture(np.asarray(resized(image, (wide, high), filter_).crop(corners)), size, window)
 
     def _begin(self, left_over: int) -> int:
         """Where the centre begins, in pixels from the edge; Python rounds a half to the even number."""
         return round(left_over / 2) if self.round_crop else left_over // 2
 
     def stack(self, frames: Sequence[PreparedPicture]) -> Pixels:
-        """Frames -> one normalized batch."""
         if not frames:
             return Pixels(torch.zeros(0, 3, self.height, self.width))
-        values = torch.from_numpy(np.stack([frame.values for frame in frames])).permute(0, 3, 1, 2).float()
-        mean, std = (torch.tensor(number).view(3, 1, 1) * 255 for number in (self.mean, self.std))
-        return Pixels(values.sub_(mean).div_(std))
+        return Pixels(self._normalized(np.stack([frame.values for frame in frames])))
 
 
-def prepare_for(readers: Sequence[PixelReader], picture: Picture) -> list[PreparedPicture]:
+def prepare_for(readers: Sequence[FrameReader], picture: Picture) -> list[PreparedPicture]:
     """One picture, decoded once, as each of the readers shows it."""
-    image, size = decode(picture, at_least=max(reader._least for reader in readers))
-    return [reader._frame(image, size) for reader in readers]
+    image, size = decode(picture, at_least=max(reader.least_side for reader in readers))
+    return [reader.frame(image, size) for reader in readers]
 
 
-def _resized(image: "Image", size: tuple[int, int], filter_: int) -> "Image":
+def resized(image: "Image", size: tuple[int, int], filter_: int) -> "Image":
     return image if image.size == size else image.resize(size, filter_)
 
 

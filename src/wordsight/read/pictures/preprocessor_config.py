@@ -1,4 +1,4 @@
-"""A published preprocessor_config.json -> a PixelReader that shows pictures as the model was trained on."""
+"""A published preprocessor_config.json -> the reader that shows pictures as the model was trained on them."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,9 @@ from typing import Any
 from wordsight.errors import InputError, MissingFileError
 from wordsight.files import plain_json
 from wordsight.pretrained.models import find_model
-from wordsight.read.pictures.pixel_reader import RESAMPLE, PixelReader
+from wordsight.pretrained.published_config import first_release
+from wordsight.read.pictures.flexible_pixels import FlexiblePixels
+from wordsight.read.pictures.pixel_reader import RESAMPLE, FrameReader, PixelReader
 from wordsight.registry import instantiate
 from wordsight.registry.limits import PixelSide
 
@@ -23,6 +25,9 @@ def read_preprocessing(folder: Path) -> dict[str, Any]:
             if not isinstance(inner, dict):
                 raise InputError(f"{folder / name} describes no preprocessing; fetch it again")
             return inner
+    first = first_release(folder)
+    if first is not None:  # of TIPSv2, whose model card says it: no normalization, squashed
+        return {"size": {"height": first["img_size"], "width": first["img_size"]}, "do_normalize": False}
     raise MissingFileError(
         f"{folder} has no {FILES[0]}, which says the size and the normalization that the model expects; "
         "fetch it from where the model came from and put it beside config.json"
@@ -35,7 +40,7 @@ def model_pixels(
     fit: str = "squash",
     revision: str | None = None,
     round_crop: bool = False,
-) -> PixelReader:
+) -> FrameReader:
     """Pixels as a published model was trained on them, for an encoder that trains it further.
 
     ``model``  hub name or local folder; its preprocessor_config.json says size and normalization
@@ -43,12 +48,13 @@ def model_pixels(
     ``fit``    "squash" shows the whole picture; "published" only its centre, if the model was trained so
     ``round_crop``  as in PixelReader
 
-    What comes out is a PixelReader, and is saved as one: its numbers, not the model's name.
+    What comes out is a PixelReader, or FlexiblePixels for SigLIP 2 NaFlex, and is saved as one: its numbers,
+    not the model's name.
     """
     return pixel_reader(find_model(model, revision, FILES), fit, size, round_crop)
 
 
-def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = False) -> PixelReader:
+def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = False) -> FrameReader:
     """Pictures of the published size and normalization; ``size`` (pixels) replaces the published one.
 
     ``fit``: "squash" shows the whole picture; "published" cuts out the centre where the model was trained so.
@@ -61,8 +67,8 @@ def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = Fa
             f"{folder} expects blue before red (do_flip_channel_order), which cannot be read yet"
         )
     try:
-        shown = _pixel_settings(settings, fit, size) | {"round_crop": round_crop}
-        made: PixelReader = instantiate(PixelReader, f"{folder / FILES[0]}:", shown)
+        kind, shown = _flexible(settings, size) or _fixed(settings, fit, size, round_crop)
+        made: FrameReader = instantiate(kind, f"{folder / FILES[0]}:", shown)
         return made
     except (LookupError, TypeError, ArithmeticError, AttributeError, StopIteration) as error:
         problem = f"{type(error).__name__}: {error}"
@@ -71,21 +77,40 @@ def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = Fa
         ) from error
 
 
-def _pixel_settings(settings: dict[str, Any], fit: str, size: int | None) -> dict[str, Any]:
-    """The settings of a PixelReader."""
+def _flexible(settings: dict[str, Any], size: int | None) -> tuple[type[FrameReader], dict[str, Any]] | None:
+    """A reader that keeps the shape of pictures, and its settings, for a model that reads any shape."""
+    if "max_num_patches" not in settings:
+        return None
+    patch = int(settings["patch_size"])
+    mean, std = _normalization(settings)
+    most = settings["max_num_patches"] if size is None else (size // patch) ** 2
+    return FlexiblePixels, {
+        "patch": patch, "most_patches": most, "mean": mean, "std": std, "resample": _resample(settings)
+    }  # fmt: skip
+
+
+def _resample(settings: dict[str, Any]) -> str:
+    return next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2))
+
+
+def _fixed(
+    settings: dict[str, Any], fit: str, size: int | None, round_crop: bool
+) -> tuple[type[FrameReader], dict[str, Any]]:
+    """A reader of one size, and its settings."""
     (height, width), short_side = _sizes(settings)
     if size is not None:
         short_side = short_side and short_side * size // min(height, width)
         height = width = size
     crop = fit == "published" and short_side is not None
     mean, std = _normalization(settings)
-    return {
+    return PixelReader, {
         "size": height if height == width else [height, width],
         "mean": mean,
         "std": std,
-        "resample": next(name for name, number in RESAMPLE.items() if number == settings.get("resample", 2)),
+        "resample": _resample(settings),
         "keep_aspect": crop,
         "short_side": max(short_side, height, width) if crop and short_side else None,
+        "round_crop": round_crop,
     }
 
 
@@ -98,6 +123,8 @@ def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int | None]:
     if settings.get("do_center_crop", "crop_size" in settings) and settings.get("crop_size"):
         crop = settings["crop_size"]
         cropped = (crop, crop) if isinstance(crop, int) else (crop["height"], crop["width"])
+        if "height" in size and cropped == resized:  # squashed to that size, of which all is the centre
+            return resized, None
         return cropped, min(resized)
     if settings.get("crop_pct") and min(resized) < SQUASHED_FROM:
         return resized, int(min(resized) / settings["crop_pct"])

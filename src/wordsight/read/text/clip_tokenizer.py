@@ -1,4 +1,4 @@
-"""Texts in, Tokens out, as CLIP and SigLIP read them: the published tokenizer, from the hub or a folder."""
+"""Texts in, Tokens out, as a published dual encoder reads them: its tokenizer, from the hub or a folder."""
 
 import codecs
 import importlib.util
@@ -9,8 +9,9 @@ from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_folder
-from wordsight.pretrained.dual_encoders import text_facts
+from wordsight.pretrained.dual_encoders import FAMILIES, text_facts
 from wordsight.pretrained.models import LOCAL, import_transformers, quiet
+from wordsight.pretrained.pieces import SPACE, is_byte
 from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
@@ -24,22 +25,22 @@ from wordsight.tensors import IS_TORCH
 
 FOLDER = "tokenizer"
 END_OF_WORD = "</w>"  # how CLIP's pieces spell that a word ends with them
-SPACE = "\u2581"  # how sentencepiece spells that a word begins with them
 
 
 class DualTokenizer(Tokenizer):
     """The tokenizer of a published dual encoder; the first token stands for the text as a whole.
 
-    That is CLIP's start mark, which tells of nothing else; SigLIP has none, so its end mark stands there, and
-    the text encoder "dual" moves it to where the model has it.
+    That is CLIP's start mark, which tells of nothing else. Models without one (SigLIP, some Meta CLIP 2) have
+    their end mark there, which the text encoder "dual" moves to where the model has it; TIPSv2, which has no
+    marks, has padding there.
 
     ``model``      a hub name, or a folder with the published tokenizer files (and config.json, if
                    ``max_length`` or ``family`` is not given)
     ``max_length``  the most tokens that one text may have, the marks included; None: what the model reads
     ``truncate``   cut longer texts, as the published models do, instead of refusing them
-    ``lower``      read all letters as small ones, which is how CLIP, SigLIP and SigLIP 2 were trained; the
-                   files of SigLIP 2 do not say so
-    ``family``     "clip" or "siglip"; None: what the model is
+    ``lower``      read all letters as small ones; None: as the family was trained (all but Meta CLIP 2; the
+                   files of SigLIP 2 do not say so)
+    ``family``     "clip", "metaclip_2", "siglip", "siglip2" or "tipsv2"; None: what the model is
     """
 
     def __init__(
@@ -47,7 +48,7 @@ class DualTokenizer(Tokenizer):
         model: str | Path,
         max_length: Size | None = None,
         truncate: bool = True,
-        lower: bool = True,
+        lower: bool | None = None,
         family: str | None = None,
     ) -> None:
         self.model = str(model)
@@ -57,7 +58,9 @@ class DualTokenizer(Tokenizer):
             max_length, family = max_length or facts[1], family or facts[0]
         self.max_length = max_length
         self.truncate = truncate
-        self.lower = lower
+        if family not in FAMILIES:
+            raise InputError(f'family = "{family}" is unknown; known: {", ".join(FAMILIES)}')
+        self.lower = FAMILIES[family].lower if lower is None else lower
         self.family = family
         if self.max_length < 3:
             raise InputError(
@@ -111,11 +114,13 @@ class DualTokenizer(Tokenizer):
         return {"model": FOLDER, **{name: getattr(self, name) for name in names}}
 
     def _marks(self) -> tuple[list[int], list[int]]:
-        """The ids before and after the words: CLIP's start and end, or the one that SigLIP ends with."""
+        """The ids before and after the words: start and end, or the end alone, or padding, to stand first."""
+        starts, ends = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id
         if self.family == "clip":
-            return [self._tokenizer.bos_token_id], [self._tokenizer.eos_token_id]
+            return [starts], [ends]
         ids = self._tokenizer("a")["input_ids"]
-        ends = self._tokenizer.eos_token_id
+        if self.family == "metaclip_2" and ids[0] == starts:
+            return [starts], [ends]
         return [ends if ids[-1:] == [ends] else self.pad_id], []  # one without an end reads padding there
 
     def _words(self, text: str) -> list[list[tuple[int, str]]]:
@@ -138,7 +143,9 @@ class DualTokenizer(Tokenizer):
         return [n for n, piece in enumerate(pieces) if n == 0 or piece.startswith(SPACE) or _turns(kinds, n)]
 
     def _ends_words(self) -> bool:
-        return any(piece.endswith(END_OF_WORD) for piece in self._tokenizer.get_vocab())
+        return self.family == "clip" and any(
+            piece.endswith(END_OF_WORD) for piece in self._tokenizer.get_vocab()
+        )
 
     def _spelling(self, word: Sequence[str]) -> Iterator[str]:
         """The letters of a word, piece by piece."""
@@ -149,7 +156,7 @@ class DualTokenizer(Tokenizer):
     def _as_bytes(self, piece: str) -> bytes:
         if self._bytes is not None:
             return bytes(self._bytes.get(letter, 63) for letter in piece.removesuffix(END_OF_WORD))
-        if _is_byte(piece):
+        if is_byte(piece):
             return bytes([int(piece[1:-1], 16)])
         return piece.replace(SPACE, "").encode()
 
@@ -162,7 +169,7 @@ def _plain(text: str, lower: bool) -> str:
 
 def _kind(piece: str) -> bool | None:
     """Whether a piece is of letters and digits; None for a mere space, which begins either."""
-    if _is_byte(piece):
+    if is_byte(piece):
         return True
     bare = piece.replace(SPACE, "")
     return bare[0].isalnum() if bare else None
@@ -172,11 +179,6 @@ def _turns(kinds: Sequence[bool | None], n: int) -> bool:
     return kinds[n - 1] is not None and kinds[n] != kinds[n - 1]
 
 
-def _is_byte(piece: str) -> bool:
-    """Sentencepiece's way to write a byte of a letter that it does not know: <0xE2>."""
-    return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
-
-
 def _bytes_of_letters() -> dict[str, int]:
     """GPT-2's and CLIP's way to write bytes as letters: those that print stand for themselves."""
     prints = [*range(33, 127), *range(161, 173), *range(174, 256)]
@@ -184,12 +186,20 @@ def _bytes_of_letters() -> dict[str, int]:
     return {chr(byte): byte for byte in prints} | {chr(256 + n): byte for n, byte in enumerate(others)}
 
 
+def _is_sentencepiece(folder: Path) -> bool:
+    """Whether the tokenizer is only there in a form that transformers reads with sentencepiece."""
+    if (folder / "spiece.model").is_file():
+        return True
+    others = any((folder / name).is_file() for name in ("tokenizer.model", "sentencepiece.bpe.model"))
+    return others and not (folder / "tokenizer.json").is_file()
+
+
 def _load(folder: Path) -> Any:
     """The tokenizer of that folder, which neither pads nor cuts, and spells marks as letters."""
     if not IS_TORCH:
         check_published(folder)
         return open_saved_tokenizer(folder)
-    if (folder / "spiece.model").is_file() and importlib.util.find_spec("sentencepiece") is None:
+    if _is_sentencepiece(folder) and importlib.util.find_spec("sentencepiece") is None:
         raise ModuleNotFoundError(
             f"the tokenizer in {folder} is a sentencepiece model; install what reads it: "
             'pip install "wordsight[siglip]"',

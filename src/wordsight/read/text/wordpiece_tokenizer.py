@@ -18,7 +18,10 @@ from wordsight.registry.limits import Size
 from wordsight.sets import Tokens
 from wordsight.tensors import IS_TORCH
 
-FILES = ("tokenizer.json", "vocab.txt", "vocab.json", "spiece.model")  # any one of them makes a tokenizer
+# any one of them makes a tokenizer
+FILES = (
+    "tokenizer.json", "vocab.txt", "vocab.json", "spiece.model", "tokenizer.model", "sentencepiece.bpe.model"
+)  # fmt: skip
 FOLDER = "tokenizer"
 LONGEST = 512  # what BERT reads; some published tokenizers state no limit at all
 
@@ -138,6 +141,7 @@ def _from_hub(name: str) -> Path:
         "vocab*",
         "merges.txt",
         "spiece.model",
+        "sentencepiece.bpe.model",
         "special_tokens_map.json",
         "added_tokens.json",
         "config.json",

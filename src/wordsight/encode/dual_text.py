@@ -1,0 +1,175 @@
+"""Tokens -> vectors of the space that a published dual encoder has for pictures and texts."""
+
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from wordsight.encode.base import TextEncoder
+from wordsight.encode.dual import WHOLE, DualEncoder
+from wordsight.encode.pool import PoolTable
+from wordsight.encode.projection import ProjectionTable
+from wordsight.encode.words_alone import distinct_words
+from wordsight.errors import InputError
+from wordsight.pretrained.dual_encoders import Side
+from wordsight.pretrained.models import find_model
+from wordsight.pretrained.pieces import word_starts
+from wordsight.registry.limits import Size, Whole
+from wordsight.sets import EmbeddingSet, Tokens
+
+IN_CONTEXT = "in-context"
+ALONE = "alone"
+
+
+class DualTextEncoder(DualEncoder, TextEncoder):
+    """The text side of a dual encoder, see DualEncoder's settings; the tokenizer must be "dual" too.
+
+    ``pad_id``   what SigLIP is shown behind a text, up to the length it was trained with: the tokenizer's
+    ``words``    vectors of words: "in-context", the model's states where they stand in their text, or of
+                 TIPSv2 "alone", each read as a text of its own, which its patches are trained to agree with
+
+    The first token of "dual" Tokens stands for the whole text: its place in the set holds the text's
+    vector, or is masked with items = "words". The marks are never words.
+    """
+
+    side: Side = "text"
+    each = "words"
+    starts: Bool[Tensor, " id"]  # which pieces begin a word; of words = "alone"
+
+    def __init__(
+        self,
+        model: str,
+        dim: Size | None = None,
+        items: str = WHOLE,
+        head: bool = False,
+        freeze: bool = False,
+        pool: PoolTable = None,
+        projection: ProjectionTable = None,
+        pretrained: bool = True,
+        revision: str | None = None,
+        pad_id: Whole = 1,
+        words: str = IN_CONTEXT,
+    ):
+        super().__init__(model, dim, items, head, freeze, pool, projection, pretrained, revision)
+        self.pad_id = pad_id
+        self.words = words
+        if words not in (IN_CONTEXT, ALONE):
+            raise InputError(f'words = "{words}" is unknown; known: {IN_CONTEXT}, {ALONE}')
+        if words == ALONE:
+            self._find_starts()
+
+    def _find_starts(self) -> None:
+        if not self._is_tips:
+            raise InputError(
+                f'words = "{ALONE}" reads words as the patches of TIPSv2 are trained to meet them, and '
+                f'{self.model} is none; leave it at "{IN_CONTEXT}"'
+            )
+        size = int(self.tower.config.vocab_size)
+        known = torch.zeros(size, dtype=torch.bool)  # a saved matcher brings them with its weights
+        if self.pretrained:
+            known = word_starts(find_model(self.model, self.revision), size)
+        self.register_buffer("starts", known)
+
+    def forward(self, texts: Tokens) -> EmbeddingSet:
+        """Not normalized; one vector per text, per piece of a word, or both, as ``items`` says."""
+        self._check(texts)
+        with self._learns():
+            vectors = self._vectors(texts)
+        mask = self._mask(texts)
+        if self.items == WHOLE:
+            vectors, mask = vectors[:, :1], mask[:, :1]
+        return self._finished(EmbeddingSet(vectors, mask))
+
+    def _vectors(self, texts: Tokens) -> Float[Tensor, "text word dim"]:
+        if self._is_tips:
+            return self._tips(texts)
+        return self._clip(texts) if self._is_clip else self._siglip(texts)
+
+    def _clip(self, texts: Tokens) -> Float[Tensor, "text word dim"]:
+        """A word sees those before it, so padding behind a text changes nothing, and its end has seen all."""
+        moved = self._ends_first(texts)
+        ids = self._laid_out(texts, texts.ids.shape[1]) if moved else texts.ids
+        states: Tensor = self.tower(input_ids=ids).last_hidden_state
+        ends = states[torch.arange(states.shape[0], device=states.device), texts.lengths - 1]
+        words = states[:, :-1] if moved else states[:, 1:]
+        projected: Tensor = self.tower.text_projection(torch.cat([ends[:, None], words], 1))
+        return projected
+
+    def _siglip(self, texts: Tokens) -> Float[Tensor, "text word dim"]:
+        """Padded to the length that it was trained with and sees; the last place is the whole text."""
+        ids = self._laid_out(texts, self.tower.config.max_position_embeddings)
+        states: Tensor = self.tower(input_ids=ids).last_hidden_state
+        words = states[:, : texts.ids.shape[1] - 1]
+        projected: Tensor = self.tower.head(torch.cat([states[:, -1:], words], 1))
+        return projected
+
+    def _tips(self, texts: Tokens) -> Float[Tensor, "text word dim"]:
+        """A text is the mean of its words' states; padding is masked."""
+        ids, mask = texts.ids[:, 1:], texts.mask[:, 1:]
+        output = self.tower(input_ids=ids, attention_mask=mask.long())
+        words: Tensor = output.last_hidden_state
+        if self.words == ALONE and self.items != WHOLE:
+            words = self._alone(ids, mask)
+        return torch.cat([output.pooler_output[:, None], words], 1)
+
+    def _alone(
+        self, ids: Int[Tensor, "text piece"], mask: Bool[Tensor, "text piece"]
+    ) -> Float[Tensor, "text piece dim"]:
+        """Each word's vector as that of a text; the pieces of a word have the same."""
+        if torch.onnx.is_in_onnx_export():
+            raise InputError(
+                f'words = "{ALONE}" cannot be written as ONNX', "import the model again with --regions whole"
+            )
+        words = distinct_words(ids, mask, self.starts[ids], self.pad_id)
+        vectors: Tensor = self.tower(input_ids=words.ids, attention_mask=words.mask.long()).pooler_output
+        return vectors[words.word_of] * mask[..., None]
+
+    def _ends_first(self, texts: Tokens) -> bool:
+        """Whether the end stands first, for a model that has no mark before its texts."""
+        if not self._is_clip:
+            return not self._is_tips
+        return len(texts) > 0 and int(texts.ids[0, 0]) == self.tower.config.eos_token_id
+
+    def _laid_out(self, texts: Tokens, places: int) -> Int[Tensor, "text place"]:
+        """The words, the end that stood before them, padding."""
+        size = (texts.ids.shape[0], places)
+        placed = torch.full(size, self.pad_id, dtype=texts.ids.dtype, device=texts.device)
+        words = texts.ids[:, 1:].masked_fill(~texts.mask[:, 1:], self.pad_id)
+        placed[:, : words.shape[1]] = words
+        return placed.scatter_(1, texts.lengths[:, None] - 1, texts.ids[:, :1])
+
+    def _mask(self, texts: Tokens) -> Bool[Tensor, "text word"]:
+        """Without the end of CLIP's texts, which is the whole text; and without that if only words count."""
+        mask = texts.mask
+        place = torch.arange(mask.shape[1], device=mask.device)
+        if self._is_clip and not self._ends_first(texts):
+            mask = mask & (place != mask.sum(1, keepdim=True) - 1)
+        return mask & (place > 0) if self.items == self.each else mask | (place == 0)
+
+    def _check(self, texts: Tokens) -> None:
+        config = self.tower.config
+        most = config.max_position_embeddings + self._is_tips  # whose first token only stands for the text
+        if texts.ids.shape[1] > most:
+            raise InputError(
+                f"a text of the batch has {texts.ids.shape[1]} tokens, but {self.model} reads at most "
+                f"{most}; set the tokenizer's longest to that"
+            )
+        if len(texts) and int(texts.ids.max()) >= config.vocab_size:
+            raise InputError(
+                f"token {int(texts.ids.max())} is beyond the {config.vocab_size} of {self.model}; "
+                "the tokenizer and the text encoder must come from the same model"
+            )
+
+    @property
+    def _is_clip(self) -> bool:
+        return hasattr(self.tower, "text_projection")
+
+    @property
+    def _is_tips(self) -> bool:
+        return not self._is_clip and not hasattr(self.tower, "head")
+
+    def _width(self, config: Any) -> int:
+        if self._is_tips:
+            return int(config.hidden_size)
+        return int(config.projection_dim if self._is_clip else config.projection_size)
