@@ -175,8 +175,8 @@ def _tips_tokenizer(folder: Path) -> int:
 
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([" ".join(WORDS)] * 20), model_writer=model, vocab_size=310, pad_id=0,
-        unk_id=1, eos_id=-1, bos_id=-1, minloglevel=2, hard_vocab_limit=False, model_type="bpe",
+        sentence_iterator=iter([" ".join([*WORDS, *"',!"])] * 20), model_writer=model, vocab_size=310,
+        pad_id=0, unk_id=1, eos_id=-1, bos_id=-1, minloglevel=2, hard_vocab_limit=False, model_type="bpe",
         byte_fallback=True,
     )  # fmt: skip
     folder.mkdir(parents=True)

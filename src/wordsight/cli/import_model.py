@@ -65,21 +65,26 @@ def import_(
     source: Annotated[
         Path,
         typer.Argument(
-            metavar="CHECKPOINT", help="A .pth or .pth.tar file; of clip and siglip a folder or a hub name."
+            metavar="CHECKPOINT", help="A .pth or .pth.tar file; of a dual encoder a folder or a hub name."
         ),
     ],
     system: Annotated[
         str,
         typer.Option(
             "--from",
-            help="System that made it: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch, clip or siglip.",
+            help="System that made it: chan, vse-infinity, scan, casc, vsepp, cmpl-pytorch; of dual encoders "
+            "clip, metaclip_2, siglip, siglip2 or tipsv2.",
         ),
     ],
     out: Annotated[Path, typer.Option(help="The model folder to write.")],
     *,
     known: CheckpointOptions,
     regions: Annotated[
-        str, typer.Option(help="Of clip and siglip: whole, or patches, a hint of where words are.")
+        str,
+        typer.Option(
+            help="Of dual encoders: whole, or patches, which tell where words are: of tipsv2 as evidence, of "
+            "the others as a hint."
+        ),
     ] = "whole",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:

@@ -13,6 +13,7 @@ TIPSv2 is trained for it: its patches are made to agree with the vector of a tex
 layer, and a word is read as a text of its own (``words`` = "alone"), the way its authors find named things.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,9 @@ WHOLE = "whole"
 BOTH = "both"
 
 
-class DualEncoder(nn.Module):
-    """A published tower, and the layers that may be learned behind it.
+@dataclass(frozen=True)
+class DualOptions:
+    """Settings of both sides of a dual encoder.
 
     ``model``       hub name ("openai/clip-vit-base-patch32") or local folder
     ``items``       the vectors of a set: "whole" for one of all, "patches" (of a text: "words") for one each,
@@ -44,54 +46,51 @@ class DualEncoder(nn.Module):
     ``projection``       after that, CMPL's joint layer: its size, or a table {dim, eps, momentum, std}
     ``pretrained``  False builds the architecture without its weights: for a saved matcher, which brings them
     ``revision``    of the hub model
-
-    The published weights are the parameters under ``tower.``.
     """
+
+    model: str
+    dim: Size | None = None
+    items: str = WHOLE
+    head: bool = False
+    freeze: bool = False
+    pool: PoolTable = None
+    projection: ProjectionTable = None
+    pretrained: bool = True
+    revision: str | None = None
+
+
+class DualEncoder(nn.Module):
+    """A published tower, whose weights are the parameters under ``tower.``; the settings are DualOptions'."""
 
     side: Side
     each: str  # what one item of the set is
 
-    def __init__(
-        self,
-        model: str,
-        dim: Size | None = None,
-        items: str = WHOLE,
-        head: bool = False,
-        freeze: bool = False,
-        pool: PoolTable = None,
-        projection: ProjectionTable = None,
-        pretrained: bool = True,
-        revision: str | None = None,
-    ):
+    def __init__(self, options: DualOptions) -> None:
         super().__init__()
+        self.options, self.projection = options, options.projection
         known = (WHOLE, self.each, BOTH)
-        if items not in known:
-            raise InputError(f'items = "{items}" is unknown; known: {", ".join(known)}')
-        self.model = model
-        self.items = items
-        self.head = head
-        self.freeze = freeze
-        self.projection = projection
-        self.pretrained = pretrained
-        self.revision = revision
-        folder = find_model(model, revision) if pretrained else Path(model)
-        self.tower = load_tower(folder, self.side, pretrained).requires_grad_(not freeze)
+        if options.items not in known:
+            raise InputError(f'items = "{options.items}" is unknown; known: {", ".join(known)}')
+        model, dim = options.model, options.dim
+        folder = find_model(model, options.revision) if options.pretrained else Path(model)
+        tower = load_tower(folder, self.side, options.pretrained)
+        self.tower = tower.requires_grad_(not options.freeze)
         width = self._width(self.tower.config)
-        if not head and dim is not None and dim != width:
+        if not options.head and dim is not None and dim != width:
             raise InputError(
                 f"head = false leaves the {width} dimensions of {model} as they are, and dim is {dim}; "
                 f"set dim = {width}, or head = true"
             )
         self.dim = dim or width
-        self.linear = nn.Linear(width, self.dim) if head else None
-        self.pool = make_pool(pool)
-        self.joint_layer = build_projection(projection, self.dim)
+        self.linear = nn.Linear(width, self.dim) if options.head else None
+        self.pool = make_pool(options.pool)
+        self.joint_layer = build_projection(options.projection, self.dim)
         self.train(self.training)
 
     def train(self, mode: bool = True) -> "DualEncoder":
         """Training mode, except for a part that is frozen."""
         super().train(mode)
-        if self.freeze:
+        if self.options.freeze:
             self.tower.eval()
         return self
 
@@ -102,7 +101,7 @@ class DualEncoder(nn.Module):
         return {"model": place, "pretrained": False, "revision": None}
 
     def _learns(self) -> torch.set_grad_enabled:
-        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze)
+        return torch.set_grad_enabled(torch.is_grad_enabled() and not self.options.freeze)
 
     def _finished(self, items: EmbeddingSet) -> EmbeddingSet:
         """Apply the learned layers behind the published vectors; padding becomes zero."""

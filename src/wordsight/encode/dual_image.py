@@ -8,16 +8,17 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.encode.base import ImageEncoder
-from wordsight.encode.dual import BOTH, WHOLE, DualEncoder
+from wordsight.encode.dual import BOTH, WHOLE, DualEncoder, DualOptions
 from wordsight.errors import InputError
 from wordsight.pretrained import feature_maps, naflex
 from wordsight.pretrained.dual_encoders import Side
 from wordsight.pretrained.models import patches
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Pixels
 
 
 class DualImageEncoder(DualEncoder, ImageEncoder):
-    """The picture side of a dual encoder, see DualEncoder's settings; boxes are those of the grid of patches.
+    """The picture side of a dual encoder, see DualOptions; boxes are those of the grid of patches.
 
     The boxes are fractions of what the model is shown, so a reader that cuts out the centre is for "whole".
     """
@@ -25,19 +26,23 @@ class DualImageEncoder(DualEncoder, ImageEncoder):
     side: Side = "vision"
     each = "patches"
 
+    @takes(DualOptions)
+    def __init__(self, options: DualOptions) -> None:
+        super().__init__(options)
+
     def forward(self, pixels: Pixels) -> EmbeddingSet:
         """Not normalized. With "both" the first item is the whole picture, then patches from the top left."""
         with self._learns():
             output, grids = self._read(pixels)
             whole = (output.image_embeds if self._is_clip else output.pooler_output)[:, None]
-            if self.items == WHOLE:
+            if self.options.items == WHOLE:
                 return self._finished(_whole(whole))
             count = int(grids.prod(1).max()) if len(grids) else 0
             states = output.last_hidden_state
             each = self._of_patches(states[:, states.shape[1] - count :])
         boxes, mask = feature_maps.cells_of(grids, count)
         items = EmbeddingSet(each, mask, boxes.to(each.dtype))
-        if self.items == BOTH:
+        if self.options.items == BOTH:
             items = _side_by_side(_whole(whole), items)
         return self._finished(items)
 
@@ -49,7 +54,7 @@ class DualImageEncoder(DualEncoder, ImageEncoder):
             return self.tower(**shown), shown["spatial_shapes"]
         if pixels.sizes is not None:
             raise InputError(
-                f"{self.model} reads pictures of one size, and the reader gives each its own",
+                f"{self.options.model} reads pictures of one size, and the reader gives each its own",
                 'take the reader "model-pixels" of the same model',
             )
         grid = torch.tensor(patches(config, values.shape[2], values.shape[3]), device=values.device)

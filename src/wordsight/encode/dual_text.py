@@ -1,5 +1,6 @@
 """Tokens -> vectors of the space that a published dual encoder has for pictures and texts."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -7,27 +8,39 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wordsight.encode.base import TextEncoder
-from wordsight.encode.dual import WHOLE, DualEncoder
-from wordsight.encode.pool import PoolTable
-from wordsight.encode.projection import ProjectionTable
+from wordsight.encode.dual import WHOLE, DualEncoder, DualOptions
 from wordsight.encode.words_alone import distinct_words
 from wordsight.errors import InputError
 from wordsight.pretrained.dual_encoders import Side
 from wordsight.pretrained.models import find_model
 from wordsight.pretrained.pieces import word_starts
-from wordsight.registry.limits import Size, Whole
+from wordsight.registry.limits import Whole
+from wordsight.registry.options import takes
 from wordsight.sets import EmbeddingSet, Tokens
 
 IN_CONTEXT = "in-context"
 ALONE = "alone"
 
 
-class DualTextEncoder(DualEncoder, TextEncoder):
-    """The text side of a dual encoder, see DualEncoder's settings; the tokenizer must be "dual" too.
+@dataclass(frozen=True)
+class DualTextOptions(DualOptions):
+    """Settings of a DualTextEncoder, behind those of both sides.
 
     ``pad_id``   what SigLIP is shown behind a text, up to the length it was trained with: the tokenizer's
     ``words``    vectors of words: "in-context", the model's states where they stand in their text, or of
                  TIPSv2 "alone", each read as a text of its own, which its patches are trained to agree with
+    """
+
+    pad_id: Whole = 1
+    words: str = IN_CONTEXT
+
+    def __post_init__(self) -> None:
+        if self.words not in (IN_CONTEXT, ALONE):
+            raise InputError(f'words = "{self.words}" is unknown; known: {IN_CONTEXT}, {ALONE}')
+
+
+class DualTextEncoder(DualEncoder, TextEncoder):
+    """The text side of a dual encoder, see DualTextOptions; the tokenizer must be "dual" too.
 
     The first token of "dual" Tokens stands for the whole text: its place in the set holds the text's
     vector, or is masked with items = "words". The marks are never words.
@@ -35,40 +48,25 @@ class DualTextEncoder(DualEncoder, TextEncoder):
 
     side: Side = "text"
     each = "words"
+    options: DualTextOptions
     starts: Bool[Tensor, " id"]  # which pieces begin a word; of words = "alone"
 
-    def __init__(
-        self,
-        model: str,
-        dim: Size | None = None,
-        items: str = WHOLE,
-        head: bool = False,
-        freeze: bool = False,
-        pool: PoolTable = None,
-        projection: ProjectionTable = None,
-        pretrained: bool = True,
-        revision: str | None = None,
-        pad_id: Whole = 1,
-        words: str = IN_CONTEXT,
-    ):
-        super().__init__(model, dim, items, head, freeze, pool, projection, pretrained, revision)
-        self.pad_id = pad_id
-        self.words = words
-        if words not in (IN_CONTEXT, ALONE):
-            raise InputError(f'words = "{words}" is unknown; known: {IN_CONTEXT}, {ALONE}')
-        if words == ALONE:
+    @takes(DualTextOptions)
+    def __init__(self, options: DualTextOptions) -> None:
+        super().__init__(options)
+        if options.words == ALONE:
             self._find_starts()
 
     def _find_starts(self) -> None:
         if not self._is_tips:
             raise InputError(
                 f'words = "{ALONE}" reads words as the patches of TIPSv2 are trained to meet them, and '
-                f'{self.model} is none; leave it at "{IN_CONTEXT}"'
+                f'{self.options.model} is none; leave it at "{IN_CONTEXT}"'
             )
         size = int(self.tower.config.vocab_size)
         known = torch.zeros(size, dtype=torch.bool)  # a saved matcher brings them with its weights
-        if self.pretrained:
-            known = word_starts(find_model(self.model, self.revision), size)
+        if self.options.pretrained:
+            known = word_starts(find_model(self.options.model, self.options.revision), size)
         self.register_buffer("starts", known)
 
     def forward(self, texts: Tokens) -> EmbeddingSet:
@@ -77,7 +75,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         with self._learns():
             vectors = self._vectors(texts)
         mask = self._mask(texts)
-        if self.items == WHOLE:
+        if self.options.items == WHOLE:
             vectors, mask = vectors[:, :1], mask[:, :1]
         return self._finished(EmbeddingSet(vectors, mask))
 
@@ -109,7 +107,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         ids, mask = texts.ids[:, 1:], texts.mask[:, 1:]
         output = self.tower(input_ids=ids, attention_mask=mask.long())
         words: Tensor = output.last_hidden_state
-        if self.words == ALONE and self.items != WHOLE:
+        if self.options.words == ALONE and self.options.items != WHOLE:
             words = self._alone(ids, mask)
         return torch.cat([output.pooler_output[:, None], words], 1)
 
@@ -121,7 +119,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
             raise InputError(
                 f'words = "{ALONE}" cannot be written as ONNX', "import the model again with --regions whole"
             )
-        words = distinct_words(ids, mask, self.starts[ids], self.pad_id)
+        words = distinct_words(ids, mask, self.starts[ids], self.options.pad_id)
         vectors: Tensor = self.tower(input_ids=words.ids, attention_mask=words.mask.long()).pooler_output
         return vectors[words.word_of] * mask[..., None]
 
@@ -134,8 +132,8 @@ class DualTextEncoder(DualEncoder, TextEncoder):
     def _laid_out(self, texts: Tokens, places: int) -> Int[Tensor, "text place"]:
         """The words, the end that stood before them, padding."""
         size = (texts.ids.shape[0], places)
-        placed = torch.full(size, self.pad_id, dtype=texts.ids.dtype, device=texts.device)
-        words = texts.ids[:, 1:].masked_fill(~texts.mask[:, 1:], self.pad_id)
+        placed = torch.full(size, self.options.pad_id, dtype=texts.ids.dtype, device=texts.device)
+        words = texts.ids[:, 1:].masked_fill(~texts.mask[:, 1:], self.options.pad_id)
         placed[:, : words.shape[1]] = words
         return placed.scatter_(1, texts.lengths[:, None] - 1, texts.ids[:, :1])
 
@@ -145,19 +143,19 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         place = torch.arange(mask.shape[1], device=mask.device)
         if self._is_clip and not self._ends_first(texts):
             mask = mask & (place != mask.sum(1, keepdim=True) - 1)
-        return mask & (place > 0) if self.items == self.each else mask | (place == 0)
+        return mask & (place > 0) if self.options.items == self.each else mask | (place == 0)
 
     def _check(self, texts: Tokens) -> None:
         config = self.tower.config
         most = config.max_position_embeddings + self._is_tips  # whose first token only stands for the text
         if texts.ids.shape[1] > most:
             raise InputError(
-                f"a text of the batch has {texts.ids.shape[1]} tokens, but {self.model} reads at most "
-                f"{most}; set the tokenizer's longest to that"
+                f"a text of the batch has {texts.ids.shape[1]} tokens, but {self.options.model} reads at "
+                f"most {most}; set the tokenizer's longest to that"
             )
         if len(texts) and int(texts.ids.max()) >= config.vocab_size:
             raise InputError(
-                f"token {int(texts.ids.max())} is beyond the {config.vocab_size} of {self.model}; "
+                f"token {int(texts.ids.max())} is beyond the {config.vocab_size} of {self.options.model}; "
                 "the tokenizer and the text encoder must come from the same model"
             )
 

@@ -36,7 +36,7 @@ def grid_of(height: int, width: int, patch: int, most: int) -> tuple[int, int]:
 def cut(
     values: Float[Tensor, "image 3 height width"], sizes: Int[Tensor, "image 2"] | None, patch: int
 ) -> dict[str, Tensor]:
-    """What the model's forward takes: patches row by row, which of them are real, and the grids.
+    """Arguments of the model's forward: patches row by row, which of them are real, and the grids.
 
     ``sizes``: height and width of each picture, in the top left of its values; None: they fill them.
     """

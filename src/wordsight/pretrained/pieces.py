@@ -12,12 +12,12 @@ SPACE = "\u2581"  # before a piece that begins a word
 
 
 def is_byte(piece: str) -> bool:
-    """Whether it is a byte of a letter that the tokenizer does not know: <0xE2>."""
+    """True for a byte of a letter that the tokenizer does not know: <0xE2>."""
     return len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">")
 
 
 def word_starts(folder: Path, size: int) -> Bool[Tensor, " id"]:
-    """Which of the ids of a published tokenizer begin a word: those behind a space, or without a letter."""
+    """True for each id of a published tokenizer that begins a word: behind a space, or without a letter."""
     check_published(folder)
     transformers = import_transformers()
     with quiet(transformers), built_from(folder):

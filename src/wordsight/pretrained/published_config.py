@@ -30,7 +30,7 @@ def first_release(folder: Path) -> Mapping[str, Any] | None:
 
 
 def _of_first_release(transformers: ModuleType, facts: Mapping[str, Any], folder: Path) -> Any:
-    """The same model in the words of transformers."""
+    """The model's config in the words of transformers."""
     if facts["vision_fn"] not in _VISION:
         raise InputError(
             f"{folder}/config.json is of TIPSv2's first release, and its vision_fn {facts['vision_fn']!r} is "

@@ -127,12 +127,17 @@ class DualTokenizer(Tokenizer):
         """Id and spelling of the pieces of each word."""
         plain = _plain(text, self.lower)
         ids = self._tokenizer(plain, add_special_tokens=False, verbose=False)["input_ids"]
-        ids = ids if plain.strip() else []  # some have a token for nothing but space
+        ids = self._without_marks(ids) if plain.strip() else []  # some have a token for nothing but space
         room = self.max_length - len(self._before) - len(self._after)
         check_length(text, len(ids), self.max_length, self.truncate, self.max_length - room)
         pieces = list(zip(ids, self._tokenizer.convert_ids_to_tokens(ids), strict=True))[:room]
         starts = self._starts([piece for _, piece in pieces])
         return [pieces[start:stop] for start, stop in pairwise([*starts, len(pieces)])]
+
+    def _without_marks(self, ids: Sequence[int]) -> list[int]:
+        """A mark that is spelt in the text, which some vocabularies hold as a piece, becomes unknown."""
+        marks, unknown = {*self._before, *self._after}, self._tokenizer.unk_token_id
+        return [unknown if id in marks and unknown is not None else id for id in ids]
 
     def _starts(self, pieces: Sequence[str]) -> list[int]:
         """Where words begin. Sentencepiece leaves commas on words; what is no letter is taken off them."""
