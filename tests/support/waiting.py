@@ -7,9 +7,11 @@ from typing import Any
 SECONDS = 30.0
 
 
-def wait_until(holds: Callable[[], Any], pause: Callable[[], Any] = lambda: time.sleep(0.01)) -> None:
-    """Return as soon as the condition holds; fail after SECONDS. ``pause`` runs between two checks."""
-    end = time.monotonic() + SECONDS
+def wait_until(
+    holds: Callable[[], Any], pause: Callable[[], Any] = lambda: time.sleep(0.01), seconds: float = SECONDS
+) -> None:
+    """Return as soon as the condition holds; fail after ``seconds``. ``pause`` runs between two checks."""
+    end = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < end, f"did not happen within {SECONDS:g} seconds"
+        assert time.monotonic() < end, f"did not happen within {seconds:g} seconds"
         pause()

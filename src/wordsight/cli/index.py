@@ -125,7 +125,7 @@ def _updated(
         opened = _opened_to_write(out, model, kind, how, trust_remote_code)
         rules = opened.walk_rules().changed(how.exclude, how.follow_links)
         opened.run_on(how.device)
-        with ProgressDisplay() as progress:
+        with ProgressDisplay() as progress, how.encoder(opened) as encoder:
             report = opened.update(
                 sources,
                 progress,
@@ -135,6 +135,7 @@ def _updated(
                 how.drop_all,
                 rules,
                 captions.caption_column,
+                encoder,
             )
     return opened, report
 

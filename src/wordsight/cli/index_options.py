@@ -1,5 +1,7 @@
 """Options of the command index: caption files, how pictures are read and stored, upkeep."""
 
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +13,8 @@ from wordsight.cli.shared_options import Device, Exclude, FollowLinks
 
 if TYPE_CHECKING:
     from wordsight.search.index.caption_file import CaptionFile
+    from wordsight.search.index.encoder import Encoder
+    from wordsight.search.index.interface import SearchableIndex
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,30 @@ class UpdateOptions:
     shards: Annotated[
         int, typer.Option(min=0, help="Of a new index on a server with Citus: spread it over so many shards.")
     ] = 0
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|HOST:PORT",
+            help="Encode by processes of Ray, on this machine or on a running cluster; needs wordsight[ray].",
+        ),
+    ] = None
+    ray_actors: Annotated[
+        int, typer.Option(min=0, help="Processes of --ray; 0: one per GPU, or else one per processor.")
+    ] = 0
+
+    @contextmanager
+    def encoder(self, opened: "SearchableIndex") -> "Iterator[Encoder | None]":
+        """The encoder of --ray for the block; None without it."""
+        if self.ray is None:
+            yield None
+            return
+        from wordsight.search.index.ray_encoder import RayEncoder
+
+        made = RayEncoder(
+            opened.model_folder, self.ray, self.ray_actors, self.device, opened.trust_remote_code
+        )
+        with closing(made):
+            yield made
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,12 @@
 """An entry of a scan that a thread has read, on its way into the index."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.search.index.scan_sources import Entry
+
+CHANGED = "it changed while it was read; run the same command again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -13,7 +16,7 @@ class Candidate:
     entry: Entry
     content: str = ""
     sidecar: str = ""
-    made: PreparedPicture | str | None = None  # the input of the encoder
+    made: PreparedPicture | Path | str | None = None  # the input of the encoder
     taken: int | None = None  # date of a picture to be encoded; nanoseconds since 1970
     reason: str = ""
     is_cut: bool = False  # a text beyond the model's limit

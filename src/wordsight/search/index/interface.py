@@ -20,6 +20,7 @@ from wordsight.search.index import picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.encoder import Encoder
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.stats import Stats
@@ -98,12 +99,14 @@ class SearchableIndex(ABC):
         drop_all: bool = False,
         rules: WalkRules | None = None,
         caption_column: str | None = None,
+        encoder: Encoder | None = None,
     ) -> UpdateReport:
         """Synchronize the index with these folders (of texts: files); items of other sources stay.
 
         ``captions``: caption files of the pictures. ``drop_all``: the items of a source that is missing or
         empty are deleted; otherwise it is an error. ``rules``: the pictures to leave out from now on; None:
-        as before. ``caption_column``: of tables of texts. A kill loses the current batch at most.
+        as before. ``caption_column``: of tables of texts. ``encoder``: None encodes in this process.
+        A kill loses the current batch at most (of an encoder that works ahead: the batches under way).
         Raises StoreInUse if another process writes a folder, IndexFull if the disk is full.
         """
         from wordsight.search.index import scan_sources  # readers of files, which no search needs
@@ -120,7 +123,7 @@ class SearchableIndex(ABC):
                 )
                 with suppress(OSError, RuntimeError):  # a user without a cache folder passes --root to serve
                     picture_roots.remember(self.folder, [*sources, *map(Path, found.links)])
-            return Update(writer, self.matcher, found, batch_size, workers, progress).run()
+            return Update(writer, self.matcher, found, batch_size, workers, progress, encoder).run()
 
     @abstractmethod
     def updating(

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,14 +10,13 @@ from typing import Any
 
 from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
-from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.decode import UnreadablePicture
-from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
-from wordsight.search.index.candidate import Candidate
+from wordsight.search.index.candidate import CHANGED, Candidate
+from wordsight.search.index.encoder import Batch, Encoder, LocalEncoder, Refusal
 from wordsight.search.index.fill_dates import fill_dates
 from wordsight.search.index.interface import BatchWriter
 from wordsight.search.index.report import UpdateReport
@@ -25,7 +25,6 @@ from wordsight.search.index.vector_files import is_finite, pack
 from wordsight.search.query.encoded import words_of
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
-from wordsight.tensors import torch
 
 KNOWN_PER_WRITE = 1000  # files of known content per transaction
 _COLUMNS = "content, bytes, changed, beside_changed, beside, told, path, part, shown"
@@ -43,6 +42,7 @@ class Update:
         batch_size: int,
         workers: int,
         progress: Progress,
+        encoder: Encoder | None = None,
     ) -> None:
         self.writer, self.matcher, self.found = writer, matcher, found
         self.batch_size, self.workers, self.progress = batch_size, workers, progress
@@ -56,8 +56,10 @@ class Update:
         shared = database.can_share(writer.folder)  # otherwise only the writer's connection sees its commits
         self._reader = database.connect(writer.folder) if shared else writer.facts  # of the threads
         self._lock = threading.Lock()
+        self.encoder = encoder or LocalEncoder(matcher)
         self._new: dict[str, Candidate] = {}  # by content, to be encoded together
         self._waiting: list[Candidate] = []  # files of those contents
+        self._ahead: deque[Batch] = deque()  # batches that are being encoded
         self._known: list[Candidate] = []  # files of contents that are stored
 
     def run(self) -> UpdateReport:
@@ -69,6 +71,8 @@ class Update:
                 self._take(candidate)
                 self.progress(self._noun, done, self.found.todo)
             self._write()
+            while self._ahead:
+                self._commit(self._ahead.popleft())
             self._delete()
             self._caption()
             fill_dates(self.writer, self.workers, self.progress)
@@ -88,10 +92,10 @@ class Update:
         path = os.fsdecode(entry.path)
         try:
             before, content = stamp_of(Path(path)), content_of(Path(path))
-            frame = None if self._has(content) else self.matcher.reader.prepare(Path(path))
+            frame = None if self._has(content) else self.encoder.prepare(Path(path))
             taken = None if frame is None else date_taken(path)
             if stamp_of(Path(path)) != before:  # its vectors would be stored under another hash
-                return Candidate(entry, reason="it changed while it was read; run the same command again")
+                return Candidate(entry, reason=CHANGED)
             sidecar = scan_sources.sidecar(path) if entry.sidecar_changed else ""
             return Candidate(entry, content, sidecar, frame, taken)
         except UnreadablePicture as error:
@@ -128,6 +132,8 @@ class Update:
             self._skip(candidate)
         elif candidate.content in self._new:
             self._waiting.append(replace(candidate, made=None))
+        elif batch := next((one for one in self._ahead if candidate.content in one.contents), None):
+            batch.waiting.append(replace(candidate, made=None))
         elif candidate.made is None or self._has(candidate.content):  # perhaps stored since it was read
             self._known.append(replace(candidate, made=None))
         else:
@@ -155,60 +161,48 @@ class Update:
                 self._put(candidate)
 
     def _write(self) -> None:
-        """Encode, write and commit one batch."""
+        """Begin to encode a batch; commit the oldest one if enough are under way."""
         if not (self._new or self._known):
             return
         new, waiting = list(self._new.values()), self._waiting
         self._new, self._waiting = {}, []
-        embeddings, good = self._encoded(new)
-        bad = {candidate.content for candidate, fine in zip(new, good, strict=True) if not fine}
-        storable = [candidate for candidate in new if candidate.content not in bad]
+        contents = {candidate.content for candidate in new}
+        self._ahead.append(Batch(new, contents, waiting, self.encoder.submit(new)))
+        while len(self._ahead) > self.encoder.ahead:
+            self._commit(self._ahead.popleft())
+
+    def _commit(self, batch: Batch) -> None:
+        """Write a batch, with the files of known contents so far."""
+        encoded = batch.encoded()
+        refused = {batch.new[place].content: why for place, why in encoded.refused.items()}
+        read = [candidate for candidate in batch.new if candidate.content not in refused]
+        storable = []
+        if encoded.embeddings is not None:
+            good = is_finite(encoded.embeddings, self.writer.meta.unit)
+            storable = [row for row, fine in enumerate(good) if fine]
+            not_finite = Refusal("the model's vectors for it are not finite", True)
+            refused |= {one.content: not_finite for one, fine in zip(read, good, strict=True) if not fine}
         with self.writer.batch():
-            if embeddings is not None and storable:
-                self._store(embeddings[[row for row, fine in enumerate(good) if fine]], storable)
-            for candidate in [*self._known, *(one for one in waiting if one.content not in bad)]:
+            if encoded.embeddings is not None and storable:
+                sizes = [encoded.sizes[row] for row in storable]
+                self._store(encoded.embeddings[storable], [read[row] for row in storable], sizes)
+            for candidate in [*self._known, *(one for one in batch.waiting if one.content not in refused)]:
                 self._put(candidate)
         self._known = []
-        for candidate in (one for one in waiting if one.content in bad):
-            reason = "the model's vectors for it are not finite"
-            self._skip(Candidate(candidate.entry, reason=reason, is_unreadable=True))
+        for candidate in (one for one in batch.waiting if one.content in refused):
+            why = refused[candidate.content]
+            self._skip(Candidate(candidate.entry, reason=why.reason, is_unreadable=why.is_unreadable))
 
-    @torch.no_grad()
-    def _encoded(self, new: Sequence[Candidate]) -> tuple[EmbeddingSet | None, list[bool]]:
-        """Vectors of new contents, and whether each can be stored."""
-        if not new:
-            return None, []
-        texts = [candidate.made for candidate in new if isinstance(candidate.made, str)]
-        frames = [candidate.made for candidate in new if isinstance(candidate.made, PreparedPicture)]
-        reader = self.matcher.reader
-        if texts:
-            embeddings = self.matcher.encode_texts(texts)
-        else:
-            read = reader.read(frames) if isinstance(reader, RegionReader) else reader.stack(frames)
-            embeddings = self.matcher.encode_images(read)
-        return embeddings, is_finite(embeddings, self.writer.meta.unit)
-
-    def _store(self, embeddings: EmbeddingSet, new: Sequence[Candidate]) -> None:
+    def _store(
+        self, embeddings: EmbeddingSet, new: Sequence[Candidate], sizes: Sequence[tuple[int, int]]
+    ) -> None:
         packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
         places, checksums = self.writer.append(packed), packed.checksums()
-        sizes = [
-            candidate.made.size if isinstance(candidate.made, PreparedPicture) else (0, 0)
-            for candidate in new
-        ]
         self.writer.facts.executemany(
             "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (
-                    one.content,
-                    place.segment,
-                    place.place,
-                    place.start,
-                    place.count,
-                    *size,
-                    checksum,
-                    one.taken,
-                )
-                for one, place, size, checksum in zip(new, places, sizes, checksums, strict=True)
+                (one.content, at.segment, at.place, at.start, at.count, *size, checksum, one.taken)
+                for one, at, size, checksum in zip(new, places, sizes, checksums, strict=True)
             ],
         )
 
