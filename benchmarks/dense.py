@@ -25,6 +25,20 @@ def dense_scores(images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
     return TEMPERATURE * torch.logsumexp(found / TEMPERATURE, -1)
 
 
+def scan_scores(images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
+    """SCAN, words looking: text by text with all images, each blend made as in its code; differentiable."""
+    images, texts = unit(images), unit(texts)
+    columns = []
+    for text, real in zip(texts.vectors, texts.mask, strict=True):
+        words = text[: int(real.sum())]
+        cosines = torch.nn.functional.leaky_relu(images.vectors @ words.T, 0.1)
+        cosines = cosines / (cosines.norm(dim=2, keepdim=True) + 1e-8)
+        shares = (9 * cosines).masked_fill(~images.mask[..., None], -float("inf")).softmax(1)
+        blends = torch.bmm(shares.transpose(1, 2), images.vectors)
+        columns.append(torch.cosine_similarity(blends, words[None], dim=2).mean(1))
+    return torch.stack(columns, 1)
+
+
 def sharded_scores(images: EmbeddingSet, texts: EmbeddingSet) -> Tensor:
     """All pairs, 128 x 128 at a time, each shard cropped to its longest text."""
     images, texts = unit(images), unit(texts)

@@ -58,7 +58,7 @@ MAY_NAME = {  # files that may name a device, and why
     "read/pictures/backbones.py": "where a new network starts",
     "read/pictures/onnx_backbone.py": "providers of ONNX by device",
     "sets.py": "a copy to the processor is waited for",
-    "similarity/kernels/fused.py": "Triton compiles for CUDA",
+    "similarity/kernels/launch.py": "Triton compiles for CUDA",
     "similarity/kernels/few_shapes.py": "a fast path of the processor",
     "similarity/kernels/integer_product.py": "integer products of the processor",
     "similarity/kernels/matmul.py": "products by kind of device",

@@ -49,7 +49,7 @@ def _fits(work: Callable[[int, int], None], start: int, stop: int) -> bool:
             raise
     else:
         return True
-    _free_cached()
+    free_cached()
     return False
 
 
@@ -62,7 +62,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     return "can't allocate memory" in str(error) or "not enough memory" in str(error)
 
 
-def _free_cached() -> None:
+def free_cached() -> None:
     """Return the memory that torch holds for later, which may be in pieces too small to use."""
     import torch
 

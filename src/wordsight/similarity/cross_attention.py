@@ -10,6 +10,12 @@ from wordsight.registry.limits import Positive
 from wordsight.similarity.base import AttentionDirection
 from wordsight.similarity.kernels.blocks import Stack, cosines_of, query_blocks
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
+from wordsight.similarity.kernels.fused_attention import (
+    Attention,
+    attention_gradients,
+    attention_scores,
+    attention_values,
+)
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
 from wordsight.tensors import F, Tensor, torch
@@ -115,6 +121,28 @@ class CrossAttention(AttentionSimilarity):
         square = (shares * torch.bmm(gram, shares)).sum(1)
         return shares, (shares * cosines).sum(1) / square.clamp_min(EPSILON**2).sqrt()
 
+    @property
+    def _attention(self) -> Attention:
+        return Attention(self.normalize, self.temperature)
+
+    def fused_matches(
+        self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None
+    ) -> tuple[Tensor, None] | None:
+        found = attention_values(contexts, queries, self._attention, dtype)
+        return None if found is None else (found, None)
+
+    def fused_scores(
+        self,
+        contexts: PackedTexts,
+        queries: PackedTexts,
+        dtype: torch.dtype | None,
+        part: tuple[int, int] | None = None,
+    ) -> Float[Tensor, "context query"] | None:
+        factors = torch.ones(queries.starts[-1], device=queries.device)
+        if self.keeps_lengths:
+            factors = self.per_query(factors, queries.rows(0, len(queries)))
+        return attention_scores(contexts, queries, self._attention, self.pooling, factors, dtype, part)
+
     def found_error(self, dim: int) -> float:
         """An allowance many times above what is seen, not a proof: the attention has no useful bound."""
         return 4.0 * (dim + 8) * ROUNDING
@@ -130,6 +158,9 @@ class CrossAttention(AttentionSimilarity):
         pairs = _pairs_with_gradient(gradient, queries)
         if len(pairs) * 4 <= len(contexts) * len(queries):
             return _gradient_of_pairs(self, contexts, queries, gradient, pairs)
+        fused = attention_gradients(contexts, queries, self._attention, gradient, self.memory_mb)
+        if fused is not None:
+            return fused
         return _gradient_of_all(self, contexts, queries, gradient)
 
 

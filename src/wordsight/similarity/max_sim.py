@@ -87,10 +87,14 @@ class MaxSim(AttentionSimilarity):
     ) -> tuple[Tensor, Tensor] | None:
         return fused_matches(contexts, queries, self.place_dtype(contexts), dtype)
 
-    def _scores(self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None) -> Tensor:
-        with torch.no_grad():
-            fused = fused_scores(contexts, queries, self.pooling, dtype)
-        return super()._scores(contexts, queries, dtype) if fused is None else fused
+    def fused_scores(
+        self,
+        contexts: PackedTexts,
+        queries: PackedTexts,
+        dtype: torch.dtype | None,
+        part: tuple[int, int] | None = None,
+    ) -> Float[Tensor, "context query"] | None:
+        return fused_scores(contexts, queries, self.pooling, dtype, part)
 
     def best_match_with_places(
         self,

@@ -1,22 +1,19 @@
 """The Triton programs against a slow loop, run by Triton's interpreter on the processor."""
 
-import sys
-from importlib.util import module_from_spec, spec_from_file_location
-from pathlib import Path
 from typing import Any
 
-import gpu
 import pytest
 import torch
+from support.interpreted_programs import ragged, run_on_the_interpreter
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels import fused
+from wordsight.similarity.kernels import fused, launch
 from wordsight.similarity.kernels.packed import PackedTexts, unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
 from wordsight.similarity.ranking.exact import rank_matches
-from wordsight.similarity.ranking.half_screen import half_blocks
+from wordsight.similarity.ranking.fused_screen import fused_screen
 
 pytest.importorskip("triton", reason="the programs are written in Triton: pip install triton")
 
@@ -25,28 +22,7 @@ POOLINGS: list[Pooling] = [Mean(), Sum(), Max(), LogSumExp(0.1), LogSumExp(0.05,
 
 @pytest.fixture(autouse=True)
 def interpreted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fused, "ON_PROCESSOR", True)
-    _import_plainly("wordsight.similarity.kernels.triton_max_sim")
-
-
-def _import_plainly(name: str) -> None:
-    """Import a module without the check of shapes, whose wrappers Triton cannot read."""
-    if name not in sys.modules:
-        spec = spec_from_file_location(name, Path(fused.__file__).with_name(name.rsplit(".", 1)[1] + ".py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[name])
-
-
-def ragged(count: int, items: int, dim: int, seed: int) -> EmbeddingSet:
-    """Sets of one to ``items`` vectors; padding holds what must not be read."""
-    draw = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(1, items + 1, (count,), generator=draw)
-    lengths[count // 2] = items
-    mask = torch.arange(items) < lengths[:, None]
-    vectors = torch.randn(count, items, dim, generator=draw)
-    return EmbeddingSet(vectors.masked_fill(~mask[..., None], float("nan")), mask)
+    run_on_the_interpreter(monkeypatch)
 
 
 def slow_loop(images: EmbeddingSet, texts: EmbeddingSet, pooling: Pooling) -> Tensor:
@@ -117,7 +93,7 @@ def test_training_by_the_programs_equals_training_by_blocks(
         return [scores.detach(), *(one.grad for one in vectors if one.grad is not None)]
 
     by_programs = trained()
-    monkeypatch.setattr(fused, "ON_PROCESSOR", False)
+    monkeypatch.setattr(launch, "ON_PROCESSOR", False)
     by_blocks = trained()
     assert len(by_blocks) == 3
     torch.testing.assert_close(by_programs, by_blocks, rtol=1e-4, atol=1e-5)
@@ -135,7 +111,7 @@ def test_ranks_after_a_screen_in_bfloat16_are_those_of_float64(
         arguments = (MaxSim(direction, pooling), some, texts, torch.arange(12), torch.arange(15) % 12)
         found = rank_matches(*arguments)
         with monkeypatch.context() as changed:
-            changed.setattr(fused, "ON_PROCESSOR", False)
+            changed.setattr(launch, "ON_PROCESSOR", False)
             expected = rank_matches(*arguments)
         for one, other in zip(found, expected, strict=True):
             assert torch.equal(one, other)
@@ -147,18 +123,14 @@ def test_the_bound_of_bfloat16_holds_and_is_of_use() -> None:
     exact = similarity.double()(
         EmbeddingSet(images.vectors.double(), images.mask), EmbeddingSet(texts.vectors.double(), texts.mask)
     )[contexts.order][:, queries.order]
-    (block,) = half_blocks(similarity, contexts, queries)
+    screen = fused_screen(similarity, contexts, queries, 0.0)
+    assert screen is not None
+    block = screen(0, 9)
+    assert block is not None
     off = (block.scores - exact).abs()
     assert bool((off <= block.error).all())
     assert bool((off > block.error / 100).any())
     assert float(block.error.max()) < 0.01
-
-
-def test_the_benchmark_finds_programs_and_blocks_equal() -> None:
-    found = gpu.equality("cpu")
-    assert found["ranks_are_equal"]
-    assert found["scores_differ_by"] < 1e-5
-    assert found["gradients_differ_by"] < 1e-5
 
 
 def test_a_program_that_the_gpu_refuses_leaves_the_work_to_blocks(
@@ -172,22 +144,22 @@ def test_a_program_that_the_gpu_refuses_leaves_the_work_to_blocks(
     images, texts = ragged(4, 3, 8, 12), ragged(5, 3, 8, 13)
     arguments = MaxSim(pooling="mean"), images, texts, torch.arange(4), torch.arange(5) % 4
     expected = MaxSim(pooling="mean")(images, texts), *rank_matches(*arguments)
-    monkeypatch.setattr(fused, "_current", refuse)
-    monkeypatch.setattr(fused, "_refused", set())
+    monkeypatch.setattr(launch, "_current", refuse)
+    monkeypatch.setattr(launch, "_refused", set())
     ranks = rank_matches(*arguments)
-    assert not fused.can_fuse(images.vectors, [3], [4])
+    assert not launch.can_fuse(images.vectors, [3], [4])
     torch.testing.assert_close((MaxSim(pooling="mean")(images, texts), *ranks), expected)
     assert "does not take a fused program (out of resource: shared memory" in caplog.text
 
 
 def test_blocks_do_what_the_programs_cannot(monkeypatch: pytest.MonkeyPatch) -> None:
     vectors = torch.ones(2, 3)
-    assert fused.can_fuse(vectors, [3], [4])
-    assert not fused.can_fuse(vectors.double(), [3], [4])
-    assert not fused.can_fuse(vectors, [fused.LONGEST + 1], [4])
-    assert not fused.can_fuse(vectors, [], [4])
-    assert not fused.can_fuse(vectors, [500], [500])  # no tile holds both
-    with fused.disabled():
-        assert not fused.can_fuse(vectors, [3], [4])
-    monkeypatch.setattr(fused, "ON_PROCESSOR", False)
-    assert not fused.can_fuse(vectors, [3], [4])
+    assert launch.can_fuse(vectors, [3], [4])
+    assert not launch.can_fuse(vectors.double(), [3], [4])
+    assert not launch.can_fuse(vectors, [launch.LONGEST + 1], [4])
+    assert not launch.can_fuse(vectors, [], [4])
+    assert not launch.can_fuse(vectors, [500], [500])  # no tile holds both
+    with launch.disabled():
+        assert not launch.can_fuse(vectors, [3], [4])
+    monkeypatch.setattr(launch, "ON_PROCESSOR", False)
+    assert not launch.can_fuse(vectors, [3], [4])

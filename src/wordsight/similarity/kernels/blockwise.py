@@ -47,7 +47,8 @@ class AttentionSimilarity(Similarity):
         if not memory_mb > 0:
             raise InputError(f"memory_mb = {memory_mb}; blocks need some memory, e.g. 64")
         self.direction: AttentionDirection = direction
-        self.pooling = pooling if isinstance(pooling, Pooling) else _pooling(pooling)
+        table = {"name": pooling} if isinstance(pooling, str) else pooling
+        self.pooling: Pooling = table if isinstance(table, Pooling) else build("pooling", table)
         self.memory_mb = memory_mb
         self.normalize_images, self.normalize_texts = normalize_images, normalize_texts
         self.halving = Halving("vectors of a block of scores")
@@ -81,7 +82,8 @@ class AttentionSimilarity(Similarity):
         contexts, queries = self.sides(images, texts)
         dtype = _product_dtype(contexts.device)
         with torch.autocast(contexts.device.type, enabled=False):
-            if torch.is_grad_enabled() and self._needs_gradient(contexts, queries):
+            learned = (contexts.items.vectors, queries.items.vectors, *self.parameters())
+            if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in learned):
                 scores = self._scores_with_gradient(contexts, queries, dtype)
             else:
                 scores = self._scores(contexts, queries, dtype)
@@ -167,8 +169,21 @@ class AttentionSimilarity(Similarity):
         contexts: PackedTexts,  # noqa: ARG002
         queries: PackedTexts,  # noqa: ARG002
         dtype: torch.dtype | None,  # noqa: ARG002
-    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"]] | None:
-        """``best_match_with_places`` of all contexts and queries by one program; None where there is none."""
+    ) -> tuple[Float[Tensor, "n row"], Integer[Tensor, "n row"] | None] | None:
+        """How well each query is found, and where (for ``gradients``), by one program; None: by blocks."""
+        return None
+
+    def fused_scores(
+        self,
+        contexts: PackedTexts,  # noqa: ARG002
+        queries: PackedTexts,  # noqa: ARG002
+        dtype: torch.dtype | None,  # noqa: ARG002
+        part: tuple[int, int] | None = None,  # noqa: ARG002
+    ) -> Float[Tensor, "context query"] | None:
+        """All scores by one program, without a gradient, in the sets' order; None: by blocks.
+
+        ``part``: of the contexts from the first number to before the second, in packed order.
+        """
         return None
 
     def best_match_with_places(
@@ -239,7 +254,7 @@ class AttentionSimilarity(Similarity):
 
     def cosines_at_once(self, device: torch.device) -> int:
         """A block's size; half the budget is for what is packed."""
-        most = int(block_mb(self.memory_mb, device) * 2**20 / 2 / 4 / self.copies)
+        most = int(block_mb(self.memory_mb, device) * 2**17 / self.copies)
         return most if on_gpu(device) else min(most, CACHED_COSINES)
 
     def context_rows(self, device: torch.device) -> int:
@@ -253,12 +268,11 @@ class AttentionSimilarity(Similarity):
             many = min(many, self.rows_at_once(contexts), NUMBERS_AT_ONCE // contexts.items.dim)
         return max(many, self.context_rows(contexts.device))
 
-    def _needs_gradient(self, contexts: PackedTexts, queries: PackedTexts) -> bool:
-        tensors = (contexts.items.vectors, queries.items.vectors, *self.parameters())
-        return any(tensor.requires_grad for tensor in tensors)
-
     @torch.no_grad()
     def _scores(self, contexts: PackedTexts, queries: PackedTexts, dtype: torch.dtype | None) -> Tensor:
+        fused = self.fused_scores(contexts, queries, dtype)
+        if fused is not None:
+            return fused
         kind = torch.promote_types(contexts.items.vectors.dtype, torch.float32)
         scores = torch.empty(len(contexts), len(queries), dtype=kind, device=contexts.device)
         for chunk in self.chunks(queries, dtype):
@@ -284,8 +298,3 @@ def _product_dtype(device: torch.device) -> torch.dtype | None:
     if torch.is_autocast_enabled(device.type):
         return torch.get_autocast_dtype(device.type)
     return None
-
-
-def _pooling(given: str | dict[str, Any]) -> Pooling:
-    made: Pooling = build("pooling", {"name": given} if isinstance(given, str) else given)
-    return made

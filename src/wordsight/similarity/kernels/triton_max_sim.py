@@ -10,25 +10,7 @@ query rows whole queries.
 import triton
 import triton.language as tl
 
-
-@triton.jit
-def _tile_products(
-    left, left_rows, left_real, right, right_rows, right_real,
-    DIM, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr,
-):  # fmt: skip
-    """Products of some rows with others, in float32; ``WIDE`` multiplies in float32 whatever comes."""
-    products = tl.zeros((BM, BN), tl.float32)
-    for first in range(0, DIM, BK):
-        column = first + tl.arange(0, BK)
-        inside = column < DIM
-        one = tl.load(left + left_rows[:, None] * DIM + column[None, :],
-                      mask=left_real[:, None] & inside[None, :], other=0.0)  # fmt: skip
-        other = tl.load(right + right_rows[:, None] * DIM + column[None, :],
-                        mask=right_real[:, None] & inside[None, :], other=0.0)  # fmt: skip
-        if WIDE:
-            one, other = one.to(tl.float32), other.to(tl.float32)
-        products = tl.dot(one, tl.trans(other), products, input_precision="ieee")
-    return products
+from wordsight.similarity.kernels.triton_tiles import members_of, store_pooled, tile_products
 
 
 @triton.jit
@@ -48,19 +30,18 @@ def best_match_program(
     base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
     row = tl.arange(0, BM)
     query = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
-    products = _tile_products(
+    products = tile_products(
         contexts, base + row, row < end - base, queries, query, query < QUERY_ROWS, DIM, BM, BN, BK, WIDE
     )
     for number in range(0, last - first):
         context = first + number
-        begin = tl.load(starts + context) - base
-        stop = tl.load(starts + context + 1) - base
-        inside = (row >= begin) & (row < stop)
+        inside = members_of(starts, context, base, row)
         values = tl.where(inside[:, None], products, float("-inf"))
         best = tl.max(values, 0)
         where = context.to(tl.int64) * QUERY_ROWS + query
         tl.store(found + where, best, mask=query < QUERY_ROWS)
         if PLACES:
+            begin = tl.load(starts + context) - base
             own = tl.where(inside[:, None] & (values == best[None, :]), (row - begin)[:, None], BM)
             tl.store(places + where, tl.min(own, 0).to(places.dtype.element_ty), mask=query < QUERY_ROWS)
 
@@ -85,42 +66,20 @@ def score_program(
     begins, ends = tl.load(query_first + other), tl.load(query_last + other)
     query_base, query_end = tl.load(query_starts + begins), tl.load(query_starts + ends)
     row, column = tl.arange(0, BM), tl.arange(0, BN)
-    products = _tile_products(
+    products = tile_products(
         contexts, base + row, row < end - base,
         queries, query_base.to(tl.int64) + column, column < query_end - query_base, DIM, BM, BN, BK, WIDE,
     )  # fmt: skip
     member = tl.arange(0, CONTEXTS)
     found = tl.full((CONTEXTS, BN), float("-inf"), tl.float32)
     for number in range(0, last - first):
-        begin = tl.load(starts + first + number) - base
-        stop = tl.load(starts + first + number + 1) - base
-        inside = (row >= begin) & (row < stop)
+        inside = members_of(starts, first + number, base, row)
         best = tl.max(tl.where(inside[:, None], products, float("-inf")), 0)
         found = tl.where(member[:, None] == number, best[None, :], found)
-    real = member < last - first
-    found = tl.where(real[:, None], found, 0.0)
-    line = tl.load(order + first + member, mask=real, other=0).to(tl.int64) * QUERIES
-    for number in range(0, ends - begins):
-        word = tl.load(query_starts + begins + number) - query_base
-        after = tl.load(query_starts + begins + number + 1) - query_base
-        own = ((column >= word) & (column < after))[None, :]
-        if POOL <= 1:
-            pooled = tl.sum(tl.where(own, found, 0.0), 1)
-            if POOL == 0:
-                pooled = pooled / (after - word).to(tl.float32)
-        else:
-            values = tl.where(own, found, float("-inf"))
-            pooled = tl.max(values, 1)
-            if POOL >= 3:
-                weights = tl.exp((values - pooled[:, None]) / temperature)
-                if POOL == 3:
-                    pooled = pooled / temperature + tl.log(tl.sum(weights, 1))
-                    if SCALED:
-                        pooled = pooled * temperature
-                else:
-                    pooled = tl.sum(tl.where(own, found * weights, 0.0), 1) / tl.sum(weights, 1)
-        place = tl.load(query_order + begins + number)
-        tl.store(scores + line + place, pooled, mask=real)
+    store_pooled(
+        found, scores, order + first, last - first, query_starts + begins, query_order + begins,
+        ends - begins, QUERIES, temperature, BN, CONTEXTS, POOL, SCALED,
+    )  # fmt: skip
 
 
 @triton.jit

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Generator, Iterator
 from typing import NamedTuple, TypeAlias
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
+from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.kernels.blocks import Chunk, Stack, pooled
 from wordsight.similarity.kernels.blockwise import AttentionSimilarity
@@ -22,7 +23,8 @@ from wordsight.similarity.kernels.int8 import (
 from wordsight.similarity.kernels.integer_product import IntegerProduct
 from wordsight.similarity.kernels.packed import make_unit
 from wordsight.similarity.ranking.count import BestMatches, Ties
-from wordsight.similarity.ranking.half_screen import half_blocks, pair_scores, screens_in_half
+from wordsight.similarity.ranking.fused_screen import Screen, contexts_at_once, fused_screen, pair_scores
+from wordsight.similarity.ranking.sides import Open, Side, by_context
 from wordsight.tensors import Tensor, torch
 
 Progress: TypeAlias = Callable[[int, int], None]
@@ -31,33 +33,11 @@ TOO_MANY = 0.3  # of a strip's pairs left open by int8: scoring all of it again 
 ROWS_AT_ONCE = 1024  # vectors to quantize, images to compare by name
 
 
-class Open(NamedTuple):
-    """Pairs that could not be decided, and for whose rank: the context's, the query's."""
-
-    context: Int[Tensor, " pair"]
-    query: Int[Tensor, " pair"]
-    for_context: Bool[Tensor, " pair"]
-    for_query: Bool[Tensor, " pair"]
-
-
 class IntegerChunk(NamedTuple):
     """The queries of a chunk in int8, packed in pieces for the products with every block of contexts."""
 
     pieces: list[Queries]
     worst: Worst
-
-
-class Side:
-    """One side's best scores and the wrong items counted before them, shortest member first."""
-
-    def __init__(self, scores: Tensor, places: Tensor, order: Tensor):
-        self.best = scores.to(order.device)[order]
-        self.places = places.to(order.device)[order]
-        self.count = torch.zeros_like(order)
-        self.order = order
-
-    def ranks(self) -> Int[Tensor, " n"]:
-        return torch.empty_like(self.count).scatter_(0, self.order, self.count).cpu()
 
 
 class Ranking:
@@ -80,7 +60,6 @@ class Ranking:
         self.similarity, self.best, self.ties, self.progress = similarity, best, ties, progress
         self.contexts, self.queries = similarity.sides(images, texts)
         self.by_word = similarity.direction == "word"
-        self.half = screens_in_half(similarity, self.contexts, self.queries)
         self.integers, self.patience, self.failed = integers, patience, 0
         identities = best.image_identities, best.text_identities
         sides = (self.contexts, self.queries) if self.by_word else (self.queries, self.contexts)
@@ -88,6 +67,7 @@ class Ranking:
         self.context_names, self.query_names = names if self.by_word else names[::-1]
         each = torch.tensor(similarity.found_error(images.dim))
         self.error = float(similarity.pooling.error(each, self.queries.lengths[-1]))
+        self.fused = fused_screen(similarity, self.contexts, self.queries, self.error)
         self.equal = best.equal = 2 * self.error * 2.0**-29  # float64 rounds 2^29 times finer
         self.quantized: dict[int, Quantized] = {}
 
@@ -117,8 +97,8 @@ class Ranking:
         """Every pair once; what is left open after float32."""
         similarity, contexts, queries = self.similarity, self.contexts, self.queries
         first = 0
-        if self.half:
-            first = yield from self._by_halves()
+        if self.fused is not None:
+            first = yield from self._by_programs(self.fused)
         done, every = first * len(queries), len(contexts) * len(queries)
         for chunk in similarity.chunks(queries, torch.float32):
             in_integers = self._quantize_queries(chunk, self.integers) if self.integers else None
@@ -136,15 +116,32 @@ class Ranking:
         for first, _, scores in blocks:
             yield self._count(scores, torch.tensor(self.error, device=scores.device), first, chunk)
 
-    def _by_halves(self) -> Generator[Open, None, int]:
-        """bfloat16 first; what it leaves open in float32, many pairs at a time. Returns how many contexts."""
-        done, every = 0, len(self.contexts) * len(self.queries)
-        for block in half_blocks(self.similarity, self.contexts, self.queries):
-            chunk = Chunk(block.scores[:0], 0, len(self.queries))
-            yield self._count_again(self._count(block.scores, block.error, block.start, chunk), chunk)
-            done = block.start + len(block.scores)
+    def _by_programs(self, screen: Screen) -> Generator[Open, None, int]:
+        """A GPU's program first; what it leaves open in float32, many pairs at a time.
+
+        Returns how many contexts that were: fewer than all where the GPU does not take the program.
+        """
+        chunk, done = Chunk(self.queries.items.vectors[:0, 0], 0, len(self.queries)), 0
+        found: list[Open] = []
+
+        def count_some(start: int, stop: int) -> None:
+            nonlocal done
+            block = screen(start, stop) if done == start else None
+            if block is not None:
+                found.append(self._count(block.scores, block.error, start, chunk))
+                done = stop
+
+        halving, most = (
+            Halving("contexts of a block of scores"),
+            contexts_at_once(self.contexts, self.queries),
+        )
+        for first in range(0, len(self.contexts), most):
+            halving.run(count_some, first, min(len(self.contexts), first + most))
+            for open_ in found:
+                yield self._count_again(open_, chunk)
+            found.clear()
             if self.progress:
-                self.progress(done * len(self.queries), every)
+                self.progress(done * len(self.queries), len(self.contexts) * len(self.queries))
         return done
 
     def _by_integers(
@@ -205,24 +202,27 @@ class Ranking:
         rows, columns = slice(start, start + len(scores)), slice(chunk.first, chunk.last)
         wrong = self.context_names[rows, None] != self.query_names[columns]
         low, high = scores - error.double() - self.equal, scores + error.double() + self.equal
-        open_ = []
+        open_, counted = [], []
         for side, own, axis in ((self.context_side, rows, 1), (self.query_side, columns, 0)):
             best = side.best[own].unsqueeze(axis)
             before = wrong & (low > best)
-            side.count[own] += before.sum(axis)
+            counted.append((side.count[own], before.sum(axis)))
             open_.append(wrong & (high >= best) & ~before)
         context, query = (open_[0] | open_[1]).nonzero(as_tuple=True)
-        return Open(context + start, query + chunk.first, *(side[context, query] for side in open_))
+        found = Open(context + start, query + chunk.first, *(side[context, query] for side in open_))
+        for count, more in counted:  # last: what runs out of memory before has changed nothing
+            count += more
+        return found
 
     def _count_again(self, open_: Open, chunk: Chunk) -> Open:
         """Count single pairs again, in float32."""
         if not len(open_.context):
             return open_
-        if self.half:
+        if self.fused is not None:
             pairs = open_.context, open_.query
             found = pair_scores(self.similarity, self.contexts, self.queries, pairs, torch.float32)
         else:
-            found = torch.cat([self._scores_of_some(*some, chunk) for some in _by_context(open_)])
+            found = torch.cat([self._scores_of_some(*some, chunk) for some in by_context(open_)])
         scores = found.double()
         still = []
         for side, own, concerned in self._sides_of(open_):
@@ -255,13 +255,13 @@ class Ranking:
 
     def _exact(self, context: Int[Tensor, " pair"], query: Int[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         """In float64, by context and then by length, whatever the order of the pairs."""
-        if self.half:
+        if self.fused is not None:
             return pair_scores(self.similarity, self.contexts, self.queries, (context, query), torch.float64)
         order = (context * len(self.queries) + query).argsort()
         nobody = torch.zeros_like(context, dtype=torch.bool)
         scores = torch.empty(len(context), dtype=torch.float64, device=context.device)
         parts = []
-        for one, members in _by_context(Open(context[order], query[order], nobody, nobody)):
+        for one, members in by_context(Open(context[order], query[order], nobody, nobody)):
             own = make_unit(self.contexts.rows(one, one + 1).double())
             query_units = make_unit(self.queries.rows_of(members).double())
             parts.append(self._scores(Stack(own[None], None), query_units, members))
@@ -273,10 +273,3 @@ class Ranking:
         return pooled(
             self.similarity.pooling, self.similarity.best_match(stack, query_units, lengths), lengths
         )[0]
-
-
-def _by_context(open_: Open) -> Iterator[tuple[int, Int[Tensor, " member"]]]:
-    """Each context with its queries, from pairs that are sorted by context."""
-    contexts, counts = torch.unique_consecutive(open_.context, return_counts=True)
-    groups = torch.split(open_.query, counts.tolist())
-    yield from zip(contexts.tolist(), groups, strict=True)

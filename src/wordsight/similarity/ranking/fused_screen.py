@@ -1,54 +1,84 @@
-"""Hard alignment on a GPU -> scores in bfloat16 with a proven bound; chosen pairs again, many at a time.
+"""Scores by a GPU's programs, with how far they may be off; chosen pairs again, many at a time.
 
-Products of bfloat16 are exact in float32: a score is off by what rounding the vectors loses, and by the sum.
+Hard alignment is screened in bfloat16 with a proven bound: products of bfloat16 are exact in float32, so a
+score is off by what rounding the vectors loses, and by the sum. Cross attention is screened in float32.
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int
 
-from wordsight.similarity.kernels.fused import POOLINGS, can_fuse, scores_of_rows
+from wordsight.runtime.device import free_mb
+from wordsight.similarity.cross_attention import CrossAttention
+from wordsight.similarity.kernels.fused import scores_of_rows
 from wordsight.similarity.kernels.int8 import Quantized, worst_of
+from wordsight.similarity.kernels.launch import POOLINGS, can_fuse
 from wordsight.similarity.kernels.packed import PackedTexts, make_unit
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.tensors import Tensor, torch
 
-SCORES_AT_ONCE = 1 << 27  # of a block; its counting takes five times as much memory
+SCORES_AT_ONCE = 1 << 27  # of a block
+BYTES_PER_SCORE = 40  # while a block is counted
 NUMBERS_AT_ONCE = 1 << 27  # of the vectors that are compared pair by pair
 SUM_CAUTION = 8  # a tensor core may cut off where float32 rounds
 
 
-class HalfBlock(NamedTuple):
+class ScreenedBlock(NamedTuple):
     """Scores of the contexts from ``start`` on with all queries, in packed order; how far they may be off."""
 
     start: int
     scores: Float[Tensor, "context query"]
-    error: Float[Tensor, "context query"]
+    error: Float[Tensor, "*#block"]
 
 
-def screens_in_half(similarity: Any, contexts: PackedTexts, queries: PackedTexts) -> bool:
-    """Whether the programs of a GPU can score these in bfloat16, with a bound."""
-    known = isinstance(similarity, MaxSim) and type(similarity.pooling) in POOLINGS
-    return known and can_fuse(contexts.items.vectors, contexts.lengths, queries.lengths)
+Screen: TypeAlias = Callable[[int, int], ScreenedBlock | None]
 
 
-def half_blocks(similarity: Any, contexts: PackedTexts, queries: PackedTexts) -> Iterator[HalfBlock]:
-    """All pairs, some contexts at a time; it ends early where the GPU does not take the program."""
+def fused_screen(
+    similarity: Any, contexts: PackedTexts, queries: PackedTexts, float32_error: float
+) -> Screen | None:
+    """Scores the contexts from one number to before another; None where no program can.
+
+    The screen returns None where the GPU does not take the program.
+    """
+    known = isinstance(similarity, MaxSim | CrossAttention) and type(similarity.pooling) in POOLINGS
+    if not known or not can_fuse(contexts.items.vectors, contexts.lengths, queries.lengths):
+        return None
+    if isinstance(similarity, MaxSim):
+        return _half_screen(similarity, contexts, queries)
+    error = torch.tensor(float32_error, device=contexts.device)
+
+    def screen(start: int, stop: int) -> ScreenedBlock | None:
+        scores = similarity.fused_scores(contexts, queries, torch.float32, (start, stop))
+        return None if scores is None else ScreenedBlock(start, scores, error)
+
+    return screen
+
+
+def contexts_at_once(contexts: PackedTexts, queries: PackedTexts) -> int:
+    """How many contexts a screen scores together: half of a GPU's free memory holds their counting."""
+    free = free_mb(contexts.device)
+    most = SCORES_AT_ONCE if free is None else min(SCORES_AT_ONCE, int(free * 2**19 / BYTES_PER_SCORE))
+    return max(1, most // len(queries))
+
+
+def _half_screen(similarity: MaxSim, contexts: PackedTexts, queries: PackedTexts) -> Screen:
     left, right = _rounded(contexts), _rounded(queries)
     worst = worst_of(right, queries.lengths)
     lost = _longest(left.lost, contexts)
     inexact_sum = SUM_CAUTION * similarity.found_error(left.values.shape[1])
-    most = max(1, SCORES_AT_ONCE // len(queries))
-    for start in range(0, len(contexts), most):
-        stop = min(len(contexts), start + most)
+
+    def screen(start: int, stop: int) -> ScreenedBlock | None:
         scores = scores_of_rows(
             left.values, right.values, contexts, queries, similarity.pooling, (start, stop)
         )
         if scores is None:
-            return
+            return None
         each = lost[start:stop, None] * worst.length + worst.lost + inexact_sum
-        yield HalfBlock(start, scores, similarity.pooling.error(each, queries.lengths[-1]))
+        return ScreenedBlock(start, scores, similarity.pooling.error(each, queries.lengths[-1]))
+
+    return screen
 
 
 def pair_scores(
@@ -60,12 +90,17 @@ def pair_scores(
 ) -> Float[Tensor, " pair"]:
     """Scores of chosen contexts with chosen queries, by packed number, computed in this precision."""
     longest = contexts.lengths[-1] + queries.lengths[-1]
-    at_once = max(1, NUMBERS_AT_ONCE // (longest * contexts.items.dim))
+    at_once = max(1, NUMBERS_AT_ONCE // (longest * max(longest, contexts.items.dim)))
     parts = [torch.empty(0, dtype=dtype, device=contexts.device)]
     for context, query in zip(*(torch.split(one, at_once) for one in pairs), strict=True):
-        left, _ = _members(contexts, context, dtype)
+        left, inside = _members(contexts, context, dtype)
         right, real = _members(queries, query, dtype)
-        found = torch.bmm(left, right.transpose(1, 2)).amax(1)
+        cosines = torch.bmm(left, right.transpose(1, 2))
+        found = (
+            cosines.amax(1)
+            if isinstance(similarity, MaxSim)
+            else similarity.attend_pairs(cosines, left, inside, real)[1]
+        )
         parts.append(similarity.pooling(found, real))
     return torch.cat(parts)
 
