@@ -81,7 +81,7 @@ def can_fuse(vectors: Tensor, contexts: Sequence[int], queries: Sequence[int] = 
 
 
 def leaves_to_blocks(work: Callable[Arguments, Result]) -> Callable[Arguments, Result | None]:
-    """The same work; None where the GPU's memory ends, so that blocks do it, in halves if need be."""
+    """Make the work return None where memory ends, so that blocks do it, in halves if need be."""
 
     @wraps(work)
     def attempted(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result | None:
@@ -165,7 +165,7 @@ def pool_temperature(pooling: Pooling) -> float:
 
 
 def pool_sizes(pooling: Pooling) -> dict[str, int]:
-    """What a program that pools is compiled for; the pooling is one of POOLINGS."""
+    """Constants that a pooling program is compiled for; the pooling is one of POOLINGS."""
     return {
         "POOL": POOLINGS[type(pooling)],
         "SCALED": bool(getattr(pooling, "scaled", True)),

@@ -28,7 +28,7 @@ def tile_products(
 
 @triton.jit
 def members_of(starts, number, base, places):
-    """Which of some places in a tile, whose first row is ``base``, belong to this member."""
+    """Mask of the places in a tile that belong to a member; ``base`` is the first row of the tile."""
     begin, stop = tl.load(starts + number) - base, tl.load(starts + number + 1) - base
     return (places >= begin) & (places < stop)
 
