@@ -1,5 +1,6 @@
 """Filters of a search -> conditions of SQL with their parameters."""
 
+import math
 import os
 from typing import Any
 
@@ -7,22 +8,23 @@ from wordsight.search.index import database
 from wordsight.search.index.database import Filters
 
 
-def conditions(filters: Filters, date: str) -> tuple[list[str], list[Any]]:
-    """Conditions on items i, and their parameters; ``date``: the expression for the date of an item."""
+def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
+    """Conditions on items i, and their parameters, of all filters but those by date and id."""
     each: list[tuple[str, list[Any]]] = []
     if filters.folder is not None:
         each.append(_in_folder(filters.folder))
-    if filters.after is not None:
-        each.append((f"{date} >= ?", [_nanoseconds(filters.after)]))
-    if filters.before is not None:
-        each.append((f"{date} < ?", [_nanoseconds(filters.before)]))
     if filters.min_bytes is not None:
         each.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
     if filters.text is not None and database.clean(filters.text).strip():
         each.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
-    if filters.ids is not None:
-        each.append(("1", []))
     return [sql for sql, _ in each], [value for _, values in each for value in values]
+
+
+def date_bounds(filters: Filters) -> tuple[int, int]:
+    """First date that passes, and the first after it that does not; nanoseconds since 1970."""
+    after = -math.inf if filters.after is None else filters.after
+    before = math.inf if filters.before is None else filters.before
+    return _nanoseconds(after), _nanoseconds(before)
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from jaxtyping import Float, Float16, Integer
 from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, dates
 from wordsight.search.index.database import Filters, Item
-from wordsight.search.index.filter_sql import conditions
+from wordsight.search.index.filter_sql import conditions, date_bounds
+from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
@@ -79,6 +81,7 @@ class Snapshot:
         self._segment, self._place = table[:, 1].astype(np.int32), table[:, 2].astype(np.int32)
         self._start, self._count = table[:, 3].copy(), table[:, 4].astype(np.int32)
         self._by_id = np.argsort(self.ids)
+        self._recent = RecentRows()
         self._all_boxed = all(s.boxes is not None for s in self._segments.values()) and bool(self._segments)
 
     def __len__(self) -> int:
@@ -163,15 +166,28 @@ class Snapshot:
 
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass the filters, ascending; None: all rows."""
-        passing, parameters = conditions(filters or Filters(), self._date)
-        if not passing:
-            return None
-        query = f"SELECT i.id FROM items i WHERE {' AND '.join(passing)}"
+        filters = filters or Filters()
+        rows = None if filters.ids is None else self._rows_of_ids(filters.ids)
+        passing, parameters = conditions(filters)
+        if passing:
+            query = f"SELECT i.id FROM items i WHERE {' AND '.join(passing)}"
+            selected = self._recent.get((query, *parameters), lambda: self._rows_by(query, parameters))
+            rows = selected if rows is None else np.intersect1d(rows, selected)
+        if filters.after is None and filters.before is None:
+            return rows
+        after, before = date_bounds(filters)
+        in_time = (self._dates >= after) & (self._dates < before)
+        return np.flatnonzero(in_time) if rows is None else rows[in_time[rows]]
+
+    def _rows_by(self, query: str, parameters: Sequence[Any]) -> Integer[np.ndarray, " n"]:
+        """Rows of the items that a statement selects, ascending."""
         with self._reading():
             ids = numbers(self._facts.execute(query, parameters), 1)[:, 0]
-        if filters is not None and filters.ids is not None:
-            ids = np.intersect1d(ids, np.asarray(list(filters.ids), dtype=np.int64))
         return np.sort(self._by_id[np.searchsorted(self.ids, ids, sorter=self._by_id)])
+
+    def _rows_of_ids(self, ids: Sequence[int]) -> Integer[np.ndarray, " n"]:
+        """Rows of the items with these ids, ascending; others are left out."""
+        return np.flatnonzero(np.isin(self.ids, np.asarray(list(ids), dtype=np.int64)))
 
     def sampled_rows(self, most: int) -> Integer[np.ndarray, " n"]:
         """At most so many rows, evenly spread."""
@@ -192,10 +208,15 @@ class Snapshot:
 
     def dates(self) -> Float[np.ndarray, " row"]:
         """Date of every row: taken, or else its file changed; seconds since 1970."""
+        return self._dates / 1e9
+
+    @cached_property
+    def _dates(self) -> Integer[np.ndarray, " row"]:
+        """Date of every row in nanoseconds since 1970."""
         with self._reading():
             table = numbers(self._facts.execute(f"SELECT id, {self._date} FROM items i"), 2)
-        found = np.zeros(len(self))
-        found[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1] / 1e9
+        found = np.zeros(len(self), np.int64)
+        found[self._by_id[np.searchsorted(self.ids, table[:, 0], sorter=self._by_id)]] = table[:, 1]
         return found
 
     def mean_vectors(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> Float16[np.ndarray, "n dim"]:
