@@ -75,8 +75,16 @@ def qdrant_edge(vectors: np.ndarray, folder: Path) -> Search:
     return search
 
 
+def fast_plaid(vectors: np.ndarray, folder: Path) -> Search:  # noqa: ARG001
+    """Raises ImportError always: its wheels replace the torch of this environment."""
+    raise ImportError(
+        "fast-plaid needs torch 2.11 with CUDA; installing it would replace the torch that is here"
+    )
+
+
 RIVALS: dict[str, Callable[[np.ndarray, Path], Search]] = {
     "numpy": numpy_brute_force,
     "lancedb": lancedb_multivector,
     "qdrant": qdrant_edge,
+    "fast-plaid": fast_plaid,
 }
