@@ -200,7 +200,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             try:
                 rival, wall, cpu = timed(lambda: RIVALS[name](vectors, Path(place)))  # noqa: B023
             except ImportError as error:
-                report(name, {"skipped": str(error)})
+                report(name, {"not run": str(error)})
                 continue
             found, took = [], []
             for query in queries[:20]:
