@@ -86,6 +86,7 @@ class Regions(_Rows):
     features: Float[Tensor, "image region feature"]
     boxes: Float[Tensor, "image region 4"] | None  # left, top, right, bottom; fractions of the picture
     mask: Bool[Tensor, "image region"]  # False where a region only pads the batch
+    labels: Int[Tensor, "image region"] | None = None  # the phrase that found it, from 1; 0: none did
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +130,7 @@ class EmbeddingSet(_Rows):
     vectors: Float[Tensor, "n item dim"]  # not normalized: similarities normalize, and CMPM needs the lengths
     mask: Bool[Tensor, "n item"]
     boxes: Float[Tensor, "n item 4"] | None = None  # where each item is in its picture; None for texts
+    labels: Int[Tensor, "n item"] | None = None  # as those of Regions
 
     @property
     def lengths(self) -> Int[Tensor, " n"]:

@@ -84,4 +84,5 @@ def _line(word: "WordFound", kind: str) -> str:
     level = level if word.probability is None else f" ({percent(word.probability)})"
     sides = () if word.box is None or kind == "whole" else word.box
     box = " at " + " ".join(f"{side:.2f}" for side in sides) if sides else ""
-    return f"  {word.word}  {strength(word.found)}{level}  {verdict}{box}"
+    phrase = f' (found as "{word.phrase}")' if box and word.phrase else ""
+    return f"  {word.word}  {strength(word.found)}{level}  {verdict}{box}{phrase}"

@@ -79,7 +79,9 @@ def write_page(path: Path, title: str, headline: str, examples: list[Example]) -
 
 
 def match_of(word: WordFound) -> WordMatch:
-    return WordMatch(word.word, word.found, word.box if word.is_found else None)
+    """Its label names the phrase of a region that a detector found."""
+    label = f"{word.word} ({word.phrase})" if word.phrase and word.is_found else word.word
+    return WordMatch(label, word.found, word.box if word.is_found else None)
 
 
 def _example(text: str, hit: Hit, file: Path, hits: Hits) -> Example:

@@ -9,6 +9,7 @@ import typer
 
 from wordsight.cli.config_options import Changes
 from wordsight.cli.data_options import ImageColumn, Pictures
+from wordsight.cli.detector_options import DetectorOptions
 from wordsight.cli.shared_options import Device, Exclude, FollowLinks, NoLock
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
@@ -41,11 +42,6 @@ class ReaderOptions:
         int | None, typer.Option(min=1, help="Side in pixels of a second reading, for finer regions.")
     ] = None
     high_res_grid: Annotated[str | None, typer.Option(help="Cells of that reading, as in --grid.")] = None
-    detector: Annotated[
-        str | None,
-        typer.Option(help="Detector whose boxes are regions too: a hub name, a folder, or a YOLOX as .onnx."),
-    ] = None
-    detections: Annotated[int, typer.Option(min=1, help="Boxes per picture at most.")] = 10
     kinds_weight: Annotated[
         float, typer.Option(min=0, help="Weight of the detector's kinds of things beside the features.")
     ] = 0.0
@@ -67,8 +63,6 @@ class ReaderOptions:
             "size": self.size,
             "high_res_size": self.high_res_size,
             "high_res_grid": finer,
-            "detector": self.detector,
-            "detections": self.detections,
             "kinds_weight": self.kinds_weight,
         }
 
@@ -96,6 +90,7 @@ def extract(
     out: Annotated[Path, typer.Option(help="The feature store; run again to go on or to add pictures.")],
     *,
     how: ReaderOptions,
+    boxes: DetectorOptions,
     which: PictureOptions,
     no_lock: NoLock = False,  # noqa: ARG001
     trust_remote_code: TrustRemoteCode = False,
@@ -107,12 +102,16 @@ def extract(
     from wordsight.read.pictures.walk import WalkNotes, WalkRules, left_out_text
 
     how.check()
+    boxes.check()
     notes = WalkNotes()
     rules = WalkRules().changed(which.exclude, which.follow_links)
     paths, closed = picture_paths(
         source, rules, notes, pictures=which.pictures, image_column=which.image_column
     )
-    settings, device = how.backbone(), find_device(which.device)  # checked before anything is loaded
+    settings, device = (
+        how.backbone() | boxes.settings,
+        find_device(which.device),
+    )  # checked before anything is loaded
     if how.config is not None:
         reader = _configured_reader(how.config, how.changes or (), trust_remote_code)
     else:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wordsight.cli.choose_export import choose_export
+from wordsight.cli.detector_options import model_with
 from wordsight.cli.index_on_server import copy_to_server, server_to_write
 from wordsight.cli.index_options import CaptionOptions, UpdateOptions, UpkeepOptions
 from wordsight.cli.open_index import index_place
@@ -112,7 +113,9 @@ def _updated(
     trust_remote_code: bool,
 ) -> "tuple[SearchableIndex, UpdateReport]":
     """The index of these folders or files, made if it is not there; a failure leaves no new folder."""
-    choose_export([out], model, how.device)
+    how.check()
+    if how.detector is None:  # it runs in torch
+        choose_export([out], model, how.device)
     from wordsight.search.index import caption_join
     from wordsight.search.index.scan_sources import check_sources
 
@@ -122,7 +125,8 @@ def _updated(
     if not (isinstance(out, Path) and out.exists()):
         caption_join.check(files, sources)
     with _nothing_left_by_failure(out):
-        opened = _opened_to_write(out, model, kind, how, trust_remote_code)
+        with model_with(how, model, trust_remote_code) as chosen:
+            opened = _opened_to_write(out, chosen, kind, how, trust_remote_code)
         rules = opened.walk_rules().changed(how.exclude, how.follow_links)
         opened.run_on(how.device)
         with ProgressDisplay() as progress, how.encoder(opened) as encoder:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wordsight.cli.data_options import CaptionColumn, ImageColumn
+from wordsight.cli.detector_options import DetectorOptions
 from wordsight.cli.shared_options import Device, Exclude, FollowLinks
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ class CaptionOptions:
 
 
 @dataclass(frozen=True)
-class UpdateOptions:
-    """How an index is brought up to date."""
+class UpdateOptions(DetectorOptions):
+    """How an index is brought up to date; the detector is that of a new index."""
 
     exclude: Exclude = None
     follow_links: FollowLinks = None

@@ -101,7 +101,7 @@ class RegionEncoder(ImageEncoder):
             vectors = zeroed(
                 self.layer(self._with_padding(vectors, regions.mask), regions.mask), regions.mask
             )
-        items = EmbeddingSet(vectors, regions.mask, regions.boxes)
+        items = EmbeddingSet(vectors, regions.mask, regions.boxes, regions.labels)
         return projected(pooled(items, self.pool), self.joint_layer)
 
     def _project(self, features: Float[Tensor, "real feature"], padding: int) -> Float[Tensor, "real dim"]:

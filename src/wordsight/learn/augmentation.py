@@ -157,7 +157,8 @@ def compact(regions: Regions, remaining: Bool[Tensor, "image region"]) -> Region
         return values[images, front].masked_fill_(~mask[..., None], 0)
 
     boxes = None if regions.boxes is None else moved(regions.boxes)
-    return replace(regions, features=moved(regions.features), boxes=boxes, mask=mask)
+    labels = None if regions.labels is None else regions.labels[images, front] * mask
+    return Regions(moved(regions.features), boxes, mask, labels)
 
 
 def _checked(rate: float) -> float:

@@ -49,6 +49,7 @@ class Matcher(LazyParts):
         self.text_encoder = text_encoder
         self.similarity = similarity
         self.presence: PresenceModel | None = None  # fitted after training; search/relevance/fit_presence.py
+        self.saved_phrases: tuple[str, ...] = ()  # of a reader that is not built yet
         self._reading_device: torch.device | None = None
         self._pictures_at_once, self._texts_at_once = Halving("pictures"), Halving("texts")
 
@@ -69,6 +70,11 @@ class Matcher(LazyParts):
         """Where the weights are; asks the text side, which is always built."""
         weight = next(self.text_encoder.parameters(), None)
         return (next(self.parameters()) if weight is None else weight).device
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Phrases that the reader's detector finds; the labels of regions number them from 1."""
+        return getattr(self.reader, "phrases", ()) if self.is_built("reader") else self.saved_phrases
 
     def to(self, *arguments: Any, **options: Any) -> "Matcher":
         """Move encoders and similarity as torch does, and with them the reader and the presence model.

@@ -36,6 +36,7 @@ class OnnxMatcher:
     """A matcher for search, index and page; it cannot be trained or saved."""
 
     training = False
+    phrases: tuple[str, ...] = ()  # a detector that reads text runs in torch
 
     def __init__(
         self,

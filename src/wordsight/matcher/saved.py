@@ -56,6 +56,7 @@ def open_saved(
     saved.check()
     later: dict[str, Any] = {part: Unbuilt(partial(saved.build_one, part)) for part in IMAGE_SIDE}
     matcher = kind(**later, **saved.build(TEXT_SIDE))
+    matcher.saved_phrases = tuple(parts["reader"].get("detect") or ())
     matcher.presence = read(lambda: load_presence(home))
     return matcher.eval()
 

@@ -34,11 +34,12 @@ def explain(
     picture: EmbeddingSet,
     levels: Sequence[float],
     chances: Chances | None = None,
+    phrases: Sequence[str] = (),
 ) -> Explanation:
-    """``picture`` is a set of one; ``scorer.side`` must be "image"."""
+    """``picture`` is a set of one; ``scorer.side`` must be "image"; ``phrases`` are the matcher's."""
     with torch.no_grad():
         alignments = scorer.align(picture)
-    words = found_words(encoded, alignments, picture, levels, chances)[0]
+    words = found_words(encoded, alignments, picture, levels, chances, phrases)[0]
     shares = encoded.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
     kind = evidence(encoded, picture, alignments)
@@ -48,6 +49,7 @@ def explain(
         sentence=describe_evidence(kind, alignments, picture, encoded),
         words=tuple(ExplainedWord(word, tuple(shares[real, n].tolist())) for n, word in enumerate(words)),
         regions=tuple(_box(box) for box in picture.boxes[0][real].cpu()) if picture.boxes is not None else (),
+        phrases=_names(picture.labels[0].cpu()[real], phrases) if picture.labels is not None else (),
         parts=parts,
         score=sum(part.score for part in parts),
         text=encoded.sentence,
@@ -68,9 +70,10 @@ def reasons(
     pictures: EmbeddingSet,
     levels: Sequence[float],
     chances: Chances | None = None,
+    phrases: Sequence[str] = (),
 ) -> list[Reason]:
     """For each picture, what each word finds, and what evidence that is."""
-    words = found_words(encoded, alignments, pictures, levels, chances)
+    words = found_words(encoded, alignments, pictures, levels, chances, phrases)
     return [Reason(evidence(encoded, pictures[[row]], alignments), own) for row, own in enumerate(words)]
 
 
@@ -80,13 +83,15 @@ def found_words(
     pictures: EmbeddingSet,
     levels: Sequence[float],
     chances: Chances | None = None,
+    phrases: Sequence[str] = (),
 ) -> list[tuple[WordFound, ...]]:
-    """For each picture, what each word finds."""
+    """For each picture, what each word finds; ``phrases``: of the labels of its regions."""
     found = encoded.found(found_by_word(alignments)).float().tolist()
-    boxes = _boxes_at(pictures, _places(encoded, alignments, pictures))
+    places = _places(encoded, alignments, pictures)
+    boxes, named = _boxes_at(pictures, places), _phrases_at(pictures, places, phrases)
     judged = [encoded.whole or names_something(word.text) for word in encoded.words]
     words = [
-        tuple(map(_word, encoded.words, found[row], levels, boxes[row], judged))
+        tuple(map(_word, encoded.words, found[row], levels, zip(boxes[row], named[row], strict=True), judged))
         for row in range(len(pictures))
     ]
     return (
@@ -96,11 +101,16 @@ def found_words(
     )
 
 
-def _word(word: EncodedWord, found: float, level: float, box: Box | None, judged: bool) -> WordFound:
+def _word(
+    word: EncodedWord, found: float, level: float, place: tuple[Box | None, str], judged: bool
+) -> WordFound:
+    box, phrase = place
     level = level if judged else found  # what cannot be missing needs no more than it has
     level = level if word.known else 1.0
     is_found = word.known and found >= level
-    return WordFound(word.text, found, level, is_found, box, judged, word.known, word.required, word.weight)
+    return WordFound(
+        word.text, found, level, is_found, box, judged, word.known, word.required, word.weight, phrase=phrase
+    )
 
 
 def _by_chances(
@@ -129,17 +139,36 @@ def _places(encoded: EncodedQuery, alignments: Sequence[Alignment], pictures: Em
 
 
 def _boxes_at(pictures: EmbeddingSet, places: Int[Tensor, "pair word"]) -> list[list[Box | None]]:
-    """The boxes of these regions; None where there is no region, or its box is unknown."""
+    """The boxes of these regions; None where there is no region, or its box is unknown or of no extent."""
     if pictures.boxes is None:
         alone = pictures.lengths.eq(1).tolist()
         known = [[WHOLE_PICTURE if one else None] * places.shape[1] for one in alone]
     else:
         chosen = pictures.boxes.cpu()[torch.arange(len(places))[:, None], places.clamp(min=0)]
-        known = [[(left, top, right, bottom) for left, top, right, bottom in row] for row in chosen.tolist()]
+        known = [[_extended(box) for box in row] for row in chosen.tolist()]
     return [
         [box if place >= 0 else None for box, place in zip(*row, strict=True)]
         for row in zip(known, places.tolist(), strict=True)
     ]
+
+
+def _extended(box: Sequence[float]) -> Box | None:
+    left, top, right, bottom = box
+    return (left, top, right, bottom) if right > left and bottom > top else None
+
+
+def _phrases_at(
+    pictures: EmbeddingSet, places: Int[Tensor, "pair word"], phrases: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The phrases of a detector that found these regions; "" where none did."""
+    if pictures.labels is None:
+        return [("",) * places.shape[1]] * len(places)
+    labels = pictures.labels.cpu()[torch.arange(len(places))[:, None], places.clamp(min=0)]
+    return [_names(row, phrases) for row in labels.masked_fill(places < 0, 0)]
+
+
+def _names(labels: Int[Tensor, " item"], phrases: Sequence[str]) -> tuple[str, ...]:
+    return tuple(phrases[label - 1] if 0 < label <= len(phrases) else "" for label in labels.tolist())
 
 
 def _box(box: Float[Tensor, "4"]) -> Box:
@@ -169,7 +198,8 @@ def _is_grid(picture: EmbeddingSet, after_whole: bool) -> bool:
         return False
     boxes = picture.boxes[0][picture.mask[0]].cpu()[int(after_whole) :]
     sizes = boxes[:, 2:] - boxes[:, :2]
-    alike = bool((sizes - sizes[0]).abs().max() < 1e-3)
+    sizes = sizes[sizes.amin(1) > 0]  # others are of no place in the picture
+    alike = len(sizes) > 0 and bool((sizes - sizes[0]).abs().max() < 1e-3)
     return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
 
 

@@ -29,6 +29,7 @@ class WordFound:
         None  # that the picture shows it; None: not judged, not known, or no such model
     )
     is_weak: bool = False  # not found, but not far from it
+    phrase: str = ""  # by which a detector found that region; "" for one of a grid
 
     @property
     def is_missing(self) -> bool:
@@ -120,3 +121,4 @@ class Explanation:
     text: str  # what was explained
     probability: float | None = None  # of a match; None: the model has no probabilities
     unread: str = ""  # the end of the text, if that is more than the model reads
+    phrases: tuple[str, ...] = ()  # by which a detector found each of the regions; empty where none did

@@ -112,7 +112,8 @@ class TextQuery:
             return hits
         pictures = self.session.snapshot.gather(np.array([hit.row for hit in hits.hits]))
         chances = self.chances(pictures, [hit.probability for hit in hits.hits])
-        explained = reasons(self.encoded, self.scorer.align(pictures), pictures, self.levels, chances)
+        aligned, phrases = self.scorer.align(pictures), self.session.matcher.phrases
+        explained = reasons(self.encoded, aligned, pictures, self.levels, chances, phrases)
         whole = self.encoded.whole
         return replace(
             hits, hits=tuple(_agreed(*pair, whole) for pair in zip(hits.hits, explained, strict=True))
@@ -122,7 +123,8 @@ class TextQuery:
         """The score of one picture."""
         picture = self.session.snapshot.gather(np.array([row]))
         matched = self.match_probability(picture)
-        explained = explain(self.encoded, self.scorer, picture, self.levels, self.chances(picture, [matched]))
+        chances, phrases = self.chances(picture, [matched]), self.session.matcher.phrases
+        explained = explain(self.encoded, self.scorer, picture, self.levels, chances, phrases)
         if self.encoded.whole and matched is None:
             matches = float(self.scorer.scores(picture)[0]) >= self.threshold
             words = tuple(replace(one, word=_judged(one.word, matches)) for one in explained.words)
@@ -152,7 +154,8 @@ def text_reason(session: SearchSession, hit: Hit, image: EmbeddingSet, min_proba
     """The words of a stored text, and which of them the picture shows."""
     query = _stored_text(session, hit.row, min_probability)
     levels, chances = _judgement(session, query, image, [hit.probability])
-    return reasons(query.encoded, query.scorer.align(image), image, levels, chances)[0]
+    aligned, phrases = query.scorer.align(image), session.matcher.phrases
+    return reasons(query.encoded, aligned, image, levels, chances, phrases)[0]
 
 
 def explain_text(session: SearchSession, picture: Picture, row: int, min_probability: float) -> Explanation:
@@ -160,7 +163,8 @@ def explain_text(session: SearchSession, picture: Picture, row: int, min_probabi
     image, query = session.matcher.encode_images([picture]), _stored_text(session, row, min_probability)
     matched = query.match_probability(image)
     levels, chances = _judgement(session, query, image, [matched])
-    return replace(explain(query.encoded, query.scorer, image, levels, chances), probability=matched)
+    explained = explain(query.encoded, query.scorer, image, levels, chances, session.matcher.phrases)
+    return replace(explained, probability=matched)
 
 
 def _stored_text(session: SearchSession, row: int, min_probability: float) -> TextQuery:

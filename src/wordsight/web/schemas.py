@@ -148,6 +148,7 @@ class Word(BaseModel):
     required: bool = Field(description="Whether the word has a `+`.")
     weight: int
     box: Box | None = Field(description="Best region: left, top, right, bottom; fractions of the picture.")
+    phrase: str = Field(description="Phrase by which a detector found that region; empty if none did.")
 
 
 class Item(BaseModel):
@@ -239,6 +240,9 @@ class Explanation(BaseModel):
     score: float = Field(description="The sum of the parts.")
     parts: list[Part]
     regions: list[Box] = Field(description="Regions of the shares; empty if boxes are unknown.")
+    phrases: list[str] = Field(
+        description="Phrases by which a detector found the regions; empty without any."
+    )
     words: list[ExplainedWord]
 
 

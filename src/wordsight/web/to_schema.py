@@ -97,6 +97,7 @@ def explanation(found: results.Explanation) -> models.Explanation:
             for part in found.parts
         ],
         regions=[box_of(box) for box in found.regions],
+        phrases=list(found.phrases),
         words=[
             models.ExplainedWord(**_word(one.word), shares=[float(share) for share in one.shares])
             for one in found.words
@@ -117,6 +118,7 @@ def _word(word: results.WordFound) -> dict[str, Any]:
         "required": word.required,
         "weight": word.weight,
         "box": box_of(word.box) if word.box is not None else None,
+        "phrase": database.clean(word.phrase),
     }
 
 

@@ -99,8 +99,9 @@ def test_published_detectors_find_what_their_own_code_finds(tmp_path: Path, fami
     folder = publish_detector(tmp_path / family, family)
     detector = open_detector(str(folder))
     assert isinstance(detector, PublishedDetector)
-    values = detector.pixels(photos(3)).values
-    candidates = detector.candidates(values)
+    frames = [detector.pixels.prepare(photo) for photo in photos(3)]
+    values = detector.pixels.stack(frames).values
+    candidates = detector.candidates(frames)
     boxes, sure, kinds = candidates.boxes, candidates.sure, candidates.kinds
     assert candidates.chances.shape[-1] == detector.kind_count
     with torch.no_grad():
@@ -324,7 +325,7 @@ class TestYolox:
 
     def test_decodes_as_it_is_published(self, data: Path, files: list[Path]) -> None:
         detector = open_detector(str(data / "weights" / NANO))
-        candidates = detector.candidates(detector.pixels(files).values)
+        candidates = detector.candidates([detector.pixels.prepare(file) for file in files])
         boxes, sure, kinds = candidates.boxes, candidates.sure, candidates.kinds
         assert candidates.chances.shape[-1] == detector.kind_count == 80
         for image, photo in enumerate(files):
@@ -340,7 +341,7 @@ class TestYolox:
     def test_finds_two_dogs(self, data: Path, files: list[Path]) -> None:
         """A black and a white dog, one beside the other."""
         detector = open_detector(str(data / "weights" / NANO))
-        boxes, found, chances = detect(detector, detector.pixels(files[1:2]).values, 2)
+        boxes, found, chances = detect(detector, [detector.pixels.prepare(files[1])], 2)
         assert (chances.argmax(-1) == 16).any()  # "dog"; the other one passes for a horse
         assert found.all()
         centres = (boxes[0, :, :2] + boxes[0, :, 2:]) / 2

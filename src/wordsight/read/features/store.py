@@ -3,7 +3,8 @@
 ``meta.json``        format, the reader's identity and settings, regions per picture, feature size and type
 ``features.npy``     [picture region feature], float16 or float32; numpy opens it
 ``boxes.npy``        [picture region 4], float32: left, top, right, bottom; fractions of the picture
-``pictures.jsonl``   line i: content hash, name, width, height and number of real regions of row i
+``pictures.jsonl``   line i: content hash, name, width, height and number of real regions of row i; with a
+                     detector that reads text, "phrases": of each region, the number of its phrase, or 0
 ``files.jsonl``      where each content was seen, so that unchanged files need not be read again
 
 A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond in the arrays is cut off.
@@ -57,6 +58,7 @@ class FeatureStore:
         self.names = [picture["name"] for picture in pictures]
         self.sizes = [tuple(picture["size"]) for picture in pictures]  # width, height in pixels
         self.row_of = {picture["content"]: row for row, picture in enumerate(pictures)}
+        self._labels = _labels(folder, pictures, self.regions)
         self._real = torch.tensor([picture["regions"] for picture in pictures], dtype=torch.long)
         self._features = mapped(folder / FEATURES, len(pictures))
         self._boxes = mapped(folder / BOXES, len(pictures))
@@ -109,7 +111,8 @@ class FeatureStore:
         index = np.asarray(rows, dtype=np.int64)
         features = torch.from_numpy(self._features[index].astype(np.float32))
         boxes = torch.from_numpy(np.array(self._boxes[index]))
-        return Regions(features, boxes, torch.arange(self.regions) < self._real[index, None])
+        labels = None if self._labels is None else self._labels[index]
+        return Regions(features, boxes, torch.arange(self.regions) < self._real[index, None], labels)
 
     def find(self, paths: Sequence[str | Path]) -> list[int | None]:
         """The row of each picture, by content; None if it is not stored.
@@ -157,6 +160,24 @@ class StoredImages:
 
     def read(self, rows: Sequence[int]) -> Regions:
         return self.store.read([self.rows[row] for row in rows])
+
+
+def _labels(folder: Path, pictures: Sequence[dict[str, Any]], regions: int) -> torch.Tensor | None:
+    """Numbers of the phrases that found the regions; None where no line has any."""
+    if not any("phrases" in picture for picture in pictures):
+        return None
+    rows = [picture.get("phrases") for picture in pictures]
+    try:
+        labels = torch.tensor(rows, dtype=torch.long)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{folder / PICTURES} has damaged phrases ({error})", "extract again") from error
+    if labels.shape != (len(pictures), regions) or int(labels.min()) < 0:
+        raise InputError(
+            f"{folder / PICTURES} has phrases of shape {list(labels.shape)}; expected {regions} numbers "
+            "from 0 for each picture",
+            "extract again",
+        )
+    return labels
 
 
 def read_meta(folder: Path) -> dict[str, Any]:

@@ -157,6 +157,9 @@ class StoreWriter:
             {"content": one.content, "name": one.path.name, "size": list(one.size), "regions": count}
             for one, count in zip(seen, regions.mask.sum(1).tolist(), strict=True)
         ]
+        if regions.labels is not None:
+            for line, labels in zip(lines, regions.labels.tolist(), strict=True):
+                line["phrases"] = labels
         with self._space(left):
             if not self._tails:
                 self._begin(features, left)

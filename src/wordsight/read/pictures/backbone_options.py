@@ -7,7 +7,8 @@ from typing import Any
 from wordsight.errors import InputError
 from wordsight.pretrained.feature_maps import Grid
 from wordsight.read.pictures.backbones import PRECISIONS
-from wordsight.registry.limits import NotNegative, PixelSide, Size
+from wordsight.read.pictures.phrases import check_detector_name
+from wordsight.registry.limits import NotNegative, PixelSide, Share, Size
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,10 @@ class BackboneReaderOptions:
     ``detector``   adds the boxes that it finds, after all cells, read at ``high_res_size`` if that is given:
                    a hub name, a folder, or YOLOX's .onnx
     ``detections``  at most so many boxes per picture, the surest first
+    ``detect``     what a detector that reads text (Grounding DINO, OWLv2) finds: ["dog", "red frisbee"] or
+                   "dog, red frisbee"; by default the 80 kinds of things of COCO
+    ``detector_threshold``  boxes of such a detector that are less sure (0 to 1) are left out; by default as
+                   published
     ``kinds_weight``  above 0, the detector's chance of each kind of thing stands beside the features of every
                    region, that of a sure kind with so many times their length
     """
@@ -50,6 +55,8 @@ class BackboneReaderOptions:
     detector: str | None = None
     detections: Size = 10
     kinds_weight: NotNegative = 0.0
+    detect: str | Sequence[str] | None = None
+    detector_threshold: Share | None = None
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -61,6 +68,7 @@ class BackboneReaderOptions:
             )
         if self.kinds_weight and self.detector is None:
             raise InputError(f"kinds_weight = {self.kinds_weight:g} needs a detector, which tells the kinds")
+        check_detector_name(self.detector, self.detect)
         self._check_high_res()
 
     def _check_high_res(self) -> None:
@@ -90,6 +98,7 @@ class BackboneReaderOptions:
             names += ["high_res_size", "high_res_grid"]
         if self.detector is not None:
             names += ["detector", "detections"]
+            names += [name for name in ("detect", "detector_threshold") if getattr(self, name) is not None]
         if self.kinds_weight:
             names.append("kinds_weight")
         values = {name: getattr(self, name) for name in names}

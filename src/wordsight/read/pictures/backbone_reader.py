@@ -17,7 +17,7 @@ from wordsight.pretrained import feature_maps
 from wordsight.read.base import Reader
 from wordsight.read.pictures.backbone_options import BackboneReaderOptions
 from wordsight.read.pictures.backbones import open_backbone
-from wordsight.read.pictures.detectors import Detections, detect, open_detector
+from wordsight.read.pictures.detectors import Detections, Detector, detect, open_detector
 from wordsight.read.pictures.pixel_reader import FrameReader, PreparedPicture, prepare_for
 from wordsight.read.pictures.region_kinds import chances_of_cells, with_kinds
 from wordsight.registry.options import takes
@@ -40,7 +40,9 @@ class BackboneReader(Reader):
     @takes(BackboneReaderOptions)
     def __init__(self, options: BackboneReaderOptions) -> None:
         self.options = options
-        self._detector = None if options.detector is None else open_detector(options.detector)
+        self._detector: Detector | None = None
+        if options.detector is not None:
+            self._detector = open_detector(options.detector, options.detect, options.detector_threshold)
         other_sizes = (options.size or options.high_res_size) is not None
         self.backbone = open_backbone(options.model, options.revision, other_sizes)
         self.device = torch.device("cpu")
@@ -73,7 +75,13 @@ class BackboneReader(Reader):
     @property
     def settings(self) -> dict[str, Any]:
         """The settings that decide about the features; a feature store holds them."""
-        return self.options.to_settings()
+        named = {"detect": list(self.phrases)} if self.phrases else {}
+        return self.options.to_settings() | named
+
+    @property
+    def phrases(self) -> tuple[str, ...]:
+        """Phrases that the detector finds; the labels of regions number them from 1."""
+        return () if self._detector is None else self._detector.phrases
 
     @cached_property
     def identity(self) -> str:
@@ -164,9 +172,13 @@ class BackboneReader(Reader):
         if self.options.kinds_weight:
             kinds = [chances_of_cells(cells, things.boxes, things.chances), things.chances]
             whole = with_kinds(whole, torch.cat(kinds, 1), self.options.kinds_weight)
-        return self._regions(
+        regions = self._regions(
             whole, torch.cat([cells, things.boxes], 1), torch.cat([mask, things.found], 1), windows
         )
+        if not self.phrases:
+            return regions
+        labels = (things.chances.argmax(-1) + 1) * things.found
+        return replace(regions, labels=F.pad(labels, (cells.shape[1], 0)))
 
     @staticmethod
     def _regions(
@@ -182,8 +194,8 @@ class BackboneReader(Reader):
     def _find(self, frames: Sequence[PreparedPicture], windows: Float[Tensor, "image 4"]) -> Detections:
         """The detections within what the model sees, in fractions of that."""
         assert self._detector is not None
-        values = self._detector.pixels.stack([frame.others[-1] for frame in frames]).values
-        boxes, found, chances = detect(self._detector, values, self.options.detections)
+        seen = [frame.others[-1] for frame in frames]
+        boxes, found, chances = detect(self._detector, seen, self.options.detections)
         inside = feature_maps.in_window(boxes, windows)
         found &= (inside[..., 2:] - inside[..., :2]).amin(-1) > 0
         return Detections(inside, found, chances * found[..., None])

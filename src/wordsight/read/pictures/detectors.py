@@ -2,7 +2,7 @@
 
 A detector is a model that transformers loads for object detection (RT-DETR, D-FINE, YOLOS, DETR: a hub name
 or a folder), or a YOLOX as its authors export it to ONNX (a file; needs onnxruntime). It sees the whole
-picture, squashed to its own size.
+picture, squashed to its own size. Detectors that find what phrases name are in ``prompted_detectors``.
 """
 
 from collections.abc import Sequence
@@ -15,32 +15,18 @@ from wordsight.errors import InputError
 from wordsight.files.atomic import link_or_copy
 from wordsight.files.fingerprint import content_of
 from wordsight.pretrained.models import find_model, load_detector, model_files, weight_files
+from wordsight.pretrained.prompted import FILES, SUPPORTED, prompted_family
 from wordsight.read.pictures import preprocessor_config
+from wordsight.read.pictures.candidates import Candidates, corners
 from wordsight.read.pictures.onnx_session import ONNX, open_session, run_session
-from wordsight.read.pictures.pixel_reader import FrameReader, PixelReader
+from wordsight.read.pictures.phrases import EXAMPLES, check_detector_name, phrases_of
+from wordsight.read.pictures.pixel_reader import FrameReader, PixelReader, PreparedPicture
 from wordsight.tensors import Tensor, torch
 
 SAME = 0.6  # of the union: boxes that share more show the same thing, and only the surer one stays
 THIN = 0.02  # of the picture's side: a thinner box shows nothing
 MOST_CANDIDATES = 400  # the surest boxes that enter non-maximum suppression
 STRIDES = (8, 16, 32)  # pixels between the cells of YOLOX's three maps
-
-
-class Candidates(NamedTuple):
-    """All that a detector proposes, most of it nothing."""
-
-    boxes: Float[Tensor, "image candidate 4"]  # left, top, right, bottom; fractions of the picture
-    chances: Float[Tensor, "image candidate kind"]  # of being a thing of each kind
-
-    @property
-    def sure(self) -> Float[Tensor, "image candidate"]:
-        """The chance of the likeliest kind."""
-        return self.chances.amax(-1)
-
-    @property
-    def kinds(self) -> Int[Tensor, "image candidate"]:
-        """The number of the likeliest kind."""
-        return self.chances.argmax(-1)
 
 
 class Detections(NamedTuple):
@@ -53,7 +39,10 @@ class Detections(NamedTuple):
 
 @runtime_checkable
 class Detector(Protocol):
-    """A network that finds things in pictures of its own size."""
+    """A network that finds things in pictures, which ``pixels`` prepares for it."""
+
+    phrases: tuple[str, ...]  # what the kinds are called, of a detector that was told
+    threshold: float  # candidates that are less sure are nothing
 
     @property
     def pixels(self) -> FrameReader: ...
@@ -64,25 +53,44 @@ class Detector(Protocol):
     @property
     def kind_count(self) -> int: ...
 
-    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates: ...
+    def candidates(self, frames: Sequence[PreparedPicture]) -> Candidates: ...
     def to(self, device: torch.device) -> None: ...
     def save(self, home: Path) -> str: ...
 
 
-def open_detector(name: str) -> Detector:
-    """A hub name, a folder, or a YOLOX in a file that ends in .onnx. Raises MissingModel, ValueError."""
-    return YoloxDetector(Path(name).expanduser()) if name.endswith(ONNX) else PublishedDetector(name)
+def open_detector(
+    name: str, detect: str | Sequence[str] | None = None, threshold: float | None = None
+) -> Detector:
+    """A hub name, a folder, or a YOLOX in a file that ends in .onnx. Raises MissingModel, ValueError.
+
+    ``detect``, ``threshold``: of a detector that is prompted with text, see ``phrases_of``.
+    """
+    check_detector_name(name, detect)
+    folder = None if name.endswith(ONNX) else find_model(name, files=(*preprocessor_config.FILES, *FILES))
+    family = None if folder is None else prompted_family(folder)
+    if folder is not None and family is not None:
+        from wordsight.read.pictures.prompted_detectors import GroundingDetector, OwlDetector
+
+        kind = GroundingDetector if family.reads_one_text else OwlDetector
+        return kind(folder, family, phrases_of(detect), threshold)
+    if detect is not None or threshold is not None:
+        raise InputError(
+            f"{name} finds the things it was trained for, and reads no text: detect and detector_threshold "
+            "are for a detector that does",
+            f"take {SUPPORTED}, for example {EXAMPLES}, or leave both out",
+        )
+    return YoloxDetector(Path(name).expanduser()) if folder is None else PublishedDetector(folder)
 
 
-def detect(detector: Detector, values: Float[Tensor, "image 3 height width"], most: int) -> Detections:
+def detect(detector: Detector, frames: Sequence[PreparedPicture], most: int) -> Detections:
     """At most so many boxes a picture, none of them twice."""
-    candidates = detector.candidates(values)
-    boxes = torch.zeros(len(values), most, 4)
-    found = torch.zeros(len(values), most, dtype=torch.bool)
-    chances = torch.zeros(len(values), most, candidates.chances.shape[-1])
-    sure = candidates.sure
-    for image, places in enumerate(candidates.boxes):
-        best = distinct(places, sure[image], most)
+    candidates = detector.candidates(frames)
+    boxes = torch.zeros(len(frames), most, 4)
+    found = torch.zeros(len(frames), most, dtype=torch.bool)
+    chances = torch.zeros(len(frames), most, candidates.chances.shape[-1])
+    for image, (places, sure) in enumerate(zip(candidates.boxes, candidates.sure, strict=True)):
+        likely = (sure > detector.threshold).nonzero()[:, 0]
+        best = likely[distinct(places[likely], sure[likely], most)]
         boxes[image, : len(best)] = places[best].clamp(0, 1)
         found[image, : len(best)] = True
         chances[image, : len(best)] = candidates.chances[image, best]
@@ -111,17 +119,14 @@ def _overlap(one: Float[Tensor, "4"], boxes: Float[Tensor, "box 4"]) -> Float[Te
     return common / ((one[2:] - one[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(1) - common)
 
 
-def _corners(centred: Float[Tensor, "*box 4"]) -> Float[Tensor, "*box 4"]:
-    """Centre, width, height -> left, top, right, bottom."""
-    centre, half = centred[..., :2], centred[..., 2:] / 2
-    return torch.cat([centre - half, centre + half], -1)
-
-
 class PublishedDetector:
     """A detector that transformers loads: a box and the kinds' logits for each of its queries."""
 
-    def __init__(self, name: str) -> None:
-        self.folder = find_model(name, files=preprocessor_config.FILES)
+    phrases: tuple[str, ...] = ()
+    threshold = 0.0
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self.network = load_detector(self.folder)
         self.identity = "".join(
             content_of(path) for path in weight_files(self.folder)
@@ -133,14 +138,15 @@ class PublishedDetector:
         return int(self.network.config.num_labels)
 
     @torch.no_grad()
-    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
+    def candidates(self, frames: Sequence[PreparedPicture]) -> Candidates:
+        values = self.pixels.stack(frames).values
         output = self.network(pixel_values=values.to(self.network.device))
         logits = output.logits.float().cpu()
         if logits.shape[-1] == self.network.config.num_labels + 1:  # DETR, YOLOS: the last kind is "no thing"
             shares = logits.softmax(-1)[..., :-1]
         else:  # RT-DETR, D-FINE: each kind by itself
             shares = logits.sigmoid()
-        return Candidates(_corners(output.pred_boxes.float().cpu()), shares)
+        return Candidates(corners(output.pred_boxes.float().cpu()), shares)
 
     def to(self, device: torch.device) -> None:
         self.network.to(device)
@@ -159,6 +165,9 @@ class YoloxDetector:
     Its pictures are blue before red, from 0 to 255. It runs on the processor, wherever the backbone is.
     """
 
+    phrases: tuple[str, ...] = ()
+    threshold = 0.0
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self._session = open_session(path)
@@ -174,12 +183,12 @@ class YoloxDetector:
         ]
         self._side = torch.tensor([width, height])
 
-    def candidates(self, values: Float[Tensor, "image 3 height width"]) -> Candidates:
-        blue_first = values.cpu().flip(1).numpy()
+    def candidates(self, frames: Sequence[PreparedPicture]) -> Candidates:
+        blue_first = self.pixels.stack(frames).values.flip(1).numpy()
         output = torch.from_numpy(run_session(self._session, blue_first))
         centre = (output[..., :2] + self._corner) * self._stride / self._side
         size = output[..., 2:4].exp() * self._stride / self._side
-        return Candidates(_corners(torch.cat([centre, size], -1)), output[..., 4:5] * output[..., 5:])
+        return Candidates(corners(torch.cat([centre, size], -1)), output[..., 4:5] * output[..., 5:])
 
     def to(self, device: torch.device) -> None:
         pass

@@ -119,6 +119,8 @@ def _sizes(settings: dict[str, Any]) -> tuple[tuple[int, int], int | None]:
     size = settings.get("size", 224)
     if isinstance(size, int):
         size = {"shortest_edge": size}
+    elif isinstance(size, list):
+        size = {"height": size[0], "width": size[1]}
     resized = (size["height"], size["width"]) if "height" in size else (size["shortest_edge"],) * 2
     if settings.get("do_center_crop", "crop_size" in settings) and settings.get("crop_size"):
         crop = settings["crop_size"]

@@ -40,8 +40,8 @@ def compact(writer: Writer, progress: Progress) -> Compaction:
     sparse = writer.facts.execute(_SPARSE).fetchall()
     dropped = 0
     writer.begin_segment()
-    for done, (number, vectors, contents, boxes) in enumerate(sparse, 1):
-        dropped += _rewrite(writer, Extent(number, vectors, contents, bool(boxes)))
+    for done, row in enumerate(sparse, 1):
+        dropped += _rewrite(writer, Extent(*row))
         progress("segments", done, len(sparse))
     writer.facts.execute("INSERT INTO words (words) VALUES ('optimize')")
     writer.facts.execute("VACUUM")

@@ -35,7 +35,7 @@ CREATE TABLE segments (
     number INTEGER PRIMARY KEY AUTOINCREMENT,  -- a number is never used again
     vectors INTEGER NOT NULL,  -- how many of its files' rows count
     contents INTEGER NOT NULL,
-    boxes INTEGER NOT NULL  -- 1: every vector has a box
+    boxes INTEGER NOT NULL  -- 1: every vector has a box; 2: and the number of its phrase
 );
 CREATE TABLE contents (
     key INTEGER PRIMARY KEY,

@@ -67,7 +67,7 @@ class Snapshot:
         rows = numbers(self._facts.execute("SELECT number, vectors, contents, boxes FROM segments"), 4)
         if len(rows) and rows.min() < 0:
             raise InputError("the index is damaged: it has a negative number of vectors", REMEDY)
-        extents = [Extent(a, b, c, bool(boxes)) for a, b, c, boxes in rows.tolist()]
+        extents = [Extent(*row) for row in rows.tolist()]
         return {extent.number: Segment(self.folder, self.layout, extent) for extent in extents}
 
     def _read_rows(self) -> None:
@@ -83,6 +83,7 @@ class Snapshot:
         self._by_id = np.argsort(self.ids)
         self._recent = RecentRows()
         self._all_boxed = all(s.boxes is not None for s in self._segments.values()) and bool(self._segments)
+        self._any_labels = self._all_boxed and any(s.has_labels for s in self._segments.values())
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,8 +117,11 @@ class Snapshot:
         mask = torch.arange(widest) < torch.from_numpy(counts)[:, None]
         vectors = torch.zeros(len(rows) * widest, self.layout.dim)
         boxes = torch.zeros(len(rows) * widest, 4) if self._all_boxed else None
+        labels = torch.zeros(len(rows) * widest, dtype=torch.long) if self._any_labels else None
         for number, chosen in groups_by_segment(self._segment[rows]):
             segment, index = self._segments[number], vector_places(self._start[rows[chosen]], counts[chosen])
+            if labels is not None and segment.has_labels:
+                labels[vector_places(chosen * widest, counts[chosen])] = segment.labels_at(index)
             if len(chosen) == len(rows) and bool(mask.all()):
                 vectors, boxes = segment.vectors(index), segment.boxes_at(index) if self._all_boxed else None
                 break
@@ -127,7 +131,8 @@ class Snapshot:
                 boxes[slots] = segment.boxes_at(index)
         shape = (len(rows), widest)
         boxes = None if boxes is None else boxes.view(*shape, 4)
-        return EmbeddingSet(vectors.view(*shape, self.layout.dim), mask, boxes)
+        labels = None if labels is None else labels.view(*shape)
+        return EmbeddingSet(vectors.view(*shape, self.layout.dim), mask, boxes, labels)
 
     def item(self, row: int) -> Item:
         return self.items([row])[0]

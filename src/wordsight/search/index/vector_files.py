@@ -1,10 +1,11 @@
 """Files of vectors and boxes, which only grow, and their memory maps.
 
-A segment is up to four files of raw numbers, little-endian, one row after the other::
+A segment is up to five files of raw numbers, little-endian, one row after the other::
 
     vectors-000001.bin   float16, or int8 with a scale each: one row of ``dim`` numbers per vector
     scales-000001.bin    float32: the vector is scale x int8
     boxes-000001.bin     float16: left, top, right, bottom; fractions of the picture
+    labels-000001.bin    int16: the number of the phrase that found the vector's region, from 1; 0: none did
     pooled-000001.bin    float16: one row per content, the mean of its unit vectors
 
 The database says how many rows count, never the length of a file: rows beyond are from a process that died,
@@ -18,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from wordsight.errors import InputError
 from wordsight.files.append import AppendFile
@@ -26,7 +27,7 @@ from wordsight.sets import EmbeddingSet
 from wordsight.tensors import F, Tensor, torch
 
 PRECISIONS = ("float16", "int8")
-KINDS = ("vectors", "scales", "boxes", "pooled")
+KINDS = ("vectors", "scales", "boxes", "labels", "pooled")
 SEGMENT_BYTES = 1 << 29  # of vectors; after that a new segment begins
 
 
@@ -43,6 +44,7 @@ class Layout:
             "vectors": ("<f2" if self.precision == "float16" else "i1", self.dim),
             "scales": ("<f4", 1),
             "boxes": ("<f2", 4),
+            "labels": ("<i2", 1),
             "pooled": ("<f2", self.dim),
         }
         return rows[kind]
@@ -51,9 +53,11 @@ class Layout:
         dtype, width = self.row(kind)
         return np.dtype(dtype).itemsize * width
 
-    def kinds(self, boxes: bool) -> tuple[str, ...]:
+    def kinds(self, placed: int) -> tuple[str, ...]:
+        """The files of a segment; ``placed`` as in Extent."""
         absent = {"scales"} if self.precision != "int8" else set()
-        return tuple(kind for kind in KINDS if kind not in absent | ({"boxes"} if not boxes else set()))
+        absent |= {"boxes", "labels"} if not placed else {"labels"} if placed == 1 else set()
+        return tuple(kind for kind in KINDS if kind not in absent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +70,11 @@ class Packed:
     @property
     def boxes(self) -> bool:
         return "boxes" in self.rows
+
+    @property
+    def placed(self) -> int:
+        """As in Extent."""
+        return self.boxes + ("labels" in self.rows)
 
     def bytes_of(self, content: int, start: int) -> bytes:
         """All bytes of one content, in the order of the kinds."""
@@ -95,7 +104,7 @@ class Extent:
     number: int
     vectors: int = 0
     contents: int = 0
-    boxes: bool = False
+    placed: int = 0  # 1: every vector has a box; 2: and the number of its phrase
 
     def rows(self, kind: str) -> int:
         return self.contents if kind == "pooled" else self.vectors
@@ -109,6 +118,8 @@ def pack(embeddings: EmbeddingSet, layout: Layout, unit: bool) -> Packed:
     rows = _stored(units[mask] if unit else vectors[mask], layout)
     if embeddings.boxes is not None:
         rows["boxes"] = embeddings.boxes.detach().cpu()[mask].numpy().astype("<f2")
+        if embeddings.labels is not None:
+            rows["labels"] = embeddings.labels.cpu()[mask].numpy().astype("<i2")[:, None]
     means = (units * mask[..., None]).sum(1) / counts.clamp(min=1)[:, None]
     rows["pooled"] = means.numpy().astype("<f2")
     return Packed(rows, counts.tolist())
@@ -150,7 +161,7 @@ class SegmentWriter:
         self.committed = self.extent = extent
         self._tails: dict[str, AppendFile] = {}
         try:
-            for kind in layout.kinds(extent.boxes):
+            for kind in layout.kinds(extent.placed):
                 self._tails[kind] = self._tail(kind)
         except BaseException:
             self.close()
@@ -175,7 +186,7 @@ class SegmentWriter:
             tail.add(packed.rows[kind].tobytes())
         starts = before.vectors + np.concatenate([[0], np.cumsum(packed.counts)])
         self.extent = Extent(
-            before.number, int(starts[-1]), before.contents + len(packed.counts), before.boxes
+            before.number, int(starts[-1]), before.contents + len(packed.counts), before.placed
         )
         return [
             Place(before.number, before.contents + i, int(starts[i]), count)
@@ -203,7 +214,7 @@ class Segment:
     def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
         self.layout, self.extent = layout, extent
         self._files = {}
-        for kind in layout.kinds(extent.boxes):
+        for kind in layout.kinds(extent.placed):
             self._files[kind] = _mapped(file_of(folder, kind, extent.number), layout, kind, extent.rows(kind))
 
     @property
@@ -223,6 +234,13 @@ class Segment:
 
     def boxes_at(self, rows: slice | np.ndarray) -> Float[Tensor, "*n 4"]:
         return torch.from_numpy(np.asarray(self._files["boxes"][rows])).float()
+
+    @property
+    def has_labels(self) -> bool:
+        return "labels" in self._files
+
+    def labels_at(self, rows: slice | np.ndarray) -> Int[Tensor, " n"]:
+        return torch.from_numpy(np.asarray(self._files["labels"][rows])[:, 0]).long()
 
     def content(self, place: Place) -> Packed:
         """One content as stored."""

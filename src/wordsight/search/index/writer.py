@@ -26,7 +26,7 @@ class Writer:
 
     def append(self, packed: Packed) -> list[Place]:
         """Write vectors to disk, inside a transaction whose commit makes them count."""
-        segment = self._open(packed.boxes)
+        segment = self._open(packed.placed)
         places = segment.add(packed)
         extent = segment.extent
         self.facts.execute(
@@ -75,30 +75,30 @@ class Writer:
             segment.drop()
             segment.close()
 
-    def _open(self, boxes: bool) -> SegmentWriter:
+    def _open(self, placed: int) -> SegmentWriter:
         if self._segment is None:
-            self._segment = self._last(boxes) if self._reopen else None
-        elif self._segment.full or self._segment.extent.boxes != boxes:
+            self._segment = self._last(placed) if self._reopen else None
+        elif self._segment.full or self._segment.extent.placed != placed:
             self._segment.close()
             self._segment = None
         if self._segment is None:
-            self._segment = self._begin(boxes)
+            self._segment = self._begin(placed)
         return self._segment
 
-    def _last(self, boxes: bool) -> SegmentWriter | None:
+    def _last(self, placed: int) -> SegmentWriter | None:
         query = "SELECT number, vectors, contents, boxes FROM segments ORDER BY number DESC LIMIT 1"
         row = self.facts.execute(query).fetchone()
-        if row is None or bool(row[3]) != boxes:
+        if row is None or row[3] != placed:
             return None
-        segment = SegmentWriter(self.folder, self.meta.layout, Extent(row[0], row[1], row[2], bool(row[3])))
+        segment = SegmentWriter(self.folder, self.meta.layout, Extent(*row))
         if not segment.full:
             return segment
         segment.close()
         return None
 
-    def _begin(self, boxes: bool) -> SegmentWriter:
-        number = self.facts.execute("INSERT INTO segments VALUES (NULL, 0, 0, ?)", (int(boxes),)).lastrowid
-        segment = SegmentWriter(self.folder, self.meta.layout, Extent(int(number or 0), boxes=boxes))
+    def _begin(self, placed: int) -> SegmentWriter:
+        number = self.facts.execute("INSERT INTO segments VALUES (NULL, 0, 0, ?)", (placed,)).lastrowid
+        segment = SegmentWriter(self.folder, self.meta.layout, Extent(int(number or 0), placed=placed))
         sync_folder(self.folder)
         self._reopen = True
         return segment

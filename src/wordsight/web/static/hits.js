@@ -45,7 +45,8 @@ function tag(word, evidence) {
   if (!word.box) return "";
   const state = STATES[word.state] ?? word.state;
   if (evidence === "hint") return word.is_found ? "a hint" : `${state}; a hint`;
-  return word.is_found ? "" : `${state}; nearest here`;
+  const phrase = word.phrase ? `found as “${word.phrase}”` : "";
+  return word.is_found ? phrase : [`${state}; nearest here`, phrase].filter(Boolean).join("; ");
 }
 
 const CLASSES = { "weak": " weak", "not found": " missing", "unknown": " missing unknown" };
