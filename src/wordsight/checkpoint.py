@@ -36,7 +36,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     version = config.get("format") if isinstance(config, dict) else None
     if type(version) is not int or not isinstance(config.get("parts"), dict):
         published = isinstance(config, dict) and "model_type" in config
-        hint = "; a published CLIP or SigLIP is opened by Matcher.from_published" if published else ""
+        hint = "; a published dual encoder is opened by Matcher.from_published" if published else ""
         raise InputError(
             f"{folder / CONFIG} does not describe a wordsight model (it needs a number as format and a table "
             f"as parts){hint}"

@@ -14,6 +14,7 @@ from support.published_dual_encoders import TEXTS, photos, publish, reference
 from torch.nn.functional import normalize
 
 from wordsight import registry
+from wordsight.exporters.onnx_export import export_onnx
 from wordsight.importers.clip_siglip import import_dual
 from wordsight.learn.augmentation import ChangePictures
 from wordsight.matcher import Matcher
@@ -233,6 +234,22 @@ def test_a_first_release_of_unknown_size_says_what_to_fetch(published: Get, tmp_
     folder = first_release(tmp_path / "tips", published("tipsv2"), vision_fn="vit_so400m")
     with pytest.raises(ValueError, match=r"vit_so400m' is not known.*current config\.json"):
         Matcher.from_published(folder)
+
+
+def test_tips_is_exported_as_a_whole_and_says_why_not_otherwise(published: Get, tmp_path: Path) -> None:
+    for name in ("whole", "patches"):
+        import_dual(published("tipsv2"), tmp_path / name, regions=name)
+    assert export_onnx(tmp_path / "whole").differences["float32"] < 1e-4
+    with pytest.raises(ValueError, match=r"words are read as texts of their own.*--regions whole"):
+        export_onnx(tmp_path / "patches")
+
+
+def test_naflex_says_that_it_is_not_exported(published: Get, tmp_path: Path) -> None:
+    import_dual(published("naflex"), tmp_path / "model")
+    with pytest.raises(
+        ValueError, match=r"own shape .* cannot be written as ONNX; export a model of a fixed"
+    ):
+        export_onnx(tmp_path / "model")
 
 
 def test_words_alone_are_for_models_that_are_trained_for_it(published: Get) -> None:

@@ -36,7 +36,7 @@ def audit(
     pairs: Annotated[
         Path, typer.Argument(metavar="PAIRS", help="A data set, in any format that data check reads.")
     ],
-    model: Annotated[str, typer.Option(help="A run, a saved model, a published CLIP or SigLIP.")],
+    model: Annotated[str, typer.Option(help="A run, a saved model, a published CLIP, SigLIP, ...")],
     *,
     dataset: DatasetOptions,
     files: AuditFiles,

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 def calibrate(
     model: Annotated[
-        str, typer.Argument(metavar="MODEL", help="A run, a saved model, a published CLIP or SigLIP.")
+        str, typer.Argument(metavar="MODEL", help="A run, a saved model, a published CLIP, SigLIP, ...")
     ],
     config: DataConfig = None,
     changes: Changes = None,

@@ -63,7 +63,7 @@ ModelName = Annotated[
     str | None,
     typer.Option(
         "--model",
-        help="Model used to index the folder (first use only): a run, a model, a hub name of CLIP or SigLIP.",
+        help="Model used to index the folder (first use only): a run, a model, a hub name of a CLIP, ...",
     ),
 ]
 

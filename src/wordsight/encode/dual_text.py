@@ -117,7 +117,8 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         """Each word's vector as that of a text; the pieces of a word have the same."""
         if torch.onnx.is_in_onnx_export():
             raise InputError(
-                f'words = "{ALONE}" cannot be written as ONNX', "import the model again with --regions whole"
+                f'its words are read as texts of their own (words = "{ALONE}")',
+                "import the model again with --regions whole",
             )
         words = distinct_words(ids, mask, self.starts[ids], self.options.pad_id)
         vectors: Tensor = self.tower(input_ids=words.ids, attention_mask=words.mask.long()).pooler_output

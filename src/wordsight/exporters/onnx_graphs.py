@@ -73,6 +73,7 @@ def write_graph(
     except ImportError:
         raise MissingPackageError("an export needs onnx", "pip install 'wordsight[export]'") from None
     module = deepcopy(module)  # the exporter folds batch norms into the weights that it is given
+    _fix_positions(module)
     with torch.no_grad():
         count = len(module(*inputs)) if isinstance(module, _Side) else len(outputs)
     with warnings.catch_warnings(), torch.no_grad(), _traceable(module):
@@ -86,6 +87,14 @@ def write_graph(
         except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise InputError(f"{path.stem} cannot be written as ONNX: {first}") from error
+
+
+def _fix_positions(module: nn.Module) -> None:
+    """Positions of TIPSv2 as they are: a trace would stretch them, even to their own size, as ONNX cannot."""
+    for part in module.modules():
+        if type(part).__name__ == "Tipsv2VisionEmbeddings":
+            positions: Any = part.position_embeddings
+            part.interpolate_pos_encoding = lambda *_, fixed=positions: fixed  # type: ignore[assignment]
 
 
 class _traceable:  # noqa: N801

@@ -1,4 +1,4 @@
-"""A published CLIP or SigLIP, a folder or a hub name, in; the folder of a saved matcher out."""
+"""A published dual encoder, a folder or a hub name, in; the folder of a saved matcher out."""
 
 import hashlib
 import json

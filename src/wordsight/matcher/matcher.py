@@ -202,10 +202,11 @@ class Matcher(LazyParts):
         fit: str | None = None,
         revision: str | None = None,
     ) -> "Matcher":
-        """Open a published CLIP or SigLIP, a folder or a hub name, in evaluation mode; no training needed.
+        """Open a published CLIP, SigLIP, TIPSv2, ..., a folder or a hub name; no training needed.
 
         Its scores are the model's own logits. ``regions`` "patches" adds a vector for each patch and each
-        word, a hint of where words are; ``dual_tables`` tells more, also of ``fit``.
+        word: of TIPSv2 evidence, of the others a hint of where words are. ``dual_tables`` tells more, also of
+        ``fit``.
         """
         return cls.build(dual_tables(str(name), regions, fit, revision)).eval()
 
