@@ -1,6 +1,7 @@
 """A region index and its own data -> the least effort of a search with enough recall.
 
-Queries are captions of the pictures, or, where there are too few, vectors of a picture moved by noise.
+Queries are captions of the pictures, or, where there are too few, also texts made of words that the model
+knows: regions of pictures would find their like more easily than texts do.
 """
 
 from collections.abc import Sequence
@@ -12,9 +13,8 @@ import numpy as np
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.shortlist import best_of_each
 from wordsight.search.index.region_meta import SearchSettings
-from wordsight.search.relevance.null_scores import captions_of, spread_rows
+from wordsight.search.relevance.null_scores import background_texts, captions_of, spread_rows
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.kernels.packed import masked_unit
 from wordsight.tensors import torch
 
 if TYPE_CHECKING:
@@ -26,14 +26,13 @@ LADDER = (  # efforts, from the least on
     SearchSettings(32, 512, 400),
     SearchSettings(64, 1024, 400),
     SearchSettings(64, 1024, 800),
+    SearchSettings(128, 1024, 800),
     SearchSettings(128, 2048, 1600),
     SearchSettings(256, 4096, 3200),
 )
 SUFFICIENT_RECALL = 0.985  # with this recall no greater effort is tried
 MAX_QUERIES = 48
-MIN_CAPTIONS = 16  # with fewer of them, pictures moved by noise are the queries
-MAX_WORDS = 8  # vectors of a picture that make a query
-NOISE = 1.0  # length of what is added to a unit vector
+MIN_CAPTIONS = 16  # with fewer of them, generated texts are queries too
 
 
 @torch.no_grad()
@@ -57,18 +56,10 @@ def _share(best: np.ndarray, found: np.ndarray) -> float:
 
 
 def sample_queries(session: "SearchSession") -> Sequence[EmbeddingSet]:
-    """Query sets from the index's own data, always the same for one state of the index."""
+    """Encoded texts for the index, always the same for one state of it."""
     snapshot, matcher = session.snapshot, session.matcher
     rows = spread_rows(len(snapshot), MAX_QUERIES)
     texts = captions_of(matcher, [item.text for item in snapshot.items(rows)])
-    if len(texts) >= MIN_CAPTIONS:
-        return [matcher.encode_texts([text]) for text in texts]
-    return [_moved(snapshot.gather(np.array([row])), int(row)).to(matcher.device) for row in rows]
-
-
-def _moved(picture: EmbeddingSet, seed: int) -> EmbeddingSet:
-    """Some vectors of a picture, moved by noise."""
-    draw = torch.Generator().manual_seed(seed)
-    units = masked_unit(picture)[:, :MAX_WORDS]
-    noise = torch.nn.functional.normalize(torch.randn(units.shape, generator=draw), dim=-1)
-    return EmbeddingSet(units + NOISE * noise, picture.mask[:, :MAX_WORDS])
+    if len(texts) < MIN_CAPTIONS:
+        texts = background_texts(matcher, snapshot)
+    return [matcher.encode_texts([texts[n]]) for n in spread_rows(len(texts), MAX_QUERIES)]

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import MissingPackageError
 from wordsight.search.engine.brute_force import QueryScorer, RowScorer
@@ -111,7 +111,15 @@ class Regions(Engine):
             words = self._candidates(scorer.words, settings, allowed)
             return _blended(scorer, picture, words)
         assert isinstance(scorer, QueryScorer)
-        return candidates(scorer, self.parts, self.lists, settings, allowed)
+        return candidates(scorer, self.parts, self.lists, settings, allowed, self._means)
+
+    def _means(self, numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n dim"]:
+        """Mean vectors of these contents; zeros for those that are gone."""
+        if not len(self._rows):
+            return np.zeros((len(numbers), self.snapshot.layout.dim), np.float32)
+        at = np.minimum(np.searchsorted(self._numbers, numbers), len(self._numbers) - 1)
+        means = self.snapshot.mean_vectors(self._rows[at]).astype(np.float32)
+        return np.where((self._numbers[at] == numbers)[:, None], means, np.float32(0))
 
     def _rows_of(self, numbers: Int[np.ndarray, " candidate"]) -> Int[np.ndarray, " row"]:
         """The rows of these contents, in their order; files of equal bytes share a content."""
