@@ -12,6 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from wordsight.errors import InputError
 from wordsight.learn.collapse import score_spread
+from wordsight.learn.divide import Divided, Whole
 from wordsight.learn.loss import Loss
 from wordsight.pairs import EncodedPairs, PairBatch
 
@@ -30,19 +31,15 @@ class Accumulated:
 
 
 class OneByOne:
-    """Each batch adds its gradient before the next one is read."""
+    """Each batch adds its gradient before the next one is read; ``backward`` returns its pairs and loss."""
 
-    def __init__(self, encode: Callable[[PairBatch, int], EncodedPairs], loss: Loss) -> None:
-        """``encode`` is also given the batch's number, which its random numbers depend on."""
-        self.encode, self.loss = encode, loss
+    def __init__(self, backward: Whole | Divided, loss: Loss) -> None:
+        self.backward, self.loss = backward, loss
 
     def __call__(self, batches: Iterable[Numbered], with_terms: bool = False) -> Accumulated:
         losses, spreads, terms = [], [], []
         for number, batch, factor in batches:
-            pairs = self.encode(batch, number)
-            value = self.loss(pairs)
-            if value.requires_grad:  # not when no pair of the batch has a negative
-                (value * factor).backward()
+            pairs, value = self.backward(batch, number, factor)
             losses.append(value.detach())
             spreads.append(score_spread(pairs.scores))
             if with_terms:

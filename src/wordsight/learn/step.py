@@ -9,6 +9,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grads_with_norm_, get_total_nor
 
 from wordsight.learn.accumulate import AtOnce, OneByOne
 from wordsight.learn.batches import WEIGHTS, random_seed
+from wordsight.learn.divide import Divided, Whole
 from wordsight.learn.optimizers import set_learning_rates
 from wordsight.learn.precision import in_float32
 from wordsight.learn.processes import Processes
@@ -45,7 +46,7 @@ class Stepper:
         self._accumulate = (
             AtOnce(self._encode, trained.loss, trained.matcher, settings.accumulate)
             if settings.parallel_batches and alone
-            else OneByOne(self._encode_seeded, trained.loss)
+            else OneByOne(self._backward(), trained.loss)
         )
 
     def close(self) -> None:
@@ -76,15 +77,31 @@ class Stepper:
     def _ramp(self, number: int, batches: int) -> float:
         return (number + 1) / batches if self.state.epoch == self.settings.loss_ramp_epoch else 1.0
 
+    def _backward(self) -> Whole | Divided:
+        """Several processes wait for each other in each batch, so none of them may divide it."""
+        whole = Whole(self._encode_seeded, self.trained.loss)
+        if self.processes.world > 1:
+            return whole
+        return Divided(whole, self.trained.matcher, self._autocast, self._seed, self._finish)
+
     def _encode_seeded(self, batch: PairBatch, number: int) -> EncodedPairs:
-        """Dropout draws from the batch's own seed: where a run has been does not matter."""
-        place = (self.settings.seed, self.state.epoch, number, self.processes.rank)
-        torch.manual_seed(random_seed(WEIGHTS, *place))
+        self._seed(number)
         return self._encode(batch)
 
+    def _seed(self, number: int, *part: int) -> None:
+        """Dropout draws from the batch's own seed: where a run has been does not matter."""
+        place = (self.settings.seed, self.state.epoch, number, self.processes.rank, *part)
+        torch.manual_seed(random_seed(WEIGHTS, *place))
+
     def _encode(self, batch: PairBatch) -> EncodedPairs:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with self._autocast():
             pairs = self.processes.encode(self.trained.matcher, batch)
+        return self._finish(pairs)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+    def _finish(self, pairs: EncodedPairs) -> EncodedPairs:
         return in_float32(pairs) if self.bf16 else pairs
 
     def _clip(self) -> Tensor:
