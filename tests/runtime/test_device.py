@@ -149,7 +149,7 @@ def test_each_process_of_a_training_has_its_own_gpu(monkeypatch: pytest.MonkeyPa
     "verb",
     [
         *("train", "evaluate", "search", "similar", "captions", "explain", "serve", "index", "labels"),
-        *("compare", "calibrate", "demo", "features extract"),
+        *("compare", "calibrate", "demo", "features extract", "audit"),
     ],
 )
 def test_every_command_that_computes_takes_a_device(verb: str) -> None:

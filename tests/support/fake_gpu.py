@@ -5,6 +5,7 @@ lies on the GPU. Each operation checks what a GPU checks: all tensors on one dev
 are real, so results can be compared with those of the processor.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -200,11 +201,21 @@ def _numbered(one: Any) -> Any:
     return torch.device(name, 0) if name in ("cuda", "mps") else one
 
 
+def _in_new_threads(run: Callable[[threading.Thread], None]) -> Callable[[threading.Thread], None]:
+    """What is pretended holds in one thread: each new one, a server's for instance, begins with it."""
+
+    def begun(thread: threading.Thread) -> None:
+        with _Lists(), _Factories():
+            run(thread)
+
+    return begun
+
+
 @contextmanager
 def fake_gpu(kind: str = "cuda", most_numbers: int | None = None) -> Iterator[Gpu]:
     """A machine with one GPU; ``most_numbers``: a larger tensor is out of memory."""
     global _gpu
-    made = Gpu(kind, most_numbers)
+    made, begin_thread = Gpu(kind, most_numbers), threading.Thread._bootstrap_inner
     present = kind == "cuda"
     with (
         patch.object(torch.cuda, "is_available", lambda: present),
@@ -218,6 +229,7 @@ def fake_gpu(kind: str = "cuda", most_numbers: int | None = None) -> Iterator[Gp
         patch.object(torch.backends.mps, "is_available", lambda: kind == "mps"),
         patch.object(torch.__future__, "get_overwrite_module_params_on_conversion", lambda: True),
         patch.object(torch, "tensor", _made_here(torch.tensor)),
+        patch.object(threading.Thread, "_bootstrap_inner", _in_new_threads(begin_thread)),
         torch.autograd.set_multithreading_enabled(False),  # what is pretended holds in this thread
         _Lists(),
         _Factories(),

@@ -8,7 +8,7 @@ import typer
 
 from wordsight.cli.data_options import DatasetOptions, split_names
 from wordsight.cli.option_groups import with_options
-from wordsight.cli.shared_options import say_written
+from wordsight.cli.shared_options import Device, say_written
 from wordsight.cli.stderr import printable, say
 from wordsight.cli.trust import TrustRemoteCode
 
@@ -51,6 +51,7 @@ def audit(
             "--duplicates/--no-duplicates", help="Also find pictures and captions that are there twice."
         ),
     ] = True,
+    device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
 ) -> None:
     """Find captions and words that their picture does not support, better captions, and duplicates.
@@ -67,7 +68,7 @@ def audit(
 
     chosen = None if splits is None else split_names(splits)
     data = AuditedData.read(open_dataset(pairs, **dataset.settings()), chosen, features)
-    matcher = open_matcher(model, trust_remote_code)
+    matcher = open_matcher(model, trust_remote_code, device)
     with ProgressDisplay() as progress:
         found = run(matcher, data, top=top, duplicates=duplicates, progress=progress)
     _write(found, files, pairs.name)

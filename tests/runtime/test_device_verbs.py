@@ -1,0 +1,136 @@
+"""Each command on a pretended GPU finds what it finds on the processor; no tensor is on the wrong device."""
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import search_models
+from support.fake_gpu import Gpu, fake_gpu
+from support.published_backbones import photos, publish
+from typer.testing import CliRunner
+
+from wordsight.cli.main import app
+from wordsight.experiments.grid import read_grid
+from wordsight.search.index.index import Index
+from wordsight.search.searcher import Searcher
+
+LABELS = "label-agreement"
+
+
+def said(*arguments: object) -> str:
+    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def on_both(act: Callable[[str], Any]) -> tuple[Any, Any, Gpu]:
+    """What is found on the processor and on the pretended GPU, which must have computed something."""
+    here = act("cpu")
+    with fake_gpu() as gpu:
+        there = act("cuda")
+    assert gpu.operations > 20
+    return here, there, gpu
+
+
+def alike(one: Any, other: Any) -> None:
+    """Equal but for roundings of numbers."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        one, other = list(one.values()), list(other.values())
+    if isinstance(one, list):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            alike(*pair)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-3)
+    else:
+        assert one == other
+
+
+def test_labels() -> None:
+    def found(device: str) -> list[Any]:
+        items = search_models.path_of(0), "a red ball"
+        lines = said("labels", search_models.model(LABELS), *items, "--json", "--device", device)
+        return [json.loads(line) for line in lines.splitlines()]
+
+    here, there, _ = on_both(found)
+    alike(here, there)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("pairs") / "pairs.csv"
+    rows = [[search_models.path_of(row), search_models.texts_of(row)[0], "train"] for row in range(8)]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([["image", "caption", "split"], *rows])
+    return path
+
+
+def test_audit(table: Path) -> None:
+    def found(device: str) -> Any:
+        model = search_models.model("max-sim")
+        return json.loads(said("audit", table, "--model", model, "--json", "--device", device))
+
+    here, there, _ = on_both(found)
+    alike(here, there)
+
+
+def test_features_extract(tmp_path: Path) -> None:
+    network = publish(tmp_path / "hub", "resnet")
+    (tmp_path / "photos").mkdir()
+    for number, picture in enumerate(photos()):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{number}.png")
+
+    def found(device: str) -> dict[str, np.ndarray]:
+        out = tmp_path / device
+        where = "--out", out, "--model", network, "--device", device
+        said("features", "extract", tmp_path / "photos", "--grid", "2", *where)
+        return {path.name: np.load(path) for path in sorted(out.rglob("*.npy"))}
+
+    here, there, _ = on_both(found)
+    assert here.keys() == there.keys()
+    for name, stored in here.items():
+        np.testing.assert_allclose(stored, there[name], atol=1e-3)
+
+
+def test_export_stays_on_the_processor(tmp_path: Path) -> None:
+    """ONNX's exporter traces on the processor: a tensor on the GPU, which torch says is there, would fail."""
+    with patch.object(torch.cuda, "is_available", lambda: True):
+        said("export", search_models.model("max-sim"), "--out", tmp_path / "onnx")
+    assert list((tmp_path / "onnx").rglob("*.onnx"))
+
+
+def test_compare_gives_each_cell_the_device(tmp_path: Path) -> None:
+    with fake_gpu():
+        _, cells = read_grid(["chan-flickr8k", "demo"], None, trust_remote_code=False, device="cuda")
+    assert {cell.config.training.device for cell in cells} == {"cuda"}
+
+
+def test_serve() -> None:
+    """The page's own requests, whose searches run on threads of the server."""
+    pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
+    from starlette.testclient import TestClient
+
+    from wordsight.web.app import create_app
+
+    def found(device: str) -> Any:
+        searchers = [
+            Searcher(Index.open(folder), device=device)
+            for folder in (search_models.index().folder, search_models.texts_index().folder)
+        ]
+        with TestClient(create_app(*searchers), base_url="http://localhost") as client:
+            answer = client.get("/v1/search", params={"query": "a red ball", "k": 3})
+            assert answer.status_code == 200, answer.text
+            hits: list[Any] = answer.json()["hits"]
+            return [(hit["item"]["path"], hit["score"]) for hit in hits]
+
+    here, there, _ = on_both(found)
+    assert len(here) == 3
+    assert [path for path, _ in here] == [path for path, _ in there]
