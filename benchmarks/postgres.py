@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from clustered_vectors import Photos, write_index
 from regions import TOP, exact_top, milliseconds, recall, report, timed
+from wordsight.search.postgres.copy_index import copy_index
 
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
@@ -25,7 +26,6 @@ from wordsight.search.engine.engine import EngineQuery
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.postgres import local_server
 from wordsight.search.postgres.address import index_url
-from wordsight.search.postgres.copy_index import copy_index
 from wordsight.search.postgres.session import PostgresSession
 from wordsight.search.searcher_state import new_session
 from wordsight.similarity.max_sim import MaxSim

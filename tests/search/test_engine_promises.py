@@ -24,6 +24,8 @@ from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.interface import SearchableIndex
 from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.postgres.index import PostgresIndex
+from wordsight.search.qdrant.address import qdrant_url
+from wordsight.search.qdrant.index import QdrantIndex
 from wordsight.search.results import Hits
 from wordsight.search.searcher import Searcher
 
@@ -31,6 +33,9 @@ Made = Callable[[Path, Path], SearchableIndex]
 KINDS: dict[str, Made] = {
     "folder": lambda folder, model_folder: Index.create(folder / "index", model_folder),
     "folder with regions": lambda folder, model_folder: Index.create(folder / "index", model_folder),
+    "qdrant": lambda folder, model_folder: QdrantIndex.create(
+        qdrant_url(f"qdrant+file://{folder / 'qdrant'}"), model_folder
+    ),
     "postgres": lambda folder, model_folder: PostgresIndex.create(postgres_server.new_url(), model_folder),
 }
 SENTENCES = ("a red star beside a small blue circle", "+red star", "star^2 -blue")

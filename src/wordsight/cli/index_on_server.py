@@ -40,7 +40,7 @@ def server_to_write(
 def copy_to_server(source: Path, out: "Place", shards: int, trust_remote_code: bool) -> "SearchableIndex":
     """A copy of a local index at this address."""
     from wordsight.search.index.index import Index
-    from wordsight.search.postgres.copy_index import copy_index
+    from wordsight.search.remote.copy_index import copy_index
 
     if isinstance(out, Path):
         raise typer.BadParameter(f"--from copies to a server; to copy to a folder: cp -r {source} {out}")

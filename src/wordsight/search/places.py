@@ -3,20 +3,33 @@
 from pathlib import Path
 from typing import TypeAlias
 
+from wordsight.errors import InputError
 from wordsight.search.index.interface import SearchableIndex, ServerIndex
-from wordsight.search.postgres.address import SCHEMES, IndexUrl, index_url
+from wordsight.search.postgres import address as postgres
+from wordsight.search.qdrant import address as qdrant
 
-ServerAddress: TypeAlias = IndexUrl
+ServerAddress: TypeAlias = postgres.IndexUrl | qdrant.QdrantUrl
 Place: TypeAlias = Path | ServerAddress
 
 
 def index_place(text: str) -> Place:
     """A folder, or an index on a server. Raises InputError for an address that cannot be one."""
-    return index_url(text) if text.startswith(SCHEMES) else Path(text)
+    if text.startswith(postgres.SCHEMES):
+        return postgres.index_url(text)
+    if text.startswith(qdrant.SCHEMES):
+        return qdrant.qdrant_url(text)
+    if text.startswith("qdrant"):
+        known = ", ".join(f"{one}..." for one in (*postgres.SCHEMES, *qdrant.SCHEMES))
+        raise InputError(f"{text.partition('://')[0]}:// is no kind of index", f"known: {known}")
+    return Path(text)
 
 
-def server_index(address: ServerAddress) -> type[ServerIndex]:  # noqa: ARG001
+def server_index(address: ServerAddress) -> type[ServerIndex]:
     """The class of indexes at such addresses."""
+    if isinstance(address, qdrant.QdrantUrl):
+        from wordsight.search.qdrant.index import QdrantIndex
+
+        return QdrantIndex
     from wordsight.search.postgres.index import PostgresIndex
 
     return PostgresIndex

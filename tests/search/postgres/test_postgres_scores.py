@@ -12,11 +12,13 @@ from support.search_models import model
 from wordsight.search.index.database import Filters
 from wordsight.search.index.vector_files import Packed
 from wordsight.search.postgres import near_index
-from wordsight.search.postgres.batch import ItemRow, PictureRow, write_batch
-from wordsight.search.postgres.conditions import conditions, words_in
+from wordsight.search.postgres.batch import write_batch
+from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.halfvec import places_and_vectors, regions_to_copy
 from wordsight.search.postgres.index import PostgresIndex
 from wordsight.search.postgres.score_sql import Words, exact_statement, pooled_sql, ranked_statement
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow
+from wordsight.search.remote.words import words_in
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
 
 PICTURES, SLOTS, DIM = 3000, 5, 16

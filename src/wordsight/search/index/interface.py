@@ -5,18 +5,19 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
-from wordsight.errors import WordsightError
-from wordsight.matcher import Matcher
+from wordsight.errors import InputError, WordsightError
+from wordsight.matcher import Matcher, open_saved
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.runtime.device import find_device
+from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.index import picture_roots
+from wordsight.search.index import manifest, picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.database import Filters, Item
@@ -175,9 +176,29 @@ class ServerIndex(SearchableIndex):
     def open(cls, url: Any, trust_remote_code: bool = False, device: str = "auto") -> "ServerIndex":
         """Open an index. Raises InputError if there is none, UnavailableError."""
 
+    @property
+    @abstractmethod
+    def facts(self) -> Any:
+        """The facts on the server, as an update reads and writes them (remote/batch_rows.py)."""
+
     @abstractmethod
     def adopt_presence(self, model: Path) -> None:
         """Give the index the probabilities of a model whose vectors it holds."""
+
+    @cached_property
+    def matcher(self) -> Matcher:
+        matcher: Matcher = open_saved(Matcher, self.model_folder, self.trust_remote_code, lambda read: read())
+        device = find_device(self.device)
+        return matcher.to(device) if on_gpu(device) else matcher
+
+    def check_model(self, matcher_folder: str | Path) -> None:
+        """Raise InputError if another model made the index."""
+        if manifest.identity(Path(matcher_folder)) != self.meta.model:
+            raise InputError(
+                f"{self.name} was made by another model than {matcher_folder}; vectors of two models "
+                "cannot be compared",
+                "choose another #name, or leave --model out",
+            )
 
     @abstractmethod
     def delete(self) -> None:

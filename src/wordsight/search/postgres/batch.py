@@ -5,16 +5,17 @@ What takes long, reading and encoding pictures, is done before.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from wordsight.errors import InputError
 from wordsight.search.index.vector_files import Packed
-from wordsight.search.postgres.conditions import words_in
-from wordsight.search.postgres.halfvec import checksum, regions_to_copy
+from wordsight.search.postgres.halfvec import regions_to_copy
 from wordsight.search.postgres.server import Server
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow, checksum
+from wordsight.search.remote.words import words_in
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -37,34 +38,6 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[], %s::text[], %s::bigint[], %s:
 JOIN picture p USING (picture)"""
 _ORPHANS = """DELETE FROM {table} t WHERE t.picture = ANY(%s::uuid[])
 AND NOT EXISTS (SELECT 1 FROM item i WHERE i.picture = t.picture)"""
-
-
-@dataclass(frozen=True)
-class PictureRow:
-    """A new content."""
-
-    content: str
-    slots: int
-    width: int
-    height: int
-    checksum: int  # is made anew from what the server stores
-    taken: int | None
-
-
-@dataclass(frozen=True)
-class ItemRow:
-    """A file or text that is new or changed; ``id`` is None for a new one."""
-
-    id: int | None
-    content: str
-    path: bytes
-    part: str
-    bytes: int
-    changed: int
-    sidecar_changed: int
-    shown: str
-    sidecar: str
-    caption: str
 
 
 def write_batch(

@@ -1,12 +1,12 @@
 """Filters of a search -> conditions of PostgreSQL with their parameters."""
 
 import os
-import re
 import unicodedata
 from typing import Any
 
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters
+from wordsight.search.remote.words import words_in
 
 Condition = tuple[str, dict[str, Any]]
 _NANOSECONDS = 10**9
@@ -36,13 +36,6 @@ def conditions(filters: Filters | None) -> Condition:
         parts.append("i.id = ANY(%(ids)s::bigint[])")
         values["ids"] = list(map(int, filters.ids))
     return " AND ".join(parts) or "true", values
-
-
-def words_in(text: str) -> list[str]:
-    """The distinct words of a text without case and accents, as items store them."""
-    bare = unicodedata.normalize("NFD", database.clean(text))
-    letters = "".join(one for one in bare if not unicodedata.combining(one)).casefold()
-    return sorted(set(re.findall(r"[^\W_]+", letters)))
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -1,6 +1,5 @@
 """Vectors and boxes <-> PostgreSQL's binary COPY: rows of equal size, read and written as one array."""
 
-import zlib
 from collections.abc import Sequence
 from uuid import UUID
 
@@ -66,12 +65,6 @@ def places_and_vectors(
     """Rows of (bigint, halfvec, halfvec of 4) from COPY TO (FORMAT BINARY)."""
     rows = np.frombuffer(data[len(HEADER) : -len(TRAILER)], _read(dim))
     return rows["place"].astype(np.int64), rows["vector"].astype("<f2"), rows["box"].astype("<f2")
-
-
-def checksum(vectors: np.ndarray, boxes: np.ndarray | None) -> int:
-    """Checksum of a picture's vectors and boxes; -1 stands for a side that is not known."""
-    known = np.full((len(vectors), 4), -1) if boxes is None else boxes
-    return zlib.crc32(np.asarray(vectors, "<f2").tobytes() + np.asarray(known, "<f2").tobytes())
 
 
 def literal(vector: np.ndarray) -> str:

@@ -9,33 +9,34 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.matcher import Matcher, open_saved
+from wordsight.matcher import Matcher
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.interface import BatchWriter, ServerIndex
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
-from wordsight.search.postgres import ddl, notes, saved_model, upkeep
+from wordsight.search.postgres import ddl, notes, upkeep
 from wordsight.search.postgres.address import IndexUrl
-from wordsight.search.postgres.mirror import MirrorWriter
+from wordsight.search.postgres.facts import PostgresFacts, PostgresFiles
 from wordsight.search.postgres.server import Server
 from wordsight.search.postgres.snapshot import PostgresSnapshot
+from wordsight.search.remote import saved_model
+from wordsight.search.remote.mirror import MirrorWriter
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.session import PostgresSession
 
 _log = logging.getLogger("wordsight.search")
 PRECISION = "float16"
+CHUNK_BYTES = 32 << 20  # of a file of the model in one statement
 
 
 class PostgresIndex(ServerIndex):
@@ -51,7 +52,7 @@ class PostgresIndex(ServerIndex):
         self.server, self.meta, self.made, self.trust_remote_code = server, meta, made, trust_remote_code
         self.device = device
         self.kind = meta.kind
-        self.folder = saved_model.home(server, f"{meta.model} {made}")
+        self.folder = saved_model.home(server.url, f"{meta.model} {made}")
 
     @property
     def name(self) -> str:
@@ -80,7 +81,7 @@ class PostgresIndex(ServerIndex):
         if _exists(server):
             raise AlreadyExistsError(f"{url} holds an index already", "open it, or choose another #name")
         _create_tables(server, meta, shards)
-        saved_model.store(server, model)
+        PostgresFiles(server).write(saved_model.pieces(model, CHUNK_BYTES))
         return cls.open(url, trust_remote_code)
 
     @classmethod
@@ -106,38 +107,28 @@ class PostgresIndex(ServerIndex):
         return PostgresIndex.open(self.server.url, self.trust_remote_code, self.device)
 
     @property
-    def model_folder(self) -> Path:
-        return saved_model.unpacked(self.server, self.folder, self.meta.model)
+    def facts(self) -> PostgresFacts:
+        return PostgresFacts(self.server)
 
-    @cached_property
-    def matcher(self) -> Matcher:
-        matcher: Matcher = open_saved(Matcher, self.model_folder, self.trust_remote_code, lambda read: read())
-        device = find_device(self.device)
-        return matcher.to(device) if on_gpu(device) else matcher
+    @property
+    def model_folder(self) -> Path:
+        return saved_model.unpacked(PostgresFiles(self.server), self.folder, self.meta.model)
 
     def check_there(self) -> None:
         """Raise IndexReplaced if another index, or none, is now at this address."""
         self.generation()
 
-    def check_model(self, matcher_folder: str | Path) -> None:
-        """Raise InputError if another model made the index."""
-        if manifest.identity(Path(matcher_folder)) != self.meta.model:
-            raise InputError(
-                f"{self.name} was made by another model than {matcher_folder}; vectors of two models "
-                "cannot be compared",
-                "choose another #name, or leave --model out",
-            )
-
     def adopt_presence(self, model: Path) -> None:
-        if (model / PRESENCE).is_file() and not saved_model.is_stored(self.server, model):
-            saved_model.store(self.server, model)
+        files = PostgresFiles(self.server)
+        if (model / PRESENCE).is_file() and not saved_model.is_stored(files, model, CHUNK_BYTES):
+            files.write(saved_model.pieces(model, CHUNK_BYTES))
 
     @contextmanager
     def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
         """A copy of the facts below these sources to write in; several processes may update at once."""
         roots = [os.fsencode(os.path.abspath(source)) for source in sources]
         self.check_there()
-        writer = MirrorWriter(self.server, self.meta, self.model_folder, roots)
+        writer = MirrorWriter(self.facts, self.meta, self.model_folder, roots)
         try:
             yield writer
         finally:

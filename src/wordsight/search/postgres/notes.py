@@ -5,7 +5,7 @@ from typing import Any
 
 from wordsight.search.postgres.server import Server
 
-WALK, BACKGROUND, RECALL = "walk", "background", "recall"
+WALK = "walk"
 
 
 @dataclass(frozen=True)

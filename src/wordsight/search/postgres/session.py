@@ -4,26 +4,19 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from wordsight.errors import InputError
 from wordsight.files import plain_json
-from wordsight.search.engine.engine import Engine
 from wordsight.search.engine.shortlist import Recall
 from wordsight.search.postgres import near_index, notes
 from wordsight.search.postgres.engines import ENGINES, MAX_EXACT_ROWS
 from wordsight.search.postgres.recall import measure_recall
-from wordsight.search.postgres.snapshot import PostgresSnapshot, SampledRows
-from wordsight.search.relevance import threshold
-from wordsight.search.relevance.null_scores import Background, background_texts, measure_background
-from wordsight.search.searcher_state import SAMPLE_PICTURES, SearchSession
-from wordsight.sets import EmbeddingSet, UnitSet
-from wordsight.similarity.kernels.packed import masked_unit
+from wordsight.search.postgres.snapshot import PostgresSnapshot
+from wordsight.search.relevance.null_scores import background_texts
+from wordsight.search.remote.session import RECALL, RemoteSession
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.index import PostgresIndex
     from wordsight.search.postgres.server import Server
 
-MEASURED_PICTURES = 2000  # that background texts are scored on
-MAX_GROWTH = 1.25  # the index may grow or shrink so much until it is measured anew
 RECALL_FIELDS: dict[str, plain_json.Kind] = {"size": int, "recall": float, "queries": int, "nearest": int}
 
 
@@ -34,31 +27,16 @@ class NearestRecall(Recall):
     nearest: int = 1000
 
 
-class NoScreen:
-    """No rows in memory, so none in int8."""
-
-    is_useful, bytes = False, 0
-
-    def prepare(self) -> None: ...
-
-
-class PostgresSession(SearchSession):
+class PostgresSession(RemoteSession):
     """One state of an index on a server. Rows stay there: only candidates and hits are fetched."""
 
     index: "PostgresIndex"
     snapshot: PostgresSnapshot
+    engines = ENGINES
 
     @property
     def server(self) -> "Server":
         return self.index.server
-
-    def engine(self, engine: str | type[Engine]) -> Engine:
-        """The engine of this name or class, built once."""
-        if isinstance(engine, str) and engine not in ENGINES:
-            raise InputError(
-                f'the engine "{engine}" searches local indexes; {self.index.name} has {", ".join(ENGINES)}'
-            )
-        return super().engine(ENGINES[engine] if isinstance(engine, str) else engine)
 
     def candidates(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Rows of a statement that uses the approximate index, with as many probes as it needs."""
@@ -76,7 +54,7 @@ class PostgresSession(SearchSession):
         if near_index.is_due(self.server, regions):
             near_index.build(self.server, regions, self.snapshot.layout.dim)
             self.__dict__.pop("near", None)
-            notes.drop(self.server, notes.RECALL)
+            notes.drop(self.server, RECALL)
         return self._recall if len(self.snapshot) > MAX_EXACT_ROWS else None
 
     @property
@@ -84,51 +62,20 @@ class PostgresSession(SearchSession):
         with self._lock:
             return self._recall
 
-    @property
-    def screen(self) -> NoScreen:  # type: ignore[override]
-        return NoScreen()
-
-    @property
-    def row_cache(self) -> PostgresSnapshot:  # type: ignore[override]
-        return self.snapshot
-
-    @cached_property
-    def measured_rows(self) -> SampledRows:
-        """The pictures that stand for all when something is measured."""
-        return SampledRows(self.snapshot, self.snapshot.sampled_rows(MEASURED_PICTURES))
-
-    @cached_property
-    def sample(self) -> EmbeddingSet:
-        chosen = self.snapshot.gather(self.snapshot.sampled_rows(SAMPLE_PICTURES))
-        return UnitSet(masked_unit(chosen), chosen.mask) if self.index.meta.unit else chosen
-
     @cached_property
     def _recall(self) -> NearestRecall:
-        stored = self._noted(notes.RECALL)
+        stored = self._noted(RECALL)
         if stored is not None:
-            return NearestRecall(**plain_json.table_of(stored, RECALL_FIELDS, notes.RECALL))
+            return NearestRecall(**plain_json.table_of(stored, RECALL_FIELDS, RECALL))
         texts = background_texts(self.matcher, self.measured_rows)
         size, nearest, recall, queries = measure_recall(self, texts)
         measured = NearestRecall(size, recall, queries, nearest)
-        self._note(notes.RECALL, asdict(measured))
+        self.write_note(RECALL, asdict(measured))
         return measured
 
-    def _background(self) -> Background:
-        stored = self._noted(notes.BACKGROUND)
-        if stored is not None:
-            return threshold.from_json(stored)
-        if self.index.kind != "images":
-            return Background(0, (), 0.0, 0.0)
-        measured = measure_background(self.matcher, self.measured_rows, self.memory_mb)
-        self._note(notes.BACKGROUND, threshold.to_json(measured))
-        return measured
+    def read_note(self, name: str) -> tuple[int, Any] | None:
+        note = notes.read(self.server, name)
+        return None if note is None else (note.items, note.value)
 
-    def _noted(self, name: str) -> Any:
-        """Read a measurement of an index of about this size; None if there is none."""
-        note, count = notes.read(self.server, name), len(self.snapshot)
-        if note is None or max(note.items, count) > MAX_GROWTH * min(note.items, count):
-            return None
-        return note.value
-
-    def _note(self, name: str, value: Any) -> None:
+    def write_note(self, name: str, value: Any) -> None:
         notes.write(self.server, name, self.snapshot.generation, len(self.snapshot), value)

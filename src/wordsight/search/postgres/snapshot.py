@@ -1,43 +1,29 @@
-"""A state of an index on PostgreSQL -> its items and embeddings by row; the row of an item is its id.
-
-Nothing is held in memory but the vectors read last. Statements read what is committed at that time: where an
-item that a search has found was deleted meanwhile, IndexReplaced is raised and the search begins again.
-"""
+"""A state of an index on PostgreSQL -> its items and embeddings by row; the row of an item is its id."""
 
 import os
-import threading
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int, Integer
+from jaxtyping import Float, Int
 
 from wordsight.errors import MissingItemError
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters, Item
-from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.index.vector_files import Layout
 from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.halfvec import places_and_vectors
 from wordsight.search.postgres.server import Server, copied
+from wordsight.search.remote.rows import RemoteRows, Vectors
 from wordsight.sets import EmbeddingSet
-from wordsight.tensors import torch
 
-CACHE_BYTES = 64 << 20  # of vectors that were read last
 _ITEMS = """SELECT i.id, i.path, i.picture, i.bytes, i.changed, p.width, p.height, p.taken, i.sidecar,
   i.caption FROM item i JOIN picture p USING (picture) WHERE i.id = ANY(%s::bigint[])"""
 _VECTORS = """COPY (
   SELECT i.id, r.vector, coalesce(r.box, '[-1,-1,-1,-1]'::halfvec)
   FROM item i JOIN region r USING (picture) WHERE i.id = ANY(%s::bigint[]) ORDER BY i.id, r.slot
 ) TO STDOUT (FORMAT BINARY)"""
-
-
-class _Identity:
-    """The id of every row: the row itself."""
-
-    def __getitem__(self, rows: Any) -> Int[np.ndarray, " n"]:
-        return np.asarray(rows, dtype=np.int64)
 
 
 class _Dates:
@@ -53,88 +39,32 @@ class _Dates:
         return np.array([dates.get(one, 0) / 1e9 for one in wanted.tolist()])
 
 
-class PostgresSnapshot:
+class PostgresSnapshot(RemoteRows):
     """Rows are ids of items; ``len`` is their number when the snapshot was made."""
 
     def __init__(self, server: Server, layout: Layout) -> None:
-        self.server, self.layout = server, layout
+        self.server = server
         query = "SELECT generation, (SELECT count(*) FROM item) FROM state"
-        (self.generation, self._count), *_ = server.rows(query)
-        self.ids = _Identity()
-        self._lock = threading.Lock()
-        self._cache: OrderedDict[int, tuple[np.ndarray, np.ndarray]] = OrderedDict()
-        self._cached_bytes = 0
-
-    def __len__(self) -> int:
-        return int(self._count)
-
-    def __enter__(self) -> "PostgresSnapshot":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Forget the vectors that were read; the connections belong to the index."""
-        with self._lock:
-            self._cache.clear()
-            self._cached_bytes = 0
+        (self.generation, count), *_ = server.rows(query)
+        super().__init__(server.url.text, layout, int(count))
 
     def embeddings(self, start: int, stop: int) -> EmbeddingSet:
         """The rows from start to stop - 1 in the order of their ids, in float32."""
         query = "SELECT id FROM item ORDER BY id OFFSET %s LIMIT %s"
         return self.gather([one for (one,) in self.server.rows(query, (start, max(0, stop - start)))])
 
-    def gather(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> EmbeddingSet:
-        """The named rows, in that order, in float32."""
-        ids = [int(row) for row in rows]
-        found = self._read(ids)
-        widest = max((len(found[one][0]) for one in ids), default=1)
-        vectors = np.zeros((len(ids), widest, self.layout.dim), np.float32)
-        boxes, mask = np.zeros((len(ids), widest, 4), np.float32), np.zeros((len(ids), widest), bool)
-        for n, one in enumerate(ids):
-            its, its_boxes = found[one]
-            vectors[n, : len(its)], boxes[n, : len(its)], mask[n, : len(its)] = its, its_boxes, True
-        known = not len(ids) or bool((boxes[mask] >= 0).all())
-        placed = torch.from_numpy(boxes) if known and len(ids) else None
-        return EmbeddingSet(torch.from_numpy(vectors), torch.from_numpy(mask), placed)
+    def read_vectors(self, ids: Sequence[int]) -> dict[int, Vectors]:
+        with self.server.connection() as connection, connection.cursor() as cursor:
+            data = copied(cursor, _VECTORS, (list(ids),))
+        places, vectors, boxes = places_and_vectors(data, self.layout.dim)
+        starts = np.flatnonzero(np.diff(places, prepend=-1)).tolist()
+        return {
+            int(places[start]): (vectors[start:stop], boxes[start:stop])
+            for start, stop in zip(starts, [*starts[1:], len(places)], strict=True)
+        }
 
-    def _read(self, ids: Sequence[int]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        with self._lock:
-            found = {one: self._cache[one] for one in ids if one in self._cache}
-        missing = sorted(set(ids) - set(found))
-        if missing:
-            with self.server.connection() as connection, connection.cursor() as cursor:
-                data = copied(cursor, _VECTORS, (missing,))
-            places, vectors, boxes = places_and_vectors(data, self.layout.dim)
-            starts = np.flatnonzero(np.diff(places, prepend=-1)).tolist()
-            for start, stop in zip(starts, [*starts[1:], len(places)], strict=True):
-                found[int(places[start])] = vectors[start:stop], boxes[start:stop]
-            self._remember(found)
-        if len(found) < len(set(ids)):
-            raise IndexReplaced(f"items of {self.server.url} were deleted during the search; search again")
-        return found
-
-    def _remember(self, found: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:
-        with self._lock:
-            for one, sets in found.items():
-                if one not in self._cache:
-                    self._cache[one] = sets
-                    self._cached_bytes += sets[0].nbytes
-            while self._cached_bytes > CACHE_BYTES and self._cache:
-                _, sets = self._cache.popitem(last=False)
-                self._cached_bytes -= sets[0].nbytes
-
-    def item(self, row: int) -> Item:
-        return self.items([row])[0]
-
-    def items(self, rows: Integer[np.ndarray, " n"] | Sequence[int]) -> list[Item]:
-        """The items of the named rows, in that order."""
-        ids = [int(row) for row in rows]
-        found = {record[0]: _item(record) for record in self.server.rows(_ITEMS, (ids,))}
-        if any(one not in found for one in ids):
-            raise IndexReplaced(f"items of {self.server.url} were deleted during the search; search again")
-        return [found[one] for one in ids]
+    def read_items(self, ids: Sequence[int]) -> dict[int, Item]:
+        return {record[0]: _item(record) for record in self.server.rows(_ITEMS, (list(ids),))}
 
     def row_of(self, id: int) -> int:
         """Row of an item: its id. Raises MissingItemError for an unknown one."""
@@ -199,23 +129,3 @@ def _item(record: Sequence[Any]) -> Item:
     text = "\n".join(text for text in texts if text)
     date = None if taken is None else taken / 1e9
     return Item(id_, os.fsdecode(path), picture.hex, bytes_, changed / 1e9, width, height, text, date)
-
-
-class SampledRows:
-    """Some rows of a snapshot, numbered from 0: for what is measured on a sample of an index."""
-
-    def __init__(self, snapshot: PostgresSnapshot, rows: Int[np.ndarray, " n"]) -> None:
-        self.snapshot, self.rows, self.ids = snapshot, rows, rows
-        self.layout, self.generation = snapshot.layout, snapshot.generation
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def embeddings(self, start: int, stop: int) -> EmbeddingSet:
-        return self.snapshot.gather(self.rows[start:stop])
-
-    def gather(self, rows: np.ndarray) -> EmbeddingSet:
-        return self.snapshot.gather(self.rows[np.asarray(rows, dtype=np.int64)])
-
-    def items(self, rows: np.ndarray) -> list[Item]:
-        return self.snapshot.items(self.rows[np.asarray(rows, dtype=np.int64)])

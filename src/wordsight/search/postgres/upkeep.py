@@ -12,9 +12,13 @@ from wordsight.errors import InputError
 from wordsight.runtime.progress import Progress
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.stats import Stats
-from wordsight.search.postgres import near_index, notes, saved_model
-from wordsight.search.postgres.halfvec import checksum, places_and_vectors
+from wordsight.search.postgres import near_index, notes
+from wordsight.search.postgres.facts import PostgresFiles
+from wordsight.search.postgres.halfvec import places_and_vectors
 from wordsight.search.postgres.server import Server, copied
+from wordsight.search.remote import saved_model
+from wordsight.search.remote.batch_rows import checksum
+from wordsight.search.remote.session import RECALL
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.index import PostgresIndex
@@ -34,7 +38,7 @@ _LOST = "FROM picture p WHERE NOT EXISTS (SELECT 1 FROM item i WHERE i.picture =
 def problems(index: "PostgresIndex", progress: Progress) -> Iterator[str]:
     """One sentence per problem; writing in between is allowed."""
     try:
-        saved_model.check(index.server, index.meta.model)
+        saved_model.check(PostgresFiles(index.server), index.meta.model)
     except InputError as error:
         yield str(error)
     for (path,) in index.server.rows(_TWICE, (MAX_NAMED,)):
@@ -89,7 +93,7 @@ def compact(index: "PostgresIndex") -> Compaction:
     regions = int(server.value("SELECT coalesce(sum(slots), 0) FROM picture"))
     if regions >= near_index.MIN_REGIONS:
         near_index.build(server, regions, index.meta.dim)
-        notes.drop(server, notes.RECALL)
+        notes.drop(server, RECALL)
     with server.connection() as connection:
         connection.execute("VACUUM (ANALYZE) region, item, picture")
     return Compaction(dropped, max(0, before - sum(_bytes(server).values())))
@@ -112,7 +116,7 @@ class ServerStats(Stats):
 
 def stats(index: "PostgresIndex") -> ServerStats:
     server = index.server
-    recall, near = notes.read(server, notes.RECALL), near_index.read(server)
+    recall, near = notes.read(server, RECALL), near_index.read(server)
     return ServerStats(
         kind=index.kind,
         items=int(server.value("SELECT count(*) FROM item")),

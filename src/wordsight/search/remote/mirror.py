@@ -16,10 +16,8 @@ from wordsight.errors import InputError
 from wordsight.search.index import database
 from wordsight.search.index.manifest import MODEL, Meta
 from wordsight.search.index.vector_files import Packed, Place
-from wordsight.search.postgres.batch import ItemRow, PictureRow, write_batch
-from wordsight.search.postgres.server import Server
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow, ServerFacts
 
-PAGE_ROWS = 5000  # rows that are fetched together
 SEGMENT = 1  # of the local places, which only count
 _CHANGES = """
 CREATE TEMP TABLE changed (id INTEGER PRIMARY KEY);
@@ -31,11 +29,6 @@ BEGIN INSERT OR IGNORE INTO changed VALUES (new.id); END;
 CREATE TEMP TRIGGER dropped AFTER DELETE ON main.items
 BEGIN INSERT OR IGNORE INTO changed VALUES (old.id); END;
 """
-_REMOTE_ITEMS = """
-SELECT i.id, i.path, i.part, i.picture, i.bytes, i.changed, i.sidecar_changed, i.shown, i.sidecar, i.caption,
-  p.slots, p.width, p.height, p.checksum, p.taken
-FROM item i JOIN picture p USING (picture)
-WHERE i.id > %(after)s AND ({below}) ORDER BY i.id LIMIT %(count)s"""
 _CHANGED = """
 SELECT n.id, r.remote, c.content, i.path, i.part, i.bytes, i.changed, i.beside_changed, i.shown, i.beside,
   i.told
@@ -47,7 +40,7 @@ _NEW = "SELECT content, count, width, height, checksum, taken FROM contents WHER
 class MirrorWriter:
     """Writer of an update (search/index/writer.py) whose batches go to a server."""
 
-    def __init__(self, server: Server, meta: Meta, model_folder: Path, sources: Sequence[bytes]) -> None:
+    def __init__(self, server: ServerFacts, meta: Meta, model_folder: Path, sources: Sequence[bytes]) -> None:
         self.server, self.meta = server, meta
         self._temporary = tempfile.TemporaryDirectory(prefix="wordsight-")
         self.folder = Path(self._temporary.name)
@@ -104,7 +97,7 @@ class MirrorWriter:
             else:
                 items.append(ItemRow(remote, content, *fields))
                 locals_.append(id_)
-        ids = write_batch(self.server, pictures, self._appended, items, deleted)
+        ids = self.server.write(pictures, self._appended, items, deleted)
         self.facts.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?)", zip(locals_, ids, strict=True))
         self.facts.execute("DELETE FROM changed")
 
@@ -112,22 +105,13 @@ class MirrorWriter:
         """Copy the server's facts below the sources."""
         self.facts.execute("BEGIN")
         self.facts.execute("INSERT INTO segments VALUES (?, 0, 0, 1)", (SEGMENT,))
-        bounds = [(one, *database.below(one)) for one in sources]
-        below = " OR ".join(
-            f"i.path = %(p{n})s OR (i.path >= %(a{n})s AND i.path < %(b{n})s)" for n in range(len(bounds))
-        )
-        named: dict[str, Any] = {"after": 0, "count": PAGE_ROWS}
-        for n, three in enumerate(bounds):
-            named |= dict(zip((f"p{n}", f"a{n}", f"b{n}"), three, strict=True))
-        while page := self.server.rows(_REMOTE_ITEMS.format(below=below or "false"), named):
-            for record in page:
-                self._load_item(*record)
-            named["after"] = page[-1][0]
+        for record in self.server.below(sources):
+            self._load_item(*record)
         self.facts.execute("COMMIT")
 
-    def _load_item(self, id_: int, path: bytes, part: str, picture: Any, *fields: Any) -> None:
-        self._load_content(picture.hex, *fields[6:])
-        key = database.value(self.facts, "SELECT key FROM contents WHERE content = ?", (picture.hex,))
+    def _load_item(self, id_: int, path: bytes, part: str, content: str, *fields: Any) -> None:
+        self._load_content(content, *fields[6:])
+        key = database.value(self.facts, "SELECT key FROM contents WHERE content = ?", (content,))
         bytes_, changed, sidecar_changed, shown, sidecar, caption = fields[:6]
         values = (id_, bytes(path), part, key, bytes_, changed, sidecar_changed, shown, sidecar, caption)
         with suppress(sqlite3.IntegrityError):  # two writers of one path on Citus: the first counts
@@ -141,4 +125,4 @@ class MirrorWriter:
         if added:
             self._places, self._vectors = self._places + 1, self._vectors + slots
         if slots < 1:
-            raise InputError(f"{self.server.url} is damaged: picture {content} has {slots} vectors")
+            raise InputError(f"{self.server.name} is damaged: picture {content} has {slots} vectors")

@@ -1,4 +1,4 @@
-"""A local index -> the same items, vectors and model in an index on PostgreSQL, without reading a picture."""
+"""A local index -> the same items, vectors and model in an index on a server, without reading a picture."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -9,11 +9,11 @@ from wordsight.errors import InputError
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import picture_roots
 from wordsight.search.index.index import Index, Snapshot
+from wordsight.search.index.interface import ServerIndex
 from wordsight.search.index.manifest import MODEL
 from wordsight.search.index.vector_files import Packed, Place
-from wordsight.search.postgres.address import IndexUrl
-from wordsight.search.postgres.batch import ItemRow, PictureRow, write_batch
-from wordsight.search.postgres.index import PostgresIndex
+from wordsight.search.places import ServerAddress, server_index
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow
 
 CONTENTS_PER_BATCH = 500
 _CONTENTS = """SELECT key, content, width, height, checksum, {taken}, segment, place, start, count
@@ -24,24 +24,29 @@ FROM items i JOIN contents c ON c.key = i.content WHERE c.key BETWEEN ? AND ? OR
 
 
 def copy_index(
-    local: Index, url: IndexUrl, shards: int = 0, progress: Progress = silent, trust_remote_code: bool = False
-) -> PostgresIndex:
+    local: Index,
+    url: ServerAddress,
+    shards: int = 0,
+    progress: Progress = silent,
+    trust_remote_code: bool = False,
+) -> ServerIndex:
     """Copy an index to a server; may be repeated after an interruption, and goes on from there.
 
     Items get ids of the server. Raises InputError if the server's index has another model.
     """
     model = local.folder / MODEL
-    try:
-        target = PostgresIndex.open(url, trust_remote_code)
-    except InputError:
-        target = PostgresIndex.create(url, model, local.kind, shards, trust_remote_code)
+    kind = server_index(url)
+    if kind.is_there(url):
+        target = kind.open(url, trust_remote_code)
+    else:
+        target = kind.create(url, model, local.kind, shards, trust_remote_code)
     if target.kind != local.kind:
         raise InputError(f"{url} is an index of {target.kind}; {local.name} one of {local.kind}")
     target.check_model(model)
     with local.snapshot() as snapshot:
         total, done = len(snapshot), 0
         for pictures, packed, items in _batches(snapshot):
-            write_batch(target.server, pictures, packed, items, [])
+            target.facts.write(pictures, packed, items, [])
             done += len(items)
             progress("items", done, total)
     picture_roots.remember(target.folder, picture_roots.remembered(local.folder))

@@ -1,0 +1,1 @@
+"""Parts that indexes on all kinds of servers share."""
