@@ -31,8 +31,8 @@ Out = Annotated[
     typer.Option(
         parser=index_place,
         metavar="INDEX",
-        help="The index to make: a folder, or postgresql://USER@HOST/DATABASE; run again to update it or "
-        "to go on.",
+        help="The index to make: a folder, postgresql://USER@HOST/DATABASE or qdrant://HOST; run again to "
+        "update it or to go on.",
     ),
 ]
 EPILOG = "Example: wordsight index photos/ --model runs/chan-flickr8k --out photos.index"

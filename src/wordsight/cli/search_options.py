@@ -23,7 +23,8 @@ IndexOrFolder = Annotated[
     typer.Argument(
         metavar="INDEX",
         parser=index_place,
-        help="An index that wordsight index has made, in a folder or on a server (postgresql://...); or a "
+        help="An index that wordsight index has made, in a folder or on a server (postgresql://..., "
+        "qdrant://...); or a "
         "folder of pictures, whose index is made at the first search and updated at each later one.",
     ),
 ]

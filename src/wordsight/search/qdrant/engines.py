@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wordsight.search.qdrant.session import QdrantSession
 
 SHORTLIST = 1000  # items that are scored exactly
+PER_HIT = 4  # candidates for each hit of a page, at least
 MAX_EXACT_ROWS = 2000  # so many items are scored exactly as quickly as candidates are found
 GOOD_RECALL = 0.9  # candidates are used if they have this recall
 
@@ -34,7 +35,7 @@ class Shortlist(QdrantEngine):
     """Scores the items with the largest sum of maxima."""
 
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
-        return query.score(self.candidates(query, filters, max(SHORTLIST, 4 * k)))
+        return query.score(self.candidates(query, filters, max(SHORTLIST, PER_HIT * k)))
 
     def candidates(self, query: EngineQuery, filters: Filters, size: int) -> Int[np.ndarray, " near"]:
         """The rows with the largest sum over the query's vectors of the greatest product."""
@@ -57,7 +58,7 @@ class Auto(QdrantEngine):
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         few = self.session.snapshot.count_where(filters) <= MAX_EXACT_ROWS
         is_exact = few or self.session.recall.recall < GOOD_RECALL
-        return self.session.engine("exact" if is_exact else "shortlist").search(query, filters, k)
+        return self.session.engine("exact" if is_exact else "shortlist").answer(query, filters, k)
 
 
 ENGINES: dict[str, type[Engine]] = {"auto": Auto, "exact": Exact, "shortlist": Shortlist}

@@ -8,6 +8,7 @@ import json
 import os
 import threading
 import uuid
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -202,7 +203,8 @@ def _connected(url: QdrantUrl) -> "QdrantClient":
 
     if url.is_file:
         return QdrantClient(path=url.location, force_disable_check_same_thread=True)
-    return QdrantClient(url=url.location, api_key=url.key, timeout=SECONDS, check_compatibility=False)
+    with warnings.catch_warnings(action="ignore"):  # of a key without TLS, which docs/scale.md names
+        return QdrantClient(url=url.location, api_key=url.key, timeout=SECONDS, check_compatibility=False)
 
 
 def _id(name: str) -> str:
