@@ -151,7 +151,7 @@ def _requests(points: Sequence["models.PointStruct"]) -> Any:
         yield some
 
 
-def _same_paths(store: Store, items: Sequence[ItemRow], ours: set[int]) -> list[int]:
+def _same_paths(store: Store, items: Sequence[ItemRow], written: set[int]) -> list[int]:
     """Ids of other items at the paths of these: of another writer, or of a file that took their place."""
     from qdrant_client import models
 
@@ -162,7 +162,7 @@ def _same_paths(store: Store, items: Sequence[ItemRow], ours: set[int]) -> list[
     return [
         int(point.id)
         for point in store.points(condition, payload=["path", "part"])
-        if int(point.id) not in ours
+        if int(point.id) not in written
         and point.payload
         and (point.payload["path"], point.payload["part"]) in where
     ]
