@@ -14,6 +14,8 @@ from support.published_dual_encoders import TEXTS, photos, publish, reference
 from torch.nn.functional import normalize
 
 from wordsight import registry
+from wordsight.builder import Builder
+from wordsight.config import Config
 from wordsight.exporters.onnx_export import export_onnx
 from wordsight.importers.clip_siglip import import_dual
 from wordsight.learn.augmentation import ChangePictures
@@ -21,6 +23,8 @@ from wordsight.matcher import Matcher
 from wordsight.pretrained.naflex import grid_of
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.flexible_pixels import FlexiblePixels
+from wordsight.runs.opening import matcher_folder
+from wordsight.runs.training import train
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 from wordsight.sets import Pixels
@@ -254,5 +258,39 @@ def test_naflex_says_that_it_is_not_exported(published: Get, tmp_path: Path) -> 
 
 def test_words_alone_are_for_models_that_are_trained_for_it(published: Get) -> None:
     table = {"name": "dual", "model": str(published("clip")), "items": "both", "words": "alone"}
-    with pytest.raises(ValueError, match="patches of TIPSv2 are trained to meet them"):
+    with pytest.raises(ValueError, match=r'is for TIPSv2, .* set words = "in-context"'):
         registry.build("text_encoder", table)
+
+
+def test_naflex_is_trained_further_on_pictures_of_several_shapes(published: Get, tmp_path: Path) -> None:
+    lines = ["image,caption,split"]
+    for n, picture in enumerate(shaped()):
+        picture.save(tmp_path / f"{n}.png")
+        lines += [f"{n}.png,a dog {n} runs,{split}" for split in ("train", "val")]
+    (tmp_path / "captions.csv").write_text("\n".join(lines))
+    folder = str(published("naflex"))
+    side = {"name": "dual", "model": folder, "head": True, "dim": 8}
+    config = Config(
+        {
+            "data": {"name": "table", "path": str(tmp_path / "captions.csv")},
+            "reader": {"name": "model-pixels", "model": folder},
+            "tokenizer": {"name": "dual", "model": folder},
+            "image_encoder": side | {"items": "patches"},
+            "text_encoder": side | {"items": "words"},
+            "similarity": {"name": "max-sim"},
+            "loss": {"name": "info-nce"},
+            "training": {"epochs": 1, "batch_size": 4, "flip_pictures": 0.5, "precision": "float32"},
+        }
+    )
+    train(config, tmp_path / "run")
+    learned = Matcher.from_pretrained(matcher_folder(str(tmp_path / "run")))
+    before = Builder(config).matcher(Builder(config).pairs("train"))
+    tower = learned.image_encoder.tower.state_dict()
+    assert not torch.equal(
+        tower["encoder.layers.0.mlp.fc1.weight"],
+        before.image_encoder.tower.state_dict()["encoder.layers.0.mlp.fc1.weight"],
+    )
+    index = Index.create(tmp_path / "index", matcher_folder(str(tmp_path / "run")))
+    index.update([tmp_path])
+    hit = Searcher(Index.open(tmp_path / "index")).find_images("a dog", k=4).hits[0]
+    assert hit.evidence == "cell"

@@ -4,7 +4,7 @@ from inspect import signature
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from wordsight.encode.base import ImageEncoder
@@ -41,7 +41,7 @@ class DualImageEncoder(DualEncoder, ImageEncoder):
             states = output.last_hidden_state
             each = self._of_patches(states[:, states.shape[1] - count :])
         boxes, mask = feature_maps.cells_of(grids, count)
-        items = EmbeddingSet(each, mask, boxes.to(each.dtype))
+        items = EmbeddingSet(each, mask, boxes)
         if self.options.items == BOTH:
             items = _side_by_side(_whole(whole), items)
         return self._finished(items)
@@ -86,8 +86,8 @@ class DualImageEncoder(DualEncoder, ImageEncoder):
 
 
 def _whole(vectors: Float[Tensor, "image 1 dim"]) -> EmbeddingSet:
-    box = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]], device=vectors.device, dtype=vectors.dtype)
-    mask: Bool[Tensor, "image 1"] = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
+    box = torch.tensor([[[0.0, 0.0, 1.0, 1.0]]], device=vectors.device)
+    mask = torch.ones(vectors.shape[:2], dtype=torch.bool, device=vectors.device)
     return EmbeddingSet(vectors, mask, box.expand(vectors.shape[0], 1, 4))
 
 

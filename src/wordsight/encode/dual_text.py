@@ -60,8 +60,8 @@ class DualTextEncoder(DualEncoder, TextEncoder):
     def _find_starts(self) -> None:
         if not self._is_tips:
             raise InputError(
-                f'words = "{ALONE}" reads words as the patches of TIPSv2 are trained to meet them, and '
-                f'{self.options.model} is none; leave it at "{IN_CONTEXT}"'
+                f'words = "{ALONE}" is for TIPSv2, whose patches are trained to agree with words that are '
+                f'read so, and {self.options.model} is another model; set words = "{IN_CONTEXT}"'
             )
         size = int(self.tower.config.vocab_size)
         known = torch.zeros(size, dtype=torch.bool)  # a saved matcher brings them with its weights

@@ -145,8 +145,8 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
     transformers = import_transformers()
     check_published(folder)
     kind = getattr(transformers, getattr(family_of(folder), side))
-    with built_from(folder):
-        config = _side_config(published_config(transformers, folder, **LOCAL), side)
+    with quiet(transformers), built_from(folder):
+        config = _side_config(_config_of(folder), side)
         if not pretrained:
             return kind(config).float()
     with quiet(transformers), built_from(folder):
@@ -163,6 +163,13 @@ def load_tower(folder: Path, side: Side, pretrained: bool) -> Any:
     return tower
 
 
+def _config_of(folder: Path) -> Any:
+    """Config of both towers; transformers' remarks on the defaults of NaFlex are of no use to a reader."""
+    transformers = import_transformers()
+    with quiet(transformers):
+        return published_config(transformers, folder, **LOCAL)
+
+
 def _side_config(config: Any, side: Side) -> Any:
     """Config of one tower; the size of the shared space comes from the config of both."""
     one = getattr(config, f"{side}_config", None)
@@ -177,7 +184,7 @@ def text_facts(folder: Path) -> tuple[str, int]:
     """The family's name, and how many tokens a text has at most, with the one that stands for all of it."""
     family = family_of(folder)
     check_published(folder)
-    config = published_config(import_transformers(), folder, **LOCAL)
+    config = _config_of(folder)
     positions = int(_side_config(config, "text").max_position_embeddings)
     return family.name, positions + (not family.marks)
 
@@ -199,8 +206,7 @@ def scale_and_bias(folder: Path) -> tuple[float, float]:
 
 def _temperature(folder: Path) -> float:
     """TIPSv2's, which is published in its config.json."""
-    config = published_config(import_transformers(), folder, **LOCAL)
-    return float(config.temperature_init_value)
+    return float(_config_of(folder).temperature_init_value)
 
 
 def unused_weights(folder: Path, towers: Mapping[Side, Any]) -> list[str]:
