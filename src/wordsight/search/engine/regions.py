@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 FEW_ROWS = 2000  # so few rows are scored exactly, without candidates
 CANDIDATES_PER_HIT = 4  # least number of candidates for each wanted hit
 MAX_WIDENING = 8  # times the lists that a filtered search probes
+TOO_FEW = "all pictures are compared: too few candidates have the words that the query requires"
 MORE = 4  # times the candidates, where operators exclude too many
 _log = logging.getLogger("wordsight.search")
 
@@ -77,9 +78,13 @@ class Regions(Engine):
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         rows = self.snapshot.rows_where(filters)
         count = len(self.snapshot) if rows is None else len(rows)
-        reason = self.obstacle or _reason(query, count, k)
-        if reason:
-            return self._exact(query, filters, k, reason)
+        if self.obstacle:
+            return self._exact(query, filters, k, f"all pictures are compared: {self.obstacle}")
+        if query.needs_relevant:
+            return self._exact(query, filters, k, "all pictures are compared: newest first needs every match")
+        if count <= max(FEW_ROWS, CANDIDATES_PER_HIT * k):
+            reason = f"all {count:,} pictures are compared: so few need no candidates"
+            return self._exact(query, filters, k, reason if count else "")
         settings = self._widened(k, count / len(self.snapshot))
         passes = np.full(len(self.snapshot), rows is None)
         if rows is not None:
@@ -93,7 +98,7 @@ class Regions(Engine):
             if np.isfinite(scored.scores).sum() >= k:
                 return scored
             if size >= len(ordered):
-                return self._exact(query, filters, k, "too few candidates have the words that it requires")
+                return self._exact(query, filters, k, TOO_FEW)
             size *= MORE
 
     def candidate_rows(self, scorer: RowScorer, settings: SearchSettings) -> Int[np.ndarray, " candidate"]:
@@ -101,7 +106,7 @@ class Regions(Engine):
         return self._rows_of(self._candidates(scorer, settings, None).best_first()[: settings.candidates])
 
     def _exact(self, query: EngineQuery, filters: Filters, k: int, reason: str) -> RowScores:
-        return self.session.engine("exact").answer(query, filters, k, f"all pictures are compared: {reason}")
+        return self.session.engine("exact").answer(query, filters, k, reason)
 
     def _candidates(self, scorer: RowScorer, settings: SearchSettings, allowed: Any) -> Candidates:
         assert self.lists is not None
@@ -156,15 +161,6 @@ class Regions(Engine):
             return str(error)
         _ = self.lists.searcher  # built before several threads use it
         return ""
-
-
-def _reason(query: EngineQuery, count: int, k: int) -> str:
-    """Why a query of so many rows needs all of them; empty if candidates do."""
-    if query.needs_relevant:
-        return "the newest first are wanted of all that match"
-    if count <= max(FEW_ROWS, CANDIDATES_PER_HIT * k):
-        return f"{count:,} are so few that candidates save nothing"
-    return ""
 
 
 def _blended(blend: Blend, picture: Candidates, words: Candidates) -> Candidates:
