@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support.small_problem import DIM, SETTINGS, share_ranked_first, small_matcher, small_pairs
@@ -23,6 +24,7 @@ from wordsight.learn.processes import Processes
 from wordsight.learn.projection import Projection
 from wordsight.learn.training import fit
 from wordsight.pairs import PairBatch
+from wordsight.runtime.device import training_device
 from wordsight.sets import Regions
 from wordsight.similarity.label_agreement import Semantic
 
@@ -54,17 +56,17 @@ def share(batch: PairBatch, processes: Processes) -> PairBatch:
     return PairBatch(images, texts, batch.identities[rows], batch.labels[rows], negative_texts=wrong)
 
 
-def encoded(processes: Processes) -> dict[str, Tensor]:
+def encoded(processes: Processes, device: torch.device) -> dict[str, Tensor]:
     """Everything a loss may see, the loss, and the averaged gradients of matcher and loss."""
     matcher, loss = small_matcher(dropout=0.0), Consistency(InfoNCE(0.1, learn_temperature=True)).double()
     matcher.similarity = Semantic(DIM, 2)  # the same weights in every process: drawn after the matcher's
-    matcher = matcher.double()
-    batch = share(whole_batch(), processes)
+    matcher, loss = matcher.double().to(device), loss.to(device)
+    batch = share(whole_batch(), processes).to(device)
     assert isinstance(batch.images, Regions)
     batch = replace(batch, images=replace(batch.images, features=batch.images.features.double()))
     pairs = processes.encode(matcher, batch)
     whole = replace(pairs, images=pooled(pairs.images, MeanPool()), texts=pooled(pairs.texts, MeanPool()))
-    classes = Projection(cmpc=1.0, classes=20, dim=DIM).double()
+    classes = Projection(cmpc=1.0, classes=20, dim=DIM).double().to(device)
     value = loss(pairs) + classes(whole)
     value.backward()
     weights = dict(matcher.named_parameters()) | dict(loss.named_parameters())
@@ -85,37 +87,54 @@ def encoded(processes: Processes) -> dict[str, Tensor]:
     } | gradients
 
 
-def trained(folder: Path) -> dict[str, Tensor]:
+def trained(folder: Path, device: str) -> dict[str, Tensor]:
     """The weights, and those of a run in which texts share their image."""
     weights: dict[str, Tensor] = {}
     for name, together in (("alone", 1), ("sharing", 2)):
         matcher, pairs = small_matcher(dropout=0.0), small_pairs()
-        settings = replace(PLAIN, texts_per_image=together)
+        settings = replace(PLAIN, texts_per_image=together, device=device)
         loss = InfoNCE(0.1, learn_temperature=True, mask_matches=True)
         fit(matcher, loss, pairs, settings, folder / name, share_ranked_first(pairs))
         weights |= {f"trained.{name}.{key}": weight for key, weight in matcher.state_dict().items()}
     return weights
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, name: str) -> None:
     """What torchrun runs: every process writes its view."""
     torch.set_num_threads(1)
     logging.basicConfig(level=logging.INFO)
-    processes = Processes.join()
-    found = {name: tensor.contiguous() for name, tensor in encoded(processes).items()}
+    device = training_device(name)
+    processes = Processes.join(device)
+    found = encoded(processes, device)
     torch.manual_seed(processes.rank)
-    save_file(found | trained(folder / "run"), folder / f"{processes.rank}")
+    found |= trained(folder / "run", name)
+    save_file({key: tensor.cpu().contiguous() for key, tensor in found.items()}, folder / f"{processes.rank}")
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_equal_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=pytest.mark.skipif(
+                torch.cuda.device_count() < 2,
+                reason=f"NCCL needs two GPUs of CUDA; torch sees {torch.cuda.device_count()} here",
+            ),
+        ),
+    ],
+)
+def test_two_processes_equal_one(device: str, tmp_path: Path) -> None:
+    """By gloo on processors, by NCCL on GPUs."""
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [*launch, __file__, str(tmp_path)]
+    command = [*launch, __file__, str(tmp_path), device]
     done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
     assert done.returncode == 0, done.stderr
-    alone: dict[str, Any] = encoded(Processes())
-    alone |= trained(tmp_path / "one")
+    alone: dict[str, Any] = encoded(Processes(), torch.device(device))
+    alone |= trained(tmp_path / "one", device)
+    alone = {name: tensor.cpu() for name, tensor in alone.items()}
     for rank in ("0", "1"):
         found = load_file(tmp_path / rank)
         assert found.keys() == alone.keys()
@@ -151,4 +170,4 @@ def test_alone_nothing_is_exchanged() -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -2,6 +2,9 @@
 
 import json
 import math
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -615,3 +618,41 @@ def test_the_small_problem_is_what_it_says() -> None:
     for row in range(len(pairs)):
         shown = pairs.images.read([int(pairs.image_of[row])]).features[0].argmax(1).tolist()
         assert all(COLOURS.index(word) in shown for word in pairs.texts[row].split())
+
+
+COMPILED = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from support.small_problem import SETTINGS, small_matcher, small_pairs
+
+from wordsight.learn.contrastive import InfoNCE
+from wordsight.learn.training import fit
+
+compiled, compile_module, found = [], torch.nn.Module.compile, []
+
+
+def plainly(module):  # without the code generator, which is slow and needs a compiler of C++
+    compiled.append(type(module).__name__)
+    compile_module(module, backend="eager")
+
+
+torch.nn.Module.compile = plainly
+for compile in (False, True):
+    matcher = small_matcher(dropout=0.0)
+    settings = replace(SETTINGS, drop_regions=0.0, drop_words=0.0, ema=0.0, epochs=1, compile=compile)
+    history = fit(matcher, InfoNCE(0.1), small_pairs(), settings, Path(sys.argv[1]) / str(compile))
+    found.append([history.epochs[0]["loss"], *(weight.detach() for weight in matcher.parameters())])
+assert compiled == ["RegionEncoder", "RecurrentEncoder"]
+torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+"""
+
+
+def test_compiled_encoders_train_as_the_others(tmp_path: Path) -> None:
+    """In a process of its own: Dynamo cannot read the check of shapes."""
+    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [sys.executable, "-c", COMPILED, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
+    assert done.returncode == 0, done.stderr[-3000:]

@@ -29,6 +29,7 @@ from wordsight.learn.triplet import Triplet
 from wordsight.matcher import Matcher
 from wordsight.runtime.device import cache_mb, find_device, training_device
 from wordsight.runtime.halving import Halving
+from wordsight.search.engine import row_cache
 from wordsight.search.index.index import Index
 from wordsight.search.relevance.fit_presence import fit_presence, word_vectors
 from wordsight.search.searcher import Searcher
@@ -326,6 +327,28 @@ def test_rows_that_do_not_fit_are_streamed() -> None:
         assert len(rows._cached) < len(rows._plan)
     expected = Searcher(Index.open(folder)).find_images("a red ball", 5).hits
     assert [hit.item.path for hit in found] == [hit.item.path for hit in expected]
+
+
+def test_an_index_that_others_crowd_out_of_the_gpu_is_streamed(caplog: pytest.LogCaptureFixture) -> None:
+    """Memory was free when the search began, and another program has taken it since."""
+    expected = Searcher(Index.open(search_models.index().folder)).find_images("a red ball", 5).hits
+    moved, failures = EmbeddingSet.to, [True]
+
+    def crowded(self: EmbeddingSet, device: Any) -> EmbeddingSet:
+        if len(self) > 1 and rows._cached and failures:
+            failures.pop()
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return moved(self, device)
+
+    with fake_gpu(), patch.object(row_cache, "GPU_BLOCK_NUMBERS", 2000):
+        searcher = Searcher(Index.open(search_models.index().folder), device="cuda")
+        rows = searcher.session().row_cache
+        with patch.object(EmbeddingSet, "to", crowded):
+            found = searcher.find_images("a red ball", 5).hits
+        assert len(rows._plan) > 2
+        assert not rows._cached
+    assert [hit.item.path for hit in found] == [hit.item.path for hit in expected]
+    assert "out of memory: the GPU had 1 of the" in caplog.text
 
 
 def test_training_on_a_gpu_equals_that_on_the_processor(tmp_path: Path) -> None:

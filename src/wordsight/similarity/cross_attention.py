@@ -16,6 +16,7 @@ from wordsight.similarity.kernels.fused_attention import (
     attention_scores,
     attention_values,
 )
+from wordsight.similarity.kernels.launch import can_fuse
 from wordsight.similarity.kernels.packed import EPSILON, PackedTexts, runs, stack_rows
 from wordsight.similarity.pooling import ROUNDING, Pooling
 from wordsight.tensors import F, Tensor, torch
@@ -138,6 +139,8 @@ class CrossAttention(AttentionSimilarity):
         dtype: torch.dtype | None,
         part: tuple[int, int] | None = None,
     ) -> Float[Tensor, "context query"] | None:
+        if not can_fuse(contexts.items.vectors, contexts.lengths, queries.lengths):
+            return None
         factors = torch.ones(queries.starts[-1], device=queries.device)
         if self.keeps_lengths:
             factors = self.per_query(factors, queries.rows(0, len(queries)))

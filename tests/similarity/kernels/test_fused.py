@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 import torch
+from support.fake_gpu import fake_gpu
 from support.interpreted_programs import ragged, run_on_the_interpreter
 from torch import Tensor
 
 from wordsight.sets import EmbeddingSet
+from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.kernels import fused, launch
 from wordsight.similarity.kernels.packed import PackedTexts, unit
 from wordsight.similarity.max_sim import MaxSim
@@ -163,3 +165,33 @@ def test_blocks_do_what_the_programs_cannot(monkeypatch: pytest.MonkeyPatch) -> 
         assert not launch.can_fuse(vectors, [3], [4])
     monkeypatch.setattr(launch, "ON_PROCESSOR", False)
     assert not launch.can_fuse(vectors, [3], [4])
+
+
+@pytest.mark.parametrize(
+    ("capability", "is_installed", "message"),
+    [
+        (
+            (9, 0),
+            False,
+            "triton is not installed: the GPU scores in blocks, which is slower",
+        ),
+        ((7, 5), True, "the GPU is too old for the fused programs: it scores in blocks, which is slower"),
+    ],
+)
+def test_a_gpu_without_the_programs_says_why_once(
+    capability: tuple[int, int], is_installed: bool, message: str, monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(launch, "interpreted", lambda: False)
+    monkeypatch.setattr(launch, "find_spec", lambda name: "found" if is_installed else None)
+    launch._is_usable.cache_clear()
+    images, texts = ragged(3, 4, 8, 14), ragged(4, 3, 8, 15)
+    expected = {kind: kind()(images, texts) for kind in (MaxSim, CrossAttention)}
+    with fake_gpu(), monkeypatch.context() as changed:
+        changed.setattr(torch.cuda, "get_device_capability", lambda device=None: capability)
+        for kind, scores in expected.items():
+            found = kind()(images.to("cuda"), texts.to("cuda"))
+            torch.testing.assert_close(found.cpu(), scores)
+    (record,) = caplog.records
+    assert record.message.removesuffix(" (pip install triton)") == message
+    launch._is_usable.cache_clear()

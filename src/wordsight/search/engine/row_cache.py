@@ -5,12 +5,14 @@ caches its blocks up to half the memory budget; the other blocks are read again 
 budget is that of its free memory: what fits stays there, the rest is sent block by block.
 """
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
 from jaxtyping import Int
 
 from wordsight.runtime.device import PROCESSOR, cache_mb, on_gpu
+from wordsight.runtime.halving import free_cached, is_out_of_memory
 from wordsight.search.engine.brute_force import BLOCK_COPIES, BLOCK_NUMBERS, Places
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
@@ -19,6 +21,7 @@ from wordsight.tensors import torch
 
 CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a cached block
 GPU_BLOCK_NUMBERS = 1 << 26  # likewise on a GPU, which small blocks leave idle
+_log = logging.getLogger("wordsight.device")
 
 
 class RowCache:
@@ -43,6 +46,7 @@ class RowCache:
         self.numbers, self.taken = cache_mb(memory_mb, self.device) * 2**20 / 4, taken / 4
         self._plan = list(self._plan_blocks())
         self._cached: dict[int, EmbeddingSet] = {}
+        self._is_full = False  # whether the device has no room for what was planned
 
     def __len__(self) -> int:
         return len(self.snapshot)
@@ -61,13 +65,30 @@ class RowCache:
         for number, (places, is_cached) in enumerate(self._plan):
             block = self._cached.get(number)
             if block is None:
-                block = self._read_block(places).to(self.device)
-                if is_cached:
+                block = self._moved(self._read_block(places))
+                if is_cached and not self._is_full:
                     self._cached[number] = block
             rows_per_block = self._rows_per_block(block.vectors[0].numel(), extra_numbers)
             for start in range(0, len(block), rows_per_block):
                 some = slice(start, min(len(block), start + rows_per_block))
                 yield _part(places, some), block if len(block) <= rows_per_block else block[some]
+
+    def _moved(self, block: EmbeddingSet) -> EmbeddingSet:
+        """The block on the device; where memory ends, in place of all that is cached there."""
+        try:
+            return block.to(self.device)
+        except RuntimeError as error:
+            if not self._cached or not is_out_of_memory(error):
+                raise
+        _log.warning(
+            "out of memory: the GPU had %d of the %d blocks of the index; all are sent for each query now, "
+            "which is slower",
+            len(self._cached), len(self._plan),
+        )  # fmt: skip
+        self._is_full = True
+        self._cached.clear()
+        free_cached()
+        return block.to(self.device)
 
     def _read_block(self, places: Places) -> EmbeddingSet:
         rows = np.arange(places.start, places.stop) if isinstance(places, slice) else places

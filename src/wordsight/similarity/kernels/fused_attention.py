@@ -60,14 +60,12 @@ def attention_scores(
     dtype: torch.dtype | None = None,
     part: tuple[int, int] | None = None,
 ) -> Float[Tensor, "context query"] | None:
-    """Scores, each where its members stand in their sets; None where blocks do it.
+    """Scores, each where its members stand in their sets, of sides that ``can_fuse``; None where it failed.
 
     ``factors``: what each query row's value is multiplied by before it is pooled. ``part``: only the contexts
     from the first number to before the second, and in packed order.
     """
-    if type(pooling) not in POOLINGS or not can_fuse(
-        contexts.items.vectors, contexts.lengths, queries.lengths
-    ):
+    if type(pooling) not in POOLINGS:
         return None
     start, stop = part or (0, len(contexts))
     orders = [contexts.order, queries.order]
