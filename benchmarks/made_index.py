@@ -80,7 +80,7 @@ def write_batch(writer: Writer, packed: Packed, first: int, texts: Sequence[str]
         places, checksums = writer.append(packed), packed.checksums()
         key = (writer.facts.execute("SELECT max(key) FROM contents").fetchone()[0] or 0) + 1
         writer.facts.executemany(
-            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, 640, 480, ?, NULL)",
+            "INSERT INTO contents VALUES (?, ?, ?, ?, ?, ?, 640, 480, ?, NULL, '', NULL, NULL)",
             [
                 (key + n, f"{row:032x}", place.segment, place.place, place.start, place.count, checksum)
                 for n, (row, place, checksum) in enumerate(zip(rows, places, checksums, strict=True))

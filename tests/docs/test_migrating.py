@@ -1,13 +1,12 @@
 """docs/migrating.md names every option of the original code, and all that it names here is here."""
 
 import re
-import shlex
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command_verbs import verbs
+from support.written_in_docs import check_command, commands_in
 
 from wordsight import registry
 from wordsight.config import TABLES, DataSplits, configs_folder
@@ -89,19 +88,14 @@ def test_every_row_says_what_is_here_or_why_nothing_is(system: str) -> None:
 
 
 def commands() -> list[str]:
-    blocks = "\n".join(re.findall(r"```console\n(.*?)```", PAGE, re.DOTALL))
     inline = [code for code in CODE if re.match(r"wordsight \w+", code)]
-    return sorted({*re.findall(r"^wordsight .*$", blocks, re.MULTILINE), *inline})
+    return sorted({*commands_in(PAGE), *inline})
 
 
 @pytest.mark.parametrize("command", commands())
 def test_every_command_parses(command: str) -> None:
     """A command named alone must exist; one with arguments must take them."""
-    words = shlex.split(command, comments=True)[1:]
-    name = next(name for name in (" ".join(words[:2]), words[0]) if name in verbs())
-    rest = words[len(name.split()) :]
-    if rest:
-        verbs()[name].make_context(name, list(rest))
+    check_command(command, may_be_bare=True)
 
 
 @pytest.mark.parametrize(

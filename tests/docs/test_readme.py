@@ -1,46 +1,25 @@
 """The README is true: its Python runs as written, its commands exist, its tables name what is there."""
 
 import re
-import shlex
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from support.command_verbs import verbs
+from support.written_in_docs import check_command, commands_in, programs_in, run_programs
 
 from wordsight.config import configs_folder
-from wordsight.matcher import Matcher
-from wordsight.read.text.vocabulary import Vocabulary
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
-CONSOLE = "\n".join(re.findall(r"```console\n(.*?)```", README, re.DOTALL))
-COMMANDS = re.findall(r"^wordsight .*$", CONSOLE, re.MULTILINE)
 
 
 def test_the_python_runs_as_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    tables = {
-        "reader": {"name": "pixels", "size": 32},
-        "tokenizer": {"name": "words"},
-        "image_encoder": {"name": "grid-cnn", "dim": 16, "width": 8},
-        "text_encoder": {"name": "recurrent", "word_dim": 8},
-        "similarity": {"name": "max-sim"},
-    }
-    vocabulary = Vocabulary.learn(["a dog runs on the grass"], min_count=1)
-    monkeypatch.chdir(tmp_path)
-    Matcher.build(tables, vocabulary=vocabulary).save_pretrained("runs/chan-flickr8k/best")
-    for name in re.findall(r'"(\w+\.jpg)"', program):
-        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(name)
-    exec(program, {})
+    assert len(programs_in(README)) == 1
+    run_programs(README, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands_in(README))
 def test_every_command_parses(command: str) -> None:
-    words = shlex.split(command.partition(" > ")[0], comments=True)[1:]
-    name = next(name for name in (" ".join(words[:2]), words[0]) if name in verbs())
-    rest = words[len(name.split()) :]
-    verbs()[name].make_context(name, list(rest))
+    check_command(command)
 
 
 def test_the_table_of_commands_is_the_menu_of_commands() -> None:

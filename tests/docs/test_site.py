@@ -1,19 +1,13 @@
-"""The site of docs/ builds strictly; its commands parse, and the Python of its tutorials runs."""
+"""The site of docs/ builds strictly; the commands and the Python of its pages run."""
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from support.command_verbs import verbs
-
-from wordsight.matcher import Matcher
-from wordsight.read.synthetic.dataset import World
-from wordsight.read.text.vocabulary import Vocabulary
+from support.written_in_docs import check_command, commands_in, programs_in, run_programs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [
@@ -22,47 +16,18 @@ PAGES = [
     if page.name
     not in ("LOG.md", "PERFORMANCE.md", "migrating.md")  # of the past; the last has its own tests
 ]
-TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))
+WITH_PYTHON = [page for page in PAGES if programs_in(page.read_text())]
+COMMANDS = [(page.name, command) for page in PAGES for command in commands_in(page.read_text())]
 
 
-def commands() -> list[tuple[str, str]]:
-    """Each command of a block that starts with wordsight, and its page."""
-    found = []
-    for page in PAGES:
-        blocks = "\n".join(re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL))
-        joined = blocks.replace("\\\n", " ")
-        lines = re.findall(r"^(?:[A-Z_]+=\S+ )*(wordsight .*)$", joined, re.MULTILINE)
-        found += [(page.name, line) for line in lines]
-    return found
-
-
-@pytest.mark.parametrize(("page", "command"), commands(), ids=lambda text: text[:60])
+@pytest.mark.parametrize(("page", "command"), COMMANDS, ids=lambda text: text[:60])
 def test_every_command_has_the_options_of_the_command_line(page: str, command: str) -> None:
-    words = shlex.split(re.split(r" [>|] ", command)[0], comments=True)[1:]
-    if words == ["--help"] or not words:
-        return
-    name = next(name for name in (" ".join(words[:2]), words[0]) if name in verbs())
-    verbs()[name].make_context(name, list(words[len(name.split()) :]))
+    check_command(command)
 
 
-@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
-def test_the_python_of_a_tutorial_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tables = {
-        "reader": {"name": "pixels", "size": 32},
-        "tokenizer": {"name": "words"},
-        "image_encoder": {"name": "grid-cnn", "dim": 16, "width": 8},
-        "text_encoder": {"name": "recurrent", "word_dim": 8},
-        "similarity": {"name": "max-sim"},
-    }
-    texts = World(seed=0, images=8).read("train").texts
-    monkeypatch.chdir(tmp_path)
-    Matcher.build(tables, vocabulary=Vocabulary.learn(texts, min_count=1)).save_pretrained(
-        "runs/chan-flickr8k/best"
-    )
-    for name in ("dog.jpg", "beach.jpg"):
-        Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(name)
-    for program in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
-        exec(program, {})
+@pytest.mark.parametrize("page", WITH_PYTHON, ids=lambda page: page.stem)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_programs(page.read_text(), tmp_path, monkeypatch)
 
 
 def test_the_site_builds_without_a_warning_and_names_every_command_and_public_name(tmp_path: Path) -> None:

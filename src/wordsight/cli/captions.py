@@ -43,7 +43,7 @@ def captions(
         else index_at(index, trust_remote_code=trust_remote_code, device=device)
     )
     searcher = searcher_of(opened, memory_mb, hits.false_positive_rate, hits.min_probability)
-    filters = filters_of(None, None, None, text, None)
+    filters = filters_of(text=text)
     found = searcher.find_texts(picture_file(str(picture)), hits.top, hits.offset, filters)
     show_hits(found, "sentences", time.perf_counter() - started, hits.strict, OutputOptions(as_json))
     exit_if_nothing_matches(found, hits.strict)

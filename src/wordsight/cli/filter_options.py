@@ -7,18 +7,32 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from wordsight.errors import InputError
+
 if TYPE_CHECKING:
     from wordsight.search.index.index import Filters
 
 
 def filters_of(
-    folder: str | None, after: str | None, before: str | None, text: str | None, min_size: str | None
+    folder: str | None = None,
+    after: str | None = None,
+    before: str | None = None,
+    text: str | None = None,
+    min_size: str | None = None,
+    camera: str | None = None,
+    near: str | None = None,
 ) -> "Filters":
     from wordsight.search.index.index import Filters
+    from wordsight.search.index.near import parse_near
 
     if folder is not None and folder.replace(os.sep, "/").split("/")[0] in (".", ".."):
         folder = os.path.abspath(folder)
-    return Filters(folder, _date("--after", after), _date("--before", before), _size(min_size), text)
+    try:
+        circle = None if near is None else parse_near(near)
+    except InputError as error:
+        raise typer.BadParameter(f"--near {error}") from None
+    since, until = _date("--after", after), _date("--before", before)
+    return Filters(folder, since, until, _size(min_size), text, camera=camera, near=circle)
 
 
 def _date(option: str, given: str | None) -> float | None:

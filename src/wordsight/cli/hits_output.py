@@ -99,6 +99,8 @@ def hit_to_dict(hit: Hit) -> dict[str, Any]:
         "bytes": hit.item.bytes,
         "modified": hit.item.modified,
         "taken": hit.item.taken,
+        "camera": hit.item.camera,
+        "place": hit.item.place,
     }
 
 

@@ -132,13 +132,26 @@ class FilterOptions:
     before: Annotated[
         str | None, typer.Option(metavar="DATE", help="Only pictures taken before this day.")
     ] = None
+    camera: Annotated[
+        str | None,
+        typer.Option(help="Only pictures of this camera (EXIF), by words of its name: 'canon 5d'."),
+    ] = None
+    near: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Only pictures taken (EXIF) around a place: latitude,longitude,kilometres, 52.52,13.405,5.",
+        ),
+    ] = None
     text: Text = None
     min_size: Annotated[str | None, typer.Option(help="Only files of at least this size: 200kB, 1.5MB.")] = (
         None
     )
 
     def filters(self) -> "Filters":
-        return filters_of(self.folder, self.after, self.before, self.text, self.min_size)
+        return filters_of(
+            self.folder, self.after, self.before, self.text, self.min_size, self.camera, self.near
+        )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from wordsight.matcher.folders import model_folder
 from wordsight.matcher.inference import inference
 from wordsight.matcher.lazy_parts import LazyParts
 from wordsight.matcher.parts import PARTS, Tables, build_parts, check_tables
+from wordsight.matcher.reads_pictures import ReadsPictures
 from wordsight.matcher.saved import open_saved, push, save
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.presence.model import PresenceModel
@@ -24,7 +25,7 @@ from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 from wordsight.similarity.base import Alignment, Similarity
 
 
-class Matcher(LazyParts):
+class Matcher(ReadsPictures, LazyParts):
     """Everything between files and scores, in five parts that are five tables of a configuration.
 
     The reader and the tokenizer turn pictures and texts into what the encoders read; only the encoders
@@ -95,13 +96,6 @@ class Matcher(LazyParts):
         if name == "reader" and self._reading_device is not None and hasattr(part, "to"):
             return part.to(self._reading_device)
         return super()._finished(name, part)
-
-    def read_images(self, images: Regions | Pixels | Sequence[Picture]) -> Regions | Pixels:
-        """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
-        if isinstance(images, Regions | Pixels):
-            return images
-        read: Regions | Pixels = self.reader(list_pictures(images))
-        return read
 
     def encode_images(self, images: Regions | Pixels | Sequence[Picture]) -> EmbeddingSet:
         """One embedding set per picture; no pictures make an empty set."""

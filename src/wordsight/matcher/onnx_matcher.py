@@ -16,10 +16,10 @@ from wordsight.exported import AGAIN, Export, read_export
 from wordsight.matcher.folders import model_folder, with_paths
 from wordsight.matcher.onnx_sides import OnnxSide
 from wordsight.matcher.parts import check_tables
+from wordsight.matcher.reads_pictures import ReadsPictures
 from wordsight.pairs import Picture
 from wordsight.presence.model import PresenceModel
 from wordsight.presence.saved import load_presence
-from wordsight.read.pictures.picture_list import list_pictures
 from wordsight.registry.trust import addresses_in, trusting
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 from wordsight.similarity.base import Alignment, Similarity
@@ -32,7 +32,7 @@ def _call(function: Callable[[], Any]) -> Any:
     return function()
 
 
-class OnnxMatcher:
+class OnnxMatcher(ReadsPictures):
     """A matcher for search, index and page; it cannot be trained or saved."""
 
     training = False
@@ -97,13 +97,6 @@ class OnnxMatcher:
                 return registry.build(kind, with_paths(table, self.home), **sizes)
 
         return self.read(build)
-
-    def read_images(self, images: Regions | Pixels | Sequence[Picture]) -> Regions | Pixels:
-        """Pictures through the reader; what is already Regions or Pixels passes unchanged."""
-        if isinstance(images, Regions | Pixels):
-            return images
-        read: Regions | Pixels = self.reader(list_pictures(images))
-        return read
 
     def encode_images(self, images: Regions | Pixels | Sequence[Picture]) -> EmbeddingSet:
         """One embedding set per picture."""

@@ -14,7 +14,7 @@ from fastapi.responses import Response
 
 from wordsight.errors import InputError
 from wordsight.search.searcher import Searcher
-from wordsight.web import item_routes, problems, search_routes
+from wordsight.web import desktop_routes, item_routes, problems, search_routes
 from wordsight.web.rounded_json import RoundedJSON
 from wordsight.web.security import AccessPolicy, SecurityMiddleware
 from wordsight.web.state import Library
@@ -71,7 +71,7 @@ def create_app(
     )
     app.state.library = library
     app.add_middleware(SecurityMiddleware, policy=policy, metrics=library.metrics)
-    routers = (search_routes.router, item_routes.router)
+    routers = (search_routes.router, item_routes.router, desktop_routes.router)
     for router in routers:
         app.include_router(router)
     _serve_page(app)

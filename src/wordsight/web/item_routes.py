@@ -17,6 +17,8 @@ from wordsight.web import metrics as request_metrics
 from wordsight.web import pictures, security
 from wordsight.web import schemas as models
 from wordsight.web import to_schema as answers
+from wordsight.web.about_schemas import About, Health
+from wordsight.web.desktop import shows_files
 from wordsight.web.problems import Refused, responses
 from wordsight.web.state import Library, Served, row_of
 
@@ -27,19 +29,20 @@ SHORTLY = "private, max-age=60"
 
 
 @router.get("/v1/about", tags=["items"], operation_id="about", responses=responses())
-async def about(library: Served) -> models.About:
+async def about(library: Served) -> About:
     """Describe the indexes and the limits of a request."""
     return await library.draw(_about, library)
 
 
-def _about(library: Library) -> models.About:
-    return models.About(
+def _about(library: Library) -> About:
+    return About(
         version=version("wordsight"),
         images=_size(library.images),
         texts=_size(library.texts),
         opens_pictures=library.images is not None and bool(library.roots().all()),
         originals=library.policy.originals,
         engines=[] if library.images is None else library.images.session().index.engines,
+        shows_files=shows_files(library.policy),
         longest_query=models.MAX_QUERY_CHARACTERS,
         most_hits=models.MAX_HITS,
         most_bytes=security.MAX_FORM_BYTES,
@@ -59,9 +62,11 @@ async def items(library: Served, params: Annotated[models.Listing, Query()]) -> 
 
 def _items(library: Library, params: models.Listing) -> models.Items:
     session = library.listed.session()
-    wanted, total = session.snapshot.newest(answers.filters_of(params), params.offset, params.k)
-    kind, root_path = session.index.kind, library.policy.root_path
-    found = [answers.item(item, kind, root_path) for item in session.snapshot.items(wanted)]
+    wanted, total = session.snapshot.newest(
+        answers.filters_of(params, library.policy), params.offset, params.k
+    )
+    kind = session.index.kind
+    found = [answers.item(item, kind, library.policy) for item in session.snapshot.items(wanted)]
     return models.Items(total=total, offset=params.offset, items=found)
 
 
@@ -82,7 +87,7 @@ def _folders(searcher: Searcher, k: int) -> models.Folders:
 async def item(library: Served, id: InPathId) -> models.Item:
     """One item."""
     stored = await library.draw(_stored, library.listed, id)
-    return answers.item(stored, library.listed.index.kind, library.policy.root_path)
+    return answers.item(stored, library.listed.index.kind, library.policy)
 
 
 def _stored(searcher: Searcher, id: int) -> Item:
@@ -122,7 +127,7 @@ async def thumbnail(
 ) -> Response:
     """Thumbnail of a picture, by the id of its item."""
     library.of_images()
-    stored, file = await library.draw(_picture, library, id)
+    stored, file = await library.draw(picture_file, library, id)
     tag = f'"{stored.content}-{size}"'
     cache_control = FOR_EVER if version and stored.content.startswith(version) else SHORTLY
     headers = {"etag": tag, "cache-control": cache_control}
@@ -132,7 +137,7 @@ async def thumbnail(
     return Response(data, media_type="image/jpeg", headers=headers)
 
 
-def _picture(library: Library, id: int) -> tuple[Item, Path]:
+def picture_file(library: Library, id: int) -> tuple[Item, Path]:
     """An item and its file. Raises Refused if this server may not open it."""
     stored = _stored(library.of_images(), id)
     try:
@@ -170,8 +175,8 @@ async def original(
     if not library.policy.originals:
         message = "This server sends only thumbnails (--no-originals); request the thumbnail."
         raise Refused(403, "originals", message)
-    stored, file = await library.draw(_picture, library, id)
-    media = await library.draw(_media, stored, file)
+    stored, file = await library.draw(picture_file, library, id)
+    media = await library.draw(picture_media, stored, file)
     return _WholeFile(
         file,
         media_type=media,
@@ -189,7 +194,8 @@ class _WholeFile(FileResponse):
         await super().__call__({**scope, "headers": headers}, receive, send)
 
 
-def _media(stored: Item, file: Path) -> str:
+def picture_media(stored: Item, file: Path) -> str:
+    """The media type of the picture in a file. Raises Refused for any other file."""
     try:
         return pictures.original_media(file)
     except UnreadablePicture as error:
@@ -197,9 +203,9 @@ def _media(stored: Item, file: Path) -> str:
 
 
 @router.get("/healthz", tags=["health"], operation_id="health", responses=responses())
-async def health(library: Served) -> models.Health:
+async def health(library: Served) -> Health:
     """Status 200 if the indexes can be searched."""
-    return models.Health(status="ok", reads_pictures=await library.draw(library.reads_pictures))
+    return Health(status="ok", reads_pictures=await library.draw(library.reads_pictures))
 
 
 @router.get(

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wordsight.search.index.near import PATTERN
 from wordsight.web.engine_field import Engine as Engine
 
 MAX_QUERY_CHARACTERS = 1000  # characters; query/parser.py has the same limit
@@ -39,6 +40,18 @@ Folder = Annotated[
 ]
 Seconds = Annotated[float | None, Field(ge=-1e11, le=1e11, description="Date: seconds since 1970.")]
 Bytes = Annotated[int | None, Field(ge=0, le=MAX_INTEGER, description="Minimum size of the file.")]
+Camera = Annotated[
+    str | None,
+    Field(max_length=200, description="Words, or parts of words, of the camera's maker and model (EXIF)."),
+]
+Place = Annotated[
+    str | None,
+    Field(
+        pattern=PATTERN,
+        description="Where pictures were taken (EXIF): `latitude,longitude,kilometres` in degrees, such as "
+        "`52.52,13.405,5`. A server that sends no originals refuses it (403).",
+    ),
+]
 Weight = Annotated[
     float, Field(ge=0, le=1, description="Share of the query in the score; the picture has the rest.")
 ]
@@ -54,6 +67,8 @@ class Filtered(BaseModel):
     before: Seconds = None
     min_bytes: Bytes = None
     text: Words = None
+    camera: Camera = None
+    near: Place = None
 
 
 class Paged(Filtered):
@@ -151,6 +166,13 @@ class Word(BaseModel):
     phrase: str = Field(description="Phrase by which a detector found that region; empty if none did.")
 
 
+class Coordinates(BaseModel):
+    """A place on the earth, in degrees."""
+
+    latitude: float
+    longitude: float
+
+
 class Item(BaseModel):
     """One picture or text of an index."""
 
@@ -163,6 +185,10 @@ class Item(BaseModel):
     bytes: int
     modified: float = Field(description="Time of the last change of the file: seconds since 1970.")
     taken: float | None = Field(description="When the picture was taken, by its EXIF: seconds since 1970.")
+    camera: str = Field(description="Maker and model of the camera, by its EXIF; empty: it does not say.")
+    place: Coordinates | None = Field(
+        description="Where it was taken, by its EXIF. null: unknown, or this server sends no originals."
+    )
     thumbnail: str | None = Field(
         description="Path of the thumbnail on this server, with its --root-path; it may be cached for ever."
     )
@@ -268,29 +294,3 @@ class Folders(BaseModel):
     root: str = Field(description="Common folder of all items.")
     total: int = Field(description="Number of folders below the root.")
     folders: list[NamedFolder]
-
-
-class About(BaseModel):
-    """Facts about the served indexes."""
-
-    version: str
-    images: int | None = Field(description="Number of pictures; null without an index of pictures.")
-    texts: int | None = Field(description="Number of sentences; null without an index of texts.")
-    opens_pictures: bool = Field(
-        description="False: no picture is shown, because the server's owner indexed and named no folder."
-    )
-    originals: bool = Field(description="Whether original files are served, not only thumbnails.")
-    engines: list[str] = Field(description="Values of `engine` that this index of pictures has.")
-    longest_query: int
-    most_hits: int
-    most_bytes: int = Field(description="Of an uploaded picture.")
-    most_pixels: int
-
-
-class Health(BaseModel):
-    """Health of the server."""
-
-    status: Literal["ok"]
-    reads_pictures: bool = Field(
-        description="Whether the vision model is loaded; only requests that send a picture wait for it."
-    )

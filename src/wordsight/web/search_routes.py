@@ -66,9 +66,14 @@ async def search_by_body(library: Served, params: models.SearchBody) -> models.A
 
 def _search(library: Library, params: models.Search) -> models.Answer:
     found = library.of_images().find_images(
-        params.query, params.k, params.offset, answers.filters_of(params), params.engine, params.sort
+        params.query,
+        params.k,
+        params.offset,
+        answers.filters_of(params, library.policy),
+        params.engine,
+        params.sort,
     )
-    return answers.answer(found, "images", library.policy.root_path)
+    return answers.answer(found, "images", library.policy)
 
 
 @router.get("/similar", tags=["search"], responses=responses(404, 409, 422), operation_id="similar")
@@ -111,14 +116,14 @@ def _similar(
         picture,
         params.k,
         params.offset,
-        answers.filters_of(params),
+        answers.filters_of(params, library.policy),
         params.query,
         params.weight,
         params.engine,
         params.sort,
         content,
     )
-    return answers.answer(found, "images", library.policy.root_path)
+    return answers.answer(found, "images", library.policy)
 
 
 @router.get("/captions", tags=["search"], responses=responses(404, 409, 410, 422), operation_id="captions")

@@ -53,6 +53,7 @@ class AccessPolicy:
     ``token``       bearer token of clients; None: none is needed, but only ``names`` are answered
     ``root_path``   path of the server behind a proxy, e.g. "/photos"; "" at its top
     ``roots``       folders whose pictures may be opened, in addition to those that this user indexed
+    ``is_local``    whether nobody but this machine reaches the server, also not through a proxy
     ``originals``   whether original files are served, with their metadata, or only thumbnails
     """
 
@@ -61,6 +62,7 @@ class AccessPolicy:
     root_path: str = ""
     roots: tuple[Path, ...] = ()
     originals: bool = True
+    is_local: bool = False
     max_form_bytes: int = MAX_FORM_BYTES
     max_json_bytes: int = MAX_JSON_BYTES
     max_body_seconds: float = MAX_BODY_SECONDS
@@ -195,6 +197,7 @@ def _below(path: str, root: str) -> str:
 
 
 def is_loopback(address: str) -> bool:
+    """Whether an IP address is one of this machine alone. Raises ValueError for a name."""
     return ip_address(address.partition("%")[0]).is_loopback
 
 

@@ -57,7 +57,8 @@ def access_policy(
     for folder in roots:
         if not folder.exists():
             raise MissingFileError(f"there is no folder {folder}; --root takes the folder of the pictures")
-    return AccessPolicy(token, frozenset(names), prefix, tuple(roots), originals)
+    is_local = not allowed_hosts and not prefix and all(map(is_loopback, _addresses(host)))
+    return AccessPolicy(token, frozenset(names), prefix, tuple(roots), originals, is_local)
 
 
 def _host_name(given: str) -> str:

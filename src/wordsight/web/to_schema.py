@@ -11,23 +11,37 @@ from wordsight.search.index import database
 from wordsight.search.index.folder_tree import Folders
 from wordsight.search.index.index import Filters
 from wordsight.search.index.index import Item as Stored
+from wordsight.search.index.near import parse_near
 from wordsight.search.verdict_text import verdict_text
 from wordsight.web import schemas as models
+from wordsight.web.problems import Refused
+from wordsight.web.security import AccessPolicy
 
 VERSION_CHARACTERS = 8  # of a content's hash, as the version of its thumbnail
 
 
-def filters_of(params: models.Filtered) -> Filters:
+def filters_of(params: models.Filtered, policy: AccessPolicy | None = None) -> Filters:
+    """Filters of a request. Raises Refused for a place where the server does not tell places."""
+    if params.near is not None and not _tells_places(policy):
+        message = "This server does not tell where pictures were taken (--no-originals); leave near out."
+        raise Refused(403, "originals", message)
     return Filters(
         folder=params.folder or None,
         after=params.after,
         before=params.before,
         min_bytes=params.min_bytes,
         text=params.text or None,
+        camera=params.camera or None,
+        near=None if params.near is None else parse_near(params.near),
     )
 
 
-def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer:
+def _tells_places(policy: AccessPolicy | None) -> bool:
+    """Whether clients may know places, as they do where they get whole files with their metadata."""
+    return policy is None or policy.originals
+
+
+def answer(found: results.Hits, kind: str, policy: AccessPolicy | None = None) -> models.Answer:
     return models.Answer(
         sentence=found.query.sentence if found.query else None,
         excluded=list(found.query.excluded) if found.query else [],
@@ -44,13 +58,13 @@ def answer(found: results.Hits, kind: str, root_path: str = "") -> models.Answer
         engine=found.engine,
         fallback=found.fallback or None,
         offset=found.offset,
-        hits=[_hit(hit, kind, root_path) for hit in found.hits],
+        hits=[_hit(hit, kind, policy) for hit in found.hits],
     )
 
 
-def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
+def _hit(hit: results.Hit, kind: str, policy: AccessPolicy | None) -> models.Hit:
     return models.Hit(
-        item=item(hit.item, kind, root_path),
+        item=item(hit.item, kind, policy),
         score=float(hit.score),
         percentile=float(hit.percentile),
         relevant=bool(hit.relevant),
@@ -61,8 +75,9 @@ def _hit(hit: results.Hit, kind: str, root_path: str) -> models.Hit:
     )
 
 
-def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
-    """Schema of an item; ``root_path``: path of the server behind a proxy."""
+def item(stored: Stored, kind: str, policy: AccessPolicy | None = None) -> models.Item:
+    """Schema of an item; ``policy``: of the server, for its path behind a proxy and for what it tells."""
+    root_path = "" if policy is None else policy.root_path
     path = database.shown(os.fsencode(stored.path))
     thumbnail = f"{root_path}/v1/items/{stored.id}/thumbnail?version={stored.content[:VERSION_CHARACTERS]}"
     return models.Item(
@@ -75,8 +90,16 @@ def item(stored: Stored, kind: str, root_path: str = "") -> models.Item:
         bytes=stored.bytes,
         modified=stored.modified,
         taken=stored.taken,
+        camera=database.clean(stored.camera),
+        place=_place(stored, policy),
         thumbnail=thumbnail if kind == "images" else None,
     )
+
+
+def _place(stored: Stored, policy: AccessPolicy | None) -> models.Coordinates | None:
+    if stored.place is None or not _tells_places(policy):
+        return None
+    return models.Coordinates(latitude=stored.place[0], longitude=stored.place[1])
 
 
 def folders(found: Folders, k: int) -> models.Folders:

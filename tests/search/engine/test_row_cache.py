@@ -38,7 +38,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Index:
             places, checksums = writer.append(packed), packed.checksums()
             for row, (place, checksum) in enumerate(zip(places, checksums, strict=True)):
                 numbers = (place.segment, place.place, place.start, place.count, 8, 8, checksum)
-                insert = "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL)"
+                insert = "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, NULL, '', NULL, NULL)"
                 key = writer.facts.execute(insert, (f"{row}", *numbers)).lastrowid
                 insert = "INSERT INTO items VALUES (NULL, ?, '', ?, 1, 1, 0, '', '', '')"
                 writer.facts.execute(insert, (f"/{row}".encode(), key))

@@ -66,7 +66,8 @@ def of_format_1(index: Index) -> None:
     import sqlite3
 
     connection = sqlite3.connect(index.folder / "facts.sqlite")
-    connection.execute("ALTER TABLE contents DROP COLUMN taken")
+    for column in ("taken", "camera", "latitude", "longitude"):
+        connection.execute(f"ALTER TABLE contents DROP COLUMN {column}")
     connection.execute("DELETE FROM state WHERE name = 'dates'")
     connection.execute("CREATE INDEX items_by_date ON items (changed)")
     connection.commit()
@@ -89,7 +90,7 @@ def test_an_index_of_before_is_searched_as_it_is_and_gets_its_dates_with_the_nex
     photos.joinpath("away").unlink()
     shutil.copytree(tmp_path / "index", tmp_path / "killed")
     index = Index.open_to_write(tmp_path / "index")
-    assert index.meta.format == 2
+    assert index.meta.format == 3
     index.update([photos / "old.jpg"])
     assert names(tmp_path / "index", "--before", "2015-01-01") == ["old.jpg"]
     (tmp_path / "unplugged").rename(photos / "away")
@@ -107,7 +108,7 @@ def test_a_migration_that_was_killed_is_done_again(tmp_path: Path, model: Path) 
     meta = (made.folder / "index.json").read_text()
     (made.folder / "index.json").write_text(json.dumps(json.loads(meta) | {"format": 1}))
     assert names(made.folder, "--before", "2015-01-01") == ["old.jpg"]
-    assert Index.open_to_write(made.folder).meta.format == 2
+    assert Index.open_to_write(made.folder).meta.format == 3
     assert names(made.folder, "--before", "2015-01-01") == ["old.jpg"]
 
 

@@ -792,20 +792,20 @@ def test_formats_newer_are_refused_and_older_are_brought_up(
     index: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = json.loads((index.folder / "index.json").read_text())
-    (index.folder / "index.json").write_text(json.dumps(told | {"format": 3}))
-    with pytest.raises(ValueError, match=r"has format 3, newer than 2, .* update wordsight"):
+    (index.folder / "index.json").write_text(json.dumps(told | {"format": 4}))
+    with pytest.raises(ValueError, match=r"has format 4, newer than 3, .* update wordsight"):
         Index.open(index.folder)
     (index.folder / "index.json").write_text(json.dumps(told))
-    monkeypatch.setattr(manifest, "FORMAT", 4)
-    monkeypatch.setattr(manifest, "OLDEST", 4)
+    monkeypatch.setattr(manifest, "FORMAT", 5)
+    monkeypatch.setattr(manifest, "OLDEST", 5)
     with pytest.raises(ValueError, match="run wordsight index --out"):
         Index.open(index.folder)
-    with pytest.raises(ValueError, match="cannot be migrated to 3"):
+    with pytest.raises(ValueError, match="cannot be migrated to 4"):
         Index.open_to_write(index.folder)
     steps: list[int] = []
-    monkeypatch.setattr(manifest, "MIGRATIONS", {n: lambda folder, n=n: steps.append(n) for n in (2, 3)})
-    assert Index.open_to_write(index.folder).meta.format == 4
-    assert (steps, len(items_of(Index.open(index.folder)))) == ([2, 3], 10)
+    monkeypatch.setattr(manifest, "MIGRATIONS", {n: lambda folder, n=n: steps.append(n) for n in (3, 4)})
+    assert Index.open_to_write(index.folder).meta.format == 5
+    assert (steps, len(items_of(Index.open(index.folder)))) == ([3, 4], 10)
 
 
 def test_an_index_on_a_disk_that_is_read_only_can_be_read(

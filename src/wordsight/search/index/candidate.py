@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from wordsight.read.pictures.photo_facts import NO_FACTS, PhotoFacts
 from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.search.index.scan_sources import Entry
 
@@ -17,7 +18,7 @@ class Candidate:
     content: str = ""
     sidecar: str = ""
     made: PreparedPicture | Path | str | None = None  # the input of the encoder
-    taken: int | None = None  # date of a picture to be encoded; nanoseconds since 1970
+    facts: PhotoFacts = NO_FACTS  # of a picture to be encoded
     reason: str = ""
     is_cut: bool = False  # a text beyond the model's limit
     is_unreadable: bool = False  # the content itself; an older item of the file is deleted

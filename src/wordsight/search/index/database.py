@@ -18,6 +18,7 @@ from typing import Any
 
 from wordsight.errors import InputError, StorageError
 from wordsight.files.lock import StoreInUse, has_locks
+from wordsight.search.index.near import Near, distance_km
 from wordsight.search.index.schema_check import REMEDY, check_schema
 
 FACTS = "facts.sqlite"
@@ -48,6 +49,9 @@ CREATE TABLE contents (
     height INTEGER NOT NULL,
     checksum INTEGER NOT NULL,
     taken INTEGER,  -- when, by EXIF; nanoseconds since 1970; NULL: it does not say
+    camera TEXT,  -- maker and model, by EXIF; '': it does not say; NULL: the EXIF was not read
+    latitude INTEGER,  -- millionths of a degree; NULL: it does not say
+    longitude INTEGER,
     UNIQUE (segment, place)
 );
 CREATE TABLE items (
@@ -82,9 +86,14 @@ END;
 """
 
 
-_FORMAT_1 = re.sub(" *taken INTEGER,[^\n]*", "", SCHEMA) + "CREATE INDEX items_by_date ON items (changed);"
+_PLACES = "".join(
+    f"ALTER TABLE contents ADD COLUMN {column};"
+    for column in ("camera TEXT", "latitude INTEGER", "longitude INTEGER")
+)
+_FORMAT_2 = re.sub(" *(camera TEXT|l[a-z]+itude INTEGER|longitude INTEGER),[^\n]*", "", SCHEMA)
+_FORMAT_1 = re.sub(" *taken INTEGER,[^\n]*", "", _FORMAT_2) + "CREATE INDEX items_by_date ON items (changed);"
 _MIGRATED = _FORMAT_1 + "ALTER TABLE contents ADD COLUMN taken INTEGER;"
-SCHEMAS = (SCHEMA, _FORMAT_1, _MIGRATED)  # accepted schemas
+SCHEMAS = (SCHEMA, _FORMAT_2, _FORMAT_1, _MIGRATED, _FORMAT_2 + _PLACES, _MIGRATED + _PLACES)  # accepted
 
 
 class IndexFull(StorageError):  # noqa: N818
@@ -104,6 +113,8 @@ class Item:
     height: int
     text: str  # captions of the picture, one per line; of a text index the text itself
     taken: float | None = None  # when the picture was taken, by EXIF; seconds since 1970
+    camera: str = ""  # maker and model, by EXIF
+    place: tuple[float, float] | None = None  # latitude and longitude in degrees, by EXIF
 
     @property
     def date(self) -> float:
@@ -117,7 +128,8 @@ class Filters:
 
     ``folder``: absolute, or the last names of a folder, such as "holiday" or "2024/may", wherever it is.
     ``after``, ``before``: of ``Item.date``, seconds since 1970. ``text``: words that are all in the captions
-    or the path.
+    or the path. ``camera``: words, or parts of words, that are all in its name. ``near``: where pictures were
+    taken.
     """
 
     folder: str | None = None
@@ -126,6 +138,8 @@ class Filters:
     min_bytes: int | None = None
     text: str | None = None
     ids: Sequence[int] | None = None
+    camera: str | None = None
+    near: Near | None = None
 
 
 def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
@@ -140,6 +154,7 @@ def connect(folder: Path, write: bool = False) -> sqlite3.Connection:
         connection.close()
         raise
     connection.create_function("composed", 1, composed, deterministic=True)
+    connection.create_function("distance_km", 4, distance_km, deterministic=True)
     connection.execute("PRAGMA foreign_keys = ON")
     if write:
         connection.execute("PRAGMA trusted_schema = ON")  # our triggers fill the table of words

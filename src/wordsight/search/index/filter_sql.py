@@ -17,6 +17,12 @@ def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
         each.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
     if filters.text is not None and database.clean(filters.text).strip():
         each.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
+    if filters.camera is not None:
+        each += [_of_contents("instr(lower(camera), ?) > 0", word) for word in camera_words(filters.camera)]
+    if filters.near is not None:
+        circle = filters.near
+        inside = "latitude BETWEEN ? AND ? AND distance_km(latitude, longitude, ?, ?) <= ?"
+        each.append(_of_contents(inside, *circle.latitudes, *circle))
     return [sql for sql, _ in each], [value for _, values in each for value in values]
 
 
@@ -25,6 +31,15 @@ def date_bounds(filters: Filters) -> tuple[int, int]:
     after = -math.inf if filters.after is None else filters.after
     before = math.inf if filters.before is None else filters.before
     return _nanoseconds(after), _nanoseconds(before)
+
+
+def _of_contents(condition: str, *values: Any) -> tuple[str, list[Any]]:
+    return f"i.content IN (SELECT key FROM contents WHERE {condition})", list(values)
+
+
+def camera_words(text: str) -> list[str]:
+    """Words of a camera's name in small letters."""
+    return database.clean(text).lower().split()
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -14,6 +14,7 @@ from jaxtyping import Int
 
 from wordsight.errors import InputError, WordsightError
 from wordsight.matcher import Matcher, open_saved
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.device import find_device, on_gpu
 from wordsight.runtime.progress import Progress, silent
@@ -230,3 +231,4 @@ class BatchWriter(Protocol):
 
     def append(self, packed: Packed) -> list[Place]: ...
     def batch(self) -> AbstractContextManager[None]: ...
+    def store_photo_facts(self, facts: Sequence[tuple[str, PhotoFacts]]) -> None: ...

@@ -27,20 +27,23 @@ from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.features.store import difference
-from wordsight.search.index import database, dates, replaced
+from wordsight.search.index import database, photo_columns, replaced
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import torch
 
-FORMAT = 2
+FORMAT = 3
 OLDEST = 1  # oldest format that is read without migration
 META = replaced.META
 MODEL = replaced.MODEL
 KINDS = ("images", "texts")
 MAX_DIM = 10**6
 # Migrations from a format to the next; a kill leaves one of the two formats.
-MIGRATIONS: dict[int, Callable[[Path], None]] = {1: dates.add_column}
+MIGRATIONS: dict[int, Callable[[Path], None]] = {
+    1: photo_columns.add_taken,
+    2: photo_columns.add_camera_and_place,
+}
 
 
 @dataclass(frozen=True)

@@ -18,19 +18,20 @@ import numpy as np
 from jaxtyping import Float, Float16, Integer
 
 from wordsight.errors import InputError, MissingItemError
-from wordsight.search.index import database, dates
+from wordsight.search.index import database, photo_columns
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.filter_sql import conditions, date_bounds
 from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
-from wordsight.search.index.schema_check import REMEDY, check_places, whole_numbers
+from wordsight.search.index.schema_check import REMEDY, check_places
+from wordsight.search.index.stored_rows import item_of, numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import Tensor, torch
 
 ITEMS_PER_QUERY = 500  # items selected in one statement
 MAX_TRIES = 10  # a compaction may remove files before they are opened
-_ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, {taken}, i.beside, i.told
+_ITEM = """SELECT i.id, i.path, c.content, i.bytes, i.changed, c.width, c.height, {photo}, i.beside, i.told
 FROM items i JOIN contents c ON c.key = i.content WHERE i.id IN ({marks})"""
 
 
@@ -54,8 +55,8 @@ class Snapshot:
                 self._facts.execute("BEGIN")  # from the first read on, this connection sees one state
                 self.generation = database.generation(self._facts)
                 self._segments = self._mapped()
-                self.taken_column = "c.taken" if dates.has_dates(self._facts) else "NULL"
-                self._date = dates.expression(self._facts)
+                self.photo_columns = photo_columns.selected(self._facts)
+                self._date = photo_columns.expression(self._facts)
                 break
             except BaseException as error:
                 self._facts.close()
@@ -143,8 +144,8 @@ class Snapshot:
         found: dict[int, Item] = {}
         for start in range(0, len(ids), ITEMS_PER_QUERY):
             part = ids[start : start + ITEMS_PER_QUERY]
-            query = _ITEM.format(marks=",".join("?" * len(part)), taken=self.taken_column)
-            found |= {record[0]: _item(record) for record in self._select(query, part)}
+            query = _ITEM.format(marks=",".join("?" * len(part)), photo=self.photo_columns)
+            found |= {record[0]: item_of(record) for record in self._select(query, part)}
         return [found[id_] for id_ in ids]
 
     def row_of(self, id: int) -> int:
@@ -172,6 +173,11 @@ class Snapshot:
     def rows_where(self, filters: Filters | None) -> Integer[np.ndarray, " n"] | None:
         """The rows that pass the filters, ascending; None: all rows."""
         filters = filters or Filters()
+        if (filters.camera or filters.near) and "NULL" in self.photo_columns:
+            raise InputError(
+                f"{self.folder} was made before cameras and places were stored, so it cannot filter by them",
+                f"update it: wordsight index FOLDER --out {self.folder}",
+            )
         rows = None if filters.ids is None else self._rows_of_ids(filters.ids)
         passing, parameters = conditions(filters)
         if passing:
@@ -284,22 +290,3 @@ class Snapshot:
     def _select(self, query: str, parameters: Sequence[Any]) -> list[Any]:
         with self._reading():
             return self._facts.execute(query, parameters).fetchall()
-
-
-def numbers(cursor: sqlite3.Cursor, width: int) -> np.ndarray:
-    """The whole numbers of a query as an array, in chunks to save memory."""
-    parts = [np.zeros((0, width), np.int64)]
-    while rows := cursor.fetchmany(50_000):
-        parts.append(whole_numbers(rows))
-    return np.concatenate(parts)
-
-
-def _item(record: Sequence[Any]) -> Item:
-    id_, path, content, bytes_, changed, width, height, taken, *texts = record
-    numbers_ = (bytes_, changed, width, height, 0 if taken is None else taken)
-    if not isinstance(path, str | bytes) or not all(isinstance(text, str) for text in (content, *texts)):
-        raise InputError(f"the index is damaged: a text of item {id_} is not text", REMEDY)
-    whole_numbers([numbers_])
-    text = "\n".join(text for text in texts if text)
-    date = None if taken is None else taken / 1e9
-    return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text, date)

@@ -4,20 +4,20 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import astuple, replace
 from pathlib import Path
 from typing import Any
 
 from wordsight.files.fingerprint import content_of, stamp_of
 from wordsight.matcher import Matcher
-from wordsight.read.pictures.date_taken import date_taken
 from wordsight.read.pictures.decode import UnreadablePicture
+from wordsight.read.pictures.photo_facts import NO_FACTS, photo_facts
 from wordsight.runtime.prefetch import prefetch
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, scan_sources
 from wordsight.search.index.candidate import CHANGED, Candidate
 from wordsight.search.index.encoder import Batch, Encoder, LocalEncoder, Refusal
-from wordsight.search.index.fill_dates import fill_dates
+from wordsight.search.index.fill_photo_facts import fill_photo_facts
 from wordsight.search.index.interface import BatchWriter
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.scan_sources import Entry, SourceScan
@@ -75,7 +75,8 @@ class Update:
                 self._commit(self._ahead.popleft())
             self._delete()
             self._caption()
-            fill_dates(self.writer, self.workers, self.progress)
+            if not self.is_texts:
+                fill_photo_facts(self.writer, self.workers, self.progress)
         finally:
             if self._reader is not self.writer.facts:
                 self._reader.close()
@@ -93,11 +94,11 @@ class Update:
         try:
             before, content = stamp_of(Path(path)), content_of(Path(path))
             frame = None if self._has(content) else self.encoder.prepare(Path(path))
-            taken = None if frame is None else date_taken(path)
+            facts = NO_FACTS if frame is None else photo_facts(path)
             if stamp_of(Path(path)) != before:  # its vectors would be stored under another hash
                 return Candidate(entry, reason=CHANGED)
             sidecar = scan_sources.sidecar(path) if entry.sidecar_changed else ""
-            return Candidate(entry, content, sidecar, frame, taken)
+            return Candidate(entry, content, sidecar, frame, facts)
         except UnreadablePicture as error:
             return Candidate(entry, reason=error.reason, is_unreadable=True)
         except OSError as error:
@@ -199,9 +200,9 @@ class Update:
         packed = pack(embeddings, self.writer.meta.layout, self.writer.meta.unit)
         places, checksums = self.writer.append(packed), packed.checksums()
         self.writer.facts.executemany(
-            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             [
-                (one.content, at.segment, at.place, at.start, at.count, *size, checksum, one.taken)
+                (one.content, at.segment, at.place, at.start, at.count, *size, checksum, *astuple(one.facts))
                 for one, at, size, checksum in zip(new, places, sizes, checksums, strict=True)
             ],
         )

@@ -1,12 +1,14 @@
 """Append contents to an index: vectors to the files, then the commit in the database."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from wordsight.files.atomic import sync_folder
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.manifest import Meta
+from wordsight.search.index.photo_columns import update_photo_facts
 from wordsight.search.index.vector_files import Extent, Packed, Place, SegmentWriter, numbered
 
 
@@ -46,6 +48,10 @@ class Writer:
             raise
         if self._segment is not None:
             self._segment.keep()
+
+    def store_photo_facts(self, facts: Sequence[tuple[str, PhotoFacts]]) -> None:
+        """Write what the EXIF of stored contents says, by their hashes, inside a transaction."""
+        update_photo_facts(self.facts, facts)
 
     def begin_segment(self) -> None:
         """Append to new files from now on."""

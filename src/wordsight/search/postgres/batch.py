@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from wordsight.errors import InputError
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index.vector_files import Packed
 from wordsight.search.postgres.halfvec import regions_to_copy
 from wordsight.search.postgres.server import Server
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 _BEGIN = "UPDATE state SET generation = generation + 1"
 _PICTURES = """INSERT INTO picture
-SELECT * FROM unnest(%s::uuid[], %s::integer[], %s::integer[], %s::integer[], %s::bigint[], %s::bigint[])
+SELECT * FROM unnest(%s::uuid[], %s::integer[], %s::integer[], %s::integer[], %s::bigint[], %s::bigint[],
+  %s::text[], %s::integer[], %s::integer[])
 ON CONFLICT DO NOTHING RETURNING picture"""
 _REGIONS = "COPY region (picture, slot, vector, box) FROM STDIN (FORMAT BINARY)"
 _IDS = "SELECT nextval('item_id') FROM generate_series(1, %s)"
@@ -36,6 +38,13 @@ FROM unnest(%s::bigint[], %s::uuid[], %s::bytea[], %s::text[], %s::bigint[], %s:
   %s::text[], %s::text[], %s::text[], %s::text[])
   AS n(id, picture, path, part, bytes, changed, sidecar_changed, shown, sidecar, caption, words)
 JOIN picture p USING (picture)"""
+_FACTS = """UPDATE picture p
+SET taken = coalesce(n.taken, p.taken), camera = n.camera, latitude = n.latitude, longitude = n.longitude
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[], %s::integer[], %s::integer[])
+  AS n(picture, taken, camera, latitude, longitude)
+WHERE p.picture = n.picture"""
+_DATES = """UPDATE item i SET date = coalesce(p.taken, i.changed) FROM picture p
+WHERE p.picture = i.picture AND i.picture = ANY(%s::uuid[])"""
 _ORPHANS = """DELETE FROM {table} t WHERE t.picture = ANY(%s::uuid[])
 AND NOT EXISTS (SELECT 1 FROM item i WHERE i.picture = t.picture)"""
 
@@ -46,12 +55,18 @@ def write_batch(
     packed: Sequence[Packed],
     items: Sequence[ItemRow],
     deleted: Sequence[int],
+    facts: Sequence[tuple[str, PhotoFacts]] = (),
 ) -> list[int]:
-    """Commit a batch; returns the id of each item. Raises InputError if another writer removed a picture."""
+    """Commit a batch; returns the id of each item. ``facts``: of pictures that were stored without.
+
+    Raises InputError if another writer removed a picture.
+    """
     with server.transaction() as connection:
         connection.execute(_BEGIN)
         if pictures:
             _write_pictures(connection, pictures, packed)
+        if facts:
+            _write_facts(connection, facts)
         before = [item.id for item in items if item.id is not None]
         paths, parts = [item.path for item in items], [item.part for item in items]
         gone = connection.execute(_FORGET, ([*deleted, *before],)).fetchall()
@@ -67,6 +82,12 @@ def write_batch(
                 "run the same command again",
             )
     return ids
+
+
+def _write_facts(connection: "Connection[Any]", facts: Sequence[tuple[str, PhotoFacts]]) -> None:
+    columns = list(zip(*((content, *astuple(one)) for content, one in facts), strict=True))
+    connection.execute(_FACTS, [list(column) for column in columns])
+    connection.execute(_DATES, (list(columns[0]),))
 
 
 def _write_items(connection: "Connection[Any]", items: Sequence[ItemRow]) -> list[int]:

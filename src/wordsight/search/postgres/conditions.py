@@ -6,10 +6,17 @@ from typing import Any
 
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters
+from wordsight.search.index.filter_sql import camera_words
+from wordsight.search.index.near import EARTH_KM
 from wordsight.search.remote.words import words_in
 
 Condition = tuple[str, dict[str, Any]]
 _NANOSECONDS = 10**9
+_INSIDE = f"""p.latitude BETWEEN %(least)s AND %(most)s AND p.longitude IS NOT NULL
+AND {2 * EARTH_KM} * asin(least(1, sqrt(
+  sin(radians(p.latitude / 1e6 - %(north)s) / 2) ^ 2
+  + cos(radians(p.latitude / 1e6)) * cos(radians(%(north)s))
+  * sin(radians(p.longitude / 1e6 - %(east)s) / 2) ^ 2))) <= %(kilometres)s"""  # as near.distance_km
 
 
 def conditions(filters: Filters | None) -> Condition:
@@ -32,10 +39,22 @@ def conditions(filters: Filters | None) -> Condition:
     if filters.text is not None and words_in(filters.text):
         parts.append("i.words @> %(words)s::text[]")
         values["words"] = words_in(filters.text)
+    for n, word in enumerate(camera_words(filters.camera or "")):
+        parts.append(_of_pictures(f"position(%(camera{n})s::text IN lower(p.camera)) > 0"))
+        values[f"camera{n}"] = word
+    if filters.near is not None:
+        parts.append(_of_pictures(_INSIDE))
+        values |= dict(zip(("least", "most"), filters.near.latitudes, strict=True))
+        values |= {"north": filters.near.latitude, "east": filters.near.longitude}
+        values |= {"kilometres": filters.near.kilometres}
     if filters.ids is not None:
         parts.append("i.id = ANY(%(ids)s::bigint[])")
         values["ids"] = list(map(int, filters.ids))
     return " AND ".join(parts) or "true", values
+
+
+def _of_pictures(condition: str) -> str:
+    return f"i.picture IN (SELECT p.picture FROM picture p WHERE {condition})"
 
 
 def _nanoseconds(seconds: float) -> int:

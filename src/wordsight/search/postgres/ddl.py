@@ -13,7 +13,7 @@ of a picture meet on one worker. The hash of the content is the key: two writers
 
 from typing import Any
 
-VERSION = 1
+VERSION = 2
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS {name};
@@ -35,7 +35,10 @@ CREATE TABLE picture (
     width integer NOT NULL,
     height integer NOT NULL,
     checksum bigint NOT NULL,
-    taken bigint
+    taken bigint,
+    camera text, -- NULL: the EXIF was not read
+    latitude integer,
+    longitude integer
 );
 CREATE SEQUENCE item_id;
 CREATE TABLE item (
@@ -74,7 +77,10 @@ SELECT create_distributed_table('region', 'picture', colocate_with := 'picture')
 """
 UNIQUE_PATHS = "CREATE UNIQUE INDEX item_of_path ON item (path, part);"  # Citus has none across shards
 
-MIGRATIONS: dict[int, str] = {}  # from a version to the next
+MIGRATIONS: dict[int, str] = {  # from a version to the next
+    1: "ALTER TABLE picture ADD COLUMN camera text, ADD COLUMN latitude integer,"
+    " ADD COLUMN longitude integer",
+}
 
 
 def create_sql(name: str, dim: int, shards: int = 0) -> str:

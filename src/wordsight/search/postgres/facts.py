@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.vector_files import Packed
 from wordsight.search.postgres.batch import write_batch
@@ -12,7 +13,7 @@ from wordsight.search.remote.batch_rows import ItemRow, PictureRow
 PAGE_ROWS = 5000  # rows that are fetched together
 _ITEMS = """
 SELECT i.id, i.path, i.part, i.picture, i.bytes, i.changed, i.sidecar_changed, i.shown, i.sidecar, i.caption,
-  p.slots, p.width, p.height, p.checksum, p.taken
+  p.slots, p.width, p.height, p.checksum, p.taken, p.camera, p.latitude, p.longitude
 FROM item i JOIN picture p USING (picture)
 WHERE i.id > %(after)s AND ({below}) ORDER BY i.id LIMIT %(count)s"""
 
@@ -43,8 +44,9 @@ class PostgresFacts:
         packed: Sequence[Packed],
         items: Sequence[ItemRow],
         deleted: Sequence[int],
+        facts: Sequence[tuple[str, PhotoFacts]] = (),
     ) -> list[int]:
-        return write_batch(self.server, pictures, packed, items, deleted)
+        return write_batch(self.server, pictures, packed, items, deleted, facts)
 
 
 class PostgresFiles:

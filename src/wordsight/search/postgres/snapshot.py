@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from wordsight.errors import MissingItemError
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters, Item
+from wordsight.search.index.near import place_of
 from wordsight.search.index.vector_files import Layout
 from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.halfvec import places_and_vectors
@@ -18,8 +19,9 @@ from wordsight.search.postgres.server import Server, copied
 from wordsight.search.remote.rows import RemoteRows, Vectors
 from wordsight.sets import EmbeddingSet
 
-_ITEMS = """SELECT i.id, i.path, i.picture, i.bytes, i.changed, p.width, p.height, p.taken, i.sidecar,
-  i.caption FROM item i JOIN picture p USING (picture) WHERE i.id = ANY(%s::bigint[])"""
+_ITEMS = """SELECT i.id, i.path, i.picture, i.bytes, i.changed, p.width, p.height, p.taken,
+  p.camera, p.latitude, p.longitude, i.sidecar, i.caption
+FROM item i JOIN picture p USING (picture) WHERE i.id = ANY(%s::bigint[])"""
 _VECTORS = """COPY (
   SELECT i.id, r.vector, coalesce(r.box, '[-1,-1,-1,-1]'::halfvec)
   FROM item i JOIN region r USING (picture) WHERE i.id = ANY(%s::bigint[]) ORDER BY i.id, r.slot
@@ -125,7 +127,8 @@ class PostgresSnapshot(RemoteRows):
 
 
 def _item(record: Sequence[Any]) -> Item:
-    id_, path, picture, bytes_, changed, width, height, taken, *texts = record
+    id_, path, picture, bytes_, changed, width, height, taken, camera, north, east, *texts = record
     text = "\n".join(text for text in texts if text)
     date = None if taken is None else taken / 1e9
-    return Item(id_, os.fsdecode(path), picture.hex, bytes_, changed / 1e9, width, height, text, date)
+    name, place = os.fsdecode(path), place_of(north, east)
+    return Item(id_, name, picture.hex, bytes_, changed / 1e9, width, height, text, date, camera or "", place)

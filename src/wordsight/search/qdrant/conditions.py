@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from wordsight.errors import InputError
 from wordsight.search.index.database import Filters
 from wordsight.search.qdrant.points import composed
 from wordsight.search.remote.words import words_in
@@ -17,6 +18,8 @@ def conditions(filters: Filters | None, folders: Iterable[str]) -> "models.Filte
     from qdrant_client import models
 
     filters = filters or Filters()
+    if filters.camera or filters.near:
+        raise InputError("an index on Qdrant stores no cameras and places", "leave out --camera and --near")
     must: list[Any] = []
     if filters.folder is not None:
         must.append(one_of("folder", [one for one in folders if is_inside(one, filters.folder)]))

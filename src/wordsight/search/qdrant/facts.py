@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.vector_files import Packed
 from wordsight.search.qdrant.batch import write_batch
@@ -24,7 +25,7 @@ class QdrantFacts:
             record = record_of(int(point.id), point.payload or {})
             path = record[1]
             if any(path == source or first <= path < last for source, first, last in bounds):
-                yield record
+                yield (*record, "", None, None)  # cameras and places are not stored here
 
     def write(
         self,
@@ -32,5 +33,6 @@ class QdrantFacts:
         packed: Sequence[Packed],
         items: Sequence[ItemRow],
         deleted: Sequence[int],
+        facts: Sequence[tuple[str, PhotoFacts]] = (),  # noqa: ARG002
     ) -> list[int]:
         return write_batch(self.store, pictures, packed, items, deleted)

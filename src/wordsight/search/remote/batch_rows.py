@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index.vector_files import Packed
 
 
@@ -20,6 +21,9 @@ class PictureRow:
     height: int
     checksum: int  # is made anew from what the server stores
     taken: int | None
+    camera: str | None = None
+    latitude: int | None = None
+    longitude: int | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class ServerFacts(Protocol):
 
     def below(self, sources: Sequence[bytes]) -> Iterator[tuple[Any, ...]]:
         """Facts of the items at and below these paths: id, path, part, content, bytes, changed,
-        sidecar_changed, shown, sidecar, caption, slots, width, height, checksum, taken."""
+        sidecar_changed, shown, sidecar, caption, slots, width, height, checksum, taken, camera,
+        latitude, longitude."""
 
     def write(
         self,
@@ -53,8 +58,9 @@ class ServerFacts(Protocol):
         packed: Sequence[Packed],
         items: Sequence[ItemRow],
         deleted: Sequence[int],
+        facts: Sequence[tuple[str, PhotoFacts]] = (),
     ) -> list[int]:
-        """Commit a batch; returns the id of each item."""
+        """Commit a batch; returns the id of each item. ``facts``: of pictures that were stored without."""
 
 
 def checksum(vectors: np.ndarray, boxes: np.ndarray | None) -> int:

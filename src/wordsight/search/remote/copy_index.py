@@ -16,7 +16,7 @@ from wordsight.search.places import ServerAddress, server_index
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow
 
 CONTENTS_PER_BATCH = 500
-_CONTENTS = """SELECT key, content, width, height, checksum, {taken}, segment, place, start, count
+_CONTENTS = """SELECT key, content, width, height, checksum, {photo}, segment, place, start, count
 FROM contents c WHERE key > ? AND EXISTS (SELECT 1 FROM items i WHERE i.content = c.key)
 ORDER BY key LIMIT ?"""
 _ITEMS = """SELECT c.content, i.path, i.part, i.bytes, i.changed, i.beside_changed, i.shown, i.beside, i.told
@@ -55,12 +55,13 @@ def copy_index(
 
 def _batches(snapshot: Snapshot) -> Iterator[tuple[list[PictureRow], list[Packed], list[ItemRow]]]:
     facts = snapshot.connection
-    query, last = _CONTENTS.format(taken=snapshot.taken_column), 0
+    query, last = _CONTENTS.format(photo=snapshot.photo_columns), 0
     while rows := facts.execute(query, (last, CONTENTS_PER_BATCH)).fetchall():
         pictures, packed = [], []
-        for _, content, width, height, checksum, taken, *place in rows:
+        for _, content, width, height, checksum, taken, camera, north, east, *place in rows:
             where = Place(*place)
-            pictures.append(PictureRow(content, where.count, width, height, checksum, taken))
+            said = (taken, camera, north, east)
+            pictures.append(PictureRow(content, where.count, width, height, checksum, *said))
             packed.append(_packed(snapshot, where))
         yield pictures, packed, _items(facts, rows[0][0], rows[-1][0])
         last = rows[-1][0]

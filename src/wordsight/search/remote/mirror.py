@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.photo_columns import update_photo_facts
 from wordsight.search.index.vector_files import Packed, Place
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow, ServerFacts
 
@@ -34,7 +36,8 @@ SELECT n.id, r.remote, c.content, i.path, i.part, i.bytes, i.changed, i.beside_c
   i.told
 FROM changed n LEFT JOIN items i ON i.id = n.id LEFT JOIN contents c ON c.key = i.content
 LEFT JOIN remote r ON r.id = n.id ORDER BY n.id"""
-_NEW = "SELECT content, count, width, height, checksum, taken FROM contents WHERE place >= ? ORDER BY place"
+_NEW = """SELECT content, count, width, height, checksum, taken, camera, latitude, longitude
+FROM contents WHERE place >= ? ORDER BY place"""
 
 
 class MirrorWriter:
@@ -60,6 +63,7 @@ class MirrorWriter:
             self._temporary.cleanup()
             raise
         self._appended: list[Packed] = []
+        self._read_facts: list[tuple[str, PhotoFacts]] = []
         self._stored = self._places
 
     def close(self) -> None:
@@ -75,6 +79,11 @@ class MirrorWriter:
             self._places, self._vectors = self._places + 1, self._vectors + count
         return places
 
+    def store_photo_facts(self, facts: Sequence[tuple[str, PhotoFacts]]) -> None:
+        """Take what the EXIF of stored contents says, to be written with their batch."""
+        update_photo_facts(self.facts, facts)
+        self._read_facts += facts
+
     @contextmanager
     def batch(self) -> Iterator[None]:
         """Commit everything appended and changed inside, on the server and then in the local copy."""
@@ -83,9 +92,9 @@ class MirrorWriter:
                 yield
                 self._push()
         except BaseException:
-            self._places, self._appended = self._stored, []
+            self._places, self._appended, self._read_facts = self._stored, [], []
             raise
-        self._stored, self._appended = self._places, []
+        self._stored, self._appended, self._read_facts = self._places, [], []
 
     def _push(self) -> None:
         rows = self.facts.execute(_NEW, (self._stored,)).fetchall() if self._appended else []
@@ -97,7 +106,7 @@ class MirrorWriter:
             else:
                 items.append(ItemRow(remote, content, *fields))
                 locals_.append(id_)
-        ids = self.server.write(pictures, self._appended, items, deleted)
+        ids = self.server.write(pictures, self._appended, items, deleted, self._read_facts)
         self.facts.executemany("INSERT OR REPLACE INTO remote VALUES (?, ?)", zip(locals_, ids, strict=True))
         self.facts.execute("DELETE FROM changed")
 
@@ -120,7 +129,7 @@ class MirrorWriter:
     def _load_content(self, content: str, slots: int, *more: Any) -> None:
         values = (content, SEGMENT, self._places, self._vectors, slots, *more)
         added = self.facts.execute(
-            "INSERT OR IGNORE INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
+            "INSERT OR IGNORE INTO contents VALUES (NULL, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values
         ).rowcount
         if added:
             self._places, self._vectors = self._places + 1, self._vectors + slots

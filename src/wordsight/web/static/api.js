@@ -95,6 +95,10 @@ export async function show(image, path, { keep = false } = {}) {
   }
 }
 
+/** Open an item's file on the machine of the server; ``where``: viewer or folder. */
+export const showFile = (item, where) =>
+  fetched(`v1/items/${item.id}/show`, { method: "POST", body: JSON.stringify({ where }), headers: { "content-type": "application/json" } });
+
 /** Open a file in a new tab, or save it under a name. */
 export async function openFile(path, name) {
   const tab = name ? null : window.open("", "_blank");

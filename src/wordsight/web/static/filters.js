@@ -4,6 +4,7 @@ import * as server from "./api.js";
 import { date, element, size } from "./dom.js";
 
 const MAX_SECONDS = 1e11;  // limit of the server
+const NEAR = /^[+-]?(90(\.0{1,12})?|[1-8]?\d(\.\d{1,12})?),[+-]?(180(\.0{1,12})?|(1[0-7]\d|[1-9]?\d)(\.\d{1,12})?),\d{1,5}(\.\d{1,12})?$/;
 const DAY = /^\d{4}-\d\d-\d\d$/;
 const ENGINE_TEXT = { exact: "all compared", shortlist: "from a shortlist", regions: "from the nearest regions" };
 const ALLOWED = {  // valid values in an address
@@ -11,6 +12,8 @@ const ALLOWED = {  // valid values in an address
   from: isDay,
   until: isDay,
   text: (value) => value.trim() !== "",
+  camera: (value) => value.trim() !== "",
+  near: (value) => NEAR.test(plain(value)),
   min_bytes: (value) => /^[1-9]\d{0,14}$/.test(value),
   sort: (value) => value === "date",
   engine: (value) => value in ENGINE_TEXT,
@@ -20,6 +23,8 @@ const CHIP_TEXT = {
   from: (value) => `from ${date(midnight(value))}`,
   until: (value) => `until ${date(midnight(value))}`,
   text: (value) => `“${value.trim()}” in captions or path`,
+  camera: (value) => `by ${value.trim()}`,
+  near: (value) => `within ${plain(value).split(",")[2]} km of ${plain(value).split(",").slice(0, 2).join(", ")}`,
   min_bytes: (value) => `at least ${size(value)}`,
   sort: () => "newest first",
   engine: (value) => ENGINE_TEXT[value],
@@ -32,6 +37,7 @@ const midnight = (day, later = 0) => {
 function isDay(value) {
   return DAY.test(value) && !Number.isNaN(midnight(value));
 }
+const plain = (place) => place.replace(/\s/g, "");
 const seconds = (milliseconds) => Math.max(-MAX_SECONDS, Math.min(MAX_SECONDS, milliseconds / 1000));
 
 export class Filters {
@@ -67,9 +73,9 @@ export class Filters {
 
   /** Parameters of a request; only a search has an order (``ordered``). */
   parameters({ ordered }) {
-    const { folder, from, until, text, min_bytes, sort, engine } = this.values;
+    const { folder, from, until, text, camera, near, min_bytes, sort, engine } = this.values;
     const which = {
-      folder, text, min_bytes, after: from && seconds(midnight(from)), before: until && seconds(midnight(until, 1)),
+      folder, text, camera, near: near && plain(near), min_bytes, after: from && seconds(midnight(from)), before: until && seconds(midnight(until, 1)),
     };
     return ordered ? { ...which, sort, engine } : which;
   }

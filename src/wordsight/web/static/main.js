@@ -32,7 +32,7 @@ let timer = 0;
 
 const hits = new Hits(list, {
   light: (word, evidence) => lightRegion(queryPicture, word, evidence),
-  open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals) }),
+  open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals), shows: Boolean(about?.shows_files) }),
 });
 const viewer = new Viewer(byId("viewer"), {
   turn: (n) => hits.shown[n],

@@ -6,7 +6,7 @@ import { chip, hue, lightRegion, percent } from "./hits.js";
 import { Zoom } from "./zoom.js";
 
 const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".caption", ".path", ".facts",
-  ".similar", ".sentences", ".before", ".after", ".close", ".copy", ".file", ".original", ".download", ".in", ".out"];
+  ".similar", ".sentences", ".before", ".after", ".close", ".copy", ".program", ".reveal", ".file", ".original", ".download", ".in", ".out"];
 const NOTICE_MS = 1500;  // a button shows the result of its action
 
 export class Viewer {
@@ -31,6 +31,8 @@ export class Viewer {
     parts.in.addEventListener("click", () => this.zoom.step(1));
     parts.out.addEventListener("click", () => this.zoom.step(-1));
     parts.copy.addEventListener("click", () => this.copy());
+    for (const [name, where] of [["program", "viewer"], ["reveal", "folder"]])
+      parts[name].addEventListener("click", () => this.show(where));
     for (const name of ["original", "download"]) parts[name].addEventListener("click", (event) => this.file(event, name));
     dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
     dialog.addEventListener("close", () => closed(this.at));
@@ -72,6 +74,11 @@ export class Viewer {
     this.saying = setTimeout(() => (copy.textContent = "Copy path"), NOTICE_MS);
   }
 
+  /** Open the file on this machine. */
+  show(where) {
+    server.showFile(this.item, where).catch((error) => (this.parts.evidence.textContent = error.message));
+  }
+
   /** Open or save a file; a link alone cannot send a token. */
   file(event, name) {
     if (!server.hasToken()) return;
@@ -80,14 +87,14 @@ export class Viewer {
     server.openFile(event.currentTarget.getAttribute("href"), name === "download" && this.item.name).catch(failed);
   }
 
-  /** Show a hit; ``query`` is explained, if there is one. ``has``: {texts, originals} of the server. */
+  /** Show a hit; ``query`` is explained, if there is one. ``has``: {texts, originals, shows} of the server. */
   open(at, query, has) {
     Object.assign(this, { at, query, has });
     const hit = this.turn(at), { item } = hit, { parts } = this;
     parts.place.textContent = `${(at + 1).toLocaleString("en")} of ${this.total().toLocaleString("en")}`;
     parts.h2.textContent = item.name;
     parts.path.textContent = item.path;
-    parts.facts.textContent = [date(1000 * (item.taken ?? item.modified)), `${item.width} × ${item.height}`, size(item.bytes)].join(" · ");
+    parts.facts.textContent = [date(1000 * (item.taken ?? item.modified)), `${item.width} × ${item.height}`, size(item.bytes), item.camera].filter(Boolean).join(" · ");
     parts.caption.textContent = item.text;
     parts.verdict.textContent = verdict(hit, Boolean(query));
     parts.evidence.textContent = "";
@@ -96,6 +103,7 @@ export class Viewer {
     parts.download.href = `${server.original(item)}?download=true`;
     parts.download.download = item.name;
     for (const link of [parts.original, parts.download]) link.hidden = !has.originals;
+    for (const name of ["program", "reveal"]) parts[name].hidden = !has.shows;
     parts.before.disabled = at === 0;
     parts.after.disabled = at >= this.total() - 1;
     parts.picture.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
