@@ -46,7 +46,7 @@ class Trained:
     batch: PairBatch
     losses: list[float]
     norms: list[float]  # of all gradients, step by step
-    idle: set[str]  # weights whose gradient was absent or zero whenever one looked
+    idle: set[str]  # weights that are not frozen and whose gradient was absent or zero whenever one looked
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,8 @@ def train(row: Row, config: Config, pairs: PairSet) -> Trained:
     optimizer = make_optimizer(weights, config.training)
     batches = Batches(pairs, matcher.tokenizer, matcher.read_images, **WHOLE_BATCHES)
     made = [batches.make(0, number, texts) for number, texts in enumerate(batches.rows(0))]
-    losses, norms, idle = [], [], set(weights)
+    losses, norms = [], []
+    idle = {name for name, weight in weights.items() if weight.requires_grad}
     for step in range(STEPS):
         epoch = step // len(made)
         loss.begin(epoch)

@@ -24,6 +24,7 @@ SYSTEMS = {  # image encoder, text encoder, pools of both, whether there is a jo
     "transformer and LSTM": ("regions, transformer", "lstm", "gpo", "last", "projection"),
     "MLP and two layers": ("regions, MLP", "gru, two layers", "none", "none", "none"),
     "backbone and BERT": ("regions, backbone", "bert", "none", "gpo", "projection"),
+    "regions and BERT read by a GRU": ("regions", "bert, frozen, GRU", "none", "none", "none"),
     "network and GRU": ("backbone", "gru, one way", "max", "mean", "none"),
     "CLIP": ("dual", "dual", "none", "none", "none"),
 }

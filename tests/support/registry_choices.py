@@ -56,10 +56,16 @@ TEXTS: dict[str, dict[str, Any]] = {
         "name": "recurrent", "word_dim": DIM, "cell": "lstm", "learned_start": True, "forget_bias": 1.0,
     },
     "bert": {"name": "bert", "pretrained": False},
+    "bert, frozen, GRU": {
+        "name": "bert", "pretrained": False, "freeze": True, "recurrent": True, "drop_states": 0.1,
+        "cache_mb": 1,
+    },
     "dual": {"name": "dual", "items": "both", "head": True},
 }  # fmt: skip
 SLOWER = 0.15
-USES = {"backbone": "resnet", "bert": "bert", "dual": "clip"}  # encoder -> the published model that it is
+USES = {  # encoder -> the published model that it is
+    "backbone": "resnet", "bert": "bert", "bert, frozen, GRU": "bert", "dual": "clip",
+}  # fmt: skip
 LOSSES: dict[str, dict[str, Any]] = {
     "triplet, hardest": {"name": "triplet"},
     "triplet, all": {"name": "triplet", "negatives": "all", "reduction": "mean"},
