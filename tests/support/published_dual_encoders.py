@@ -98,12 +98,12 @@ def _siglip(folder: Path) -> None:
 
 def _siglip2(folder: Path) -> None:
     """The published models of a fixed resolution are of SigLIP's type, with Gemma's tokenizer."""
-    _siglip_model(folder, _gemma_tokenizer(folder))
+    _siglip_model(folder, gemma_tokenizer(folder))
 
 
 def _naflex(folder: Path) -> None:
     """Rows of patches in place of pictures, in the shape of each picture."""
-    size = _gemma_tokenizer(folder)
+    size = gemma_tokenizer(folder)
     text = TOWER | {"vocab_size": size, "max_position_embeddings": 16, "projection_size": 16}
     config = transformers.Siglip2Config(
         text_config=text, vision_config=TOWER | {"num_patches": 16, "patch_size": 8}
@@ -185,7 +185,7 @@ def _tips_tokenizer(folder: Path) -> int:
     return len(transformers.AutoTokenizer.from_pretrained(folder))
 
 
-def _gemma_tokenizer(folder: Path) -> int:
+def gemma_tokenizer(folder: Path) -> int:
     letters = [*map(chr, range(33, 127)), "\u2581"]
     merges: list[tuple[str, str]] = []
     for word in WORDS:

@@ -54,8 +54,8 @@ def index(
     model: Annotated[
         str | None,
         typer.Option(
-            help="A run's folder, a model's folder, or a hub name, also of a CLIP or SigLIP; else the one "
-            "that made --out."
+            help="A run's folder, a model's folder, or a hub name, also of a CLIP, SigLIP or ColPali; else "
+            "the one that made --out."
         ),
     ] = None,
     texts: Annotated[

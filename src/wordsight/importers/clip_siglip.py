@@ -14,6 +14,7 @@ from wordsight.matcher import Matcher, model_folder
 from wordsight.pretrained.dual_encoders import (
     FAMILIES,
     FILES,
+    SUPPORTED,
     Side,
     family_of,
     find_dual,
@@ -22,6 +23,7 @@ from wordsight.pretrained.dual_encoders import (
     unused_weights,
 )
 from wordsight.pretrained.models import weight_files
+from wordsight.pretrained.multi_vector import find_multi_vector
 
 REPORT = "import.json"
 LAYOUT = 1  # of what is kept; another number makes it anew
@@ -68,9 +70,12 @@ def opened_folder(name: str) -> Path:
     """
     home = Path(name).expanduser()
     config = home / checkpoint.CONFIG if home.is_dir() else hub_config(name)
-    if config is None or not _is_dual(config):
+    if config is None:
         return model_folder(name)
-    folder = find_dual(name)
+    folder = find_multi_vector(name) or (find_dual(name) if _is_dual(config) else None)
+    if folder is None:
+        _check_known(config.parent)
+        return model_folder(name)
     converted = cache_folder() / f"{Path(name).name}-{_stamp(folder)}"
     if not (converted / checkpoint.CONFIG).is_file():
         with atomic_folder(converted) as fresh:
@@ -84,6 +89,16 @@ def _is_dual(config: Path) -> bool:
     if kind is None or not (kind in FAMILIES or "text_config" in plain_json.read(config)):
         return False
     return bool(family_of(config.parent))
+
+
+def _check_known(home: Path) -> None:
+    """Raises InputError for a published model of a kind that opens as no matcher."""
+    kind = model_type(home)
+    if kind is not None:
+        raise InputError(
+            f'{home} is a published model of the family "{kind}", which opens as no matcher',
+            f"known: {SUPPORTED}, ColPali (model_type colpali), ColQwen2 (model_type colqwen2)",
+        )
 
 
 def _stamp(folder: Path) -> str:

@@ -18,6 +18,7 @@ from wordsight.matcher.saved import open_saved, push, save
 from wordsight.pairs import EncodedPairs, PairBatch, Picture
 from wordsight.presence.model import PresenceModel
 from wordsight.pretrained.dual_encoders import dual_tables
+from wordsight.pretrained.multi_vector import find_multi_vector, multi_vector_tables
 from wordsight.read.pictures.picture_list import list_pictures
 from wordsight.runtime.allocation import TensorBudget, memory_in_numbers
 from wordsight.runtime.halving import Halving
@@ -196,12 +197,15 @@ class Matcher(ReadsPictures, LazyParts):
         fit: str | None = None,
         revision: str | None = None,
     ) -> "Matcher":
-        """Open a published CLIP, SigLIP, TIPSv2, ..., a folder or a hub name; no training needed.
+        """Open a published CLIP, SigLIP, TIPSv2, ColPali, ..., a folder or a hub name; no training needed.
 
         Its scores are the model's own logits. ``regions`` "patches" adds a vector for each patch and each
         word: of TIPSv2 evidence, of the others a hint of where words are. ``dual_tables`` tells more, also of
         ``fit``.
         """
+        folder = find_multi_vector(str(name), revision)
+        if folder is not None:  # whose regions and size of pictures are its own
+            return cls.build(multi_vector_tables(folder)).eval()
         return cls.build(dual_tables(str(name), regions, fit, revision)).eval()
 
     def push_to_hub(

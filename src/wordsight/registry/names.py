@@ -20,23 +20,27 @@ REGISTRY: dict[str, dict[str, str]] = {
         "pixels": "wordsight.read.pictures.pixel_reader:PixelReader",
         "flexible-pixels": "wordsight.read.pictures.flexible_pixels:FlexiblePixels",
         "model-pixels": "wordsight.read.pictures.preprocessor_config:model_pixels",
+        "shaped-pixels": "wordsight.read.pictures.shaped_pixels:ShapedPixels",
         "backbone": "wordsight.read.pictures.backbone_reader:BackboneReader",
     },
     "tokenizer": {
         "words": "wordsight.read.text.word_tokenizer:Words",
         "wordpieces": "wordsight.read.text.wordpiece_tokenizer:WordPieces",
         "dual": "wordsight.read.text.clip_tokenizer:DualTokenizer",
+        "multi-vector": "wordsight.read.text.multi_vector_tokenizer:MultiVectorTokenizer",
     },
     "image_encoder": {
         "regions": "wordsight.encode.regions:RegionEncoder",
         "grid-cnn": "wordsight.encode.cnn:GridCNN",
         "backbone": "wordsight.encode.backbone:BackboneEncoder",
         "dual": "wordsight.encode.dual_image:DualImageEncoder",
+        "multi-vector": "wordsight.encode.multi_vector:MultiVectorImageEncoder",
     },
     "text_encoder": {
         "recurrent": "wordsight.encode.recurrent:RecurrentEncoder",
         "bert": "wordsight.encode.bert:BertEncoder",
         "dual": "wordsight.encode.dual_text:DualTextEncoder",
+        "multi-vector": "wordsight.encode.multi_vector:MultiVectorTextEncoder",
     },
     "pool": {
         "mean": "wordsight.encode.pool:MeanPool",

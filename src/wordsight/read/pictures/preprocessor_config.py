@@ -9,6 +9,7 @@ from wordsight.pretrained.models import find_model
 from wordsight.pretrained.published_config import first_release
 from wordsight.read.pictures.flexible_pixels import FlexiblePixels
 from wordsight.read.pictures.pixel_reader import RESAMPLE, FrameReader, PixelReader
+from wordsight.read.pictures.shaped_pixels import ShapedPixels
 from wordsight.registry import instantiate
 from wordsight.registry.limits import PixelSide
 
@@ -79,6 +80,8 @@ def pixel_reader(folder: Path, fit: str, size: int | None, round_crop: bool = Fa
 
 def _flexible(settings: dict[str, Any], size: int | None) -> tuple[type[FrameReader], dict[str, Any]] | None:
     """A reader that keeps the shape of pictures, and its settings, for a model that reads any shape."""
+    if "merge_size" in settings:
+        return _shaped(settings)
     if "max_num_patches" not in settings:
         return None
     patch = int(settings["patch_size"])
@@ -86,6 +89,17 @@ def _flexible(settings: dict[str, Any], size: int | None) -> tuple[type[FrameRea
     most = settings["max_num_patches"] if size is None else (size // patch) ** 2
     return FlexiblePixels, {
         "patch": patch, "most_patches": most, "mean": mean, "std": std, "resample": _resample(settings)
+    }  # fmt: skip
+
+
+def _shaped(settings: dict[str, Any]) -> tuple[type[FrameReader], dict[str, Any]]:
+    """The reader of the Qwen2-VL family, whose number of pixels the settings say in one of two ways."""
+    size, (mean, std) = settings.get("size") or {}, _normalization(settings)
+    return ShapedPixels, {
+        "multiple": settings["patch_size"] * settings["merge_size"],
+        "least": settings.get("min_pixels") or size["shortest_edge"],
+        "most": settings.get("max_pixels") or size["longest_edge"],
+        "mean": mean, "std": std, "resample": _resample({"resample": 3} | settings),
     }  # fmt: skip
 
 
