@@ -68,7 +68,7 @@ def family_of(folder: Path) -> MultiVectorFamily:
 
 
 def prompts_of(folder: Path) -> tuple[str, str]:
-    """What is said with every picture, and before every text: the published settings, or their defaults."""
+    """Prompts of pictures and of texts, as published."""
     family, path = family_of(folder), folder / "processor_config.json"
     saved = plain_json.read(path) if path.is_file() else {}
     picture = saved.get("visual_prompt_prefix") or family.picture_prompt

@@ -21,6 +21,7 @@ from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index import database, photo_columns
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.filter_sql import conditions, date_bounds
+from wordsight.search.index.gather_sets import gather_sets
 from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places
@@ -113,27 +114,8 @@ class Snapshot:
         return self._gather(np.asarray(rows, dtype=np.int64))
 
     def _gather(self, rows: np.ndarray) -> EmbeddingSet:
-        counts = self._count[rows]
-        widest = max(int(counts.max(initial=0)), 1)
-        mask = torch.arange(widest) < torch.from_numpy(counts)[:, None]
-        vectors = torch.zeros(len(rows) * widest, self.layout.dim)
-        boxes = torch.zeros(len(rows) * widest, 4) if self._all_boxed else None
-        labels = torch.zeros(len(rows) * widest, dtype=torch.long) if self._any_labels else None
-        for number, chosen in groups_by_segment(self._segment[rows]):
-            segment, index = self._segments[number], vector_places(self._start[rows[chosen]], counts[chosen])
-            if labels is not None and segment.has_labels:
-                labels[vector_places(chosen * widest, counts[chosen])] = segment.labels_at(index)
-            if len(chosen) == len(rows) and bool(mask.all()):
-                vectors, boxes = segment.vectors(index), segment.boxes_at(index) if self._all_boxed else None
-                break
-            slots = vector_places(chosen * widest, counts[chosen])  # of ``widest`` per row
-            vectors[slots] = segment.vectors(index)
-            if boxes is not None:
-                boxes[slots] = segment.boxes_at(index)
-        shape = (len(rows), widest)
-        boxes = None if boxes is None else boxes.view(*shape, 4)
-        labels = None if labels is None else labels.view(*shape)
-        return EmbeddingSet(vectors.view(*shape, self.layout.dim), mask, boxes, labels)
+        where = (self._segment[rows], self._start[rows], self._count[rows])
+        return gather_sets(self._segments, where, self.layout.dim, self._all_boxed, self._any_labels)
 
     def item(self, row: int) -> Item:
         return self.items([row])[0]
