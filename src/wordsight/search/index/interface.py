@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
@@ -22,12 +22,14 @@ from wordsight.search.index import manifest, picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.database import Filters, Item
-from wordsight.search.index.encoder import Encoder
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.report import UpdateReport
 from wordsight.search.index.stats import Stats
 from wordsight.search.index.vector_files import Packed, Place
 from wordsight.sets import EmbeddingSet
+
+if TYPE_CHECKING:  # a search encodes no contents, and its start is shorter without
+    from wordsight.search.index.encoder import Encoder
 
 
 @runtime_checkable
@@ -101,7 +103,7 @@ class SearchableIndex(ABC):
         drop_all: bool = False,
         rules: WalkRules | None = None,
         caption_column: str | None = None,
-        encoder: Encoder | None = None,
+        encoder: "Encoder | None" = None,
     ) -> UpdateReport:
         """Synchronize the index with these folders (of texts: files); items of other sources stay.
 
