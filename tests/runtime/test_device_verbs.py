@@ -17,9 +17,14 @@ from support.published_backbones import photos, publish
 from typer.testing import CliRunner
 
 from wordsight.cli.main import app
+from wordsight.evaluation import evaluate
 from wordsight.experiments.grid import read_grid
+from wordsight.matcher import Matcher
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
+from wordsight.sets import EmbeddingSet
+from wordsight.similarity.cosine import Cosine
+from wordsight.similarity.ranking.exact import rank_matches
 
 LABELS = "label-agreement"
 
@@ -134,3 +139,37 @@ def test_serve() -> None:
     here, there, _ = on_both(found)
     assert len(here) == 3
     assert [path for path, _ in here] == [path for path, _ in there]
+
+
+@pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "order"])
+def test_evaluation_goes_on_in_halves_on_a_gpu_that_is_too_small(
+    kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The pretended GPU takes no tensor of all pictures; ranks are the same, lines say what was halved."""
+    world = search_models.world()
+    here = evaluate(Matcher.from_pretrained(search_models.model(kind)), world, intervals=False)
+    with fake_gpu(most_numbers=72_000) as gpu:
+        matcher = Matcher.from_pretrained(search_models.model(kind))
+        there = evaluate(matcher, world, intervals=False, device="cuda")
+        assert gpu.refused > 0
+    assert there.by_name() == here.by_name()
+    assert "out of memory with 24 pictures at once; going on with 12" in caplog.text
+
+
+def test_ranks_of_any_similarity_survive_an_error_of_memory(caplog: pytest.LogCaptureFixture) -> None:
+    draw = torch.Generator().manual_seed(0)
+    whole = torch.ones(12, 1, dtype=torch.bool)
+    images, texts = (EmbeddingSet(torch.randn(12, 1, 8, generator=draw), whole) for _ in range(2))
+    arguments = images, texts, torch.arange(12), torch.arange(12)
+    expected, forward = rank_matches(Cosine(), *arguments), Cosine.forward
+
+    def limited(self: Cosine, some: EmbeddingSet, others: EmbeddingSet) -> torch.Tensor:
+        if len(some) > 6:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, some, others)
+
+    with patch.object(Cosine, "forward", limited):
+        found = rank_matches(Cosine(), *arguments)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+    assert "out of memory with 12 images of a block at once; going on with 6" in caplog.text

@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 from jaxtyping import Float, Int
 
+from wordsight.runtime.halving import Halving
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.base import Similarity
 from wordsight.similarity.pooling import ROUNDING
@@ -46,9 +47,16 @@ def rank_any(
     best.equal = CAUTION * (images.dim + 8) * ROUNDING * 2.0**-29 * largest  # float64 rounds 2^29 times finer
     for pairs in right:
         best.add(*pairs)
-    counter, every = RankCounter(best, ties), torch.arange(len(texts))
+    counter, every, halving = RankCounter(best, ties), torch.arange(len(texts)), Halving("images of a block")
     for rows, pairs in zip(blocks, right, strict=True):
-        scores = finite(ScoreBlock(rows, every, similarity(images[rows.to(images.device)], texts)))
+        parts: list[Tensor] = []
+
+        def score(start: int, stop: int, rows: Tensor = rows, parts: list[Tensor] = parts) -> None:
+            some = rows[start:stop]
+            parts.append(finite(ScoreBlock(some, every, similarity(images[some.to(images.device)], texts))))
+
+        halving.run(score, 0, len(rows))
+        scores = torch.cat(parts)
         error = float((scores[pairs.image - rows[0], pairs.text] - pairs.score).abs().max())
         near = _near(scores, rows, best, CAUTION * max(error, 8 * ROUNDING * largest))
         scores[near] = exact.scores(rows[near[0]], near[1])
@@ -73,7 +81,7 @@ class _Exact:
 
     def __init__(self, similarity: Similarity, images: EmbeddingSet, texts: EmbeddingSet):
         self.similarity = copy.deepcopy(similarity).double()
-        self.images, self.texts = images, texts
+        self.images, self.texts, self.halving = images, texts, Halving("pairs of a block")
         self.lengths = texts.lengths.cpu()
 
     def matches(self, rows: Int[Tensor, " image"], best: BestMatches) -> Pairs:
@@ -82,10 +90,15 @@ class _Exact:
 
     def scores(self, image: Int[Tensor, " pair"], text: Int[Tensor, " pair"]) -> Float[Tensor, " pair"]:
         scores = torch.empty(len(image), dtype=torch.float64)
-        for some in self._pieces(text):
-            pair = self._double(self.images, image[some]), self._double(self.texts, text[some])
-            parts = [one.score for one in self.similarity.align(*pair)]
-            scores[some] = torch.stack(parts).sum(0).cpu()
+        for piece in self._pieces(text):
+
+            def score(start: int, stop: int, piece: Tensor = piece) -> None:
+                some = piece[start:stop]
+                pair = self._double(self.images, image[some]), self._double(self.texts, text[some])
+                parts = [one.score for one in self.similarity.align(*pair)]
+                scores[some] = torch.stack(parts).sum(0).cpu()
+
+            self.halving.run(score, 0, len(piece))
         return scores
 
     def _pieces(self, text: Int[Tensor, " pair"]) -> Iterator[Int[Tensor, " piece"]]:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 from jaxtyping import Float, Int
 
 from wordsight.runtime.device import free_mb
+from wordsight.runtime.halving import Halving
 from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.kernels.fused import scores_of_rows
 from wordsight.similarity.kernels.int8 import Quantized, worst_of
@@ -92,9 +93,10 @@ def pair_scores(
     longest = contexts.lengths[-1] + queries.lengths[-1]
     at_once = max(1, NUMBERS_AT_ONCE // (longest * max(longest, contexts.items.dim)))
     parts = [torch.empty(0, dtype=dtype, device=contexts.device)]
-    for context, query in zip(*(torch.split(one, at_once) for one in pairs), strict=True):
-        left, inside = _members(contexts, context, dtype)
-        right, real = _members(queries, query, dtype)
+
+    def score(start: int, stop: int) -> None:
+        left, inside = _members(contexts, pairs[0][start:stop], dtype)
+        right, real = _members(queries, pairs[1][start:stop], dtype)
         cosines = torch.bmm(left, right.transpose(1, 2))
         found = (
             cosines.amax(1)
@@ -102,6 +104,10 @@ def pair_scores(
             else similarity.attend_pairs(cosines, left, inside, real)[1]
         )
         parts.append(similarity.pooling(found, real))
+
+    halving, count = Halving("pairs of a block"), len(pairs[0])
+    for start in range(0, count, at_once):
+        halving.run(score, start, min(count, start + at_once))
     return torch.cat(parts)
 
 
