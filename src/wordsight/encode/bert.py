@@ -61,12 +61,8 @@ class BertEncoder(TextEncoder):
         self.freeze = freeze
         self.pretrained = pretrained
         self.projection = projection
-        self.recurrent, self.dropout, self.drop_states, self.cache_mb = (
-            recurrent,
-            dropout,
-            drop_states,
-            cache_mb,
-        )
+        self.recurrent, self.cache_mb = recurrent, cache_mb
+        self.dropout, self.drop_states = dropout, drop_states
         if cache_mb and not freeze:
             raise InputError(f"cache_mb = {cache_mb} stores states that training changes; set freeze = true")
         self.bert = _load(model, pretrained).requires_grad_(not freeze)
