@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 TORCH = torch==2.13.0 # first and pinned, so that no CUDA build is pulled in; any torch>=2.6 works
 
-.PHONY: demo test test-portable check format docs clean
+.PHONY: demo test test-portable check format container-steps docs clean
 
 demo: $(VENV)/installed
 	$(BIN)/wordsight demo
@@ -26,6 +26,10 @@ check: $(VENV)/checked
 format: $(VENV)/checked
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# The Dockerfile's steps in a clean environment, where no engine runs: make container-steps INDEX=photos.index
+container-steps:
+	$(PYTHON) benchmarks/container_steps.py $(INDEX) $(or $(FOLDER),container)
 
 docs: $(VENV)/documented
 	$(BIN)/mkdocs build --strict
