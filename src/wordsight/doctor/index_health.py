@@ -103,12 +103,15 @@ def _probabilities(index: "SearchableIndex", name: str) -> Fact:
 
 def _pictures(index: "SearchableIndex") -> Iterator[Fact]:
     """Whether the files of some items, evenly spread, are where the index says."""
+    from wordsight.search.relevance.null_scores import spread_rows
+
     with index.snapshot() as snapshot:
         count = len(snapshot)
         if not count:
             yield Fact("files", "none indexed", State.note, "index a folder")
             return
-        rows = snapshot.sampled_rows(FEW)
+        is_remote = hasattr(snapshot, "sampled_rows")  # its rows are no numbers from 0
+        rows = snapshot.sampled_rows(FEW) if is_remote else spread_rows(count, FEW)
         gone = [item.path for item in snapshot.items(rows) if not os.path.exists(item.path)]
     if gone:
         advice = "run wordsight index on their folder again, or bring the disk back"

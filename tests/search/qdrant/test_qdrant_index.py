@@ -203,6 +203,13 @@ def test_an_address_is_completed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert str(url) == "qdrant+https://db.example:6333#photos-2024"
 
 
+def test_a_folder_of_other_files_is_left_alone(tmp_path: Path) -> None:
+    files = draw(tmp_path / "pictures", [1])
+    with pytest.raises(InputError, match="pictures holds other files"):
+        QdrantIndex.create(qdrant_url(f"qdrant+file://{tmp_path / 'pictures'}"), small_model(tmp_path))
+    assert list((tmp_path / "pictures").iterdir()) == files
+
+
 def test_no_index_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no index; make one: wordsight index FOLDER"):
         QdrantIndex.open(qdrant_url(f"qdrant+file://{tmp_path / 'none'}"))

@@ -182,11 +182,6 @@ class Snapshot:
         """Rows of the items with these ids, ascending; others are left out."""
         return np.flatnonzero(np.isin(self.ids, np.asarray(list(ids), dtype=np.int64)))
 
-    def sampled_rows(self, most: int) -> Integer[np.ndarray, " n"]:
-        """At most so many rows, evenly spread."""
-        count = min(most, len(self))
-        return np.linspace(0, len(self) - 1, count).round().astype(np.int64)
-
     def items_in(self) -> Counter[bytes]:
         """Number of items directly in each folder of the index."""
         with self._reading():

@@ -121,6 +121,8 @@ def _add_stored(
                 needed.remove(payload["content"])
                 its = Content(picture_of(payload), point.vector, payload["boxes"])
                 contents[payload["content"]] = its
+            if not needed:
+                return
 
 
 def _ids(store: Store, items: Sequence[ItemRow]) -> list[int]:

@@ -85,7 +85,7 @@ class QdrantIndex(ServerIndex):
     @classmethod
     def is_there(cls, url: QdrantUrl) -> bool:
         store = Store(url)
-        if url.is_file and not Path(url.location).is_dir():
+        if url.is_file and not Path(url.location).exists():
             return False
         with store.opened():
             return store.is_there()

@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wordsight.errors import InputError, UnavailableError
@@ -20,6 +21,7 @@ from wordsight.search.remote.saved_model import md5
 if TYPE_CHECKING:
     from qdrant_client import QdrantClient, models
 
+META = "meta.json"  # in every folder of Qdrant's client
 SECONDS = 60  # that a request may take
 PAGE_POINTS = 1000
 STATE, GENERATION, FILE = "state", "generation", "file"
@@ -202,6 +204,9 @@ def _connected(url: QdrantUrl) -> "QdrantClient":
     from qdrant_client import QdrantClient
 
     if url.is_file:
+        folder = Path(url.location)
+        if folder.exists() and not (folder / META).is_file() and (folder.is_file() or any(folder.iterdir())):
+            raise InputError(f"{folder} holds other files", "name a folder that is empty or not there yet")
         return QdrantClient(path=url.location, force_disable_check_same_thread=True)
     with warnings.catch_warnings(action="ignore"):  # of a key without TLS, which docs/scale.md names
         return QdrantClient(url=url.location, api_key=url.key, timeout=SECONDS, check_compatibility=False)
