@@ -16,7 +16,7 @@ const ALLOWED = {  // valid values in an address
   near: (value) => NEAR.test(plain(value)),
   min_bytes: (value) => /^[1-9]\d{0,14}$/.test(value),
   sort: (value) => value === "date",
-  engine: (value) => value in ENGINE_TEXT,
+  engine: (value) => Object.hasOwn(ENGINE_TEXT, value),
 };
 const CHIP_TEXT = {
   folder: (value) => `in ${value.startsWith("/") ? value.split("/").slice(-2).join("/") : value}`,
