@@ -12,6 +12,7 @@ from PIL import Image
 from support.published_dual_encoders import photos
 from support.published_multi_vector import publish_multi_vector, published_scores
 
+from wordsight.exporters.onnx_export import export_onnx
 from wordsight.matcher import Matcher
 from wordsight.runs.opening import open_matcher
 from wordsight.search.index.index import Index
@@ -118,6 +119,13 @@ def test_both_sides_share_one_network(tmp_path: Path, folder: Path) -> None:
     assert again.image_encoder.network is again.text_encoder.network
     given = [np.asarray(picture) for picture in pictures()]
     assert torch.equal(again.score(given, TEXTS), matcher.score(given, TEXTS))
+
+
+def test_an_export_is_refused_in_one_sentence(tmp_path: Path, folder: Path) -> None:
+    Matcher.from_published(folder).save_pretrained(tmp_path / "model")
+    with pytest.raises(ValueError, match=r"share one language model .* search this model with torch"):
+        export_onnx(tmp_path / "model")
+    assert not (tmp_path / "model" / "onnx").exists()
 
 
 def test_bfloat16_halves_the_network(tmp_path: Path, folder: Path) -> None:

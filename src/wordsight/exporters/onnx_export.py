@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from wordsight import checkpoint, exported
+from wordsight.encode.multi_vector import MultiVectorTextEncoder
 from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.exported import FOLDER, FORMAT, Export
 from wordsight.exporters.onnx_backbone import export_reader
@@ -51,6 +52,11 @@ def export_onnx(
     Raises InputError for a part that ONNX cannot say, or whose scores differ; the folder is then as before.
     """
     matcher = Matcher.from_pretrained(home, trust_remote_code=trust_remote_code)
+    if isinstance(matcher.text_encoder, MultiVectorTextEncoder):
+        raise InputError(
+            f"both encoders of {home} share one language model (ColPali, ColQwen2), which is not exported",
+            "search this model with torch",
+        )
     if out is not None:
         _refuse_used(out)
     with torch.no_grad(), atomic_folder(home / FOLDER if out is None else out) as fresh:
