@@ -1,7 +1,6 @@
 """The command that calibrates: a trained model and captions in, probabilities in the model's folder out."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -23,8 +22,11 @@ def calibrate(
     config: DataConfig = None,
     changes: Changes = None,
     index: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="INDEX", help="Also give them to this index of the model. Repeatable."),
+        list[str] | None,
+        typer.Option(
+            metavar="INDEX",
+            help="Also give them to this index of the model: a folder, or an address. Repeatable.",
+        ),
     ] = None,
     device: Device = "auto",
     trust_remote_code: TrustRemoteCode = False,
@@ -39,19 +41,20 @@ def calibrate(
     from wordsight.runs.opening import matcher_folder, open_config
     from wordsight.runs.training import calibrate_model
     from wordsight.runtime.progress import ProgressDisplay
-    from wordsight.search.index.manifest import adopt_presence, check_model, read_meta
+    from wordsight.search.places import index_place, open_index
 
     chosen = open_config(model, config, changes or (), trust_remote_code)
     folder = matcher_folder(model)
-    for one in index or ():
-        check_model(one, read_meta(one), folder)
+    indexes = [open_index(index_place(one), trust_remote_code) for one in index or ()]
+    for opened in indexes:
+        opened.check_model(folder)
     began = time.perf_counter()
     with ProgressDisplay() as progress:
         presence = calibrate_model(model, chosen, device, progress, trust_remote_code)
     say_written("probabilities", folder / FILE)
-    for one in index or ():
-        adopt_presence(one, folder)
-        say_written("probabilities", one)
+    for opened in indexes:
+        opened.adopt_presence(folder)
+        say_written("probabilities", opened.name)
     facts = presence.facts
     typer.echo(
         f"{len(presence.words):,} words of {facts['pictures']:,} pictures; area under the curve "

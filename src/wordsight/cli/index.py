@@ -161,7 +161,7 @@ def _opened_to_write(
     if not isinstance(out, Path):
         return server_to_write(out, model, kind, how, trust_remote_code)
     from wordsight.search.index.index import Index
-    from wordsight.search.index.manifest import META, adopt_presence
+    from wordsight.search.index.manifest import META
 
     if not (out / META).is_file():
         if model is None:
@@ -174,7 +174,7 @@ def _opened_to_write(
     if model is not None:
         from wordsight.runs.opening import matcher_folder
 
-        adopt_presence(out, matcher_folder(model))
+        opened.adopt_presence(matcher_folder(model))
     if opened.kind != kind:
         raise InputError(f"{out} is an index of {opened.kind}; give another folder to index {kind}")
     return opened

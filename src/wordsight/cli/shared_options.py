@@ -52,6 +52,6 @@ Device = Annotated[
 ]
 
 
-def say_written(what: str, path: Path) -> None:
+def say_written(what: str, path: Path | str) -> None:
     """Say on stderr that a file was written; stdout belongs to results."""
     say(f"{what} written to {path}")

@@ -166,6 +166,10 @@ class Index(SearchableIndex):
         """Raise InputError, naming the difference, if another model made the index."""
         manifest.check_model(self.folder, self.meta, Path(matcher_folder))
 
+    def adopt_presence(self, model: Path) -> None:
+        """Give the index the probabilities of a model whose vectors it holds."""
+        manifest.adopt_presence(self.folder, model)
+
     @contextmanager
     def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
         """The writer of the folder; afterwards the region index is brought into step."""

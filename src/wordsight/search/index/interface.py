@@ -82,6 +82,10 @@ class SearchableIndex(ABC):
     def check_there(self) -> None: ...
     @abstractmethod
     def check_model(self, matcher_folder: str | Path) -> None: ...
+    @abstractmethod
+    def adopt_presence(self, model: Path) -> None:
+        """Give the index the probabilities of a model whose vectors it holds."""
+
     @property
     def engines(self) -> list[str]:
         """Names of the engines that can search it now."""
@@ -182,10 +186,6 @@ class ServerIndex(SearchableIndex):
     @abstractmethod
     def facts(self) -> Any:
         """The facts on the server, as an update reads and writes them (remote/batch_rows.py)."""
-
-    @abstractmethod
-    def adopt_presence(self, model: Path) -> None:
-        """Give the index the probabilities of a model whose vectors it holds."""
 
     @cached_property
     def matcher(self) -> Matcher:
