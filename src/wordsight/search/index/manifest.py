@@ -140,6 +140,13 @@ def create(folder: Path, model: Path, kind: str, precision: str, trust_remote_co
         return meta
 
 
+def meta_of(model: Path, kind: str, precision: str, trust_remote_code: bool = False) -> Meta:
+    """Facts of an index that this saved matcher fills. Raises InputError for a folder that is no model."""
+    checkpoint.read_config(model)
+    matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
+    return Meta(FORMAT, kind, precision, *dim_and_unit(matcher, kind), identity(model))
+
+
 @contextmanager
 def _locked_folder(folder: Path) -> Iterator[None]:
     """Create the folder and hold its write lock."""

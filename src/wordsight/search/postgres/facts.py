@@ -61,8 +61,8 @@ class PostgresFiles:
     def read(self, piece: str) -> bytes:
         return bytes(self.server.value("SELECT bytes FROM file WHERE name = %s", (piece,)))
 
-    def write(self, pieces: Iterable[tuple[str, bytes]]) -> None:
-        """Store these in place of earlier ones."""
+    def write_files(self, pieces: Iterable[tuple[str, bytes]]) -> None:
+        """Store the model's files in place of earlier ones."""
         with self.server.transaction() as connection:
             connection.execute("DELETE FROM file")
             for piece in pieces:

@@ -12,10 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.matcher import Matcher
-from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
@@ -73,15 +70,12 @@ class PostgresIndex(ServerIndex):
         Raises AlreadyExistsError if there is one of this name.
         """
         model = Path(matcher_folder)
-        checkpoint.read_config(model)  # raises for a folder that is no model
-        matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
-        dim, unit = manifest.dim_and_unit(matcher, kind)
-        meta = Meta(manifest.FORMAT, kind, PRECISION, dim, unit, manifest.identity(model))
+        meta = manifest.meta_of(model, kind, PRECISION, trust_remote_code)
         server = Server(url)
         if _exists(server):
             raise AlreadyExistsError(f"{url} holds an index already", "open it, or choose another #name")
         _create_tables(server, meta, shards)
-        PostgresFiles(server).write(saved_model.pieces(model, CHUNK_BYTES))
+        PostgresFiles(server).write_files(saved_model.pieces(model, CHUNK_BYTES))
         return cls.open(url, trust_remote_code)
 
     @classmethod
@@ -119,9 +113,7 @@ class PostgresIndex(ServerIndex):
         self.generation()
 
     def adopt_presence(self, model: Path) -> None:
-        files = PostgresFiles(self.server)
-        if (model / PRESENCE).is_file() and not saved_model.is_stored(files, model, CHUNK_BYTES):
-            files.write(saved_model.pieces(model, CHUNK_BYTES))
+        saved_model.adopt_presence(PostgresFiles(self.server), model, CHUNK_BYTES)
 
     @contextmanager
     def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002

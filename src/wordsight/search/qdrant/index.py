@@ -12,10 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-from wordsight import checkpoint
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.matcher import Matcher
-from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
@@ -68,15 +65,12 @@ class QdrantIndex(ServerIndex):
     ) -> "QdrantIndex":
         """Create an empty index with a copy of the model; ``shards`` > 0 spreads it over a cluster."""
         model = Path(matcher_folder)
-        checkpoint.read_config(model)  # raises for a folder that is no model
-        matcher = Matcher.from_pretrained(model, trust_remote_code=trust_remote_code)
-        dim, unit = manifest.dim_and_unit(matcher, kind)
-        meta = Meta(manifest.FORMAT, kind, PRECISION, dim, unit, manifest.identity(model))
+        meta = manifest.meta_of(model, kind, PRECISION, trust_remote_code)
         store = Store(url)
         with store.opened():
             if store.is_there():
                 raise AlreadyExistsError(f"{url} holds an index already", "open it, or choose another #name")
-            _create_collections(store, dim, shards)
+            _create_collections(store, meta.dim, shards)
             store.write_files(saved_model.pieces(model, CHUNK_BYTES))
             store.write_note(GENERATION, 0)
             store.write_note(STATE, {"version": VERSION, "meta": asdict(meta), "made": uuid4().hex})
@@ -120,8 +114,7 @@ class QdrantIndex(ServerIndex):
         self.generation()
 
     def adopt_presence(self, model: Path) -> None:
-        if (model / PRESENCE).is_file() and not saved_model.is_stored(self.store, model, CHUNK_BYTES):
-            self.store.write_files(saved_model.pieces(model, CHUNK_BYTES))
+        saved_model.adopt_presence(self.store, model, CHUNK_BYTES)
 
     @contextmanager
     def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002

@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from uuid import uuid4
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file, removed_on_failure
 from wordsight.files.user_cache import cache_folder
+from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.search.index import manifest
 
 
@@ -23,6 +24,7 @@ class StoredFiles(Protocol):
         """The MD5 of every piece."""
 
     def read(self, piece: str) -> bytes: ...
+    def write_files(self, pieces: Iterable[tuple[str, bytes]]) -> None: ...
 
 
 def pieces(model: Path, chunk_bytes: int) -> Iterator[tuple[str, bytes]]:
@@ -37,9 +39,11 @@ def md5(data: bytes) -> str:
     return hashlib.md5(data, usedforsecurity=False).hexdigest()
 
 
-def is_stored(files: StoredFiles, model: Path, chunk_bytes: int) -> bool:
-    """Whether the server has these very files."""
-    return {name: md5(piece) for name, piece in pieces(model, chunk_bytes)} == files.sums()
+def adopt_presence(files: StoredFiles, model: Path, chunk_bytes: int) -> None:
+    """Store a saved matcher that has probabilities, unless the server has its very files."""
+    own = {name: md5(piece) for name, piece in pieces(model, chunk_bytes)}
+    if (model / PRESENCE).is_file() and own != files.sums():
+        files.write_files(pieces(model, chunk_bytes))
 
 
 def home(address: object, identity: str) -> Path:
