@@ -42,6 +42,8 @@ SOURCE = Path(wordsight.__file__).parent
 NAMES = {"cpu", "cuda", "mps"}
 MAY_NAME = {  # files that may name a device, and why
     "runtime/device.py": "the policy",
+    "cli/choose_export.py": "asks without torch whether the processor is meant",
+    "search/index/ray_encoder.py": "embeddings travel between processors",
     "doctor/choices.py": "says what the processor can do",
     "doctor/machine.py": "says what GPU there is",
     "importers/safe_torch_load.py": "a file is read into the processor's memory",

@@ -761,7 +761,8 @@ def test_a_person_chooses_the_index_of_regions(browser: Any, tmp_path: Path, mon
     monkeypatch.setattr(regions, "CANDIDATES_PER_HIT", 0)
     with serving(create_app(Searcher(made))) as where:
         page = Tab(browser).page
-        page.goto(where + "?q=a+red+star")
+        with asks(page):
+            page.goto(where + "?q=a+red+star")
         page.get_by_role("button", name="Filters").click()
         with asks(page) as answer:
             page.get_by_label("Compare with").select_option("the nearest regions (fastest)")
@@ -1030,7 +1031,7 @@ def test_nothing_is_cut_off_at_any_width(browser: Any, address: str, scheme: str
         fields = one.page.locator(
             "#filters, #filters :is(input:not([type=radio]), select, button, .either), .filter"
         )
-        assert fields.count() == 15
+        assert fields.count() == 17
         for left, right, height, cut in fields.evaluate_all(
             """all => all.map(one => [one.getBoundingClientRect(), one]).map(([box, one]) =>
                 [box.left, box.right, box.height, one.scrollWidth - one.clientWidth])"""
