@@ -37,7 +37,7 @@ OF_PUBLISHED = {
     "shaped-pixels",
     "flexible-pixels",
     "multi-vector",
-}  # parts of published models, tested with these
+}  # tested with published models
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """The command that calibrates: a trained model and captions in, probabilities in the model's folder out."""
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +9,9 @@ from wordsight.cli.config_options import Changes, DataConfig
 from wordsight.cli.shared_options import Device, say_written
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
+
+if TYPE_CHECKING:
+    from wordsight.presence.model import PresenceModel
 
 
 def register(app: typer.Typer) -> None:
@@ -55,11 +58,15 @@ def calibrate(
     for opened in indexes:
         opened.adopt_presence(folder)
         say_written("probabilities", opened.name)
+    _report(presence, time.perf_counter() - began)
+
+
+def _report(presence: "PresenceModel", seconds: float) -> None:
     facts = presence.facts
     typer.echo(
         f"{len(presence.words):,} words of {facts['pictures']:,} pictures; area under the curve "
         f"{facts['area_under_curve']:.3f}, calibration error {facts['calibration_error']:.3f}; "
-        f"{time.perf_counter() - began:.0f} s"
+        f"{seconds:.0f} s"
     )
     if not presence.is_calibrated:
         say(
