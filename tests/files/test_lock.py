@@ -71,10 +71,8 @@ def test_here_are_locks(tmp_path: Path) -> None:
 
 
 @needs_seccomp
-@pytest.mark.parametrize("error", ["ENOLCK", "EOPNOTSUPP"])
-def test_an_index_is_made_followed_searched_and_checked_where_nothing_can_be_locked(
-    tmp_path: Path, error: str
-) -> None:
+def test_an_index_is_made_followed_searched_and_checked_where_nothing_can_be_locked(tmp_path: Path) -> None:
+    error = "ENOLCK"  # the other errors are known to the lock itself (above)
     model, pictures, out = small_model(tmp_path), tmp_path / "pictures", tmp_path / "index"
     draw(pictures, range(6))
     index = ("index", pictures, "--model", model, "--out", out)

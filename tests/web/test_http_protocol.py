@@ -61,7 +61,16 @@ def port() -> Iterator[int]:
 
 @pytest.mark.parametrize("before", [b"", GOOD], ids=["first", "second"])
 def test_half_a_head_is_not_waited_for(before: bytes) -> None:
-    with listening(app(), head=0.4) as port, connect(port) as one:
+    """A letter that meets the closed connection resets it, and the answer is lost: then it is asked again."""
+    with listening(app(), head=0.4) as port:
+        answer = next(filter(None, (answer_to_half_a_head(port, before) for _ in range(10))))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:wordsight:too-slow"
+
+
+def answer_to_half_a_head(port: int, before: bytes) -> bytes:
+    """What comes until the connection ends; b"" if a letter reset it."""
+    with connect(port) as one:
         if before:
             one.sendall(before)
             received = b""
@@ -76,13 +85,14 @@ def test_half_a_head_is_not_waited_for(before: bytes) -> None:
         while time.monotonic() - began < 20:
             try:
                 if not (read := one.recv(65536)):
-                    break
+                    return answer
                 answer += read
+            except ConnectionResetError:
+                return b""
             except TimeoutError:
                 with contextlib.suppress(OSError):
                     one.sendall(b"l")  # a letter now and then wins no time
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["type"] == "urn:wordsight:too-slow"
+        raise AssertionError(f"still open after 20 s; it answered {answer!r}")
 
 
 def test_a_connection_that_says_nothing_is_closed() -> None:
