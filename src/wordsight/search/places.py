@@ -1,12 +1,15 @@
 """The name of an index -> a folder, or an address on a server and the kind of index that it stands for."""
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from wordsight.errors import InputError
-from wordsight.search.index.interface import SearchableIndex, ServerIndex
+from wordsight.search.index.interface import SearchableIndex
 from wordsight.search.postgres import address as postgres
 from wordsight.search.qdrant import address as qdrant
+
+if TYPE_CHECKING:
+    from wordsight.search.remote.server_index import ServerIndex
 
 ServerAddress: TypeAlias = postgres.IndexUrl | qdrant.QdrantUrl
 Place: TypeAlias = Path | ServerAddress
@@ -24,7 +27,7 @@ def index_place(text: str) -> Place:
     return Path(text)
 
 
-def server_index(address: ServerAddress) -> type[ServerIndex]:
+def server_index(address: ServerAddress) -> "type[ServerIndex]":
     """The class of indexes at such addresses."""
     if isinstance(address, qdrant.QdrantUrl):
         from wordsight.search.qdrant.index import QdrantIndex

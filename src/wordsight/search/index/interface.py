@@ -1,24 +1,22 @@
-"""Base classes and interfaces that an index in a folder and an index on a server share."""
+"""The base class and interfaces that an index in a folder and an index on a server share."""
 
 import sqlite3
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import cached_property
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Int
 
-from wordsight.errors import InputError, WordsightError
-from wordsight.matcher import Matcher, open_saved
+from wordsight.matcher import Matcher
 from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.read.pictures.walk import WalkRules
-from wordsight.runtime.device import find_device, on_gpu
+from wordsight.runtime.device import find_device
 from wordsight.runtime.progress import Progress, silent
-from wordsight.search.index import manifest, picture_roots
+from wordsight.search.index import picture_roots
 from wordsight.search.index.caption_file import CaptionFile
 from wordsight.search.index.compact import Compaction
 from wordsight.search.index.database import Filters, Item
@@ -155,71 +153,6 @@ class SearchableIndex(ABC):
     def health(self) -> list[tuple[str, str]]:
         """Facts about this kind of index for ``wordsight doctor``: a name and a value each."""
         return []
-
-
-class ServerIndex(SearchableIndex):
-    """An index on a server, found by its address."""
-
-    @classmethod
-    @abstractmethod
-    def create(
-        cls,
-        url: Any,
-        matcher_folder: str | Path,
-        kind: str = "images",
-        shards: int = 0,
-        trust_remote_code: bool = False,
-    ) -> "ServerIndex":
-        """Create an empty index with a copy of the model. Raises AlreadyExistsError if there is one."""
-
-    @classmethod
-    @abstractmethod
-    def is_there(cls, url: Any) -> bool:
-        """Whether there is an index at this address. Raises UnavailableError."""
-
-    @classmethod
-    @abstractmethod
-    def open(cls, url: Any, trust_remote_code: bool = False, device: str = "auto") -> "ServerIndex":
-        """Open an index. Raises InputError if there is none, UnavailableError."""
-
-    @property
-    @abstractmethod
-    def facts(self) -> Any:
-        """The facts on the server, as an update reads and writes them (remote/batch_rows.py)."""
-
-    @cached_property
-    def matcher(self) -> Matcher:
-        matcher: Matcher = open_saved(Matcher, self.model_folder, self.trust_remote_code, lambda read: read())
-        device = find_device(self.device)
-        return matcher.to(device) if on_gpu(device) else matcher
-
-    def check_model(self, matcher_folder: str | Path) -> None:
-        """Raise InputError if another model made the index."""
-        if manifest.identity(Path(matcher_folder)) != self.meta.model:
-            raise InputError(
-                f"{self.name} was made by another model than {matcher_folder}; vectors of two models "
-                "cannot be compared",
-                "choose another #name, or leave --model out",
-            )
-
-    @abstractmethod
-    def delete(self) -> None:
-        """Delete the index and all its data from the server."""
-
-    @classmethod
-    @contextmanager
-    def begun_or_dropped(cls, url: Any) -> Iterator[None]:
-        """Delete the index that the block creates if it fails before the first batch is stored."""
-        existed = cls.is_there(url)
-        try:
-            yield
-        except BaseException:
-            with suppress(WordsightError):
-                if not existed and cls.is_there(url):
-                    index = cls.open(url)
-                    if index.generation() == 0:
-                        index.delete()
-            raise
 
 
 @runtime_checkable

@@ -2,7 +2,9 @@
 
 import json
 import sqlite3
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.read.pictures.walk import WalkRules
@@ -19,10 +21,14 @@ def stored(connection: sqlite3.Connection) -> WalkRules:
     if text is None:
         return WalkRules()
     try:
-        settings = json.loads(text)
-        return WalkRules(tuple(map(str, settings["exclude"])), bool(settings["follow_links"]))
+        return from_settings(json.loads(text))
     except (ValueError, TypeError, KeyError) as error:
         raise InputError(f"{database.FACTS} has invalid walk rules: {text!r}", REMEDY) from error
+
+
+def from_settings(settings: Mapping[str, Any]) -> WalkRules:
+    """The rules of their settings, as JSON has them."""
+    return WalkRules(tuple(map(str, settings["exclude"])), bool(settings["follow_links"]))
 
 
 def remember(writer: BatchWriter, rules: WalkRules | None) -> WalkRules:

@@ -4,20 +4,16 @@
 >>> index.update([Path("photos")])
 """
 
-import logging
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
 from wordsight.search.index.compact import Compaction
-from wordsight.search.index.interface import BatchWriter, ServerIndex
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.postgres import ddl, notes, upkeep
@@ -26,35 +22,23 @@ from wordsight.search.postgres.facts import PostgresFacts, PostgresFiles
 from wordsight.search.postgres.server import Server
 from wordsight.search.postgres.snapshot import PostgresSnapshot
 from wordsight.search.remote import saved_model
-from wordsight.search.remote.mirror import MirrorWriter
+from wordsight.search.remote.server_index import ServerIndex
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.session import PostgresSession
 
-_log = logging.getLogger("wordsight.search")
 PRECISION = "float16"
 CHUNK_BYTES = 32 << 20  # of a file of the model in one statement
 
 
 class PostgresIndex(ServerIndex):
-    """An index on a server, with the interface of the local ``Index``.
+    """An index on PostgreSQL, with the interface of the local ``Index``."""
 
-    ``folder`` is in the user's cache: it records which folders this user indexed, and holds an unpacked copy
-    of the index's model.
-    """
+    chunk_bytes = CHUNK_BYTES
 
-    def __init__(
-        self, server: Server, meta: Meta, made: str, trust_remote_code: bool = False, device: str = "auto"
-    ) -> None:
-        self.server, self.meta, self.made, self.trust_remote_code = server, meta, made, trust_remote_code
-        self.device = device
-        self.kind = meta.kind
-        self.folder = saved_model.home(server.url, f"{meta.model} {made}")
-
-    @property
-    def name(self) -> str:
-        """The address, as messages show it."""
-        return self.server.url.text
+    @cached_property
+    def server(self) -> Server:
+        return Server(self.url)
 
     @classmethod
     def create(
@@ -94,43 +78,24 @@ class PostgresIndex(ServerIndex):
         if version < ddl.VERSION:
             with server.transaction() as connection:
                 ddl.migrate(connection, version)
-        return cls(server, Meta(**meta), made, trust_remote_code, device)
-
-    def reopen(self) -> "PostgresIndex":
-        """The index that is now at this address."""
-        return PostgresIndex.open(self.server.url, self.trust_remote_code, self.device)
+        index = cls(url, Meta(**meta), made, trust_remote_code, device)
+        index.server = server  # with its connection
+        return index
 
     @property
     def facts(self) -> PostgresFacts:
         return PostgresFacts(self.server)
 
     @property
-    def model_folder(self) -> Path:
-        return saved_model.unpacked(PostgresFiles(self.server), self.folder, self.meta.model)
+    def files(self) -> PostgresFiles:
+        return PostgresFiles(self.server)
 
-    def check_there(self) -> None:
-        """Raise IndexReplaced if another index, or none, is now at this address."""
-        self.generation()
+    def read_walk(self) -> Mapping[str, Any] | None:
+        note = notes.read(self.server, notes.WALK)
+        return None if note is None else dict(note.value)
 
-    def adopt_presence(self, model: Path) -> None:
-        saved_model.adopt_presence(PostgresFiles(self.server), model, CHUNK_BYTES)
-
-    @contextmanager
-    def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
-        """A copy of the facts below these sources to write in; several processes may update at once."""
-        roots = [os.fsencode(os.path.abspath(source)) for source in sources]
-        self.check_there()
-        writer = MirrorWriter(self.facts, self.meta, self.model_folder, roots)
-        try:
-            yield writer
-        finally:
-            writer.close()
-
-    def remember_rules(self, writer: BatchWriter, rules: WalkRules | None) -> WalkRules:  # noqa: ARG002
-        if rules is None:
-            return self.walk_rules()
-        notes.write(self.server, notes.WALK, 0, 0, asdict(rules))
-        return rules
+    def write_walk(self, settings: Mapping[str, Any]) -> None:
+        notes.write(self.server, notes.WALK, 0, 0, dict(settings))
 
     def verify(self, progress: Progress = silent) -> list[str]:
         """Check the integrity of the index; one sentence per problem."""
@@ -149,13 +114,6 @@ class PostgresIndex(ServerIndex):
 
     def health(self) -> list[tuple[str, str]]:
         return upkeep.health(self)
-
-    def walk_rules(self) -> WalkRules:
-        """The rules for pictures that an update leaves out."""
-        settings = notes.read(self.server, notes.WALK)
-        if settings is None:
-            return WalkRules()
-        return WalkRules(tuple(settings.value["exclude"]), bool(settings.value["follow_links"]))
 
     def snapshot(self) -> PostgresSnapshot:
         return PostgresSnapshot(self.server, self.meta.layout)

@@ -4,20 +4,19 @@
 >>> index.update([Path("photos")])
 """
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.read.pictures.walk import WalkRules
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import manifest
 from wordsight.search.index.compact import Compaction
-from wordsight.search.index.interface import BatchWriter, ServerIndex
+from wordsight.search.index.interface import BatchWriter
 from wordsight.search.index.manifest import Meta
 from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.qdrant import upkeep
@@ -27,7 +26,7 @@ from wordsight.search.qdrant.points import INDEXED
 from wordsight.search.qdrant.rows import QdrantRows
 from wordsight.search.qdrant.store import GENERATION, STATE, Store
 from wordsight.search.remote import saved_model
-from wordsight.search.remote.mirror import MirrorWriter
+from wordsight.search.remote.server_index import ServerIndex
 
 if TYPE_CHECKING:
     from wordsight.search.qdrant.session import QdrantSession
@@ -41,18 +40,11 @@ WALK = "walk"
 class QdrantIndex(ServerIndex):
     """An index on a Qdrant server, or in a folder of Qdrant that one process opens at a time."""
 
-    def __init__(
-        self, store: Store, meta: Meta, made: str, trust_remote_code: bool = False, device: str = "auto"
-    ) -> None:
-        self.store, self.meta, self.made, self.trust_remote_code = store, meta, made, trust_remote_code
-        self.device = device
-        self.kind = meta.kind
-        self.folder = saved_model.home(store.url, f"{meta.model} {made}")
+    chunk_bytes = CHUNK_BYTES
 
-    @property
-    def name(self) -> str:
-        """The address, as messages show it."""
-        return self.store.name
+    @cached_property
+    def store(self) -> Store:
+        return Store(self.url)
 
     @classmethod
     def create(
@@ -95,54 +87,30 @@ class QdrantIndex(ServerIndex):
                 f"{url} has collections of version {state['version']}, newer than {VERSION}",
                 "update wordsight",
             )
-        return cls(store, Meta(**state["meta"]), state["made"], trust_remote_code, device)
-
-    def reopen(self) -> "QdrantIndex":
-        """The index that is now at this address."""
-        return QdrantIndex.open(self.store.url, self.trust_remote_code, self.device)
+        return cls(url, Meta(**state["meta"]), state["made"], trust_remote_code, device)
 
     @property
     def facts(self) -> QdrantFacts:
         return QdrantFacts(self.store)
 
     @property
-    def model_folder(self) -> Path:
-        return saved_model.unpacked(self.store, self.folder, self.meta.model)
-
-    def check_there(self) -> None:
-        """Raise IndexReplaced if another index, or none, is now at this address."""
-        self.generation()
-
-    def adopt_presence(self, model: Path) -> None:
-        saved_model.adopt_presence(self.store, model, CHUNK_BYTES)
+    def files(self) -> Store:
+        return self.store
 
     @contextmanager
-    def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:  # noqa: ARG002
-        """A copy of the facts below these sources to write in; a server takes several processes at once."""
-        roots = [os.fsencode(os.path.abspath(source)) for source in sources]
-        with self.store.opened():
-            self.check_there()
-            writer = MirrorWriter(self.facts, self.meta, self.model_folder, roots)
-            try:
-                yield writer
-            finally:
-                writer.close()
+    def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:
+        with self.store.opened(), super().updating(sources, progress) as writer:
+            yield writer
 
-    def remember_rules(self, writer: BatchWriter, rules: WalkRules | None) -> WalkRules:  # noqa: ARG002
-        if rules is None:
-            return self.walk_rules()
-        self.store.write_note(WALK, asdict(rules))
-        return rules
+    def read_walk(self) -> Mapping[str, Any] | None:
+        settings: Mapping[str, Any] | None = self.store.note(WALK)
+        return settings
+
+    def write_walk(self, settings: Mapping[str, Any]) -> None:
+        self.store.write_note(WALK, dict(settings))
 
     def health(self) -> list[tuple[str, str]]:
         return upkeep.health(self)
-
-    def walk_rules(self) -> WalkRules:
-        """The rules for pictures that an update leaves out."""
-        settings = self.store.note(WALK)
-        if settings is None:
-            return WalkRules()
-        return WalkRules(tuple(settings["exclude"]), bool(settings["follow_links"]))
 
     def verify(self, progress: Progress = silent) -> list[str]:
         """Check the integrity of the index; one sentence per problem."""

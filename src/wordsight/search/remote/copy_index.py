@@ -9,11 +9,11 @@ from wordsight.errors import InputError
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import picture_roots
 from wordsight.search.index.index import Index, Snapshot
-from wordsight.search.index.interface import ServerIndex
 from wordsight.search.index.manifest import MODEL
 from wordsight.search.index.vector_files import Packed, Place
 from wordsight.search.places import ServerAddress, server_index
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow
+from wordsight.search.remote.server_index import ServerIndex
 
 CONTENTS_PER_BATCH = 500
 _CONTENTS = """SELECT key, content, width, height, checksum, {photo}, segment, place, start, count
