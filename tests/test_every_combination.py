@@ -129,7 +129,8 @@ def test_the_loss_falls_by_finite_gradients(trained: Trained) -> None:
 
 def test_it_finds_again_what_it_has_seen(trained: Trained) -> None:
     recalls = evaluate(trained.matcher, trained.pairs, intervals=False)
-    assert min(recalls.i2t.recall[1], recalls.t2i.recall[1]) > 2 * CHANCE
+    times = 2 if trained.row["image"] == "dual" else 5  # a published tower of random weights learns slowly
+    assert min(recalls.i2t.recall[1], recalls.t2i.recall[1]) > times * CHANCE
 
 
 def test_every_weight_learns(trained: Trained) -> None:
