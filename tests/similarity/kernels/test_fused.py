@@ -135,6 +135,28 @@ def test_the_bound_of_bfloat16_holds_and_is_of_use() -> None:
     assert float(block.error.max()) < 0.01
 
 
+def test_few_queries_take_a_narrow_tile_and_long_sets_one_that_holds_them() -> None:
+    """A search has one text: a wide tile would multiply mostly nothing."""
+    half = fused.HALF
+    assert fused._shape(half, 36, 25, 300_000) == half
+    assert fused._shape(half, 36, 8, 8) == half._replace(BN=launch.SMALLEST)
+    assert fused._shape(half, 400, 5, 300_000) == half._replace(BM=512, BN=64)
+    assert fused._shape(fused.FULL, 36, 130, 300_000).BN == 256
+
+
+def test_the_programs_of_many_queries_are_numbered_along_one_axis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CUDA counts to 65,535 along the second: an index of so many pictures searched by region has more."""
+    grids: list[tuple[int, ...]] = []
+    monkeypatch.setattr(fused, "launch", lambda program, grid, *a, **k: grids.append(grid) or False)
+    images, texts = (
+        ragged(2, 3, 4, 16),
+        EmbeddingSet(torch.ones(70_000, 128, 1), torch.ones(70_000, 128, dtype=torch.bool)),
+    )
+    sides = PackedTexts(images, "image"), PackedTexts(texts, "text")
+    fused.scores_of_rows(torch.ones(6, 1), torch.ones(len(texts) * 128, 1), *sides, Mean())
+    assert grids == [(70_000,)]
+
+
 def test_a_program_that_the_gpu_refuses_leaves_the_work_to_blocks(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,8 +1,5 @@
 """The Triton programs of cross attention against a slow loop written from SCAN, by Triton's interpreter."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -211,42 +208,3 @@ def test_sets_that_no_tile_holds_are_left_to_blocks_and_said_once(
         assert not launch.can_fuse(torch.ones(2, 3), [600], [40])
     (message,) = [record.message for record in caplog.records]
     assert message.startswith("no fused program holds sets of 600 with sets of 40 vectors")
-
-
-COMPILE = """
-import triton
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
-from wordsight.similarity.kernels import triton_cross_attention as programs
-
-FLOATS = "grams factors found scores gradient for_products attention for_squares".split()
-LONGS, NUMBERS = "gram_starts order query_order".split(), "QUERIES QUERY_ROWS DIM START".split()
-SIZES = {"BM": 32, "BN": 16, "BK": 16, "BG": 16, "NORM": 1, "CLIPPED": True, "WIDE": False,
-         "PRECISION": "tf32x3"}
-
-
-def kind(name):
-    if name in ("contexts", "queries"):
-        return "*bf16"
-    if name in FLOATS + LONGS:
-        return "*fp32" if name in FLOATS else "*i64"
-    return "i32" if name in NUMBERS else "fp32" if name.endswith("temperature") else "*i32"
-
-
-for program in (programs.attention_program, programs.attention_gradient_program):
-    sizes = SIZES | ({"CONTEXTS": 16, "POOL": 3, "SCALED": True} if program.arg_names[4] == "found" else {})
-    signature = {name: "constexpr" if name in sizes else kind(name) for name in program.arg_names}
-    places = {(program.arg_names.index(name),): value for name, value in sizes.items()}
-    built = triton.compile(ASTSource(program, signature, places), target=GPUTarget("cuda", 80, 32))
-    assert "mma.sync" in built.asm["ptx"]
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="Triton compiles on Linux")
-def test_the_programs_compile_for_a_gpu(tmp_path: Any) -> None:
-    """Without a GPU: the interpreter allows what the compiler refuses."""
-    environment = os.environ | {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", COMPILE], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]

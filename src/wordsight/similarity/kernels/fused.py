@@ -4,13 +4,12 @@ Where those cannot run, the functions return None, and the blocks of ``blockwise
 processor, on Apple's GPU, without triton, for sets that no tile holds and for vectors in float64.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxtyping import Float, Integer
 
 from wordsight.similarity.kernels.launch import (
     CONTEXTS,
-    NUMBERS,
     POOLINGS,
     SMALLEST,
     can_fuse,
@@ -27,16 +26,21 @@ from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import Pooling
 from wordsight.tensors import Tensor, torch
 
-TILE_NUMBERS = {2: 1 << 15}  # products of a tile, by the bytes of a number; else NUMBERS
-BACKWARD = {"BQ": 64, "BR": 16, "BD": 64}
+BACKWARD = {"BQ": 32, "BR": 16, "BD": 64}
 
 
 class Shape(NamedTuple):
-    """Sizes of a tile: rows of contexts, rows of queries, numbers of a vector at a time."""
+    """Sizes of a tile: rows of contexts, rows of queries, numbers of a vector at a time; and its threads."""
 
     BM: int
     BN: int
     BK: int
+    num_warps: int
+    num_stages: int = 3
+
+
+HALF, FULL = Shape(256, 128, 64, 8), Shape(64, 128, 32, 4)  # of scores, by the precision of the vectors
+HALF_PLACES = Shape(128, 128, 64, 8)  # of best matches, whose places need registers too
 
 
 @leaves_to_blocks
@@ -70,7 +74,8 @@ def scores_of_rows(
     """
     from wordsight.similarity.kernels.triton_max_sim import score_program
 
-    shape = _shape(left, contexts.lengths[-1], queries.lengths[-1])
+    usual = HALF if left.element_size() == 2 else FULL
+    shape = _shape(usual, contexts.lengths[-1], queries.lengths[-1], len(right))
     start, stop = part or (0, len(contexts))
     context_tiles = make_tiles(contexts, shape.BM, CONTEXTS, start, stop)
     query_tiles = make_tiles(queries, shape.BN, shape.BN, 0, len(queries))
@@ -80,10 +85,11 @@ def scores_of_rows(
         places[0] = places[0] - start
     scores = torch.empty(stop - start, len(queries), dtype=torch.float32, device=left.device)
     done = launch(
-        score_program, (len(context_tiles.first), len(query_tiles.first)), left,
+        score_program, (len(context_tiles.first) * len(query_tiles.first),), left,
         left.contiguous(), right.contiguous(), scores, *context_tiles, make_starts(contexts), places[0],
-        *query_tiles, make_starts(queries), places[1], len(queries), left.shape[1],
-        pool_temperature(pooling), **shape._asdict(), **pool_sizes(pooling), **_options(left),
+        *query_tiles, make_starts(queries), places[1], len(context_tiles.first), len(queries),
+        left.shape[1], pool_temperature(pooling), **shape._asdict(), **pool_sizes(pooling),
+        WIDE=interpreted(),
     )  # fmt: skip
     return scores if done else None
 
@@ -98,14 +104,15 @@ def fused_matches(
     from wordsight.similarity.kernels.triton_max_sim import best_match_program
 
     left, right = (side.unit_rows(0, len(side)).to(dtype).contiguous() for side in (contexts, queries))
-    shape, count = _shape(left, contexts.lengths[-1], SMALLEST), len(right)
+    count, usual = len(right), HALF_PLACES if left.element_size() == 2 else FULL
+    shape = _shape(usual, contexts.lengths[-1], 1, count)
     context_tiles = make_tiles(contexts, shape.BM, shape.BM, 0, len(contexts))
     found = torch.empty(len(contexts), count, dtype=torch.float32, device=left.device)
     places = torch.empty(found.shape, dtype=place_dtype, device=left.device)
     done = launch(
-        best_match_program, (len(context_tiles.first), -(-count // shape.BN)), left,
-        left, right, found, places, *context_tiles, make_starts(contexts), count, left.shape[1],
-        **shape._asdict(), PLACES=True, **_options(left),
+        best_match_program, (len(context_tiles.first) * -(-count // shape.BN),), left,
+        left, right, found, places, *context_tiles, make_starts(contexts), len(context_tiles.first), count,
+        left.shape[1], **shape._asdict(), WIDE=interpreted(),
     )  # fmt: skip
     return (found, places) if done else None
 
@@ -140,16 +147,11 @@ def fused_gradients(
     return totals
 
 
-def _shape(rows: Tensor, longest: int, longest_query: int) -> Shape:
-    """Tiles whose products fill the registers, and that hold the longest context and the longest query."""
-    numbers = TILE_NUMBERS.get(rows.element_size(), NUMBERS)
-    usual = 256 if rows.element_size() == 2 else 64
-    height = max(usual, power_of_two(longest))
-    return Shape(
-        height, max(SMALLEST, numbers // height, power_of_two(longest_query)), 64 if usual == 256 else 32
-    )
+def _shape(usual: Shape, longest: int, longest_query: int, query_rows: int) -> Shape:
+    """The usual tile, changed so that it holds the longest context and the longest query.
 
-
-def _options(rows: Tensor) -> dict[str, Any]:
-    """Whether to multiply in float32, as the interpreter must, and how many threads share a tile."""
-    return {"WIDE": interpreted(), "num_warps": 8 if rows.element_size() == 2 else 4, "num_stages": 3}
+    Few queries, as a search has, take a narrow tile: the rest of a wide one would multiply nothing.
+    """
+    height = max(usual.BM, power_of_two(longest))
+    width = min(usual.BM * usual.BN // height, power_of_two(query_rows))
+    return usual._replace(BM=height, BN=max(SMALLEST, width, power_of_two(longest_query)))

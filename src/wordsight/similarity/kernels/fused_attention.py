@@ -29,9 +29,7 @@ from wordsight.similarity.kernels.packed import PackedTexts, runs
 from wordsight.similarity.pooling import Pooling
 from wordsight.tensors import Tensor, torch
 
-USUAL = (
-    1 << 12
-)  # products of a tile: more do not stay in registers; up to NUMBERS of ``launch.py`` where sets are long
+USUAL = 1 << 12  # products of a tile, where sets are short: more do not stay in registers
 HIGHEST = 128  # rows of a tile of contexts, unless one context is longer
 GRAM_ROWS = 32  # of a Gram matrix at a time
 PRECISION = "tf32x3"  # three products on tensor cores for one in float32: as exact, and twice as fast
@@ -156,11 +154,11 @@ class _Run:
 
         tiles = make_tiles(self.contexts, self.height, CONTEXTS, *part)
         return launch(
-            attention_program, (len(tiles.first), len(self.query_tiles.first)), self.left,
+            attention_program, (len(tiles.first) * len(self.query_tiles.first),), self.left,
             self.left, self.right, self.grams, factors, found, scores,
             *tiles, self.starts, self.owners, self.gram_starts, orders[0],
-            *self.query_tiles, self.query_starts, orders[1], len(self.queries), len(self.right),
-            self.left.shape[1], self.attention.temperature, pool_temperature,
+            *self.query_tiles, self.query_starts, orders[1], len(tiles.first), len(self.queries),
+            len(self.right), self.left.shape[1], self.attention.temperature, pool_temperature,
             **self._sizes(), **pool,
         )  # fmt: skip
 
@@ -173,10 +171,11 @@ class _Run:
         shares, for_squares = torch.empty_like(for_products), torch.empty_like(gradient)
         tiles = make_tiles(self.contexts, self.height, CONTEXTS, start, stop)
         if not launch(
-            attention_gradient_program, (len(tiles.first), len(self.query_tiles.first)), self.left,
+            attention_gradient_program, (len(tiles.first) * len(self.query_tiles.first),), self.left,
             self.left, self.right, self.grams, gradient, for_products, shares, for_squares,
             *tiles, self.starts, self.owners, self.gram_starts, *self.query_tiles, self.query_starts,
-            start, len(self.right), self.left.shape[1], self.attention.temperature, **self._sizes(),
+            len(tiles.first), start, len(self.right), self.left.shape[1], self.attention.temperature,
+            **self._sizes(),
         ):  # fmt: skip
             return None
         for_rows = torch.mm(for_products, self.right)

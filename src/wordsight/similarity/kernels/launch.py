@@ -119,7 +119,7 @@ def _is_usable(number: int) -> bool:
     return True
 
 
-def launch(program: Any, grid: tuple[int, int], rows: Tensor, *arguments: Any, **sizes: Any) -> bool:
+def launch(program: Any, grid: tuple[int, ...], rows: Tensor, *arguments: Any, **sizes: Any) -> bool:
     """Start a program; False where the GPU cannot hold or compile it: blocks do the work from now on."""
     from triton.compiler.errors import CompilationError
     from triton.runtime.errors import OutOfResources

@@ -11,7 +11,13 @@ after a leaky ReLU of slope 0.1.
 import triton
 import triton.language as tl
 
-from wordsight.similarity.kernels.triton_tiles import members_of, store_pooled, tile_products
+from wordsight.similarity.kernels.triton_tiles import (
+    members_of_tile,
+    rows_of_member,
+    store_pooled,
+    tile_products,
+    tiles_of_program,
+)
 
 EPSILON = tl.constexpr(1e-8)  # as in ``packed.py``
 SLOPE = tl.constexpr(0.1)
@@ -22,7 +28,7 @@ def attention_program(
     contexts, queries, grams, factors, found, scores,
     tile_first, tile_last, starts, owners, gram_starts, order,
     query_first, query_last, query_starts, query_order,
-    QUERIES, QUERY_ROWS, DIM, temperature, pool_temperature,
+    TILES, QUERIES, QUERY_ROWS, DIM, temperature, pool_temperature,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr, CONTEXTS: tl.constexpr,
     NORM: tl.constexpr, CLIPPED: tl.constexpr, POOL: tl.constexpr, SCALED: tl.constexpr,
     WIDE: tl.constexpr, PRECISION: tl.constexpr,
@@ -32,32 +38,25 @@ def attention_program(
     With POOL (``store_pooled``) only scores[c, t], their pooling over the rows of query t, is written; with
     POOL = -1 only ``found``.
     """
-    tile, other = tl.program_id(0), tl.program_id(1)
-    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
-    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
-    begins, ends = tl.load(query_first + other), tl.load(query_last + other)
-    query_base = tl.load(query_starts + begins).to(tl.int64)
-    row, column = tl.arange(0, BM), tl.arange(0, BN)
-    real_row, real = row < end - base, column < tl.load(query_starts + ends) - query_base
-    products = tile_products(
-        contexts, base + row, real_row, queries, query_base + column, real, DIM, BM, BN, BK, WIDE, PRECISION
-    )
-    normalized = _normalized(products, column, query_starts + begins, ends - begins, NORM, CLIPPED, BM, BN)
-    shares = _shares(normalized / temperature, row, starts, first, last, base, BM, BN)
-    blended = _gram_products(
-        shares, grams, gram_starts, owners, starts, base, row, end - base, BM, BN, BG, PRECISION
-    )
-    factor = tl.load(factors + query_base + column, mask=real, other=0.0)
+    tile, other = tiles_of_program(TILES)
+    first, last, base, end = members_of_tile(tile_first, tile_last, starts, tile)
+    begins, ends, query_base, query_end = members_of_tile(query_first, query_last, query_starts, other)
+    row, query = tl.arange(0, BM), query_base + tl.arange(0, BN)
+    products, _, shares, blended = _attention(
+        contexts, queries, grams, starts, owners, gram_starts, first, last, base, end,
+        query_starts + begins, ends - begins, query_base, query_end, DIM, temperature,
+        BM, BN, BK, BG, NORM, CLIPPED, WIDE, PRECISION,
+    )  # fmt: skip
+    factor = tl.load(factors + query, mask=query < query_end, other=0.0)
     member = tl.arange(0, CONTEXTS)
     every = tl.zeros((CONTEXTS, BN), tl.float32)
     for number in range(0, last - first):
-        context = first + number
-        inside = members_of(starts, context, base, row)[:, None]
-        along = tl.sum(tl.where(inside, shares * products, 0.0), 0)
-        square = tl.sum(tl.where(inside, shares * blended, 0.0), 0)
+        inside = rows_of_member(starts, first + number, base, row)[:, None]
+        along, square = _along_and_square(inside, shares, products, blended)
         value = factor * along / tl.sqrt(tl.maximum(square, EPSILON * EPSILON))
         if POOL < 0:
-            tl.store(found + context.to(tl.int64) * QUERY_ROWS + query_base + column, value, mask=real)
+            line = (first + number).to(tl.int64) * QUERY_ROWS
+            tl.store(found + line + query, value, mask=query < query_end)
         else:
             every = tl.where(member[:, None] == number, value[None, :], every)
     if POOL >= 0:
@@ -71,7 +70,7 @@ def attention_program(
 def attention_gradient_program(
     contexts, queries, grams, gradient, for_products, attention, for_squares,
     tile_first, tile_last, starts, owners, gram_starts, query_first, query_last, query_starts,
-    START, QUERY_ROWS, DIM, temperature,
+    TILES, START, QUERY_ROWS, DIM, temperature,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
     NORM: tl.constexpr, CLIPPED: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
@@ -80,59 +79,103 @@ def attention_gradient_program(
     ``gradient`` and ``for_squares`` have a line per context, ``for_products`` and ``attention`` a line per
     row of a context; the first line is that of context START. A tile without a gradient is zeros.
     """
-    tile, other = tl.program_id(0), tl.program_id(1)
-    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
-    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
-    begins, ends = tl.load(query_first + other), tl.load(query_last + other)
-    query_base = tl.load(query_starts + begins).to(tl.int64)
-    row, column = tl.arange(0, BM), tl.arange(0, BN)
-    real_row, real = row < end - base, column < tl.load(query_starts + ends) - query_base
-    query = query_base + column
-    largest = 0.0
-    for number in range(0, last - first):
-        line = (first + number - START).to(tl.int64) * QUERY_ROWS
-        arriving = tl.load(gradient + line + query, mask=real, other=0.0)
-        largest = tl.maximum(largest, tl.max(tl.abs(arriving), 0))
-        tl.store(for_squares + line + query, tl.zeros((BN,), tl.float32), mask=real)
+    tile, other = tiles_of_program(TILES)
+    first, last, base, end = members_of_tile(tile_first, tile_last, starts, tile)
+    begins, ends, query_base, query_end = members_of_tile(query_first, query_last, query_starts, other)
+    row, query = tl.arange(0, BM), query_base + tl.arange(0, BN)
+    real = query < query_end
+    lines = (first - START).to(tl.int64) * QUERY_ROWS + query  # of the tile's first context
     shares = tl.zeros((BM, BN), tl.float32)
     back = tl.zeros((BM, BN), tl.float32)
-    if largest > 0:
-        products = tile_products(
-            contexts, base + row, real_row, queries, query, real, DIM, BM, BN, BK, WIDE, PRECISION
+    if _clear_squares(gradient + lines, for_squares + lines, last - first, real, QUERY_ROWS, BN) > 0:
+        products, normalized, shares, blended = _attention(
+            contexts, queries, grams, starts, owners, gram_starts, first, last, base, end,
+            query_starts + begins, ends - begins, query_base, query_end, DIM, temperature,
+            BM, BN, BK, BG, NORM, CLIPPED, WIDE, PRECISION,
         )  # fmt: skip
-        normalized = _normalized(
-            products, column, query_starts + begins, ends - begins, NORM, CLIPPED, BM, BN
-        )
-        shares = _shares(normalized / temperature, row, starts, first, last, base, BM, BN)
-        blended = _gram_products(
-            shares, grams, gram_starts, owners, starts, base, row, end - base, BM, BN, BG, PRECISION
-        )
-        for_logits = tl.zeros((BM, BN), tl.float32)
-        for number in range(0, last - first):
-            context = first + number
-            line = (context - START).to(tl.int64) * QUERY_ROWS
-            inside = members_of(starts, context, base, row)[:, None]
-            along = tl.sum(tl.where(inside, shares * products, 0.0), 0)
-            square = tl.sum(tl.where(inside, shares * blended, 0.0), 0)
-            length = tl.sqrt(tl.maximum(square, EPSILON * EPSILON))
-            arriving = tl.load(gradient + line + query, mask=real, other=0.0)
-            for_along = arriving / length
-            for_square = -0.5 * arriving * along / (length * length * length)
-            for_square = tl.where(square >= EPSILON * EPSILON, for_square, 0.0)
-            tl.store(for_squares + line + query, for_square, mask=real)
-            for_shares = for_along[None, :] * products + 2.0 * for_square[None, :] * blended
-            mean = tl.sum(tl.where(inside, shares * for_shares, 0.0), 0)
-            for_logits = tl.where(inside, shares * (for_shares - mean[None, :]) / temperature, for_logits)
-            back = tl.where(inside, for_along[None, :] * shares, back)
+        for_logits, back = _before_shares(
+            gradient + lines, for_squares + lines, products, shares, blended, row, real,
+            starts, first, last, base, QUERY_ROWS, BM, BN,
+        )  # fmt: skip
         back += _before_normalized(
-            products, normalized, for_logits, column, query_starts + begins, ends - begins,
-            NORM, CLIPPED, BM, BN,
+            products, normalized, for_logits / temperature, query - query_base, query_starts + begins,
+            ends - begins, NORM, CLIPPED, BM, BN,
         )  # fmt: skip
-    lines = base - tl.load(starts + START) + row
-    where = lines[:, None] * QUERY_ROWS + query[None, :]
-    inside = real_row[:, None] & real[None, :]
+    where = (base - tl.load(starts + START) + row)[:, None] * QUERY_ROWS + query[None, :]
+    inside = (row < end - base)[:, None] & real[None, :]
     tl.store(for_products + where, back, mask=inside)
     tl.store(attention + where, shares, mask=inside)
+
+
+@triton.jit
+def _attention(
+    contexts, queries, grams, starts, owners, gram_starts, first, last, base, end,
+    query_starts, members, query_base, query_end, DIM, temperature,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
+    NORM: tl.constexpr, CLIPPED: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
+):  # fmt: skip
+    """Of two tiles: products, these normalized, shares, and each row's product with its context's blend.
+
+    ``query_starts`` begins at the first of the ``members`` of the tile of queries.
+    """
+    row, column = tl.arange(0, BM), tl.arange(0, BN)
+    query = query_base + column
+    products = tile_products(
+        contexts, base + row, row < end - base, queries, query, query < query_end,
+        DIM, BM, BN, BK, WIDE, PRECISION,
+    )  # fmt: skip
+    normalized = _normalized(products, column, query_starts, members, NORM, CLIPPED, BM, BN)
+    shares = _shares(normalized / temperature, row, starts, first, last, base, BM, BN)
+    blended = _gram_products(
+        shares, grams, gram_starts, owners, starts, base, row, end - base, BM, BN, BG, PRECISION
+    )
+    return products, normalized, shares, blended
+
+
+@triton.jit
+def _along_and_square(inside, shares, products, blended):
+    """Each query row's product with its blend of one context's rows, and the blend's squared length."""
+    along = tl.sum(tl.where(inside, shares * products, 0.0), 0)
+    return along, tl.sum(tl.where(inside, shares * blended, 0.0), 0)
+
+
+@triton.jit
+def _clear_squares(gradient, for_squares, contexts, real, QUERY_ROWS, BN: tl.constexpr):
+    """Write zeros to ``for_squares``, a line per context; return the largest absolute gradient."""
+    largest = 0.0
+    for number in range(0, contexts):
+        line = number * QUERY_ROWS
+        arriving = tl.load(gradient + line, mask=real, other=0.0)
+        largest = tl.maximum(largest, tl.max(tl.abs(arriving), 0))
+        tl.store(for_squares + line, tl.zeros((BN,), tl.float32), mask=real)
+    return largest
+
+
+@triton.jit
+def _before_shares(
+    gradient, for_squares, products, shares, blended, row, real, starts, first, last, base, QUERY_ROWS,
+    BM: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
+    """From the gradient of found to those of the softmax's input and, but for its way there, of the products.
+
+    The gradients of the blends' squared lengths are written to ``for_squares``.
+    """
+    for_logits = tl.zeros((BM, BN), tl.float32)
+    direct = tl.zeros((BM, BN), tl.float32)
+    for number in range(0, last - first):
+        inside = rows_of_member(starts, first + number, base, row)[:, None]
+        along, square = _along_and_square(inside, shares, products, blended)
+        length = tl.sqrt(tl.maximum(square, EPSILON * EPSILON))
+        arriving = tl.load(gradient + number * QUERY_ROWS, mask=real, other=0.0)
+        for_along = arriving / length
+        for_square = -0.5 * arriving * along / (length * length * length)
+        for_square = tl.where(square >= EPSILON * EPSILON, for_square, 0.0)
+        tl.store(for_squares + number * QUERY_ROWS, for_square, mask=real)
+        for_shares = for_along[None, :] * products + 2.0 * for_square[None, :] * blended
+        mean = tl.sum(tl.where(inside, shares * for_shares, 0.0), 0)
+        for_logits = tl.where(inside, shares * (for_shares - mean[None, :]), for_logits)
+        direct = tl.where(inside, for_along[None, :] * shares, direct)
+    return for_logits, direct
 
 
 @triton.jit
@@ -146,7 +189,7 @@ def _normalized(
         base = tl.load(query_starts)
         normalized = tl.zeros((BM, BN), tl.float32)
         for number in range(0, queries):
-            own = members_of(query_starts, number, base, column)[None, :]
+            own = rows_of_member(query_starts, number, base, column)[None, :]
             if NORM == 3:
                 part = tl.where(own, values, float("-inf"))
                 part = tl.exp(part - tl.max(part, 1)[:, None])
@@ -170,7 +213,7 @@ def _before_normalized(
         base = tl.load(query_starts)
         total = tl.zeros((BM, BN), tl.float32)
         for number in range(0, queries):
-            own = members_of(query_starts, number, base, column)[None, :]
+            own = rows_of_member(query_starts, number, base, column)[None, :]
             arriving = tl.where(own, gradient, 0.0)
             if NORM == 3:
                 part = normalized * (arriving - tl.sum(normalized * arriving, 1)[:, None])
@@ -198,12 +241,12 @@ def _shares(logits, row, starts, first, last, base, BM: tl.constexpr, BN: tl.con
     """Softmax over the rows of each context."""
     peaks = tl.zeros((BM, BN), tl.float32)
     for number in range(0, last - first):
-        inside = members_of(starts, first + number, base, row)[:, None]
+        inside = rows_of_member(starts, first + number, base, row)[:, None]
         peaks = tl.where(inside, tl.max(tl.where(inside, logits, float("-inf")), 0)[None, :], peaks)
     weights = tl.exp(logits - peaks)
     totals = tl.full((BM, BN), 1.0, tl.float32)
     for number in range(0, last - first):
-        inside = members_of(starts, first + number, base, row)[:, None]
+        inside = rows_of_member(starts, first + number, base, row)[:, None]
         totals = tl.where(inside, tl.sum(tl.where(inside, weights, 0.0), 0)[None, :], totals)
     return weights / totals
 

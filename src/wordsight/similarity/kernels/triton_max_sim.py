@@ -10,40 +10,43 @@ query rows whole queries.
 import triton
 import triton.language as tl
 
-from wordsight.similarity.kernels.triton_tiles import members_of, store_pooled, tile_products
+from wordsight.similarity.kernels.triton_tiles import (
+    members_of_tile,
+    rows_of_member,
+    store_pooled,
+    tile_products,
+    tiles_of_program,
+)
 
 
 @triton.jit
 def best_match_program(
     contexts, queries, found, places,
     tile_first, tile_last, starts,
-    QUERY_ROWS, DIM,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, PLACES: tl.constexpr, WIDE: tl.constexpr,
+    TILES, QUERY_ROWS, DIM,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """found[c, q] = max over the rows r of context c of contexts[r] . queries[q]; places: the first such r.
 
     One program: the contexts ``tile_first`` to ``tile_last`` of one tile, whose rows are at most BM, with BN
     query rows.
     """
-    tile = tl.program_id(0)
-    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
-    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
-    row = tl.arange(0, BM)
-    query = tl.program_id(1).to(tl.int64) * BN + tl.arange(0, BN)
+    tile, other = tiles_of_program(TILES)
+    first, last, base, end = members_of_tile(tile_first, tile_last, starts, tile)
+    row, query = tl.arange(0, BM), other.to(tl.int64) * BN + tl.arange(0, BN)
     products = tile_products(
         contexts, base + row, row < end - base, queries, query, query < QUERY_ROWS, DIM, BM, BN, BK, WIDE
     )
     for number in range(0, last - first):
         context = first + number
-        inside = members_of(starts, context, base, row)
+        inside = rows_of_member(starts, context, base, row)
         values = tl.where(inside[:, None], products, float("-inf"))
         best = tl.max(values, 0)
         where = context.to(tl.int64) * QUERY_ROWS + query
         tl.store(found + where, best, mask=query < QUERY_ROWS)
-        if PLACES:
-            begin = tl.load(starts + context) - base
-            own = tl.where(inside[:, None] & (values == best[None, :]), (row - begin)[:, None], BM)
-            tl.store(places + where, tl.min(own, 0).to(places.dtype.element_ty), mask=query < QUERY_ROWS)
+        begin = tl.load(starts + context) - base
+        own = tl.where(inside[:, None] & (values == best[None, :]), (row - begin)[:, None], BM)
+        tl.store(places + where, tl.min(own, 0).to(places.dtype.element_ty), mask=query < QUERY_ROWS)
 
 
 @triton.jit
@@ -51,7 +54,7 @@ def score_program(
     contexts, queries, scores,
     tile_first, tile_last, starts, order,
     query_first, query_last, query_starts, query_order,
-    QUERIES, DIM, temperature,
+    TILES, QUERIES, DIM, temperature,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CONTEXTS: tl.constexpr,
     POOL: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
@@ -60,20 +63,17 @@ def score_program(
     One program: the contexts of one tile, CONTEXTS at most, with the queries of another. ``order`` and
     ``query_order`` say where each stands in ``scores``. POOL: 0 mean, 1 sum, 2 max, 3 log-sum-exp, 4 softmax.
     """
-    tile, other = tl.program_id(0), tl.program_id(1)
-    first, last = tl.load(tile_first + tile), tl.load(tile_last + tile)
-    base, end = tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
-    begins, ends = tl.load(query_first + other), tl.load(query_last + other)
-    query_base, query_end = tl.load(query_starts + begins), tl.load(query_starts + ends)
-    row, column = tl.arange(0, BM), tl.arange(0, BN)
+    tile, other = tiles_of_program(TILES)
+    first, last, base, end = members_of_tile(tile_first, tile_last, starts, tile)
+    begins, ends, query_base, query_end = members_of_tile(query_first, query_last, query_starts, other)
+    row, query = tl.arange(0, BM), query_base + tl.arange(0, BN)
     products = tile_products(
-        contexts, base + row, row < end - base,
-        queries, query_base.to(tl.int64) + column, column < query_end - query_base, DIM, BM, BN, BK, WIDE,
-    )  # fmt: skip
+        contexts, base + row, row < end - base, queries, query, query < query_end, DIM, BM, BN, BK, WIDE
+    )
     member = tl.arange(0, CONTEXTS)
     found = tl.full((CONTEXTS, BN), float("-inf"), tl.float32)
     for number in range(0, last - first):
-        inside = members_of(starts, first + number, base, row)
+        inside = rows_of_member(starts, first + number, base, row)
         best = tl.max(tl.where(inside[:, None], products, float("-inf")), 0)
         found = tl.where(member[:, None] == number, best[None, :], found)
     store_pooled(
@@ -97,10 +97,9 @@ def query_gradient_program(
     real, inside = query < QUERY_ROWS, column < DIM
     total = tl.zeros((BQ, BD), tl.float32)
     for context in range(0, CONTEXTS):
-        line = tl.program_id(0).to(tl.int64) * 0 + context
-        weight = tl.load(gradient + line * QUERY_ROWS + query, mask=real, other=0.0)
+        weight = tl.load(gradient + query, mask=real, other=0.0)
         if tl.max(tl.abs(weight), 0) > 0:
-            place = tl.load(places + line * QUERY_ROWS + query, mask=real, other=0).to(tl.int32)
+            place = tl.load(places + query, mask=real, other=0).to(tl.int32)
             begin, stop = tl.load(starts + context), tl.load(starts + context + 1)
             for first in range(0, stop - begin, BR):
                 row = first + tl.arange(0, BR)
@@ -110,6 +109,8 @@ def query_gradient_program(
                     mask=(row < stop - begin)[:, None] & inside[None, :], other=0.0,
                 ).to(tl.float32)  # fmt: skip
                 total = tl.dot(at_place, rows, total, input_precision="ieee")
+        gradient += QUERY_ROWS  # the next context's line
+        places += QUERY_ROWS
     tl.store(totals + query[:, None] * DIM + column[None, :], total, mask=real[:, None] & inside[None, :])
 
 

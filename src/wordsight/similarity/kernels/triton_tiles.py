@@ -1,8 +1,30 @@
-"""Parts of the Triton programs: products of a tile of contexts with a tile of queries, and pooled scores."""
+"""Parts of the Triton programs: members of a tile, products of two tiles, and pooled scores."""
 
 # mypy: disable-error-code="untyped-decorator,no-untyped-def"
 import triton
 import triton.language as tl
+
+GROUP = tl.constexpr(16)  # tiles of queries that programs share while they go through the tiles of contexts
+
+
+@triton.jit
+def tiles_of_program(CONTEXT_TILES):
+    """Numbers of this program's tile of contexts and tile of queries.
+
+    The programs that run together take few tiles of either side, so that the GPU's cache holds them: with one
+    tile of queries at a time, all contexts would come from memory for each.
+    """
+    number = tl.program_id(0)
+    others = tl.num_programs(0) // CONTEXT_TILES
+    other, tile = tl.swizzle2d(number // CONTEXT_TILES, number % CONTEXT_TILES, others, CONTEXT_TILES, GROUP)
+    return tile, other
+
+
+@triton.jit
+def members_of_tile(firsts, lasts, starts, tile):
+    """First member of a tile and the one after its last; the first row of each, in all rows."""
+    first, last = tl.load(firsts + tile), tl.load(lasts + tile)
+    return first, last, tl.load(starts + first).to(tl.int64), tl.load(starts + last).to(tl.int64)
 
 
 @triton.jit
@@ -27,7 +49,7 @@ def tile_products(
 
 
 @triton.jit
-def members_of(starts, number, base, places):
+def rows_of_member(starts, number, base, places):
     """Mask of the places in a tile that belong to a member; ``base`` is the first row of the tile."""
     begin, stop = tl.load(starts + number) - base, tl.load(starts + number + 1) - base
     return (places >= begin) & (places < stop)
@@ -49,7 +71,7 @@ def store_pooled(
     line = tl.load(order + member, mask=real, other=0).to(tl.int64) * QUERIES
     base = tl.load(query_starts)
     for number in range(0, queries):
-        own = members_of(query_starts, number, base, column)[None, :]
+        own = rows_of_member(query_starts, number, base, column)[None, :]
         if POOL <= 1:
             pooled = tl.sum(tl.where(own, found, 0.0), 1)
             if POOL == 0:
