@@ -22,6 +22,8 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet, Picture, PictureFiles
 from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.report.examples import Example, make_examples
+from wordsight.report.gallery import gallery
+from wordsight.report.heat import panels_of, with_panels
 from wordsight.report.html import write_report
 from wordsight.report.line_chart import _ticks, line_chart
 from wordsight.report.overlay import COLOURS, WordMatch, draw_alignment, places_of, strength
@@ -176,7 +178,7 @@ def test_words_with_one_box_share_one_number() -> None:
 
 
 def test_the_overlay_draws_each_box_where_it_is() -> None:
-    labels, found, boxes = zip(*WORDS, strict=True)
+    labels, found, boxes, _ = zip(*WORDS, strict=True)
     drawn = draw_alignment(grey(), boxes, labels, found, width=640)
     pixels = np.asarray(drawn)
     assert drawn.width == 640
@@ -194,14 +196,14 @@ def test_the_overlay_draws_each_box_where_it_is() -> None:
 
 def test_the_legend_tells_missing_words_and_grows() -> None:
     def height(words: Sequence[WordMatch]) -> int:
-        labels, found, boxes = zip(*words, strict=True)
+        labels, found, boxes, _ = zip(*words, strict=True)
         return draw_alignment(grey(), boxes, labels, found).height
 
     assert height(WORDS * 8) > height(WORDS)
     missing, blank = [WordMatch("on", 0.0, None)], [WordMatch("", 0.0, None)]
-    labels, found, boxes = zip(*missing, strict=True)
+    labels, found, boxes, _ = zip(*missing, strict=True)
     with_word = np.asarray(draw_alignment(grey(), boxes, labels, found))
-    labels, found, boxes = zip(*blank, strict=True)
+    labels, found, boxes, _ = zip(*blank, strict=True)
     assert (with_word[480:] != np.asarray(draw_alignment(grey(), boxes, labels, found))[480:]).any()
 
 
@@ -354,3 +356,24 @@ def test_examples_of_features_need_pictures_to_show(coloured: PairSet, tmp_path:
         make_examples(matcher, features, [0])
     shown = make_examples(matcher, features, [0], pictures=[tmp_path / f"{row}.png" for row in range(5)])
     assert shown[0].picture == tmp_path / "0.png"
+
+
+HEAT = ((0.0, 1.0), (0.0, 0.0))  # bright in the top right quarter
+SEEN = [WordMatch("red", 0.9, (0.5, 0.0, 1.0, 0.5), HEAT), WordMatch("on", -0.02, None)]
+
+
+def test_a_panel_is_bright_where_its_map_is_high() -> None:
+    sheet = Image.new("RGB", (640, 100))
+    panels = panels_of(SEEN, HEAT)
+    assert [panel.label for panel in panels] == ["whole sentence", "red"]
+    pixels = np.asarray(with_panels(sheet, grey(), panels).convert("L")).astype(int)
+    panel = pixels[100:, : 640 // 3][8:140, 8:]
+    assert panel[10, -10] > 1.5 * panel[10, 10]
+    assert panel[10, -10] > 1.5 * panel[-10, -10]
+
+
+def test_a_chip_lights_its_map_in_the_page() -> None:
+    source = gallery([Example(grey(), "red on", SEEN, 0.5, 1, heat=HEAT)])
+    assert re.findall(r'<button[^>]*data-heat="(-?\d+)"', source) == ["0", "-1"]
+    assert re.findall(r'<image data-heat="(-?\d+)"', source) == ["0", "-1"]
+    assert "data-heat" not in gallery([Example(grey(), "red on", WORDS, 0.5, 1)])

@@ -350,6 +350,36 @@ def test_the_keyboard_is_enough(tab: Any) -> None:
     assert focused(tab) == "query"
 
 
+HOTTEST = """() => {
+  const canvas = document.querySelector('#viewer canvas.heat'), { width, height } = canvas;
+  const { data } = canvas.getContext('2d').getImageData(0, 0, width, height);
+  const covered = [...Array(width * height).keys()].map((n) => data[4 * n + 3]);
+  const at = covered.indexOf(Math.min(...covered));
+  return [(at % width + 0.5) / width, (Math.floor(at / width) + 0.5) / height];
+}"""
+
+
+def test_a_map_is_brightest_where_the_model_sees_the_word(tab: Any) -> None:
+    explained = Searcher(index())
+    hit = explained.find_images("a red star", k=1).hits[0]
+    words = [one for one in explained.explain("a red star", hit.item.id).words if one.word.judged]
+    search(tab, "a red star")
+    tab.locator(".open").first.click()
+    playwright.expect(tab.locator("#viewer .evidence")).to_contain_text("Each word looks for itself")
+    chips = tab.locator("#viewer .chip:not(.whole)")
+    assert chips.count() == len(words)
+    for number, one in enumerate(words):
+        chips.nth(number).hover()
+        if one.word.is_found:
+            left, top, right, bottom = one.word.box
+            until(tab, "document.querySelector('#viewer canvas.heat')")
+            x, y = tab.evaluate(HOTTEST)
+            assert left < x < right
+            assert top < y < bottom
+        else:
+            until(tab, "!document.querySelector('#viewer canvas.heat')")
+
+
 def test_a_closer_look_explains_and_leads_on(tab: Any) -> None:
     search(tab, "a red star")
     first = names(tab)[0]

@@ -110,6 +110,6 @@ def word_to_dict(word: WordFound) -> dict[str, Any]:
 
 
 def explanation_to_dict(explanation: Explanation) -> dict[str, Any]:
-    words = [word_to_dict(one.word) | {"shares": one.shares} for one in explanation.words]
+    words = [word_to_dict(one.word) | {"shares": one.shares, "heat": one.heat} for one in explanation.words]
     fields = asdict(explanation)
     return fields | {"words": words}

@@ -74,6 +74,6 @@ def _explain(path: Path, query: str, hits: "Hits", searcher: "Searcher", output:
     if not hits.hits:
         say(f"no hit to explain: {path} is not written")
         return
-    best = searcher.explain(query, hits.hits[0].item.id)
-    explain_hits(path, query, hits, best, roots_of(searcher, output.root))
+    roots = roots_of(searcher, output.root)
+    explain_hits(path, query, hits, lambda hit: searcher.explain(query, hit.item.id), roots)
     say_written("explanation", path)

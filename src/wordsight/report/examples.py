@@ -9,7 +9,7 @@ from wordsight.matcher import Matcher
 from wordsight.matcher.inference import inference
 from wordsight.pairs import PairSet, Picture
 from wordsight.read.text.base import word_starts
-from wordsight.report.overlay import WordMatch
+from wordsight.report.overlay import HeatMap, WordMatch
 from wordsight.sets import EmbeddingSet
 from wordsight.similarity.word_alignment import found_by_word, pointed_regions
 from wordsight.tensors import torch
@@ -31,6 +31,7 @@ class Example:
     pictures: int = 0  # how many it was ranked among
     name: str = ""  # of the picture
     relevant: bool | None = None  # of a search's hit: above its line; None: the text's own picture
+    heat: HeatMap = ()  # where the picture shows the text; empty where that is unknown
 
 
 def make_examples(

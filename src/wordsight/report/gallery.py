@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 from wordsight.read.pictures.decode import open_picture
 from wordsight.report.examples import Example
-from wordsight.report.overlay import PointedRegion, WordMatch, places_of, strength
+from wordsight.report.heat import WHOLE, WHOLE_HUE, heat_layer
+from wordsight.report.overlay import HeatMap, PointedRegion, WordMatch, places_of, strength
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 SHOWN = 640  # most pixels of a side of an embedded picture
 LOSSLESS = 128  # up to so many pixels a side, a picture is embedded as PNG and shown with square pixels
+
+_WHOLE_NUMBER = -1  # of the map of the whole sentence, among those of its words
+_WHOLE_CHIP = (
+    f'<button type="button" class="chip" data-heat="{_WHOLE_NUMBER}" '
+    f'style="--hue:var(--quiet);--found:0">{WHOLE}</button>'
+)
 
 
 def gallery(examples: Sequence[Example]) -> str:
@@ -25,7 +32,7 @@ def gallery(examples: Sequence[Example]) -> str:
     return (
         '<section aria-labelledby="gallery"><h2 id="gallery">Where each word looks</h2>'
         '<p class="note">Point at a word, tap it or reach it with the Tab key: the region that it picked '
-        "lights up. "
+        "lights up, and where the picture answers the word or the whole sentence it stays bright. "
         "The number on a word is the number in the picture, the decimal is how well the word is found there "
         "(a cosine). A crossed-out word is not found: most other pictures answer it as well.</p>"
         f'<div class="gallery">{cards}</div></section>'
@@ -37,17 +44,25 @@ def _card(example: Example, number: int) -> str:
     picture.thumbnail((SHOWN, SHOWN))
     places = places_of(example.words)
     place_of = {word: place for place in places for word in place.words}
-    chips = " ".join(_chip(word, place_of.get(n)) for n, word in enumerate(example.words))
+    chips = [_chip(word, place_of.get(n), n) for n, word in enumerate(example.words)]
+    layers = [
+        _layer(n, word.heat, place_of.get(n), picture.size)
+        for n, word in enumerate(example.words)
+        if word.heat
+    ]
+    if example.heat:
+        chips.append(_WHOLE_CHIP)
+        layers.append(_layer(_WHOLE_NUMBER, example.heat, None, picture.size))
     small = max(picture.size) <= LOSSLESS
     alt = escape(f"Picture {example.name or number}, described as: {example.text}")
     return (
         f'<article class="example" aria-label="Example {number}">'
         f'<div class="picture{" pixels" if small else ""}">'
         f'<img src="{data_uri(picture)}" width="{picture.width}" height="{picture.height}" alt="{alt}">'
-        f"{_overlay(places, picture.size)}</div>"
+        f"{_overlay(places, picture.size, layers)}</div>"
         f'<p class="rank {_verdict(example)}">{_ranked(example)}'
         f'<span class="score">score {example.score:.2f}</span></p>'
-        f'<p class="sentence">{chips}</p></article>'
+        f'<p class="sentence">{" ".join(chips)}</p></article>'
     )
 
 
@@ -67,7 +82,7 @@ def _ranked(example: Example) -> str:
     return f"<strong>Rank {example.rank}</strong>{among}{below}"
 
 
-def _chip(word: WordMatch, place: PointedRegion | None) -> str:
+def _chip(word: WordMatch, place: PointedRegion | None, number: int) -> str:
     label, shown = escape(word.label), strength(word.found)
     level = f"--found:{max(0.0, min(1.0, word.found)):.2f}"
     if place is None:
@@ -75,8 +90,9 @@ def _chip(word: WordMatch, place: PointedRegion | None) -> str:
             f'<button type="button" class="chip missing" aria-label="{label}: not found, {shown}">'
             f'<s>{label}</s><span class="strength">{shown}</span></button>'
         )
+    heat = f' data-heat="{number}"' if word.heat else ""
     return (
-        f'<button type="button" class="chip" data-place="{place.number}" '
+        f'<button type="button" class="chip" data-place="{place.number}"{heat} '
         f'style="--hue:{place.colour};{level}" '
         f'aria-label="{label}: found with {shown} in region {place.number}, {_whereabouts(place)}">'
         f'{label}<sup>{place.number}</sup><span class="strength">{shown}</span></button>'
@@ -92,12 +108,21 @@ def _whereabouts(place: PointedRegion) -> str:
     return f"{row} {column}"
 
 
-def _overlay(places: Sequence[PointedRegion], size: tuple[int, int]) -> str:
-    """One group per region: a veil over all else, the frame and its number."""
+def _layer(number: int, heat: HeatMap, place: PointedRegion | None, size: tuple[int, int]) -> str:
+    """A map, shown while the chip of the same number is pointed at."""
+    layer = data_uri(heat_layer(heat, place.colour if place else WHOLE_HUE))
+    return (
+        f'<image data-heat="{number}" href="{layer}" width="{size[0]}" height="{size[1]}" '
+        'preserveAspectRatio="none"/>'
+    )
+
+
+def _overlay(places: Sequence[PointedRegion], size: tuple[int, int], layers: Sequence[str]) -> str:
+    """The maps, and one group per region: a veil over all else, the frame and its number."""
     width, height = size
     scale = max(size) / 100  # what a percent of the longer side is
     groups = "".join(_region(place, width, height, scale) for place in places)
-    return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{groups}</svg>'
+    return f'<svg viewBox="0 0 {width} {height}" aria-hidden="true">{"".join(layers)}{groups}</svg>'
 
 
 def _region(place: PointedRegion, width: int, height: int, scale: float) -> str:

@@ -22,12 +22,16 @@ COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 INK, PAPER, QUIET = "#1b1b22", "#ffffff", "#5c5c66"
 
 
+HeatMap: TypeAlias = Sequence[Sequence[float]]  # rows from the top, in [0, 1]
+
+
 class WordMatch(NamedTuple):
     """The region that one word found in the picture."""
 
     label: str
     found: float  # how well, in [-1, 1]
     box: Box | None  # where; None if the word is not found
+    heat: HeatMap = ()  # where, in degrees; empty where that is unknown
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def draw_alignment(
     height = max(1, round(width * shown.height / shown.width))
     sharp = Image.Resampling.NEAREST if shown.width * 3 <= width else Image.Resampling.LANCZOS
     shown = shown.resize((width, height), sharp)
-    font, places = _font(width), places_of(words)
+    font, places = font_of(width), places_of(words)
     pencil = ImageDraw.Draw(shown)
     for place in places:
         _draw_box(pencil, place, shown.size, font)
@@ -98,7 +102,7 @@ def draw_alignment(
     return sheet
 
 
-def _font(width: int) -> "Font":
+def font_of(width: int) -> "Font":
     from PIL import ImageFont
 
     return ImageFont.load_default(max(13, width // 36))

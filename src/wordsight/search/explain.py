@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 
 from wordsight.presence.model import WEAK_PROBABILITY
 from wordsight.search.engine.brute_force import QueryScorer
+from wordsight.search.heat import heat
 from wordsight.search.query.encoded import EncodedQuery, EncodedWord
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.results import Box, Evidence, ExplainedWord, Explanation, Part, WordFound
@@ -43,11 +44,17 @@ def explain(
     shares = encoded.shares(alignments)[0].cpu()
     real = picture.mask[0].cpu()
     kind = evidence(encoded, picture, alignments)
+    with torch.no_grad():
+        maps = heat(encoded, picture, alignments, words)
     parts = tuple(Part(one.direction, float(one.score[0])) for one in alignments)
     return Explanation(
         kind=kind,
         sentence=describe_evidence(kind, alignments, picture, encoded),
-        words=tuple(ExplainedWord(word, tuple(shares[real, n].tolist())) for n, word in enumerate(words)),
+        words=tuple(
+            ExplainedWord(word, tuple(shares[real, n].tolist()), maps.words[n])
+            for n, word in enumerate(words)
+        ),
+        heat=maps.text,
         regions=tuple(_box(box) for box in picture.boxes[0][real].cpu()) if picture.boxes is not None else (),
         phrases=_names(picture.labels[0].cpu()[real], phrases) if picture.labels is not None else (),
         parts=parts,

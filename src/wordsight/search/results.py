@@ -8,6 +8,7 @@ from wordsight.search.query.parser import Query
 from wordsight.search.query.spelling import Suggestion
 
 Box: TypeAlias = tuple[float, float, float, float]  # left, top, right, bottom; fractions of the picture
+HeatMap: TypeAlias = tuple[tuple[float, ...], ...]  # rows from the top, in [0, 1]; empty: no place to show
 WordState: TypeAlias = Literal["found", "weak", "not found", "unknown"]
 Evidence: TypeAlias = Literal["region", "cell", "hint", "whole"]  # explain.evidence says what each means
 
@@ -98,6 +99,7 @@ class ExplainedWord:
 
     word: WordFound
     shares: tuple[float, ...]  # over the regions; of a word that looks they add up to 1
+    heat: HeatMap = ()  # where the picture shows the word, whether it is found or not
 
 
 @dataclass(frozen=True)
@@ -121,4 +123,5 @@ class Explanation:
     text: str  # what was explained
     probability: float | None = None  # of a match; None: the model has no probabilities
     unread: str = ""  # the end of the text, if that is more than the model reads
+    heat: HeatMap = ()  # where the picture shows the text
     phrases: tuple[str, ...] = ()  # by which a detector found each of the regions; empty where none did

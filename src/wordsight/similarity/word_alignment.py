@@ -58,15 +58,32 @@ def pointed_regions(
     alignments that are no cosines of words, give ``chosen_regions``.
     """
     alignment = _of_words(alignments)
-    regions, words = images.vectors, texts.vectors
-    votes_count = alignment.shares.shape == (len(regions), regions.shape[1], words.shape[1])
-    if images.boxes is None or alignment.direction != "word" or alignment.hint or not votes_count:
+    if images.boxes is None or alignment.hint or not _has_cosines(alignment, images, texts):
         return chosen_regions(alignments, images.mask)
-    cosines = F.normalize(regions, dim=-1) @ F.normalize(words, dim=-1).transpose(1, 2)
-    masked = cosines.masked_fill(~images.mask[..., None], -torch.inf)
-    votes = _covers(images.boxes).to(cosines) @ torch.softmax(masked / VOTE_TEMPERATURE, 1)
+    own = region_votes(images, texts, alignments)
+    votes = _covers(images.boxes).to(own) @ own
     ranks = votes - 2 * _is_whole(images.boxes).to(votes)[..., None]  # votes are at most 1
     return ranks.masked_fill(~images.mask[..., None], -torch.inf).argmax(1)
+
+
+def region_votes(
+    images: EmbeddingSet, texts: EmbeddingSet, alignments: Sequence[Alignment]
+) -> Float[Tensor, "pair region word"]:
+    """How strongly each region speaks for each word: the softmax of their cosines over the regions.
+
+    Where only regions look at words, it is how much of its look each gives to the word.
+    """
+    if not _has_cosines(_of_words(alignments), images, texts):
+        return shares_by_word(alignments)
+    cosines = F.normalize(images.vectors, dim=-1) @ F.normalize(texts.vectors, dim=-1).transpose(1, 2)
+    masked = cosines.masked_fill(~images.mask[..., None], -torch.inf)
+    return torch.softmax(masked / VOTE_TEMPERATURE, 1)
+
+
+def _has_cosines(alignment: Alignment, images: EmbeddingSet, texts: EmbeddingSet) -> bool:
+    """Whether the alignment is that of words whose cosines with the regions say where they look."""
+    (pairs, regions), words = images.vectors.shape[:2], texts.vectors.shape[1]
+    return alignment.direction == "word" and alignment.shares.shape == (pairs, regions, words)
 
 
 def _covers(boxes: Float[Tensor, "pair region 4"]) -> Bool[Tensor, "pair centre region"]:

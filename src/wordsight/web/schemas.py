@@ -145,6 +145,7 @@ Evidence = Annotated[
     ),
 ]
 Box = tuple[float, float, float, float]
+HeatMap = list[list[float]]  # rows from the top, in [0, 1]
 
 
 class Word(BaseModel):
@@ -243,6 +244,7 @@ class ExplainedWord(Word):
     """A word and its attention over the regions."""
 
     shares: list[float] = Field(description="Attention over the regions.")
+    heat: HeatMap = Field(description="Where the picture shows the word; empty without places.")
 
 
 class Part(BaseModel):
@@ -269,6 +271,7 @@ class Explanation(BaseModel):
     phrases: list[str] = Field(
         description="Phrases by which a detector found the regions; empty without any."
     )
+    heat: HeatMap = Field(description="Where the picture shows the text; empty without places.")
     words: list[ExplainedWord]
 
 

@@ -121,11 +121,16 @@ def explanation(found: results.Explanation) -> models.Explanation:
         ],
         regions=[box_of(box) for box in found.regions],
         phrases=list(found.phrases),
+        heat=_rows(found.heat),
         words=[
-            models.ExplainedWord(**_word(one.word), shares=[float(share) for share in one.shares])
+            models.ExplainedWord(**_word(one.word), shares=list(one.shares), heat=_rows(one.heat))
             for one in found.words
         ],
     )
+
+
+def _rows(heat: results.HeatMap) -> models.HeatMap:
+    return [list(row) for row in heat]
 
 
 def _word(word: results.WordFound) -> dict[str, Any]:

@@ -42,7 +42,7 @@ function describeWord(word, evidence) {
 
 function tag(word, evidence) {
   if (evidence === "whole") return "the whole picture, no place";
-  if (!word.box) return "";
+  if (!word.box) return word.heat && evidence === "hint" ? "a hint" : "";
   const state = STATES[word.state] ?? word.state;
   if (evidence === "hint") return word.is_found ? "a hint" : `${state}; a hint`;
   const phrase = word.phrase ? `found as “${word.phrase}”` : "";
@@ -67,7 +67,7 @@ export function chip(word, { light, evidence, number = false } = {}) {
   return made;
 }
 
-function listenForLight(made, word, light) {
+export function listenForLight(made, word, light) {
   let pinned = false;
   const set = (on) => {
     made.classList.toggle("lit", on);
@@ -96,6 +96,7 @@ export function lightRegion(picture, word, evidence) {
   label.classList.toggle("on", Boolean(text));
   if (text) label.textContent = text;
   label.classList.toggle("above", Boolean(box) && box[1] + box[3] > 1);  // where the frame is not
+  picture.classList.toggle("heated", Boolean(word?.heat?.length) && word.state !== "not found");
   if (!box) return;
   const [left, top, right, bottom] = box.map((side) => 100 * Math.max(0, Math.min(1, side)));
   Object.assign(region.style, { left: `${left}%`, top: `${top}%`, width: `${right - left}%`, height: `${bottom - top}%` });

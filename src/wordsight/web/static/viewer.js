@@ -2,11 +2,13 @@
 
 import * as server from "./api.js";
 import { copied, date, element, size } from "./dom.js";
-import { chip, hue, lightRegion, percent } from "./hits.js";
+import { heatMap } from "./heat.js";
+import { chip, hue, lightRegion, listenForLight, percent } from "./hits.js";
 import { Zoom } from "./zoom.js";
 
 const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".caption", ".path", ".facts",
   ".similar", ".sentences", ".before", ".after", ".close", ".copy", ".program", ".reveal", ".file", ".original", ".download", ".in", ".out"];
+const SENTENCE = { word: "whole sentence", box: null, state: "found" };
 const NOTICE_MS = 1500;  // a button shows the result of its action
 
 export class Viewer {
@@ -126,22 +128,25 @@ export class Viewer {
       const explanation = await server.explain({ query, id }, signal);
       if (signal.aborted) return;
       this.parts.evidence.textContent = explanation.sentence;
-      this.showWords(explanation.words, explanation.kind, explanation.regions);
+      this.showWords(explanation.words, explanation.kind, explanation);
     } catch (error) {
       if (!signal.aborted) this.parts.evidence.textContent = error.message;
     }
   }
 
-  /** Show the words as chips; ``regions`` of their shares, once they are known. */
-  showWords(words, evidence, regions = null) {
+  /** Show the words as chips; with an explanation they, and the whole sentence, have maps. */
+  showWords(words, evidence, { regions = [], heat = [] } = {}) {
     const light = (word) => {
       lightRegion(this.parts.picture, word, evidence);
-      this.parts.shares.replaceChildren(...(word && regions ? shares(regions, word) : []));
+      this.parts.shares.replaceChildren(...(word ? places(regions, word) : []));
     };
     light(null);
-    const { chips } = this.parts, focused = [...chips.children].indexOf(document.activeElement);
-    chips.replaceChildren(...words.flatMap((word) => [chip(word, { light, evidence, number: true }), " "]));
-    chips.children[focused]?.focus();
+    const { chips } = this.parts, focused = document.activeElement?.dataset?.word;
+    const made = words.map((word) => chip(word, { light, evidence, number: true }));
+    made.forEach((one, n) => (one.dataset.word = n));
+    if (heat.length) made.push(sentenceChip({ heat, ...SENTENCE }, light));
+    chips.replaceChildren(...made.flatMap((one) => [one, " "]));
+    if (focused !== undefined) chips.querySelector(`[data-word="${focused}"]`)?.focus();
   }
 }
 
@@ -159,8 +164,18 @@ function verdict(hit, hasQuery) {
   return `${chance}${hit.relevant ? clear : vague}${words}`.trim();
 }
 
-/** Every region, shaded by the word's attention. */
-function shares(regions, word) {
+function sentenceChip(sentence, light) {
+  const label = "Where the picture shows the whole sentence";
+  const made = element("button", {
+    type: "button", class: "chip whole", title: label, "aria-label": label, "aria-pressed": "false", "--hue": "var(--quiet)", "--found": 0,
+  }, sentence.word);
+  listenForLight(made, sentence, light);
+  return made;
+}
+
+/** Where a word is: its map, or every region shaded by the word's attention. A word that is not found has no map. */
+function places(regions, word) {
+  if (word.heat?.length) return word.state === "not found" ? [] : [heatMap(word.heat, word.box ? hue(word.word) : "#ffffff")];
   const most = Math.max(...word.shares, 1e-9);
   const shown = regions.map((box, n) => [box, (word.shares[n] ?? 0) / most]).filter(([, share]) => share > 0.08 && share < 0.999);
   return shown.map(([[left, top, right, bottom], share]) => element("span", {
