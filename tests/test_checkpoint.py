@@ -2,14 +2,12 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
 import pytest
 import torch
+from support import warm_process
 from torch import nn
 
 from wordsight import checkpoint
@@ -47,22 +45,19 @@ def test_kill_at_any_moment_leaves_a_whole_folder(tmp_path: Path) -> None:
     program = textwrap.dedent("""
         import sys
         from pathlib import Path
-        from wordsight import checkpoint
         from wordsight.files import atomic
         for n in range(100000):
             with atomic.atomic_folder(Path(sys.argv[1])) as fresh:
                 for name in "ab":
                     (fresh / name).write_text(str(n))
-            print(n, flush=True)
+            print(n, file=sys.stderr)
     """)
     folder = tmp_path / "model"
     for written in (1, 3, 8, 20, 33):
-        process = subprocess.Popen([sys.executable, "-c", program, folder], stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        for _ in range(written):
-            process.stdout.readline()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with warm_process.start(folder, program=("code", program)) as process:
+            for _ in range(written):
+                process.stderr.readline()
+            process.kill()
         atomic.recover(folder)
         assert (folder / "a").read_text() == (folder / "b").read_text()
         assert os.listdir(tmp_path) == ["model"]
@@ -117,9 +112,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
     """)
     write(tmp_path / "model", "old")
-    failed = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "model"], capture_output=True, text=True
-    )
+    failed = warm_process.run(tmp_path / "model", program=("code", program))
     assert failed.returncode != 0
     assert "File too large" in failed.stderr
     assert os.listdir(tmp_path) == ["model"]
@@ -137,7 +130,7 @@ def test_a_file_without_room_is_named_and_left_as_before(tmp_path: Path) -> None
     texts, out = tmp_path / "texts.txt", tmp_path / "vocabulary.json"
     texts.write_text("a dog runs\n")
     out.write_text("old")
-    failed = subprocess.run([sys.executable, "-c", program, texts, out], capture_output=True, text=True)
+    failed = warm_process.run(texts, out, program=("code", program))
     assert failed.returncode == 1
     assert f"{out}: File too large while it was written" in failed.stderr
     assert (out.read_text(), sorted(os.listdir(tmp_path))) == ("old", ["texts.txt", "vocabulary.json"])

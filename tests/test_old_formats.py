@@ -6,12 +6,11 @@ pictures (in a folder /photos that need not exist), and what its search printed.
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from support import warm_process
 
 from wordsight import aliases
 from wordsight.cli.main import with_current_options
@@ -34,8 +33,7 @@ def test_an_old_model_gives_its_old_scores(name: str) -> None:
 
 def test_an_old_index_gives_its_old_hits_to_an_old_command_line(tmp_path: Path) -> None:
     index = shutil.copytree(BEFORE / "pictures.index", tmp_path / "pictures.index")
-    command = [sys.executable, "-m", "wordsight", "search", str(index), "a red dog"]
-    done = subprocess.run([*command, "--json", "--false-accept", "0.3"], capture_output=True, text=True)
+    done = warm_process.run("search", index, "a red dog", "--json", "--false-accept", "0.3")
     assert done.returncode == 0, done.stderr
     hits = [json.loads(line) for line in done.stdout.splitlines()]
     assert [hit["path"] for hit in hits] == [hit["path"] for hit in HITS]
@@ -43,8 +41,7 @@ def test_an_old_index_gives_its_old_hits_to_an_old_command_line(tmp_path: Path) 
 
 
 def test_an_old_option_works_with_a_warning() -> None:
-    command = [sys.executable, "-m", "wordsight", "vocab", "build", "captions.txt", "--rule", "cmpl"]
-    done = subprocess.run([*command, "--help"], capture_output=True, text=True)
+    done = warm_process.run("vocab", "build", "captions.txt", "--rule", "cmpl", "--help")
     assert done.returncode == 0
     assert "--rule is now --word-splitter" in done.stderr
 

@@ -2,13 +2,13 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support import warm_process
 from support.small_index import draw, make, small_model
 
 from wordsight.builder import Builder
@@ -229,11 +229,9 @@ def test_a_hub_name_runs_nothing_in_a_real_process(model: Path, pwned: Path, tmp
         path.rename(blobs / str(number))
         (snapshot / path.name).symlink_to(Path("../../blobs") / str(number))
     draw(tmp_path / "pictures", range(3))
-    command = [sys.executable, "-m", "wordsight", "index", "pictures", "--model", "evil/model", "--out", "i"]
     offline = {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
-        command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | offline, timeout=120
-    )
+    command = ("index", "pictures", "--model", "evil/model", "--out", "i")
+    done = warm_process.run(*command, cwd=tmp_path, env=os.environ | offline)
     assert done.returncode == 1, done.stderr
     assert 'reader "os:system" is code from outside wordsight' in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr

@@ -2,15 +2,14 @@
 
 import csv
 import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from support import warm_process
 from support.search_models import model, path_of, pictures, texts_of
 
 ROWS = 12
@@ -36,8 +35,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wordsight", "audit", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ.copy())
+    return warm_process.run("audit", *arguments)
 
 
 def test_findings_are_a_table_json_and_a_page(table: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import re
 import shlex
 import signal
 import subprocess
-import sys
 import time
 import urllib.request
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ import pytest
 import typer.main
 from PIL import Image
 from safetensors.torch import load_file
+from support import warm_process
 from support.small_problem import wordsight
 
 from wordsight.cli import serve
@@ -32,10 +32,6 @@ SMALL = [
 CHANGES = [part for change in SMALL for part in ("--set", change)]
 
 
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-m", "wordsight", "demo", *map(str, arguments), *CHANGES]
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("home")
@@ -44,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def told(home: Path) -> subprocess.CompletedProcess[str]:
     """A demo from nothing to its end, in ``home``."""
-    return subprocess.run(command(), cwd=home, capture_output=True, text=True)
+    return warm_process.run("demo", *CHANGES, cwd=home)
 
 
 def test_it_measures_indexes_searches_and_shows(
@@ -106,10 +102,7 @@ def test_a_finished_demo_is_served_as_it_is(home: Path, told: subprocess.Complet
         pytest.skip("the page needs wordsight[serve]")
     before = (home / "demo" / "report.html").stat().st_mtime_ns
     environment = os.environ | {"NO_PROXY": "*", "BROWSER": "true"}
-    with subprocess.Popen(
-        command("--serve", "--port", 0), cwd=home, stderr=subprocess.PIPE, text=True, env=environment
-    ) as server:
-        assert server.stderr is not None
+    with warm_process.start("demo", "--serve", "--port", 0, *CHANGES, cwd=home, env=environment) as server:
         said = ""
         for line in server.stderr:
             said += line
@@ -149,9 +142,9 @@ def test_another_seed_needs_another_folder(
 
 
 def test_an_interrupted_demo_goes_on_to_the_same_bits(
-    tmp_path: Path, home: Path, told: subprocess.CompletedProcess[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, home: Path, told: subprocess.CompletedProcess[str]
 ) -> None:
-    with subprocess.Popen(command(), cwd=tmp_path, stderr=subprocess.PIPE, text=True) as stopped:
+    with warm_process.start("demo", *CHANGES, cwd=tmp_path) as stopped:
         while not (tmp_path / "demo" / "run" / "last").is_dir():
             assert stopped.poll() is None
             time.sleep(0.01)
@@ -159,9 +152,8 @@ def test_an_interrupted_demo_goes_on_to_the_same_bits(
         said = stopped.communicate()[1]
     assert stopped.returncode == 130, said
     assert "the same command goes on from there" in said
-    monkeypatch.chdir(tmp_path)
-    again = wordsight("demo", *CHANGES)
-    assert again.exit_code == 0, again.exception
+    again = warm_process.run("demo", *CHANGES, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
     ends = [load_file(at / "demo" / "run" / "best" / "weights.safetensors") for at in (home, tmp_path)]
     assert all(ends[0][name].equal(ends[1][name]) for name in ends[0])
     assert again.stdout.split("demo/world.index:")[0] == told.stdout.split("demo/world.index:")[0]

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import warm_process
 from support.small_index import draw, make, small_model
 
 from wordsight.learn.precision import CLEAR_SPEEDUP
@@ -20,8 +21,7 @@ SECTIONS = ["versions", "processor", "chosen on this processor", "GPU", "extras"
 
 
 def doctor(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wordsight", "doctor", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    return warm_process.run("doctor", *arguments, env=os.environ | environment)
 
 
 def facts(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -58,7 +58,9 @@ def test_a_machine_and_an_index_are_described(index: Index, tmp_path: Path) -> N
 
 
 def test_a_cpu_that_is_limited_says_so() -> None:
-    chosen = facts(doctor("--json", "--no-network", ATEN_CPU_CAPABILITY="default"))
+    command = [sys.executable, "-m", "wordsight", "doctor", "--json", "--no-network"]
+    limited = os.environ | {"ATEN_CPU_CAPABILITY": "default"}  # which torch reads when it is loaded
+    chosen = facts(subprocess.run(command, capture_output=True, text=True, env=limited))
     assert chosen["processor"]["ATEN_CPU_CAPABILITY"]["value"] == "default"
     value = chosen["chosen on this processor"]["instructions that torch uses"]["value"]
     assert value in ("DEFAULT", "default", "NO AVX")

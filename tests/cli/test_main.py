@@ -5,7 +5,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from support import warm_process
 from typer.main import get_command
 
 from wordsight.cli.main import app, main
@@ -40,8 +40,7 @@ CHANGES = [part for change in SMALL for part in ("--set", change)]
 
 def process(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
-    command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment)
+    return warm_process.run(*arguments, env=os.environ | environment)
 
 
 def wordsight(*arguments: object) -> subprocess.CompletedProcess[str]:

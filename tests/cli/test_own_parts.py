@@ -1,12 +1,12 @@
 """A loss of one file, as docs/extending.md shows it: in the current folder, named in a configuration."""
 
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from support import warm_process
 from support.small_index import draw
 
 DOCS = (Path(__file__).parents[2] / "docs" / "extending.md").read_text(encoding="utf-8")
@@ -51,12 +51,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def train(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-P", "-m", "wordsight", "train", "own.toml", "--out", "run", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=home, env=dict(os.environ))
+    return warm_process.run("train", "own.toml", "--out", "run", *arguments, cwd=home)
 
 
 def test_the_file_of_the_documentation_trains(home: Path) -> None:
-    """Without -P Python itself would put the current folder on its path; the command does not have that."""
+    """The current folder is not on Python's path, as for the command that is installed."""
     done = train(home)
     assert done.returncode == 0, done.stderr
     assert 'importing my_lab, which runs its code, for loss "my_lab:Focal"' in done.stderr

@@ -1,13 +1,12 @@
 """The BERT text encoder on a real small model and on tiny random ones; no network."""
 
 import json
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import torch
+from support import warm_process
 
 from wordsight.encode.bert import BertEncoder
 from wordsight.errors import InputError
@@ -157,7 +156,7 @@ def test_a_broken_torchvision_does_not_matter(tiny: str, tmp_path: Path) -> None
         "from wordsight.encode.bert import BertEncoder\n"
         f"BertEncoder({tiny!r}, 6, pretrained=False)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = warm_process.run(program=("code", program))
     assert done.returncode == 0, done.stderr
 
 

@@ -4,16 +4,20 @@ import csv
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
 from time import sleep
+from types import SimpleNamespace
+from typing import IO
 
 import numpy as np
 import pytest
+from support import warm_process
+from support.warm_process import WarmProcess
 
 from wordsight.evaluation.bootstrap import QueryHits, difference, interval
+from wordsight.experiments import run_cell
 from wordsight.experiments.grid import read_grid
 from wordsight.experiments.run_cell import MEASURED
 from wordsight.experiments.sweep import compare
@@ -79,6 +83,7 @@ def test_the_grid_of_the_documentation_is_one(tmp_path: Path) -> None:
     assert top.split == "test"
 
 
+@pytest.mark.usefixtures("warm_cells")
 def test_a_cell_that_had_begun_resumes_after_its_failure(grid: Path, tmp_path: Path) -> None:
     top, cells = read_grid([str(grid)])
     folder = cells[0].folder(tmp_path / "out")
@@ -178,6 +183,7 @@ def test_systems_that_were_asked_other_queries_are_not_compared() -> None:
         QueryHits.mean([hits(images=40), hits(images=41)])
 
 
+@pytest.mark.usefixtures("warm_cells")
 def test_a_comparison_runs_every_cell_names_what_failed_and_goes_on(grid: Path, tmp_path: Path) -> None:
     home, told = tmp_path / "out", []
     top, cells = read_grid([str(grid)])
@@ -218,8 +224,7 @@ def test_a_folder_of_other_settings_is_not_taken_for_done(grid: Path, tmp_path: 
 def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(grid: Path, tmp_path: Path) -> None:
     grid.write_text(grid.read_text().partition('[systems."both ways"]')[0] + "training = {epochs = 500}\n")
     home = tmp_path / "out"
-    command = [sys.executable, "-m", "wordsight", "compare", str(grid), "--out", str(home)]
-    comparison = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    comparison = warm_process.start("compare", grid, "--out", home)
     folder = read_grid([str(grid)])[1][0].folder(home)
     wait_for(lambda: comparison.poll() is not None or (folder / "last").is_dir())
     run = int((folder / LOCK).read_text())
@@ -230,6 +235,7 @@ def test_a_killed_comparison_leaves_no_run_behind_and_goes_on(grid: Path, tmp_pa
         assert not (folder / MEASURED).exists()
 
 
+@pytest.mark.usefixtures("warm_cells")
 def test_two_runs_never_write_into_one_folder(grid: Path, tmp_path: Path) -> None:
     top, cells = read_grid([str(grid)])
     folder = cells[0].folder(tmp_path / "out")
@@ -239,6 +245,17 @@ def test_two_runs_never_write_into_one_folder(grid: Path, tmp_path: Path) -> Non
     assert "is writing to" in failed[0]
     assert (folder / "config.toml").is_file(), "the other process needs it"
     assert not (folder / "last").exists()
+
+
+@pytest.fixture
+def warm_cells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cells are processes that begin with torch loaded."""
+
+    def start(command: list[str], *, env: dict[str, str], stdout: IO[bytes], **_: object) -> WarmProcess:
+        _, _, module, *arguments = command
+        return warm_process.start(*arguments, program=("module", module), env=env, log=stdout)
+
+    monkeypatch.setattr(run_cell, "subprocess", SimpleNamespace(Popen=start, PIPE=subprocess.PIPE))
 
 
 def wait_for(what: Callable[[], bool]) -> None:

@@ -3,12 +3,11 @@
 import errno
 import os
 import subprocess
-import sys
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from support import without_locks
+from support import warm_process, without_locks
 from support.small_index import draw, small_model
 
 from wordsight.files import lock
@@ -19,10 +18,8 @@ needs_seccomp = pytest.mark.skipif(not without_locks.is_possible(), reason="the 
 
 def unlocked(error: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
     """``wordsight`` where every lock fails with this error."""
-    return subprocess.run(
-        [sys.executable, without_locks.__file__, error, *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=os.environ | environment,
-    )  # fmt: skip
+    program = ("file", without_locks.__file__)
+    return warm_process.run(error, *arguments, program=program, env=os.environ | environment)
 
 
 def test_a_lock_is_held_by_one(tmp_path: Path) -> None:

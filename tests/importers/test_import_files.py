@@ -4,8 +4,6 @@ import json
 import os
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 from argparse import Namespace
 from collections import OrderedDict
@@ -15,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from support import warm_process
 from support.published_casc import CASC, head_state
 from support.published_chan import OPTIONS as CHAN
 from support.published_chan import image_state as chan_image
@@ -391,11 +390,6 @@ def test_a_table_of_words_is_read_in_the_order_of_its_ids(tmp_path: Path) -> Non
 # ------------------------------------------------------------------------------------------------ the command
 
 
-def wordsight(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_an_imported_model_is_measured_on_the_data_of_a_configuration(tmp_path: Path) -> None:
     vocabulary = write_vocabulary(tmp_path / "v.json")
     import_checkpoint(scan_checkpoint(tmp_path), "scan", tmp_path / "out", vocabulary)
@@ -404,7 +398,7 @@ def test_an_imported_model_is_measured_on_the_data_of_a_configuration(tmp_path: 
     np.save(data / "test_ims.npy", np.random.default_rng(0).standard_normal((4, 3, IN), dtype=np.float32))
     (data / "test_caps.txt").write_text("".join(f"{a} {b}\n" for a in WORDS[:4] for b in WORDS[:5]))
     (data / "test_ids.txt").write_text("".join(f"{n}\n" for n in range(4)))
-    told = wordsight(
+    told = warm_process.run(
         "evaluate", tmp_path / "out", "--config", "scan-f30k-t2i-lse", "--set", f"data.path={data}",
         "--protocol", "all", "--json",
     )  # fmt: skip
@@ -414,7 +408,7 @@ def test_an_imported_model_is_measured_on_the_data_of_a_configuration(tmp_path: 
 
 def test_the_command_reports_to_stderr_and_the_folder_to_stdout(tmp_path: Path) -> None:
     files = ["--vocabulary", write_vocabulary(tmp_path / "v.json"), "--out", tmp_path / "out"]
-    done = wordsight("import", scan_checkpoint(tmp_path), "--from", "scan", *files)
+    done = warm_process.run("import", scan_checkpoint(tmp_path), "--from", "scan", *files)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out")
     assert "img.fc.weight -> image_encoder.linear.weight (8 x 6)" in done.stderr

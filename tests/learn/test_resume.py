@@ -5,8 +5,6 @@ import os
 import random
 import resource
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from support import small_problem, warm_process
 from support.same_run import FILES, assert_same_run
 from support.small_problem import SETTINGS, share_ranked_first, small_matcher, small_pairs, train
 
@@ -36,18 +35,7 @@ def test_killed_anywhere(tmp_path: Path) -> None:
     ]
     for plan in plans:
         plan["folder"] = str(tmp_path / f"killed {plan['checkpoint_every']}")
-    command = [
-        sys.executable,
-        str(Path(__file__).parents[1] / "support" / "small_problem.py"),
-        *map(json.dumps, plans),
-    ]
-    print(*command)
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
-    )
+    done = warm_process.run(*map(json.dumps, plans), program=("file", small_problem.__file__))
     assert done.returncode == 0, done.stderr
     died = [int(line) for line in done.stdout.split()]
     assert died[0] >= 3

@@ -2,9 +2,6 @@
 
 import json
 import math
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file
+from support import warm_process
 from support.small_problem import (
     COLOURS,
     DIM,
@@ -652,7 +650,5 @@ torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 def test_compiled_encoders_train_as_the_others(tmp_path: Path) -> None:
     """In a process of its own: Dynamo cannot read the check of shapes."""
-    surroundings = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)}
-    command = [sys.executable, "-c", COMPILED, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, env=surroundings)
+    done = warm_process.run(tmp_path, program=("code", COMPILED))
     assert done.returncode == 0, done.stderr[-3000:]

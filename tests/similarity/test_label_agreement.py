@@ -1,10 +1,8 @@
 """Agreement on labels: CASC's golden numbers, a slow loop, any direction, and the names of the labels."""
 
-import subprocess
-import sys
-
 import pytest
 import torch
+from support import warm_process
 from support.golden_casc import CASC, casc, images, texts
 from torch import Tensor
 
@@ -138,7 +136,7 @@ print(peak() - before)
 
 def test_measuring_never_holds_the_probabilities_of_all_pairs() -> None:
     """Twice 300 x 300 x 500 would be 360 MB; the reference held 20 GB for Flickr30k."""
-    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    done = warm_process.run(program=("code", PEAK))
     assert float(done.stdout) < 40
 
 

@@ -1,11 +1,10 @@
 """Cosine and order embeddings: golden numbers, slow loops, what is tied or zero, and what is refused."""
 
 import math
-import subprocess
-import sys
 
 import pytest
 import torch
+from support import warm_process
 from support.golden_inputs import sine
 from torch import Tensor
 
@@ -124,5 +123,5 @@ print(peak() - before)
 
 def test_training_never_holds_the_differences_of_all_pairs() -> None:
     """512 x 512 x 256 of them would be 268 MB in float32, and autograd would hold them several times."""
-    done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, text=True, check=True)
+    done = warm_process.run(program=("code", PEAK))
     assert float(done.stdout) < 80

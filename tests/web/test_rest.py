@@ -8,8 +8,6 @@ import shutil
 import signal
 import socket
 import struct
-import subprocess
-import sys
 import threading
 import time
 import urllib.request
@@ -23,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import warm_process
 from support.heic import save_heic, without_heic
 from support.search_models import PICTURES, index, model, path_of, pictures, searcher, texts_index
 from support.small_index import small_model
@@ -888,20 +887,8 @@ def test_the_command_refuses_before_it_loads(tmp_path: Path) -> None:
 
 
 def test_the_command_serves_until_it_is_interrupted() -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "wordsight",
-        "serve",
-        str(index().folder),
-        str(texts_index().folder),
-        "--port",
-        "0",
-    ]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env=os.environ | {"NO_PROXY": "*"}
-    ) as server:
-        assert server.stderr is not None
+    command = ("serve", index().folder, texts_index().folder, "--port", 0)
+    with warm_process.start(*command, env=os.environ | {"NO_PROXY": "*"}) as server:
         told = ""
         for line in server.stderr:
             told += line

@@ -3,15 +3,15 @@
 import io
 import os
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from support import warm_process
 from support.search_models import index, model, path_of, texts_index
+from support.warm_process import WarmProcess
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
 from starlette.testclient import TestClient
@@ -223,11 +223,8 @@ def test_what_is_no_prefix_is_refused(path: str) -> None:
 # The command
 
 
-def command(*arguments: Any, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "wordsight", "serve", *map(str, arguments), "--port", "0"],
-        stderr=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, env=os.environ | environment,
-    )  # fmt: skip
+def command(*arguments: Any, **environment: str) -> WarmProcess:
+    return warm_process.start("serve", *arguments, "--port", "0", env=os.environ | environment)
 
 
 def test_the_command_says_that_an_index_was_made_by_somebody_else(made: Index, tmp_path: Path) -> None:

@@ -2,10 +2,6 @@
 
 import base64
 import itertools
-import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import warm_process
 
 from wordsight.read.datasets.precomputed import Precomp
 from wordsight.read.export.bottom_up_tsv import Converted, convert_bottom_up
@@ -202,11 +199,11 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
         "import sys, time; from wordsight.read.export.bottom_up_tsv import convert_bottom_up as c; "
         "c(sys.argv[1], sys.argv[2], 'train', progress=lambda *at: time.sleep(0.3))"
     )
-    job = subprocess.Popen([sys.executable, "-c", code, str(path), str(tmp_path)])
+    job = warm_process.start(path, tmp_path, program=("code", code))
     note = tmp_path / "train.partial" / "progress.json"
     for _ in itertools.takewhile(lambda _: not note.exists() and job.poll() is None, itertools.count()):
         time.sleep(0.02)
-    os.kill(job.pid, signal.SIGKILL)
+    job.kill()
     job.wait()
     assert not (tmp_path / "train_ims.npy").exists()
     assert 0 < sum(Converted.load(note).done) < 3000

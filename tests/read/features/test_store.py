@@ -6,7 +6,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from support import warm_process
 from torch.nn import functional as F
 
 from wordsight.files.append import AppendFile
@@ -383,7 +383,8 @@ def test_backbone_features_come_back_as_they_were(tmp_path: Path, data: Path) ->
 def test_kill_at_any_write_and_at_any_moment(tmp_path: Path, pictures: list[Path]) -> None:
     """Real processes, really killed: in the middle of each write in turn, and again and again at work."""
     run(pictures[:KILLED], tmp_path / "whole")
-    subprocess.run([sys.executable, __file__, str(tmp_path)], check=True)
+    done = warm_process.run(tmp_path, program=("file", __file__))
+    assert done.returncode == 0, done.stderr
     told = json.loads((tmp_path / "told.json").read_text())
     assert told["writes"] > 18
     assert told["kills"] > 3

@@ -1,10 +1,7 @@
 """Any pretrained vision backbone becomes regions: the right tokens in the right places, one identity."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 import torch
 import transformers
 from PIL import Image
+from support import warm_process
 from support.published_backbones import (
     CENTRE,
     FAMILIES,
@@ -309,18 +307,13 @@ def test_broken_torchvision_does_no_harm(tmp_path: Path, published: Callable[[st
     (tmp_path / "fake" / "torchvision-0.28.0.dist-info").mkdir()
     metadata = "Metadata-Version: 2.1\nName: torchvision\nVersion: 0.28.0\n"
     (tmp_path / "fake" / "torchvision-0.28.0.dist-info" / "METADATA").write_text(metadata)
-    code = (
-        "import sys; from wordsight.read.pictures.backbone_reader import BackboneReader; "
-        f"print(BackboneReader({str(published('clip'))!r}).feature_dim, sys.modules['torchvision'])"
-    )
-    path = os.pathsep.join([str(tmp_path / "fake"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    ran = subprocess.run(
-        [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    code = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "fake")!r})
+from wordsight.read.pictures.backbone_reader import BackboneReader
+print(BackboneReader({str(published("clip"))!r}).feature_dim, sys.modules["torchvision"])
+"""
+    ran = warm_process.run(program=("code", code))
     assert ran.stdout.split() == ["16", "None"], ran.stderr
 
 

@@ -5,8 +5,6 @@ import os
 import re
 import shutil
 import struct
-import subprocess
-import sys
 import threading
 import zlib
 from collections.abc import Callable
@@ -18,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import small_index
+from support import small_index, warm_process
 from support.heic import save_heic, without_heic
 from support.small_index import BATCH, Contents, draw, make, read
 from support.small_problem import small_matcher, wordsight
@@ -59,10 +57,7 @@ def ids_of(index: Index) -> dict[str, int]:
 
 
 def program(*arguments: object) -> dict[str, int]:
-    ran = subprocess.run(
-        [sys.executable, small_index.__file__, *map(str, arguments)],
-        capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+    ran = warm_process.run(*arguments, program=("file", small_index.__file__))
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])
 

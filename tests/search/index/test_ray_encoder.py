@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support import warm_process
 from support.small_index import draw, read, small_model
 from support.waiting import wait_until
 
@@ -84,11 +84,11 @@ def test_a_killed_driver_goes_on_where_it_was(cluster: str, encoder: RayEncoder,
     files = draw(tmp_path / "pictures", range(300))
     made = Index.create(tmp_path / "index", small_model(tmp_path))
     update = [
-        *(sys.executable, "-m", "wordsight", "index", tmp_path / "pictures", "--out", made.folder),
+        *("index", tmp_path / "pictures", "--out", made.folder),
         *("--batch-size", "2", "--ray", cluster, "--ray-actors", "1"),
     ]
     source = {"PYTHONPATH": str(Path(__file__).parents[3] / "src")}
-    driver = subprocess.Popen(list(map(str, update)), env=os.environ | source, stderr=subprocess.PIPE)
+    driver = warm_process.start(*update, env=os.environ | source)
     wait_until(lambda: made.generation() >= 10 or driver.poll() is not None, seconds=120)
     driver.kill()
     assert driver.wait() == -signal.SIGKILL, (driver.stderr or sys.stdin).read()

@@ -1,12 +1,11 @@
 """What every similarity of the menu promises, whatever the blocks, the padding, the order and the dtype."""
 
 import itertools
-import subprocess
-import sys
 
 import jaxtyping
 import pytest
 import torch
+from support import warm_process
 from support.blockwise_similarities import TRAINED, OfHighest, every_trained, images_and_texts, random_set
 from torch import Tensor
 
@@ -300,5 +299,5 @@ HARDEST = "(0.2 + scores - scores.diagonal()).fill_diagonal_(0).amax(1).clamp_mi
 def test_training_never_holds_the_cosines_of_all_pairs(similarity: str, loss: str) -> None:
     """256 x 256 x 36 x 12 cosines would be 108 MB in float32, and autograd would hold them several times."""
     code = PEAK.format(similarity=similarity, loss=loss)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = warm_process.run(program=("code", code))
     assert float(done.stdout) < 80

@@ -1,12 +1,11 @@
 """Products of any size are right and use few sizes: a server's memory does not grow with its queries."""
 
 import random
-import subprocess
 import sys
 
 import pytest
 import torch
-from support import search_models
+from support import search_models, warm_process
 from torch import Tensor
 
 from wordsight.search.index.index import Filters
@@ -98,5 +97,5 @@ def test_searches_of_every_length_and_filter_use_few_sizes(monkeypatch: pytest.M
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_number_of_sizes() -> None:
-    told = subprocess.run([sys.executable, "-c", GROWTH], capture_output=True, text=True, check=True)
+    told = warm_process.run(program=("code", GROWTH))
     assert float(told.stdout) < 40  # megabytes; each new size alone takes half of one
