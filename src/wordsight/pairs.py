@@ -33,6 +33,21 @@ class ImageSource(Protocol):
     def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]": ...
 
 
+def read_mirrored(images: ImageSource, rows: Sequence[int]) -> "Regions":
+    """Stored features of these images mirrored left to right.
+
+    Raises InputError for images without such features.
+    """
+    read = getattr(images, "read_mirrored", None)
+    if read is None:
+        raise InputError(
+            "flip_pictures mirrors pictures, and these images are features that were not stored mirrored",
+            "store them: wordsight features extract DATA --out STORE --mirrored; or leave flip_pictures out",
+        )
+    regions: Regions = read(rows)
+    return regions
+
+
 @dataclass(frozen=True)
 class PictureFiles:
     """Pictures by path: the image source of every caption file."""
@@ -155,6 +170,9 @@ class _Subset:
 
     def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
         return self.source.read([self.rows[row] for row in rows])
+
+    def read_mirrored(self, rows: Sequence[int]) -> "Regions":
+        return read_mirrored(self.source, [self.rows[row] for row in rows])
 
 
 @dataclass(frozen=True, eq=False)

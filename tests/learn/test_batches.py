@@ -110,9 +110,9 @@ def test_pictures_are_changed_for_every_pair_anew() -> None:
     assert not torch.equal(values, made.make(1, 0, made.rows(0)[0]).images.values)
 
 
-def test_features_cannot_be_mirrored() -> None:
+def test_features_need_mirrored_ones() -> None:
     made = batches(small_pairs(), change_pictures=ChangePictures(flip=0.5))
-    with pytest.raises(ValueError, match="flip_pictures changes pixels"):
+    with pytest.raises(ValueError, match="not stored mirrored"):
         made.make(0, 0, made.rows(0)[0])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,9 @@ from wordsight.errors import InputError
 from wordsight.runtime.device import find_device
 from wordsight.runtime.malloc import share_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
+
+if TYPE_CHECKING:
+    from wordsight.read.features.extract import Extraction
 
 EPILOG = "Example: wordsight features extract photos/ --model facebook/dinov2-small --out features/"
 
@@ -75,6 +78,12 @@ class PictureOptions:
     image_column: ImageColumn = None
     exclude: Exclude = None
     follow_links: FollowLinks = None
+    mirrored: Annotated[
+        bool,
+        typer.Option(
+            "--mirrored", help="Store each picture mirrored as well, for training with flip_pictures."
+        ),
+    ] = False
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32
     device: Device = "auto"
 
@@ -98,7 +107,6 @@ def extract(
     """Cut pictures into regions with a frozen pretrained backbone and store features, boxes and sizes."""
     share_freed_memory()
     from wordsight.read.datasets.detect_format import picture_paths
-    from wordsight.read.features.extract import extract as run
     from wordsight.read.pictures.walk import WalkNotes, WalkRules, left_out_text
 
     how.check()
@@ -117,8 +125,7 @@ def extract(
     else:
         reader = _backbone(how.model, out, **settings)
     reader = reader.to(device)
-    with ProgressDisplay() as progress:
-        result = run(reader, paths, out, which.batch_size, progress)
+    result = _extracted(reader, paths, out, which)
     skipped = [*closed, *result.skipped]
     typer.echo(f"{out}: {result.done} pictures stored, {result.reused} already there, {len(skipped)} skipped")
     if notes.left_out:
@@ -127,6 +134,19 @@ def extract(
         say(f"skipped {path}: {reason}")
     if skipped:
         raise typer.Exit(3)
+
+
+def _extracted(reader: Any, paths: Sequence[Path], out: Path, which: PictureOptions) -> "Extraction":
+    """Features of the pictures as they are, and mirrored where that is wanted."""
+    from wordsight.read.features.extract import extract
+    from wordsight.read.features.mirrored import MirroredReader
+    from wordsight.read.features.store import MIRRORED
+
+    with ProgressDisplay() as progress:
+        result = extract(reader, paths, out, which.batch_size, progress)
+        if which.mirrored:
+            extract(MirroredReader(reader), paths, out / MIRRORED, which.batch_size, progress)
+    return result
 
 
 def _configured_reader(config: str, changes: Sequence[str], trust_remote_code: bool) -> Any:

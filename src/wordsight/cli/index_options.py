@@ -71,10 +71,28 @@ class UpdateOptions(DetectorOptions):
     ray_actors: Annotated[
         int, typer.Option(min=0, help="Processes of --ray; 0: one per GPU, or else one per processor.")
     ] = 0
+    features: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="STORE",
+            help="Take what `features extract` stored of these pictures; only others are read.",
+        ),
+    ] = None
+
+    def check(self) -> None:
+        super().check()
+        if self.features is not None and self.ray is not None:
+            raise typer.BadParameter("--features reads on this machine, --ray on others: give one of them")
 
     @contextmanager
     def encoder(self, opened: "SearchableIndex") -> "Iterator[Encoder | None]":
-        """The encoder of --ray for the block; None without it."""
+        """The encoder of --ray or --features for the block; None without them."""
+        if self.features is not None:
+            from wordsight.read.features.store import FeatureStore
+            from wordsight.search.index.stored_encoder import StoredEncoder
+
+            yield StoredEncoder(opened.matcher, FeatureStore.open(self.features))
+            return
         if self.ray is None:
             yield None
             return

@@ -102,8 +102,12 @@ class ChangePictures:
             return [SideCut(self.crop + share * (1 - self.crop), *place) for share, *place in draws]
         return None
 
+    def chosen(self, pictures: int, random: Random) -> Bool[Tensor, " picture"]:
+        """Draw for each of so many pictures whether it is mirrored."""
+        return _uniform(random, pictures) < self.flip
+
     def mirrored(self, pixels: Pixels, random: Random) -> Pixels:
-        chosen = _uniform(random, len(pixels)).to(pixels.device) < self.flip
+        chosen = self.chosen(len(pixels), random).to(pixels.device)
         turned = pixels.values.flip(-1)
         if pixels.sizes is not None:  # back to the left, where each picture begins
             width = pixels.values.shape[3]

@@ -8,10 +8,12 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from wordsight.errors import InputError
 from wordsight.learn.augmentation import ChangePictures, DropRegions, DropWords, WordIds
@@ -19,7 +21,7 @@ from wordsight.learn.processes import Processes
 from wordsight.learn.settings import Training
 from wordsight.learn.swap_words import SwapWords
 from wordsight.matcher import Matcher
-from wordsight.pairs import PairBatch, PairSet
+from wordsight.pairs import PairBatch, PairSet, read_mirrored
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.runtime.prefetch import prefetch
@@ -146,7 +148,10 @@ class Batches:
         pictures = self.pairs.images.read(different.tolist())
         cuts = self.change_pictures.cuts(len(rows), draw) if self.change_pictures else None
         if cuts is None:
-            return self.read_images(pictures)[torch.from_numpy(place)]
+            images = self.read_images(pictures)[torch.from_numpy(place)]
+            if isinstance(images, Regions) and self.change_pictures:
+                return self._some_mirrored(images, rows, self.change_pictures.chosen(len(rows), draw))
+            return images
         if self.read_parts is None or isinstance(pictures, Regions | Pixels):
             raise InputError(
                 "crop_pictures and crop_area show parts of pictures, and these images are no pictures that "
@@ -155,13 +160,18 @@ class Batches:
             )
         return self.read_parts([pictures[row] for row in place], cuts)
 
+    def _some_mirrored(self, images: Regions, rows: Sequence[int], chosen: Bool[Tensor, " row"]) -> Regions:
+        """The chosen rows from the mirrored features, the others as they are."""
+        numbers = chosen.nonzero().flatten().tolist()
+        if not numbers:
+            return images
+        mirrored = self.read_images(read_mirrored(self.pairs.images, [rows[n] for n in numbers]))
+        places = torch.arange(len(images))
+        places[chosen] = len(images) + torch.arange(len(numbers))
+        return Regions.join([images, cast(Regions, mirrored)])[places]
+
     def _changed(self, images: Regions | Pixels, draw: np.random.Generator) -> Regions | Pixels:
         if isinstance(images, Regions):
-            if self.change_pictures:
-                raise InputError(
-                    "flip_pictures changes pixels, and these images are region features; leave it out, or "
-                    "train from pictures"
-                )
             return self.drop_regions(images, draw) if self.drop_regions else images
         return self.change_pictures.mirrored(images, draw) if self.change_pictures else images
 

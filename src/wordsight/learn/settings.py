@@ -81,7 +81,7 @@ class Training:
     another colour, number, size, side, person or thing, or two that change places (learn/swap_words.py)."""
     drop_specials: bool = False  # <start> and <end> may be among them (CHAN's BiGRU runs)
 
-    flip_pictures: Share = 0.0  # pixels only: the share of pictures mirrored left to right (CMPL: 0.5)
+    flip_pictures: Share = 0.0  # the share of pictures mirrored left to right (CMPL: 0.5)
     crop_pictures: PositiveShare = 1.0  # pixels only: the least share of each side that is shown, enlarged
     crop_area: PositiveShare = 1.0  # or of the area, in any shape from 3:4 to 4:3 (RandomResizedCrop)
 

@@ -6,6 +6,7 @@
 ``pictures.jsonl``   line i: content hash, name, width, height and number of real regions of row i; with a
                      detector that reads text, "phrases": of each region, the number of its phrase, or 0
 ``files.jsonl``      where each content was seen, so that unchanged files need not be read again
+``mirrored/``        optional: a store of the same pictures mirrored, by the same hashes
 
 A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond in the arrays is cut off.
 """
@@ -14,6 +15,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
 from typing import Any
@@ -28,6 +30,7 @@ from wordsight.sets import Regions
 from wordsight.tensors import torch
 
 FORMAT = 1
+MIRRORED = "mirrored"
 META, FEATURES, BOXES, PICTURES, FILES = (
     "meta.json",
     "features.npy",
@@ -57,7 +60,8 @@ class FeatureStore:
         self._check_pictures(pictures)
         self.names = [picture["name"] for picture in pictures]
         self.sizes = [tuple(picture["size"]) for picture in pictures]  # width, height in pixels
-        self.row_of = {picture["content"]: row for row, picture in enumerate(pictures)}
+        self.contents = [picture["content"] for picture in pictures]
+        self.row_of = {content: row for row, content in enumerate(self.contents)}
         self._labels = _labels(folder, pictures, self.regions)
         self._real = torch.tensor([picture["regions"] for picture in pictures], dtype=torch.long)
         self._features = mapped(folder / FEATURES, len(pictures))
@@ -92,6 +96,22 @@ class FeatureStore:
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @cached_property
+    def mirrored(self) -> "FeatureStore":
+        """Store of these pictures mirrored left to right.
+
+        Raises InputError if they were not stored, or by another reader.
+        """
+        if not (self.folder / MIRRORED / META).is_file():
+            raise InputError(
+                f"{self.folder} holds no mirrored pictures, which flip_pictures needs",
+                f"store them: wordsight features extract DATA --out {self.folder} --mirrored; "
+                "or leave flip_pictures out",
+            )
+        store = FeatureStore.open(self.folder / MIRRORED)
+        store.check_reader(self.identity, self.settings)
+        return store
 
     def check_reader(self, identity: str, settings: dict[str, Any] | None = None) -> None:
         """Raises ValueError if a model's reader is not the one that these features came from.
@@ -160,6 +180,19 @@ class StoredImages:
 
     def read(self, rows: Sequence[int]) -> Regions:
         return self.store.read([self.rows[row] for row in rows])
+
+    def read_mirrored(self, rows: Sequence[int]) -> Regions:
+        """Raises InputError if one of the pictures was not stored mirrored."""
+        other = self.store.mirrored
+        places = [self.rows[row] for row in rows]
+        found = [other.row_of.get(self.store.contents[place]) for place in places]
+        if None in found:
+            name = self.store.names[places[found.index(None)]]
+            raise InputError(
+                f"{name} was not stored mirrored in {other.folder}, which has {len(other):,} pictures",
+                f"add it: wordsight features extract DATA --out {self.store.folder} --mirrored",
+            )
+        return other.read([row for row in found if row is not None])
 
 
 def _labels(folder: Path, pictures: Sequence[dict[str, Any]], regions: int) -> torch.Tensor | None:

@@ -2,12 +2,22 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
 from wordsight.read.pictures.photo_facts import NO_FACTS, PhotoFacts
 from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.search.index.scan_sources import Entry
 
 CHANGED = "it changed while it was read; run the same command again"
+
+
+class StoredPicture(NamedTuple):
+    """A picture by its row in a feature store."""
+
+    row: int
+
+
+Made: TypeAlias = PreparedPicture | StoredPicture | Path | str  # the input of an encoder
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +27,7 @@ class Candidate:
     entry: Entry
     content: str = ""
     sidecar: str = ""
-    made: PreparedPicture | Path | str | None = None  # the input of the encoder
+    made: Made | None = None
     facts: PhotoFacts = NO_FACTS  # of a picture to be encoded
     reason: str = ""
     is_cut: bool = False  # a text beyond the model's limit

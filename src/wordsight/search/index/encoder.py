@@ -4,16 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 from wordsight.matcher import Matcher
 from wordsight.read.features.extract import RegionReader
 from wordsight.read.pictures.pixel_reader import PreparedPicture
-from wordsight.search.index.candidate import Candidate
+from wordsight.search.index.candidate import Candidate, Made
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import torch
-
-Made: TypeAlias = PreparedPicture | Path | str
 
 
 class Refusal(NamedTuple):

@@ -20,8 +20,8 @@ from wordsight.matcher import Matcher
 from wordsight.read.pictures.decode import UnreadablePicture
 from wordsight.runtime.device import find_device
 from wordsight.search.index import manifest
-from wordsight.search.index.candidate import CHANGED, Candidate
-from wordsight.search.index.encoder import Encoded, Encoder, Made, Refusal, encode
+from wordsight.search.index.candidate import CHANGED, Candidate, Made
+from wordsight.search.index.encoder import Encoded, Encoder, Refusal, encode
 
 LOCAL = "local"
 BATCHES_PER_ACTOR = 2  # one that is encoded, and the next one
