@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.search_models import model, pictures
 
 from wordsight.experiments import table
 from wordsight.runtime.usage import cpu_seconds, peak_memory_mb
@@ -64,6 +65,66 @@ def test_it_trains_and_measures_without_what_only_linux_has(tmp_path: Path) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "True"
+
+
+SEARCHED = """
+import importlib, os, pkgutil, sys, types
+
+model, pictures, index = sys.argv[1:]
+import wordsight
+for one in pkgutil.walk_packages(wordsight.__path__, "wordsight."):
+    if not one.name.endswith("__main__"):
+        module = importlib.import_module(one.name)
+        if "sys" in vars(module):  # what wordsight sees; other packages remain on this system
+            module.sys = types.SimpleNamespace(**vars(sys) | {"platform": "win32"})
+import fcntl
+flock, mode = fcntl.flock, fcntl.LOCK_EX | fcntl.LOCK_NB
+locking = lambda descriptor, *_: flock(descriptor, mode)
+sys.modules["msvcrt"] = types.SimpleNamespace(locking=locking, LK_NBLCK=2)
+for absent in ("resource", "fcntl", "pwd", "grp", "termios"):
+    sys.modules[absent] = None
+for name in ("symlink", "link"):  # neither is allowed to everybody
+    setattr(os, name, lambda *_, **__: (_ for _ in ()).throw(OSError(1314, "not held")))
+for name in [name for name in dir(os) if name.startswith(("sched_", "fork", "posix_", "memfd"))]:
+    delattr(os, name)
+
+from wordsight.cli.main import main
+
+def run(*arguments):
+    print(">", arguments[0], flush=True)
+    try:
+        main([str(one) for one in arguments])
+    except SystemExit as end:
+        assert not end.code, end.code
+
+run("index", pictures, "--model", model, "--out", index)
+os.remove(os.path.join(pictures, sorted(os.listdir(pictures))[0]))
+run("index", pictures, "--out", index, "--compact", "--verify")
+run("search", index, "a red star", "-k", "2")
+run("search", index, "a red star", "-k", "2", "--json")
+run("explain", index, "a red star", "2", "--out", os.path.join(index, "..", "why.png"))
+run("doctor", index)
+print("done")
+"""
+
+
+def test_it_indexes_and_searches_as_on_windows(tmp_path: Path) -> None:
+    """With the names of its files in letters that the console's encoding lacks."""
+    folder = tmp_path / "犬→é"
+    folder.mkdir()
+    for path in sorted(pictures().rglob("*.png"))[:6]:
+        (folder / f"→{path.name}").write_bytes(path.read_bytes())
+    arguments = [str(model("max-sim")), str(folder), str(tmp_path / "index")]
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCHED, *arguments],
+        capture_output=True, check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode("cp1252")
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    assert lines[-1] == "done"
+    assert sum("→" in line and "png" in line for line in lines) >= 2
+    assert "6 added" in done.stdout.decode("cp1252", "replace")
+    assert (tmp_path / "why.png").is_file()
 
 
 def test_time_and_memory_of_this_process_are_known() -> None:

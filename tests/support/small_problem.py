@@ -189,7 +189,7 @@ def main() -> None:
     A plan is JSON: {"folder": ..., "checkpoint_every": 1, "events": [n, ...], "seconds": [s, ...]}.
     """
     import torch._dynamo
-    import torch.utils.tensorboard  # both take seconds: once, before the processes part
+    import torch.utils.tensorboard  # noqa: F401 - both take seconds: once, before the processes part
 
     torch.set_num_threads(1)
     for plan in map(json.loads, sys.argv[1:]):

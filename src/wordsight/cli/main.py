@@ -9,7 +9,7 @@ import typer
 from wordsight import aliases
 from wordsight.cli.failures import INTERRUPTED, TRACEBACK, stop, without_traceback_option
 from wordsight.cli.lazy_group import Verb, lazy_group
-from wordsight.cli.stderr import logged_to_stderr, say
+from wordsight.cli.stderr import logged_to_stderr, say, write_any_text_to_stdout
 from wordsight.runtime.malloc import keep_freed_memory
 
 _INTERRUPTED = "interrupted; finished work is stored: the same command goes on from there (train: --resume)"
@@ -69,8 +69,7 @@ def _before_every_verb(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command. An error that the user can fix is one line on stderr; a bug says that it is one."""
-    if hasattr(sys.stdout, "reconfigure"):
-        sys.stdout.reconfigure(errors="surrogateescape")  # names of files are written with their own bytes
+    write_any_text_to_stdout()
     keep_freed_memory()  # of this process, which is the command's own
     warnings.formatwarning = _in_one_line  # type: ignore[assignment]
     warnings.filterwarnings(

@@ -1,5 +1,6 @@
 """Lines for people, and records of wordsight's loggers -> stderr, above a progress bar if one is open."""
 
+import codecs
 import logging
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,22 @@ def printable(text: str) -> str:
         one if one.isprintable() or one in "\n " else one.encode("unicode_escape", "surrogatepass").decode()
         for one in shown(text)
     )
+
+
+def write_any_text_to_stdout() -> None:
+    """Names of files are written with their own bytes, and what stdout's encoding lacks is spelt (cp1252)."""
+    codecs.register_error("wordsight", _bytes_or_spelt)
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="wordsight")
+
+
+def _bytes_or_spelt(error: UnicodeError) -> tuple[bytes | str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    wrong = error.object[error.start : error.end]
+    try:
+        return wrong.encode("ascii", "surrogateescape"), error.end
+    except UnicodeEncodeError:
+        return wrong.encode("ascii", "backslashreplace").decode(), error.end
 
 
 class _Lines(logging.Handler):

@@ -27,7 +27,7 @@ LITTLE_MEMORY = 2  # GB
 
 
 def processor() -> Iterator[Fact]:
-    described = CPU_INFO.read_text() if CPU_INFO.is_file() else ""
+    described = CPU_INFO.read_text(encoding="utf-8") if CPU_INFO.is_file() else ""
     yield Fact("processor", _model_name(described) or platform.processor() or platform.machine())
     yield Fact("cores", _cores())
     known = set(
@@ -51,7 +51,7 @@ def _model_name(described: str) -> str:
 def _cores() -> str:
     there = os.cpu_count() or 1
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else there
-    quota = CPU_LIMIT.read_text().split() if CPU_LIMIT.is_file() else []
+    quota = CPU_LIMIT.read_text(encoding="utf-8").split() if CPU_LIMIT.is_file() else []
     limit = (
         f", limited to {int(quota[0]) / int(quota[1]):.1f} of them"
         if quota[:1] > ["0"] and _is_number(quota)
@@ -69,9 +69,8 @@ def _memory() -> Fact:
     if numbers is None:
         return Fact("memory", "unknown")
     total = 4 * numbers
-    limits = [
-        int(text) for path in MEMORY_LIMITS if path.is_file() and (text := path.read_text().strip()).isdigit()
-    ]
+    texts = [path.read_text(encoding="utf-8").strip() for path in MEMORY_LIMITS if path.is_file()]
+    limits = [int(text) for text in texts if text.isdecimal()]
     usable = min([total, *limits])
     value = f"{usable / 1e9:.1f} GB" + (f" of {total / 1e9:.1f} GB" if usable < total else "")
     little = usable < LITTLE_MEMORY * 1e9

@@ -66,7 +66,9 @@ def read_rows(grid: Grid, cells: Sequence[Cell], home: Path) -> list[SystemRow]:
     for cell in cells:
         folder = cell.folder(home)
         if (folder / MEASURED).is_file():
-            facts.setdefault(cell.name, []).append(json.loads((folder / MEASURED).read_text()))
+            facts.setdefault(cell.name, []).append(
+                json.loads((folder / MEASURED).read_text(encoding="utf-8"))
+            )
             hits.setdefault(cell.name, []).append(_hits(folder / RANKS))
     means = {name: QueryHits.mean(seeds) for name, seeds in hits.items()}
     reference = means.get(grid.reference)

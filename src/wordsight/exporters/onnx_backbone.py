@@ -78,7 +78,9 @@ def _write(reader: BackboneReader, path: Path) -> None:
     axes = {"pixels": {0: "image"}, "map": {0: "image"}}
     write_graph(_Map(backbone.network, cut), [example], path, ["pixels"], ["map"], axes)
     settings = {key: value for key, value in pixels.settings.items() if value not in (None, False)}
-    path.with_suffix(".json").write_text(json.dumps(settings | {"output": "map"}, indent=2) + "\n")
+    path.with_suffix(".json").write_text(
+        json.dumps(settings | {"output": "map"}, indent=2) + "\n", encoding="utf-8"
+    )
     right = backbone.maps(example[:1], ["last"], "float32")[0]
     written = OnnxBackbone(path).maps(example[:1], ["last"], "float32")[0]
     difference = float((right - written).abs().max() / right.abs().max().clamp_min(1e-12))

@@ -14,7 +14,7 @@ class AppendFile:
         inside(path.parent, path.name)  # or a link in a folder of others would be written through
         self.file: BinaryIO = path.open("r+b" if path.is_file() else "w+b", buffering=0)
         self.size = self.end = size
-        self.file.truncate(size)
+        self._cut(size)
 
     def add(self, data: bytes) -> None:
         self.write(self.end, data)
@@ -27,7 +27,15 @@ class AppendFile:
     def drop(self) -> None:
         """Cut off what was not kept; this needs no space."""
         self.end = self.size
-        self.file.truncate(self.size)
+        self._cut(self.size)
+
+    def _cut(self, size: int) -> None:
+        """Shorten the file. Windows refuses while it is mapped: what is beyond stays, and does not count."""
+        try:
+            self.file.truncate(size)
+        except OSError:
+            if os.fstat(self.file.fileno()).st_size < size:
+                raise
 
     def write(self, at: int, data: bytes) -> None:
         self.file.seek(at)

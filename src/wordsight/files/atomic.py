@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import BinaryIO
 from wordsight.files.lock import StoreInUse
 
 _NO_ROOM = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+_REPLACE_SECONDS = 2.0  # how long Windows may refuse to replace a file that somebody is reading
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EBADF)
 
 
@@ -29,7 +31,7 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
             with os.fdopen(descriptor, "wb") as file:
                 yield file
             os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
+            _replace(Path(temporary), path)
         except BaseException as error:
             Path(temporary).unlink(missing_ok=True)
             if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
@@ -60,9 +62,13 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             shutil.rmtree(fresh, ignore_errors=True)
             raise
     old = _aside(folder)
-    if folder.exists():
-        folder.rename(old)
-    fresh.rename(folder)
+    try:
+        if folder.exists():
+            _replace(folder, old)
+        _replace(fresh, folder)
+    except BaseException:
+        recover(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -97,12 +103,42 @@ def recover(folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def remove_unless_open(path: Path) -> bool:
+    """Delete a file that is no longer needed; False where Windows refuses, because a process has it open."""
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
+
+
+def _replace(source: Path, target: Path) -> None:
+    """Rename, also over a file. Windows refuses while the target is open: there it is tried for a while."""
+    stop = time.monotonic() + _REPLACE_SECONDS
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError:
+            if sys.platform != "win32" or time.monotonic() > stop:
+                raise
+        time.sleep(0.02)
+
+
+def link_or_copy(source: Path | str, target: Path | str) -> None:
     """A hard link takes no space; another disk, or a system without links, gets a copy."""
     try:
         os.link(source, target)
     except OSError:
         shutil.copyfile(source, target)
+
+
+def link_folder(source: Path, target: Path) -> None:
+    """A symbolic link to a folder; where none may be made, as on Windows, a folder of links to its files."""
+    try:
+        target.symlink_to(source, target_is_directory=True)
+    except OSError:
+        shutil.copytree(source, target, copy_function=link_or_copy)
 
 
 def _aside(folder: Path) -> Path:

@@ -83,7 +83,8 @@ def listen(host: str, port: int) -> socket.socket:
     """Listen on a port. Raises InputError if it is taken or not allowed."""
     family = socket.AF_INET6 if ":" in _addresses(host)[0] else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform != "win32":  # there it would take the port from a server that listens already
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
         listener.listen(1024)

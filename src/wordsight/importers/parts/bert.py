@@ -31,7 +31,7 @@ def bert(published: Published, given: Given) -> dict[str, Any]:
         )
     folder = given.work / "bert"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return {
         "name": "bert",
         "model": str(folder),

@@ -15,7 +15,7 @@ def write_config(config: Mapping[str, Any], work: Path) -> str:
     """The folder of an architecture without weights, which an encoder is built from."""
     folder = work / "cnn"
     folder.mkdir()
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     return str(folder)
 
 

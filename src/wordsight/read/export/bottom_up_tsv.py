@@ -49,7 +49,7 @@ class Converted:
 
     @classmethod
     def load(cls, path: Path) -> "Converted":
-        values = json.loads(path.read_text())
+        values = json.loads(path.read_text(encoding="utf-8"))
         bits = np.unpackbits(np.frombuffer(base64.b64decode(values.pop("done")), dtype=np.uint8))
         return cls(done=bits[: values.pop("ids")].astype(bool).tolist(), **values)
 

@@ -42,6 +42,7 @@ def compact(writer: Writer, progress: Progress) -> Compaction:
     writer.begin_segment()
     for done, row in enumerate(sparse, 1):
         dropped += _rewrite(writer, Extent(*row))
+        writer.tidy()  # readers of the old files have them open
         progress("segments", done, len(sparse))
     writer.facts.execute("INSERT INTO words (words) VALUES ('optimize')")
     writer.facts.execute("VACUUM")
@@ -73,7 +74,6 @@ def _rewrite(writer: Writer, extent: Extent) -> int:
             )
         gone = writer.facts.execute("DELETE FROM contents WHERE segment = ?", (extent.number,)).rowcount
         writer.facts.execute("DELETE FROM segments WHERE number = ?", (extent.number,))
-    writer.tidy()  # readers of the old files have them open
     return gone
 
 

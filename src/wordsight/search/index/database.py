@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from wordsight.errors import InputError, StorageError
@@ -171,7 +171,7 @@ def _opened(folder: Path, mode: str) -> sqlite3.Connection:
     """Open the database; without locks on file systems that have none."""
     shared = can_share(folder) or "immutable" in mode
     connection = sqlite3.connect(
-        f"{(folder / FACTS).absolute().as_uri()}?mode={mode}{'' if shared else '&vfs=unix-none'}",
+        f"{uri_of((folder / FACTS).absolute())}?mode={mode}{'' if shared else '&vfs=unix-none'}",
         uri=True,
         isolation_level=None,
         timeout=BUSY_SECONDS,
@@ -182,6 +182,12 @@ def _opened(folder: Path, mode: str) -> sqlite3.Connection:
     if not shared:
         connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     return connection
+
+
+def uri_of(path: PurePath) -> str:
+    """Address of a database. SQLite takes no server in it: a share of Windows (UNC) is named by its path."""
+    address = path.as_uri()
+    return address if address.startswith("file:///") else address.replace("file://", "file:////", 1)
 
 
 def create(folder: Path) -> None:

@@ -21,6 +21,7 @@ from jaxtyping import Int
 from wordsight import checkpoint
 from wordsight.errors import InputError
 from wordsight.files import plain_json
+from wordsight.files.atomic import remove_unless_open
 from wordsight.files.contained import inside
 from wordsight.search.index.vector_files import file_of
 
@@ -154,7 +155,7 @@ def remove_unnamed(folder: Path, number: int | None) -> None:
     named = set() if number is None else {tables_file(folder, number), lists_file(folder, number)}
     for path in folder.glob("regions-*.*"):
         if path not in named:
-            path.unlink(missing_ok=True)
+            remove_unless_open(path)
 
 
 def fingerprint_of(folder: Path, segment: int, row_bytes: int, vectors: int) -> int:

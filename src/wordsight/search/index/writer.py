@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from wordsight.files.atomic import sync_folder
+from wordsight.files.atomic import remove_unless_open, sync_folder
 from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.manifest import Meta
@@ -68,11 +68,14 @@ class Writer:
         return dropped
 
     def tidy(self) -> None:
-        """Remove files without a row in the database: of a dead process or a compaction."""
+        """Remove files without a row in the database: of a dead process or a compaction.
+
+        One that a reader has open stays on Windows, for the next writer.
+        """
         known = {number for (number,) in self.facts.execute("SELECT number FROM segments")}
         for number, path in list(numbered(self.folder)):
             if number not in known:
-                path.unlink()
+                remove_unless_open(path)
 
     def _drop(self) -> None:
         """Drop the additions of a failed transaction."""

@@ -26,7 +26,11 @@ def start(folder: Path) -> str:
         server.start()
     except Exception as error:  # initdb and pg_ctl fail for many reasons; their log says why
         log = folder / "log"
-        last = log.read_text(errors="replace").strip().splitlines()[-1:] if log.is_file() else []
+        last = (
+            log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1:]
+            if log.is_file()
+            else []
+        )
         raise UnavailableError(f"the server in {folder} did not start: {' '.join(last) or error}") from error
     finally:
         atexit.unregister(server._cleanup)  # it outlives this process

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.files.atomic import link_folder
 from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 from wordsight.search.index.manifest import MODEL, Meta
@@ -48,7 +49,7 @@ class MirrorWriter:
         self._temporary = tempfile.TemporaryDirectory(prefix="wordsight-")
         self.folder = Path(self._temporary.name)
         try:
-            (self.folder / MODEL).symlink_to(model_folder, target_is_directory=True)
+            link_folder(model_folder, self.folder / MODEL)
             database.create(self.folder)
             self.facts = database.connect(self.folder, write=True)
             self.facts.execute("PRAGMA synchronous = OFF")  # it is thrown away
