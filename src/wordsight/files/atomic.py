@@ -120,9 +120,13 @@ def _replace(source: Path, target: Path) -> None:
             os.replace(source, target)
             return
         except PermissionError:
-            if sys.platform != "win32" or time.monotonic() > stop:
+            if not _refuses_open_files() or time.monotonic() > stop:
                 raise
         time.sleep(0.02)
+
+
+def _refuses_open_files() -> bool:
+    return sys.platform == "win32"
 
 
 def link_or_copy(source: Path | str, target: Path | str) -> None:
