@@ -18,17 +18,22 @@ import numpy as np
 import torch
 from clustered_vectors import Photos, write_index
 from regions import TOP, exact_top, milliseconds, recall, report, timed
-from wordsight.search.postgres.copy_index import copy_index
 
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.engine.engine import EngineQuery
+from wordsight.search.engine.shortlist import MAX_QUERIES
 from wordsight.search.index.index import Filters, Index
-from wordsight.search.postgres import local_server
+from wordsight.search.postgres import local_server, near_index
 from wordsight.search.postgres.address import index_url
+from wordsight.search.postgres.conditions import conditions
+from wordsight.search.postgres.score_sql import Words, pooled_sql, ranked_statement
 from wordsight.search.postgres.session import PostgresSession
+from wordsight.search.remote.copy_index import copy_index
 from wordsight.search.searcher_state import new_session
+from wordsight.sets import EmbeddingSet
 from wordsight.similarity.max_sim import MaxSim
+from wordsight.similarity.pooling import Mean
 
 SHARES = (0.5, 0.1, 0.01, 0.001)  # of the pictures that pass a filter
 _BYTES = """SELECT sum(pg_total_relation_size(c.oid))
@@ -36,8 +41,10 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s A
 
 
 def measure(folder: Path, options: argparse.Namespace) -> None:
-    photos = Photos.of(options.photos, options.dim, options.queries)
-    queries, similarity = photos.query_sets(), MaxSim("word", "mean")
+    photos = Photos.of(options.photos, options.dim, options.queries + MAX_QUERIES)
+    drawn, similarity = photos.query_sets(), MaxSim("word", "mean")
+    held_out = drawn[::2][:MAX_QUERIES]
+    queries = [query for query in drawn if not any(query is one for one in held_out)]
     if not (folder / "local" / "index.json").is_file():
         write_index(folder / "local", photos, options.pictures, options.regions, "mean")
     local, url = Index.open(folder / "local"), index_url(local_server.start(folder / "server") + "#made")
@@ -46,10 +53,16 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         report("copy", {"wall_s": wall, "pictures_a_second": options.pictures / wall})
         session = new_session(index, 512, (0.01, 0.01))
         assert isinstance(session, PostgresSession)
-        measured, wall, _ = timed(session.prepare_shortlist)
-        report("approximate index, and its recall", {"wall_s": wall, **vars(measured or session.recall)})
+        regions = options.pictures * options.regions
+        near, wall, _ = timed(lambda: near_index.build(session.server, regions, options.dim))
+        size = session.server.value("SELECT pg_relation_size(%s::regclass)", (near_index.NAME,))
+        sizes = {"lists": near.lists, "bytes_per_picture": size / options.pictures}
+        report("approximate index", {"wall_s": wall, **sizes})
+        measured, wall, _ = timed(lambda: session.measure_recall(held_out))
+        report("measured effort", {"wall_s": wall, **vars(measured)})
         size = int(session.server.value(_BYTES, (url.name,)))
-        report("bytes per picture", {"bytes": size / options.pictures})
+        report("all tables and indexes", {"bytes_per_picture": size / options.pictures})
+        report("plan of a shortlist", plan(session, queries[0]))
         best = exact_top(local, queries, similarity)
         dates = local.snapshot().dates()
         for name, some in (("shortlist", queries), ("exact", queries[: options.exact])):
@@ -72,17 +85,35 @@ def found(session: PostgresSession, engine: str, words: object, filters: Filters
     return np.array([int(Path(item.path).stem) for item in session.snapshot.items(rows)])
 
 
+def plan(session: PostgresSession, query: EmbeddingSet) -> dict[str, int]:
+    """How many words of a query are searched by the approximate index."""
+    words, pooled = Words.of(query.vectors[0].numpy()), pooled_sql(Mean())
+    assert pooled is not None
+    statement = f"EXPLAIN {ranked_statement(words, pooled, conditions(None))}"
+    lines = session.candidates(statement, words.parameters() | {"k": 500, "size": 300}, 1)
+    return {"words": len(words), "index_scans": sum(near_index.NAME in line for (line,) in lines)}
+
+
+def server_seconds(session: PostgresSession) -> float:
+    """CPU seconds of the server's process so far; one connection serves all queries."""
+    process = session.server.value("SELECT pg_backend_pid()")
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def search(
     session: PostgresSession, engine: str, queries: list, best: list[np.ndarray], filters: Filters
 ) -> dict[str, float]:
-    """Milliseconds and recall; the first search is not counted."""
+    """Milliseconds, with those of the server's CPU, and recall; the first search is not counted."""
     found(session, engine, queries[0], filters)
-    rows, took = [], []
+    rows, took, before = [], [], server_seconds(session)
     for query in queries:
         hits, wall, cpu = timed(lambda one=query: found(session, engine, one, filters))
         rows.append(hits)
         took.append((wall, cpu))
-    return milliseconds(took) | {"queries": len(queries), "recall": recall(rows, best[: len(rows)])}
+    of_server = 1e3 * (server_seconds(session) - before) / len(queries)
+    shares = {"queries": len(queries), "recall": recall(rows, best[: len(rows)])}
+    return milliseconds(took) | {"server_cpu": of_server} | shares
 
 
 def main() -> None:
@@ -94,7 +125,7 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=16, help="of each picture")
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--queries", type=int, default=40)
-    parser.add_argument("--exact", type=int, default=5, help="queries that are also searched exactly")
+    parser.add_argument("--exact", type=int, default=10, help="queries that are also searched exactly")
     parser.add_argument("--at", type=Path, help="make index and server here, or use those that are there")
     options = parser.parse_args()
     torch.set_num_threads(1)

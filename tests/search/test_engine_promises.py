@@ -43,6 +43,10 @@ FILTERS = (
     Filters(folder="even"),
     Filters(folder=str(pictures() / "odd")),
     Filters(text="star"),
+    Filters(text="huge-orange STAR"),
+    Filters(text='"orange star" heart'),
+    Filters(text='"star orange"'),  # all these words, not in this order
+    Filters(text="&"),
     Filters(text="red star", after=1e9 + 3 * 86400, before=1e9 + 20 * 86400),
     Filters(min_bytes=10**7),
     Filters(folder="none"),

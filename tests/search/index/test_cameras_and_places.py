@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from support.postgres_server import new_url
+from support.server_indexes import SERVERS, new_address, new_index
 from support.small_index import make, small_model
 from support.small_problem import wordsight
 
@@ -15,7 +15,9 @@ from wordsight.errors import InputError
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.near import Near, distance_km, parse_near
 from wordsight.search.postgres.index import PostgresIndex
+from wordsight.search.qdrant.index import QdrantIndex
 from wordsight.search.remote.copy_index import copy_index
+from wordsight.search.searcher import Searcher
 
 CITIES = {
     "berlin": (52.52, 13.405),
@@ -85,10 +87,11 @@ def check(index: Any) -> None:
 def test_a_folder_and_a_server_filter_alike(home: Path, tmp_path: Path) -> None:
     local = make(tmp_path / "index", home / "model", home / "photos")
     check(local)
-    check(copy_index(local, new_url("copied")))
-    direct = PostgresIndex.create(new_url("direct"), home / "model")
-    direct.update([home / "photos"])
-    check(direct)
+    for kind in SERVERS:
+        check(copy_index(local, new_address(kind, tmp_path / "copied")))
+        direct = new_index(kind, tmp_path / "direct", home / "model")
+        direct.update([home / "photos"])
+        check(direct)
 
 
 def test_the_command_filters_and_prints_camera_and_place(home: Path, tmp_path: Path) -> None:
@@ -127,17 +130,39 @@ def test_an_index_of_before_says_so_and_reads_them_at_its_next_update(home: Path
     assert after.generation() == generation
 
 
-def test_a_server_of_before_reads_them_at_its_next_update(home: Path) -> None:
-    index = PostgresIndex.create(new_url("old"), home / "model")
-    index.update([home / "photos"])
+def drop_facts_of_postgres(index: PostgresIndex) -> None:
     with index.server.transaction() as connection:
         for column in ("camera", "latitude", "longitude"):
             connection.execute(f"ALTER TABLE picture DROP COLUMN {column}")
         connection.execute("UPDATE state SET version = 1")
-    again = PostgresIndex.open(index.server.url)
-    assert names(again, camera="canon") == []
+
+
+def drop_facts_of_qdrant(index: QdrantIndex) -> None:
+    with index.store.client() as client:
+        every = [point.id for point in index.store.points(None, payload=False)]
+        client.delete_payload(index.store.items, ["camera", "latitude", "longitude", "place"], points=every)
+
+
+@pytest.mark.parametrize("kind", SERVERS)
+def test_a_server_of_before_says_so_and_reads_them_at_its_next_update(
+    kind: str, home: Path, tmp_path: Path
+) -> None:
+    index = new_index(kind, tmp_path, home / "model")
+    index.update([home / "photos"])
+    {"postgres": drop_facts_of_postgres, "qdrant": drop_facts_of_qdrant}[kind](index)  # type: ignore[operator]
+    again = index.reopen()
+    for filters in ({"camera": "canon"}, {"near": BERLIN}):
+        with pytest.raises(InputError, match=r"before cameras and places were stored.*wordsight index"):
+            names(again, **filters)
+    with pytest.raises(InputError, match="before cameras and places were stored"):
+        Searcher(again).find_images("a ball", filters=Filters(camera="canon"))
     again.update([home / "photos"])
     check(again)
+    with index.snapshot() as snapshot:
+        before = dict(enumerate(snapshot.newest(Filters(), 0, 9)[0]))
+    again.update([home / "photos"])
+    with again.snapshot() as snapshot:
+        assert dict(enumerate(snapshot.newest(Filters(), 0, 9)[0])) == before
 
 
 @pytest.mark.parametrize(

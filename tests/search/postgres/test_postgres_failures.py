@@ -12,6 +12,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from support import postgres_server
+from support.running_server import listening
 from support.search_models import model, pictures
 from support.small_index import draw, small_model
 from support.waiting import wait_until
@@ -98,15 +99,16 @@ def paths(found: PostgresIndex) -> list[str]:
 def test_a_server_killed_in_a_query_is_a_503_and_the_next_query_is_answered(
     url: str, folder: Path, tmp_path: Path
 ) -> None:
-    from fastapi.testclient import TestClient
+    import httpx
 
     from wordsight.web.app import create_app
 
     made = new_index(url, tmp_path)
     draw(tmp_path / "pictures", range(5))
     made.update([tmp_path / "pictures"])
-    with TestClient(create_app(Searcher(made), None), base_url="http://127.0.0.1") as client:
-        ask = lambda: client.get("/v1/search", params={"query": "a ball"})  # noqa: E731
+    with listening(create_app(Searcher(made), None)) as port:
+        place = f"http://127.0.0.1:{port}/v1/search"
+        ask = lambda: httpx.get(place, params={"query": "a ball"}, timeout=30)  # noqa: E731
         expected = ask().json()
         answers = []
         killing = killed_when_it_waits(url, folder, made)

@@ -9,16 +9,21 @@ import torch
 from support import postgres_server
 from support.search_models import model
 
+from wordsight.errors import StorageError
 from wordsight.search.index.database import Filters
 from wordsight.search.index.vector_files import Packed
-from wordsight.search.postgres import near_index
+from wordsight.search.postgres import near_index, recall
 from wordsight.search.postgres.batch import write_batch
 from wordsight.search.postgres.conditions import conditions
+from wordsight.search.postgres.engines import Effort
 from wordsight.search.postgres.halfvec import places_and_vectors, regions_to_copy
 from wordsight.search.postgres.index import PostgresIndex
-from wordsight.search.postgres.score_sql import Words, exact_statement, pooled_sql, ranked_statement
+from wordsight.search.postgres.score_sql import Words, exact_statement, mean_sql, pooled_sql, ranked_statement
+from wordsight.search.postgres.session import PostgresSession
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow
 from wordsight.search.remote.words import words_in
+from wordsight.search.searcher_state import new_session
+from wordsight.sets import EmbeddingSet
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
 
 PICTURES, SLOTS, DIM = 3000, 5, 16
@@ -89,7 +94,7 @@ def test_an_own_pooling_is_left_to_the_model() -> None:
 
 def test_candidates_come_from_the_approximate_index(filled: PostgresIndex) -> None:
     words = query()
-    statement = ranked_statement(words, "max(score)", ALL)
+    statement = ranked_statement(words, mean_sql, ALL)
     with filled.server.transaction() as connection:
         near_index.set_probes(connection, near_index.read(filled.server))
         rows = connection.execute(
@@ -126,12 +131,58 @@ def test_a_filter_comes_before_the_candidates(filled: PostgresIndex, text: str) 
     condition = conditions(few)
     with filled.server.transaction() as connection:
         near_index.set_probes(connection, near_index.read(filled.server))
-        statement = ranked_statement(words, "max(score)", condition)
+        statement = ranked_statement(words, mean_sql, condition)
         found = connection.execute(
             statement, words.parameters() | condition[1] | {"k": 50, "size": 300}
         ).fetchall()
     expected = {row for row in range(100, 120) if (row - 1) % 2 == (text == "odd")}
     assert {row for row, _ in found} == expected
+
+
+def build_with_little_memory(made: PostgresIndex, lists: int, megabytes: int) -> None:
+    with made.server.connection() as connection:
+        connection.execute(f"SET maintenance_work_mem = '{64 + 2048 * megabytes}kB'")
+        build = f"CREATE INDEX ON region USING ivfflat (vector halfvec_ip_ops) WITH (lists = {lists})"
+        connection.execute(build)
+
+
+@pytest.mark.parametrize("lists", [300, 1300])
+def test_enough_memory_is_set_for_the_build(filled: PostgresIndex, lists: int) -> None:
+    """pgvector says how much it needs when it has too little."""
+    required = 0
+    for _ in range(2):  # for the samples, and then for their clusters
+        with pytest.raises(StorageError, match="has a limit: memory required is") as refused:
+            build_with_little_memory(filled, lists, required)
+        required = int(str(refused.value).partition("is ")[2].split()[0])
+    assert required <= near_index.build_megabytes(lists, DIM, PICTURES * SLOTS) <= 1.2 * required + 65
+
+
+def test_lists_fit_into_the_memory_of_their_build() -> None:
+    assert near_index.lists_for(320_000) == 320
+    assert near_index.lists_for(1_600_000) == 1264
+    for regions in (10**7, 10**8, 10**9, 10**11):
+        for megabytes in (256, 2048, 64 << 10):
+            lists = near_index.lists_for(regions, megabytes)
+            assert near_index.build_megabytes(lists, 256, regions) < 1.6 * megabytes + 65
+            assert lists <= 32_768  # pgvector accepts no more
+
+
+def test_the_least_sufficient_effort_is_measured(
+    filled: PostgresIndex, vectors: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = new_session(filled, 64, (0.01, 0.01))
+    assert isinstance(session, PostgresSession)
+    drawn = np.random.default_rng(3).normal(size=(4, 3, DIM)).astype(np.float32)
+    queries = [EmbeddingSet(torch.from_numpy(one[None]), torch.ones(1, 3, dtype=torch.bool)) for one in drawn]
+    everything = Effort(PICTURES * SLOTS, 1e6)
+    monkeypatch.setattr(recall, "LADDER", (Effort(1, 0), everything, Effort(PICTURES * SLOTS, 2e6)))
+    measured = session.measure_recall(queries)
+    assert (measured.effort, measured.recall, measured.queries) == (everything, 1.0, 4)
+    again = new_session(filled, 64, (0.01, 0.01))
+    assert again.nearest_recall == measured
+    monkeypatch.setattr(recall, "LADDER", (Effort(200, 1), Effort(1, 0)))
+    monkeypatch.setattr(recall, "SUFFICIENT_RECALL", 1.1)
+    assert session.measure_recall(queries).effort == Effort(200, 1)  # the best, where none suffices
 
 
 def test_regions_survive_the_binary_format(vectors: np.ndarray) -> None:

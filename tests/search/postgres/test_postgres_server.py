@@ -1,4 +1,4 @@
-"""An index on a server: its commands, its failures and recovery, damage, copies and distributed tables."""
+"""An index on PostgreSQL: addresses, failures and recovery, older tables, distributed tables."""
 
 import json
 import os
@@ -9,12 +9,12 @@ import psycopg
 import pytest
 from support import postgres_server
 from support.search_models import index, model, pictures
+from support.server_indexes import filled_index, run, typed
 from support.small_index import draw, small_model
 from support.waiting import wait_until
-from typer.testing import CliRunner
 
-from wordsight.cli.main import app
 from wordsight.errors import InputError, UnavailableError
+from wordsight.search.index.index import Filters
 from wordsight.search.index.replaced import IndexReplaced
 from wordsight.search.postgres import ddl, local_server
 from wordsight.search.postgres.address import index_url
@@ -24,55 +24,33 @@ from wordsight.search.searcher import Searcher
 SECRET = "open-sesame"
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.stdout
-
-
 @pytest.fixture
 def made(tmp_path: Path) -> PostgresIndex:
-    found = PostgresIndex.create(postgres_server.new_url(), small_model(tmp_path))
-    draw(tmp_path / "pictures", range(6))
-    found.update([tmp_path / "pictures"])
+    found = filled_index("postgres", tmp_path)
+    assert isinstance(found, PostgresIndex)
     return found
 
 
-def address(found: PostgresIndex) -> str:
-    return f"{found.server.url.conninfo}#{found.server.url.name}"
-
-
-def test_the_commands_work_on_an_address(tmp_path: Path) -> None:
-    url = postgres_server.new_url("cli")
-    place = f"{url.conninfo}#{url.name}"
-    assert "24 added" in run("index", pictures(), "--out", place, "--model", model("max-sim"))
-    assert "24 unchanged" in run("index", pictures(), "--out", place)
-    best = run("search", place, "a red star", "--top", 1, "--null").rstrip("\0\n")
-    assert best == run("search", index().folder, "a red star", "--top", 1, "--null").rstrip("\0\n")
-    assert "score" in run("explain", place, "a red star", best)
-    assert best not in run("similar", place, best, "--null")
-    assert "integrity check passed" in run("index", "--out", place, "--verify")
-    assert "24 images" in run("index", "--out", place, "--stats")
-    assert "0 contents dropped" in run("index", "--out", place, "--compact")
-
-
-def test_a_local_index_is_copied_without_reading_a_picture(tmp_path: Path) -> None:
-    url = postgres_server.new_url("copied")
-    place = f"{url.conninfo}#{url.name}"
-    assert "24 items copied" in run("index", "--from", index().folder, "--out", place)
-    copied = PostgresIndex.open(url)
-    assert copied.verify() == []
-    hits = [
-        [
-            (hit.item.path, hit.item.date, hit.item.text, hit.score, hit.words)
-            for hit in Searcher(one).find_images("a star", 24).hits
-        ]
-        for one in (index(), copied)
-    ]
-    assert hits[0] == hits[1]
-    assert copied.update([pictures()]).unchanged == 24
-    run("index", "--from", index().folder, "--out", place)  # again: nothing is there twice
-    assert PostgresIndex.open(url).stats().items == 24
+def test_older_tables_are_migrated_by_one_of_two_clients(made: PostgresIndex, tmp_path: Path) -> None:
+    """Version 2 stored words sorted and once each, so phrases were not found."""
+    (tmp_path / "pictures" / "000.txt").write_text("a dog on a red ball, a blue ball\n")
+    made.update([tmp_path / "pictures"])
+    with made.server.transaction() as connection:
+        connection.execute(
+            "UPDATE item SET words = ARRAY(SELECT DISTINCT w FROM unnest(words) w WHERE w != '' ORDER BY 1)"
+        )
+        connection.execute("UPDATE state SET version = 2")
+    opened: list[PostgresIndex] = []
+    clients = [threading.Thread(target=lambda: opened.append(made.reopen())) for _ in range(2)]
+    for client in clients:
+        client.start()
+    for client in clients:
+        client.join(30)
+    for one in opened:
+        with one.snapshot() as snapshot:
+            assert len(snapshot.rows_where(Filters(text='"red ball" dog'))) == 1
+            assert len(snapshot.rows_where(Filters(text='"ball red"'))) == 0
+    assert len(opened) == 2
 
 
 def test_a_folder_that_cannot_be_indexed_leaves_no_index(tmp_path: Path) -> None:
@@ -83,23 +61,6 @@ def test_a_folder_that_cannot_be_indexed_leaves_no_index(tmp_path: Path) -> None
         run("index", tmp_path / "empty", "--out", f"{url.conninfo}#{url.name}", "--model", model("max-sim"),
             "--captions", tmp_path / "empty" / "captions.txt")  # fmt: skip
     assert not PostgresIndex.is_there(url)
-
-
-def test_damaged_vectors_are_found_and_repaired(made: PostgresIndex, tmp_path: Path) -> None:
-    with made.server.connection() as connection:
-        connection.execute(
-            "DELETE FROM region WHERE picture = (SELECT picture FROM item ORDER BY path LIMIT 1) AND slot = 0"
-        )
-        connection.execute(
-            "UPDATE region SET vector = (SELECT array_fill(0.5, ARRAY[8])::halfvec) "
-            "WHERE picture = (SELECT picture FROM item ORDER BY path DESC LIMIT 1) AND slot = 1"
-        )
-    assert [sentence.split("/")[-1] for sentence in sorted(made.verify())] == [
-        "000.png are damaged", "005.png are damaged",
-    ]  # fmt: skip
-    assert made.repair() == 2
-    assert made.update([tmp_path / "pictures"]).added == 2
-    assert made.verify() == []
 
 
 def test_an_index_of_another_model_is_refused(made: PostgresIndex, tmp_path: Path) -> None:
@@ -210,17 +171,11 @@ def test_a_cluster_gives_the_answers_of_one_machine() -> None:
         made.delete()
 
 
-def test_the_doctor_examines_an_index_on_a_server(made: PostgresIndex, tmp_path: Path) -> None:
-    place = address(made)
-    sections = json.loads(run("doctor", "--json", "--no-network", place))["sections"]
+def test_the_doctor_names_what_decides_on_speed_and_safety(made: PostgresIndex) -> None:
+    sections = json.loads(run("doctor", "--json", "--no-network", typed(made.url)))["sections"]
     facts = {fact["name"]: fact["value"] for fact in sections[-1]["facts"]}
-    assert facts["holds"] == "6 images, 6 different, 0 with a text"
-    assert facts["server"].startswith("PostgreSQL 18")
     assert "pgvector" in facts["server"]
     assert facts["a commit waits for the disk"] == "no"  # the tests do not, see support/postgres_server.py
-    assert facts["files"] == "all of 6 are there"
-    draw(tmp_path / "pictures", [0])[0].unlink()
-    assert "1 of 6 are not there" in run("doctor", "--no-network", place)
 
 
 def test_the_doctor_names_a_server_that_does_not_answer() -> None:

@@ -1,22 +1,18 @@
-"""An index on Qdrant, in a folder of its client: commands, candidates, damage, texts, failures."""
+"""An index on Qdrant, in a folder of its client: candidates, requests, texts, failures."""
 
-import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import numpy as np
 import pytest
-from qdrant_client import models
-from support.search_models import index, model, pictures, texts_index
+from support.search_models import model, pictures, texts_index
+from support.server_indexes import filled_index
 from support.small_index import draw, in_child, small_model
-from typer.testing import CliRunner
 
-from wordsight.cli.main import app
 from wordsight.errors import InputError, UnavailableError
 from wordsight.search.index.index import Filters
-from wordsight.search.places import index_place, open_index
+from wordsight.search.places import index_place
 from wordsight.search.qdrant import batch, engines
 from wordsight.search.qdrant.address import qdrant_url
 from wordsight.search.qdrant.index import QdrantIndex
@@ -25,48 +21,11 @@ from wordsight.search.searcher import Searcher
 SECRET = "open-sesame"
 
 
-def run(*arguments: object, code: int = 0) -> str:
-    done = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
-    assert done.exit_code == code, done.output
-    return done.stdout
-
-
 @pytest.fixture
 def made(tmp_path: Path) -> QdrantIndex:
-    found = QdrantIndex.create(qdrant_url(f"qdrant+file://{tmp_path / 'qdrant'}"), small_model(tmp_path))
-    draw(tmp_path / "pictures", range(6))
-    found.update([tmp_path / "pictures"])
+    found = filled_index("qdrant", tmp_path)
+    assert isinstance(found, QdrantIndex)
     return found
-
-
-def test_the_commands_work_on_an_address(tmp_path: Path) -> None:
-    place = f"qdrant+file://{tmp_path / 'qdrant'}#photos"
-    assert "24 added" in run("index", pictures(), "--out", place, "--model", model("max-sim"))
-    assert "24 unchanged" in run("index", pictures(), "--out", place)
-    best = run("search", place, "a red star", "--top", 1, "--null").rstrip("\0\n")
-    assert best == run("search", index().folder, "a red star", "--top", 1, "--null").rstrip("\0\n")
-    assert "score" in run("explain", place, "a red star", best)
-    assert best not in run("similar", place, best, "--null")
-    assert "integrity check passed" in run("index", "--out", place, "--verify")
-    assert "24 images" in run("index", "--out", place, "--stats")
-    assert "0 contents dropped" in run("index", "--out", place, "--compact")
-    facts = json.loads(run("doctor", "--json", "--no-network", place))["sections"][-1]["facts"]
-    named = {fact["name"]: fact["value"] for fact in facts}
-    assert named["files"] == "all of 24 are there"
-    assert named["server"] == "a folder, open in one process at a time"
-
-
-def test_a_local_index_is_copied_without_reading_a_picture(tmp_path: Path) -> None:
-    place = f"qdrant+file://{tmp_path / 'qdrant'}"
-    assert "24 items copied" in run("index", "--from", index().folder, "--out", place)
-    copied = open_index(index_place(place))
-    assert copied.verify() == []
-    hits = [
-        [(hit.item.path, hit.item.date, hit.item.text, hit.score) for hit in found.hits]
-        for found in (Searcher(one).find_images("a star", 24) for one in (index(), copied))
-    ]
-    assert hits[0] == hits[1]
-    assert copied.update([pictures()]).unchanged == 24
 
 
 def test_the_page_is_served_from_it(made: QdrantIndex) -> None:
@@ -107,23 +66,6 @@ def test_a_shortlist_holds_the_best_sums_of_maxima(
     assert found[0] == found[1]
     assert not best.exact
     assert searcher.session().recall.recall == 1.0  # six pictures are all among the candidates
-
-
-def test_damaged_vectors_are_found_and_repaired(made: QdrantIndex, tmp_path: Path) -> None:
-    with made.snapshot() as snapshot, made.store.client() as client:
-        ids = [snapshot.id_of(str(tmp_path / "pictures" / name)) for name in ("000.png", "005.png")]
-        client.update_vectors(
-            made.store.items, [models.PointVectors(id=ids[0], vector=np.full((4, 8), 0.5).tolist())]
-        )
-        client.update_vectors(
-            made.store.items, [models.PointVectors(id=ids[1], vector=np.full((1, 8), 0.5).tolist())]
-        )
-    assert [sentence.split("/")[-1] for sentence in sorted(made.verify())] == [
-        "000.png are damaged", "005.png are damaged",
-    ]  # fmt: skip
-    assert made.repair() == 2
-    assert made.update([tmp_path / "pictures"]).added == 2
-    assert made.verify() == []
 
 
 def test_a_batch_larger_than_a_request_is_stored(

@@ -2,10 +2,13 @@
 
 import math
 import os
+import re
 from typing import Any
 
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters
+
+_PART = re.compile(r'"([^"]+)"|(\S+)')
 
 
 def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
@@ -16,7 +19,7 @@ def conditions(filters: Filters) -> tuple[list[str], list[Any]]:
     if filters.min_bytes is not None:
         each.append(("i.bytes >= ?", [min(filters.min_bytes, 2**63 - 1)]))
     if filters.text is not None and database.clean(filters.text).strip():
-        each.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_words(filters.text)]))
+        each.append(("i.id IN (SELECT rowid FROM words WHERE words MATCH ?)", [_all_parts(filters.text)]))
     if filters.camera is not None:
         each += [_of_contents("instr(lower(camera), ?) > 0", word) for word in camera_words(filters.camera)]
     if filters.near is not None:
@@ -61,8 +64,13 @@ def _in_folder(folder: str) -> tuple[str, list[Any]]:
     return f"instr({path}, ?) > 0", [database.composed(inner)]
 
 
-def _all_words(text: str) -> str:
-    """Full-text query for all words; each is quoted, so that none is an operator."""
-    words = [word.replace('"', '""') for word in database.clean(text).split()]
-    words = [word for word in words if any(letter.isalnum() for letter in word)] or words
-    return " AND ".join(f'"{word}"' for word in words)
+def text_parts(text: str) -> list[str]:
+    """Words and quoted phrases of a filter by text; words that a sign joins (red-hat) are a phrase too."""
+    parts = [quoted or word for quoted, word in _PART.findall(database.clean(text))]
+    return [part for part in parts if any(letter.isalnum() for letter in part)]
+
+
+def _all_parts(text: str) -> str:
+    """Full-text query for all words and phrases; each is quoted, so that none is an operator."""
+    parts = [part.replace('"', '""') for part in text_parts(text)]
+    return " AND ".join(f'"{part}"' for part in parts or ("&",))  # a sign alone is found nowhere

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple
 from pathlib import Path
 
+from wordsight.errors import InputError
 from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
 
@@ -55,6 +56,14 @@ def expression(connection: sqlite3.Connection) -> str:
     if "taken" not in photo_columns(connection):
         return "i.changed"
     return "coalesce((SELECT taken FROM contents WHERE key = i.content), i.changed)"
+
+
+def not_stored(index: object) -> InputError:
+    """The error for a filter by camera or place in an index that has none."""
+    return InputError(
+        f"{index} was made before cameras and places were stored, so it cannot filter by them",
+        f"update it: wordsight index FOLDER --out {index}",
+    )
 
 
 def update_photo_facts(connection: sqlite3.Connection, facts: Sequence[tuple[str, PhotoFacts]]) -> None:

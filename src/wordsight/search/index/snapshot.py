@@ -156,10 +156,7 @@ class Snapshot:
         """The rows that pass the filters, ascending; None: all rows."""
         filters = filters or Filters()
         if (filters.camera or filters.near) and "NULL" in self.photo_columns:
-            raise InputError(
-                f"{self.folder} was made before cameras and places were stored, so it cannot filter by them",
-                f"update it: wordsight index FOLDER --out {self.folder}",
-            )
+            raise photo_columns.not_stored(self.folder)
         rows = None if filters.ids is None else self._rows_of_ids(filters.ids)
         passing, parameters = conditions(filters)
         if passing:

@@ -15,8 +15,8 @@ from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index.vector_files import Packed
 from wordsight.search.postgres.halfvec import regions_to_copy
 from wordsight.search.postgres.server import Server
-from wordsight.search.remote.batch_rows import ItemRow, PictureRow, checksum
-from wordsight.search.remote.words import words_in
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow, adopt_ids, checksum
+from wordsight.search.remote.words import joined
 
 if TYPE_CHECKING:
     from psycopg import Connection
@@ -27,6 +27,8 @@ SELECT * FROM unnest(%s::uuid[], %s::integer[], %s::integer[], %s::integer[], %s
   %s::text[], %s::integer[], %s::integer[])
 ON CONFLICT DO NOTHING RETURNING picture"""
 _REGIONS = "COPY region (picture, slot, vector, box) FROM STDIN (FORMAT BINARY)"
+_STORED = """SELECT i.id, i.path, i.part FROM item i
+JOIN unnest(%s::bytea[], %s::text[]) AS n(path, part) ON i.path = n.path AND i.part = n.part"""
 _IDS = "SELECT nextval('item_id') FROM generate_series(1, %s)"
 _FORGET = "DELETE FROM item WHERE id = ANY(%s::bigint[]) RETURNING picture"
 _SAME_PATHS = """DELETE FROM item i USING unnest(%s::bytea[], %s::text[]) AS n(path, part)
@@ -67,8 +69,10 @@ def write_batch(
             _write_pictures(connection, pictures, packed)
         if facts:
             _write_facts(connection, facts)
-        before = [item.id for item in items if item.id is not None]
         paths, parts = [item.path for item in items], [item.part for item in items]
+        stored = connection.execute(_STORED, (paths, parts)).fetchall()
+        items = adopt_ids(items, [(id_, (bytes(path), part)) for id_, path, part in stored], deleted)
+        before = [item.id for item in items if item.id is not None]
         gone = connection.execute(_FORGET, ([*deleted, *before],)).fetchall()
         gone += connection.execute(_SAME_PATHS, (paths, parts)).fetchall()
         ids = _write_items(connection, items) if items else []
@@ -95,7 +99,7 @@ def _write_items(connection: "Connection[Any]", items: Sequence[ItemRow]) -> lis
     fresh = sum(item.id is None for item in items)
     new = iter([id_ for (id_,) in connection.execute(_IDS, (fresh,)).fetchall()])
     ids = [next(new) if item.id is None else item.id for item in items]
-    words = [" ".join(words_in(f"{one.shown} {one.sidecar} {one.caption}")) for one in items]
+    words = [joined((one.shown, one.sidecar, one.caption)) for one in items]
     columns = list(zip(*(astuple(item)[1:] for item in items), strict=True))
     inserted = connection.execute(_ITEMS, (ids, *map(list, columns), words)).rowcount
     return ids if inserted == len(items) else []

@@ -2,13 +2,14 @@
 
 import os
 import unicodedata
+from itertools import chain
 from typing import Any
 
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters
 from wordsight.search.index.filter_sql import camera_words
 from wordsight.search.index.near import EARTH_KM
-from wordsight.search.remote.words import words_in
+from wordsight.search.remote.words import phrases_in
 
 Condition = tuple[str, dict[str, Any]]
 _NANOSECONDS = 10**9
@@ -36,9 +37,10 @@ def conditions(filters: Filters | None) -> Condition:
     if filters.min_bytes is not None:
         parts.append("i.bytes >= %(min_bytes)s")
         values["min_bytes"] = min(filters.min_bytes, 2**63 - 1)
-    if filters.text is not None and words_in(filters.text):
-        parts.append("i.words @> %(words)s::text[]")
-        values["words"] = words_in(filters.text)
+    if filters.text is not None and filters.text.strip():
+        sql, words = _with_text(filters.text)
+        parts.append(sql)
+        values |= words
     for n, word in enumerate(camera_words(filters.camera or "")):
         parts.append(_of_pictures(f"position(%(camera{n})s::text IN lower(p.camera)) > 0"))
         values[f"camera{n}"] = word
@@ -51,6 +53,19 @@ def conditions(filters: Filters | None) -> Condition:
         parts.append("i.id = ANY(%(ids)s::bigint[])")
         values["ids"] = list(map(int, filters.ids))
     return " AND ".join(parts) or "true", values
+
+
+def _with_text(text: str) -> Condition:
+    """The array index finds items with all words; their order is compared where they are a phrase."""
+    phrases = phrases_in(text)
+    if not phrases:
+        return "false", {}
+    parts = ["i.words @> %(words)s::text[]"]
+    values: dict[str, Any] = {"words": sorted({*chain(*phrases)})}
+    for n, phrase in enumerate(one for one in phrases if len(one) > 1):
+        parts.append(f"position(%(phrase{n})s::text IN ' ' || array_to_string(i.words, ' ') || ' ') > 0")
+        values[f"phrase{n}"] = f" {' '.join(phrase)} "
+    return " AND ".join(parts), values
 
 
 def _of_pictures(condition: str) -> str:

@@ -13,7 +13,9 @@ of a picture meet on one worker. The hash of the content is the key: two writers
 
 from typing import Any
 
-VERSION = 2
+from wordsight.search.remote.words import joined
+
+VERSION = 3
 
 SCHEMA = """
 CREATE SCHEMA IF NOT EXISTS {name};
@@ -53,7 +55,7 @@ CREATE TABLE item (
     sidecar text NOT NULL,
     caption text NOT NULL,
     date bigint NOT NULL,
-    words text[] NOT NULL,
+    words text[] NOT NULL, -- of path, sidecar and caption, in their order, with '' between these
     PRIMARY KEY (picture, id)
 );
 CREATE TABLE region (
@@ -77,10 +79,7 @@ SELECT create_distributed_table('region', 'picture', colocate_with := 'picture')
 """
 UNIQUE_PATHS = "CREATE UNIQUE INDEX item_of_path ON item (path, part);"  # Citus has none across shards
 
-MIGRATIONS: dict[int, str] = {  # from a version to the next
-    1: "ALTER TABLE picture ADD COLUMN camera text, ADD COLUMN latitude integer,"
-    " ADD COLUMN longitude integer",
-}
+ITEMS_PER_STATEMENT = 5000
 
 
 def create_sql(name: str, dim: int, shards: int = 0) -> str:
@@ -93,8 +92,25 @@ def create_sql(name: str, dim: int, shards: int = 0) -> str:
     return schema + (CITUS.format(shards=shards) if shards else UNIQUE_PATHS + "\n")
 
 
-def migrate(connection: Any, version: int) -> None:
-    """Bring the tables from a version to VERSION, inside a transaction."""
-    for before in range(version, VERSION):
-        connection.execute(MIGRATIONS[before])
-        connection.execute("UPDATE state SET version = %s", (before + 1,))
+def migrate(connection: Any) -> None:
+    """Bring older tables to VERSION, inside a transaction; another client's migration is waited for."""
+    (version,) = connection.execute("SELECT version FROM state FOR UPDATE").fetchone()
+    if version < 2:
+        connection.execute(
+            "ALTER TABLE picture ADD COLUMN camera text, ADD COLUMN latitude integer, "
+            "ADD COLUMN longitude integer"
+        )
+    if version < 3:
+        _order_words(connection)
+    connection.execute("UPDATE state SET version = %s", (VERSION,))
+
+
+def _order_words(connection: Any) -> None:
+    """Store the words of items in their order, which phrases need."""
+    page = "SELECT id, shown, sidecar, caption FROM item WHERE id > %s ORDER BY id LIMIT %s"
+    update = """UPDATE item i SET words = string_to_array(n.words, ' ')
+FROM unnest(%s::bigint[], %s::text[]) AS n(id, words) WHERE i.id = n.id"""
+    last = 0
+    while rows := connection.execute(page, (last, ITEMS_PER_STATEMENT)).fetchall():
+        last = rows[-1][0]
+        connection.execute(update, ([id_ for id_, *_ in rows], [joined(texts) for _, *texts in rows]))

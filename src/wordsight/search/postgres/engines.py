@@ -5,18 +5,20 @@ similarities, for operators (+word, -word) and for a picture together with words
 the model scores their vectors, fetched from the server.
 """
 
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.engine import Engine, EngineQuery, RowScores
 from wordsight.search.index.database import Filters
-from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.score_sql import (
+    PooledSql,
     Words,
     candidates_statement,
     exact_statement,
+    mean_sql,
     pooled_sql,
     ranked_statement,
 )
@@ -26,11 +28,18 @@ if TYPE_CHECKING:
     from wordsight.search.postgres.session import PostgresSession
 
 MAX_EXACT_ROWS = 2000  # so many items are scored exactly as quickly as candidates are found
+LOOKUP = 20  # a region's filter costs as much as so many products with a word
 GOOD_RECALL = 0.9  # candidates are used if they have this recall
-SHORTLIST = 300  # pictures that are scored exactly
+SHORTLIST = 1000  # pictures that are scored exactly
 BRANCHES = 16  # words from which on each retrieves fewer regions
 MIN_NEAREST = 200
-ESTIMATE = "sum(weight * score) / sum(weight)"  # of a similarity that SQL cannot express
+
+
+class Effort(NamedTuple):
+    """How much of the approximate index a query reads."""
+
+    nearest: int  # regions per word
+    probes: float  # lists per word, as a multiple of the square root of all
 
 
 def words_of_query(query: EngineQuery) -> Words:
@@ -44,7 +53,7 @@ class PostgresEngine(Engine):
 
     session: "PostgresSession"
 
-    def pooled(self, query: EngineQuery) -> str | None:
+    def pooled(self, query: EngineQuery) -> PooledSql | None:
         """The exact score as SQL; None where the model must score."""
         if query.has_operators or not isinstance(query.scorer, QueryScorer) or query.scorer.side != "image":
             return None
@@ -58,7 +67,7 @@ class Exact(PostgresEngine):
         pooled = self.pooled(query)
         if pooled is None:
             return query.score(self.session.snapshot.rows_where(filters), exact=True)
-        words, condition = words_of_query(query), conditions(filters)
+        words, condition = words_of_query(query), self.session.snapshot.condition(filters)
         statement = exact_statement(words, pooled, condition)
         found = self.session.server.rows(statement, words.parameters() | condition[1])
         return _row_scores(found, exact=True)
@@ -69,16 +78,17 @@ class Shortlist(PostgresEngine):
 
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
         recall = self.session.nearest_recall
-        return self.shortlist(query, filters, max(recall.size, SHORTLIST, 4 * k), recall.nearest)
+        return self.shortlist(query, filters, max(recall.size, SHORTLIST, 4 * k), recall.effort)
 
-    def shortlist(self, query: EngineQuery, filters: Filters, size: int, nearest: int) -> RowScores:
-        """Scores of so many candidates, found among the ``nearest`` regions of each word."""
-        pooled, words, condition = self.pooled(query), words_of_query(query), conditions(filters)
+    def shortlist(self, query: EngineQuery, filters: Filters, size: int, effort: Effort) -> RowScores:
+        """Scores of so many candidates, found among the nearest regions of each word."""
+        snapshot = self.session.snapshot
+        pooled, words, condition = self.pooled(query), words_of_query(query), snapshot.condition(filters)
         build = candidates_statement if pooled is None else ranked_statement
-        statement = build(words, pooled or ESTIMATE, condition)
-        each = max(MIN_NEAREST, nearest * min(len(words), BRANCHES) // len(words))
+        statement = build(words, pooled or mean_sql, condition)  # SQL cannot express all similarities
+        each = max(MIN_NEAREST, effort.nearest * min(len(words), BRANCHES) // len(words))
         parameters = words.parameters() | condition[1] | {"k": each, "size": size}
-        found = self.session.candidates(statement, parameters)
+        found = self.session.candidates(statement, parameters, effort.probes)
         if pooled is None:
             return query.score(np.array([row for (row,) in found], np.int64))
         return _row_scores(found, exact=False)
@@ -88,9 +98,31 @@ class Auto(PostgresEngine):
     """Exact search of few items, or where candidates miss too many; else candidates."""
 
     def search(self, query: EngineQuery, filters: Filters, k: int) -> RowScores:
-        few = self.session.snapshot.count_where(filters, MAX_EXACT_ROWS + 1) <= MAX_EXACT_ROWS
-        is_exact = few or self.session.recall.recall < GOOD_RECALL
-        return self.session.engine("exact" if is_exact else "shortlist").answer(query, filters, k)
+        exact = (
+            self.has_at_most(MAX_EXACT_ROWS, filters)
+            or self.session.recall.recall < GOOD_RECALL
+            or (filters != Filters() and self.has_at_most(self.few_rows, filters))
+        )
+        return self.session.engine("exact" if exact else "shortlist").answer(query, filters, k)
+
+    def has_at_most(self, count: int, filters: Filters) -> bool:
+        """Whether so few items pass the filters."""
+        return self.session.snapshot.count_where(filters, count + 1) <= count
+
+    @property
+    def few_rows(self) -> int:
+        """Items behind a filter that are scored exactly as quickly as candidates among them are found.
+
+        To find K regions that pass, a word examines K rows / passing of the approximate index and looks up
+        the item of each; an exact search multiplies the regions of the items that pass.
+        """
+        near, rows = self.session.near, len(self.session.snapshot)
+        if near is None:
+            return MAX_EXACT_ROWS
+        per_item = max(1.0, near.regions / max(1, rows))
+        return max(
+            MAX_EXACT_ROWS, math.isqrt(int(LOOKUP * self.session.nearest_recall.nearest * rows / per_item))
+        )
 
 
 ENGINES: dict[str, type[PostgresEngine]] = {"auto": Auto, "exact": Exact, "shortlist": Shortlist}

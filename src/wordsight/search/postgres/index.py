@@ -77,7 +77,7 @@ class PostgresIndex(ServerIndex):
             )
         if version < ddl.VERSION:
             with server.transaction() as connection:
-                ddl.migrate(connection, version)
+                ddl.migrate(connection)
         index = cls(url, Meta(**meta), made, trust_remote_code, device)
         index.server = server  # with its connection
         return index

@@ -20,8 +20,11 @@ NOTE = "near"
 MIN_REGIONS = 10_000  # a smaller index is scanned as quickly
 REBUILD_GROWTH = 2.0
 REGIONS_PER_LIST = 1000
-MIN_PROBES = 8
+MIN_PROBES = 4
 SAMPLED_PER_LIST = 50  # vectors that pgvector clusters
+MIN_SAMPLED = 10_000
+MAX_LISTS = 32_768  # pgvector accepts no more
+MAX_MB = 2048  # for its k-means, unless the server allows more
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,9 @@ class NearIndex:
     lists: int
     regions: int  # there at the build
 
-    @property
-    def probes(self) -> int:
-        return min(self.lists, max(MIN_PROBES, math.isqrt(self.lists)))
+    def probes(self, share: float) -> int:
+        """Lists that a word reads: a multiple of the square root of all."""
+        return min(self.lists, max(MIN_PROBES, round(share * math.sqrt(self.lists))))
 
 
 def read(server: Server) -> NearIndex | None:
@@ -41,9 +44,20 @@ def read(server: Server) -> NearIndex | None:
     return None if note is None else NearIndex(**note.value)
 
 
-def lists_for(regions: int) -> int:
-    """Number of lists, as pgvector recommends: one per thousand, and the square root above a million."""
-    return max(16, regions // REGIONS_PER_LIST if regions <= 1_000_000 else math.isqrt(regions))
+def lists_for(regions: int, megabytes: int = MAX_MB) -> int:
+    """Number of lists, as pgvector recommends: one per thousand, and the square root above a million.
+
+    There are fewer where their k-means would need more memory than ``megabytes``.
+    """
+    wanted = max(16, regions // REGIONS_PER_LIST if regions <= 1_000_000 else math.isqrt(regions))
+    return min(wanted, math.isqrt((megabytes << 20) // (5 * SAMPLED_PER_LIST)), MAX_LISTS)
+
+
+def build_megabytes(lists: int, dim: int, regions: int) -> int:
+    """Memory that pgvector needs to build so many lists: a bound for each sampled vector and list."""
+    sampled = min(regions, max(MIN_SAMPLED, SAMPLED_PER_LIST * lists))
+    numbers = sampled * lists + lists * lists + (sampled + 3 * lists) * (dim + 4)
+    return 64 + 4 * numbers // 2**20
 
 
 def is_due(server: Server, regions: int) -> bool:
@@ -54,8 +68,9 @@ def is_due(server: Server, regions: int) -> bool:
 
 def build(server: Server, regions: int, dim: int) -> NearIndex:
     """Build the index beside an older one, which serves searches until the new one takes its place."""
-    made = NearIndex(lists_for(regions), regions)
-    megabytes = 64 + 4 * dim * made.lists * SAMPLED_PER_LIST * 3 // 2**20  # of pgvector's k-means
+    allowed = "SELECT setting::bigint / 1024 FROM pg_settings WHERE name = 'maintenance_work_mem'"
+    made = NearIndex(lists_for(regions, max(MAX_MB, int(server.value(allowed)))), regions)
+    megabytes = build_megabytes(made.lists, dim, regions)
     with server.connection() as connection:
         connection.execute("SELECT set_config('maintenance_work_mem', %s, false)", (f"{megabytes}MB",))
         connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {NAME}_new")
@@ -72,12 +87,12 @@ def build(server: Server, regions: int, dim: int) -> NearIndex:
     return made
 
 
-def set_probes(connection: "Connection[Any]", near: NearIndex | None) -> None:
+def set_probes(connection: "Connection[Any]", near: NearIndex | None, share: float = 1.0) -> None:
     """Set for this transaction how much of the index is read: more where filters drop candidates."""
     if near is not None:
         connection.execute(
             "SELECT set_config('ivfflat.probes', %s, true), "
             "set_config('ivfflat.iterative_scan', 'relaxed_order', true), "
             "set_config('ivfflat.max_probes', %s, true)",
-            (str(near.probes), str(near.lists)),
+            (str(near.probes(share)), str(near.lists)),
         )

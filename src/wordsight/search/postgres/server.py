@@ -111,6 +111,10 @@ class Server:
             raise StorageError(
                 f"{self.url} has no room: {self._reason(error)}", "all batches before are safe"
             ) from error
+        except errors.ProgramLimitExceeded as error:
+            raise StorageError(
+                f"{self.url} has a limit: {self._reason(error)}", "raise it on the server"
+            ) from error
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             raise UnavailableError(
                 f"{self.url} does not answer: {self._reason(error)}",

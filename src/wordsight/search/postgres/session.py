@@ -1,30 +1,26 @@
 """A state of an index on PostgreSQL -> what is measured on it: calibration, sample, recall of candidates."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from wordsight.files import plain_json
-from wordsight.search.engine.shortlist import Recall
+from wordsight.search.engine.shortlist import MAX_QUERIES
 from wordsight.search.postgres import near_index, notes
 from wordsight.search.postgres.engines import ENGINES, MAX_EXACT_ROWS
-from wordsight.search.postgres.recall import measure_recall
+from wordsight.search.postgres.recall import NearestRecall, measure_recall
 from wordsight.search.postgres.snapshot import PostgresSnapshot
-from wordsight.search.relevance.null_scores import background_texts
+from wordsight.search.relevance.null_scores import background_texts, spread_rows
 from wordsight.search.remote.session import RECALL, RemoteSession
+from wordsight.sets import EmbeddingSet
+from wordsight.tensors import torch
 
 if TYPE_CHECKING:
     from wordsight.search.postgres.index import PostgresIndex
     from wordsight.search.postgres.server import Server
 
 RECALL_FIELDS: dict[str, plain_json.Kind] = {"size": int, "recall": float, "queries": int, "nearest": int}
-
-
-@dataclass(frozen=True)
-class NearestRecall(Recall):
-    """Recall of a shortlist from the ``nearest`` regions of each word."""
-
-    nearest: int = 1000
 
 
 class PostgresSession(RemoteSession):
@@ -38,10 +34,10 @@ class PostgresSession(RemoteSession):
     def server(self) -> "Server":
         return self.index.server
 
-    def candidates(self, statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def candidates(self, statement: str, parameters: dict[str, Any], probes: float) -> list[tuple[Any, ...]]:
         """Rows of a statement that uses the approximate index, with as many probes as it needs."""
         with self.server.transaction() as connection:
-            near_index.set_probes(connection, self.near)
+            near_index.set_probes(connection, self.near, probes)
             return connection.execute(statement, parameters).fetchall()
 
     @cached_property
@@ -68,8 +64,13 @@ class PostgresSession(RemoteSession):
         if stored is not None:
             return NearestRecall(**plain_json.table_of(stored, RECALL_FIELDS, RECALL))
         texts = background_texts(self.matcher, self.measured_rows)
-        size, nearest, recall, queries = measure_recall(self, texts)
-        measured = NearestRecall(size, recall, queries, nearest)
+        chosen = [texts[n] for n in spread_rows(len(texts), MAX_QUERIES)]
+        with torch.no_grad():
+            return self.measure_recall([self.matcher.encode_texts([text]) for text in chosen])
+
+    def measure_recall(self, queries: Sequence[EmbeddingSet]) -> NearestRecall:
+        """Measure and store how much of the approximate index these queries must read."""
+        measured = measure_recall(self, queries)
         self.write_note(RECALL, asdict(measured))
         return measured
 

@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,9 @@ from wordsight.errors import MissingItemError
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.near import place_of
+from wordsight.search.index.photo_columns import not_stored
 from wordsight.search.index.vector_files import Layout
-from wordsight.search.postgres.conditions import conditions
+from wordsight.search.postgres.conditions import Condition, conditions
 from wordsight.search.postgres.halfvec import places_and_vectors
 from wordsight.search.postgres.server import Server, copied
 from wordsight.search.remote.rows import RemoteRows, Vectors
@@ -90,21 +92,33 @@ class PostgresSnapshot(RemoteRows):
         found = self.server.rows("SELECT id FROM item WHERE picture = %s::uuid", (content,))
         return np.array([one for (one,) in found], dtype=np.int64)
 
+    def condition(self, filters: Filters | None) -> Condition:
+        """The condition of these filters. Raises InputError for cameras and places that were never stored."""
+        if filters is not None and (filters.camera or filters.near) and not self._has_cameras:
+            raise not_stored(self.name)
+        return conditions(filters)
+
+    @cached_property
+    def _has_cameras(self) -> bool:
+        """Whether the EXIF of any picture was read: an older index gains it with its next update."""
+        query = "SELECT NOT EXISTS (SELECT 1 FROM picture) OR EXISTS (SELECT 1 FROM picture WHERE {})"
+        return bool(self.server.value(query.format("camera IS NOT NULL")))
+
     def rows_where(self, filters: Filters | None) -> Int[np.ndarray, " n"]:
         """The rows that pass the filters, ascending."""
-        condition, parameters = conditions(filters)
+        condition, parameters = self.condition(filters)
         found = self.server.rows(f"SELECT i.id FROM item i WHERE {condition} ORDER BY i.id", parameters)
         return np.array([one for (one,) in found], dtype=np.int64)
 
     def count_where(self, filters: Filters | None, most: int) -> int:
         """How many rows pass the filters, counted up to ``most``."""
-        condition, parameters = conditions(filters)
+        condition, parameters = self.condition(filters)
         query = f"SELECT count(*) FROM (SELECT 1 FROM item i WHERE {condition} LIMIT %(most)s) AS passing"
         return int(self.server.value(query, parameters | {"most": most}))
 
     def newest(self, filters: Filters | None, offset: int, count: int) -> tuple[Int[np.ndarray, " n"], int]:
         """One page of the rows that pass the filters, the newest first, and the number of all."""
-        condition, parameters = conditions(filters)
+        condition, parameters = self.condition(filters)
         total = self.server.value(f"SELECT count(*) FROM item i WHERE {condition}", parameters)
         newest = f"SELECT i.id FROM item i WHERE {condition} ORDER BY i.date DESC, i.id"
         page = f"{newest} LIMIT %(count)s OFFSET %(offset)s"

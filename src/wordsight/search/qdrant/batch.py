@@ -7,17 +7,26 @@ the next update goes on. Copies of one picture hold its vectors once each.
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 import numpy as np
 
 from wordsight.errors import InputError
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index.vector_files import Packed
-from wordsight.search.qdrant.conditions import one_of
-from wordsight.search.qdrant.points import as_lists, boxes_text, path_key, payload_of, picture_of
+from wordsight.search.qdrant.conditions import equal, one_of
+from wordsight.search.qdrant.points import (
+    as_lists,
+    boxes_text,
+    path_key,
+    payload_of,
+    photo_payload,
+    picture_of,
+)
 from wordsight.search.qdrant.store import GENERATION, Store
-from wordsight.search.remote.batch_rows import ItemRow, PictureRow, checksum
+from wordsight.search.remote.batch_rows import ItemRow, PictureRow, adopt_ids, checksum
 
 if TYPE_CHECKING:
     from qdrant_client import models
@@ -42,11 +51,17 @@ def write_batch(
     packed: Sequence[Packed],
     items: Sequence[ItemRow],
     deleted: Sequence[int],
+    facts: Sequence[tuple[str, PhotoFacts]] = (),
 ) -> list[int]:
-    """Store a batch; returns the id of each item. Raises InputError if another writer removed a picture."""
+    """Store a batch; returns the id of each item. ``facts``: of pictures that were stored without.
+
+    Raises InputError if another writer removed a picture.
+    """
     from qdrant_client import models
 
     contents = _contents(pictures, packed)
+    at_paths = _at_paths(store, items)
+    items = adopt_ids(items, at_paths.items(), deleted)
     with store.client() as client:
         before = {
             int(one.id): one.payload or {}
@@ -70,11 +85,27 @@ def write_batch(
                 )
         for some in _requests(points):
             client.upsert(store.items, some, wait=True)
-        gone = [*deleted, *_same_paths(store, items, set(ids))]
+        gone = [*deleted, *(set(at_paths) - set(ids))]  # of a file that took their place
         if gone:
             client.delete(store.items, models.PointIdsList(points=list(gone)), wait=True)
+        if facts:
+            client.batch_update_points(store.items, list(map(_stored_facts, facts)), wait=True)
     store.write_note(GENERATION, random.getrandbits(53))
     return ids
+
+
+def _stored_facts(facts: tuple[str, PhotoFacts]) -> "models.SetPayloadOperation":
+    """What the EXIF of a content says; a date that is known stays where none is given."""
+    from qdrant_client import models
+
+    content, said = facts
+    payload = photo_payload(said)
+    if said.taken is None:
+        del payload["taken"]
+    else:
+        payload["date"] = said.taken / 1e9
+    with_content = models.Filter(must=[equal("content", content)])
+    return models.SetPayloadOperation(set_payload=models.SetPayload(payload=payload, filter=with_content))
 
 
 def _contents(pictures: Sequence[PictureRow], packed: Sequence[Packed]) -> dict[str, Content]:
@@ -88,14 +119,7 @@ def _contents(pictures: Sequence[PictureRow], packed: Sequence[Packed]) -> dict[
     for picture in pictures:
         cut = slice(start, start + picture.slots)
         vectors, boxes = rows["vectors"][cut], rows["boxes"][cut] if "boxes" in rows else None
-        stored = PictureRow(
-            picture.content,
-            picture.slots,
-            picture.width,
-            picture.height,
-            checksum(vectors, boxes),
-            picture.taken,
-        )
+        stored = replace(picture, checksum=checksum(vectors, boxes))
         found[picture.content] = Content(stored, as_lists(vectors), boxes_text(boxes))
         start = cut.stop
     return found
@@ -153,18 +177,17 @@ def _requests(points: Sequence["models.PointStruct"]) -> Any:
         yield some
 
 
-def _same_paths(store: Store, items: Sequence[ItemRow], written: set[int]) -> list[int]:
-    """Ids of other items at the paths of these: of another writer, or of a file that took their place."""
+def _at_paths(store: Store, items: Sequence[ItemRow]) -> dict[int, tuple[bytes, str]]:
+    """The items that are stored at the paths of these: path and part by id."""
     from qdrant_client import models
 
     if not items:
-        return []
-    where = {(path_key(item.path), item.part) for item in items}
-    condition = models.Filter(must=[one_of("path", sorted({path for path, _ in where}))])
-    return [
-        int(point.id)
+        return {}
+    where = {(item.path, item.part) for item in items}
+    condition = models.Filter(must=[one_of("path", sorted({path_key(path) for path, _ in where}))])
+    found = {
+        int(point.id): (unquote_to_bytes(point.payload["path"]), point.payload["part"])
         for point in store.points(condition, payload=["path", "part"])
-        if int(point.id) not in written
-        and point.payload
-        and (point.payload["path"], point.payload["part"]) in where
-    ]
+        if point.payload
+    }
+    return {id_: place for id_, place in found.items() if place in where}

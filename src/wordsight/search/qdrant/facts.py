@@ -25,7 +25,7 @@ class QdrantFacts:
             record = record_of(int(point.id), point.payload or {})
             path = record[1]
             if any(path == source or first <= path < last for source, first, last in bounds):
-                yield (*record, "", None, None)  # cameras and places are not stored here
+                yield record
 
     def write(
         self,
@@ -33,6 +33,6 @@ class QdrantFacts:
         packed: Sequence[Packed],
         items: Sequence[ItemRow],
         deleted: Sequence[int],
-        facts: Sequence[tuple[str, PhotoFacts]] = (),  # noqa: ARG002
+        facts: Sequence[tuple[str, PhotoFacts]] = (),
     ) -> list[int]:
-        return write_batch(self.store, pictures, packed, items, deleted)
+        return write_batch(self.store, pictures, packed, items, deleted, facts)

@@ -99,8 +99,10 @@ class QdrantIndex(ServerIndex):
 
     @contextmanager
     def updating(self, sources: Sequence[Path], progress: Progress) -> Iterator[BatchWriter]:
-        with self.store.opened(), super().updating(sources, progress) as writer:
-            yield writer
+        with self.store.opened():
+            _index_payload(self.store)  # an older version indexed fewer facts
+            with super().updating(sources, progress) as writer:
+                yield writer
 
     def read_walk(self) -> Mapping[str, Any] | None:
         settings: Mapping[str, Any] | None = self.store.note(WALK)
@@ -173,6 +175,18 @@ def _create_collections(store: Store, dim: int, shards: int) -> None:
         )
         client.create_collection(store.notes, {}, on_disk_payload=True)
         if not store.url.is_file:  # a folder is scanned
-            for field, kind in INDEXED.items():
-                client.create_payload_index(store.items, field, models.PayloadSchemaType(kind), wait=True)
             client.create_payload_index(store.notes, "kind", models.PayloadSchemaType.KEYWORD, wait=True)
+    _index_payload(store)
+
+
+def _index_payload(store: Store) -> None:
+    """Index those facts on a server that no index of it has yet."""
+    from qdrant_client import models
+
+    if store.url.is_file:
+        return
+    with store.client() as client:
+        there = client.get_collection(store.items).payload_schema
+        for field, kind in INDEXED.items():
+            if field not in there:
+                client.create_payload_index(store.items, field, models.PayloadSchemaType(kind), wait=True)

@@ -4,23 +4,26 @@ import base64
 import os
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import numpy as np
 
+from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index.database import Item
+from wordsight.search.index.near import place_of
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow
 from wordsight.search.remote.rows import Vectors
 from wordsight.search.remote.words import words_in
 
 FACTS = [
     "path", "part", "content", "bytes", "changed", "sidecar_changed", "shown", "sidecar", "caption", "slots",
-    "width", "height", "checksum", "taken",
+    "width", "height", "checksum", "taken", "camera", "latitude", "longitude",
 ]  # fmt: skip
 INDEXED = {
     "path": "keyword", "name": "keyword", "folder": "keyword", "content": "keyword", "words": "keyword",
-    "date": "float", "bytes": "integer",
+    "date": "float", "bytes": "integer", "camera": "keyword", "place": "geo",
 }  # fmt: skip
 
 
@@ -50,7 +53,7 @@ def payload_of(item: ItemRow, picture: PictureRow, boxes: str) -> dict[str, Any]
         "width": picture.width,
         "height": picture.height,
         "checksum": picture.checksum,
-        "taken": picture.taken,
+        **photo_payload(picture),
         "name": composed(item.shown),
         "folder": os.path.dirname(item.shown),
         "words": words_in(f"{item.shown} {item.sidecar} {item.caption}"),
@@ -59,24 +62,45 @@ def payload_of(item: ItemRow, picture: PictureRow, boxes: str) -> dict[str, Any]
     }
 
 
+def photo_payload(picture: PictureRow | PhotoFacts) -> dict[str, Any]:
+    """The EXIF of a picture; ``place`` is in Qdrant's own form, for its filter."""
+    place = place_of(picture.latitude, picture.longitude)
+    return {
+        "taken": picture.taken,
+        "camera": picture.camera,
+        "latitude": picture.latitude,
+        "longitude": picture.longitude,
+        "place": None if place is None else {"lat": place[0], "lon": place[1]},
+    }
+
+
 def picture_of(payload: dict[str, Any]) -> PictureRow:
-    fields = ("content", "slots", "width", "height", "checksum", "taken")
-    return PictureRow(*(payload[field] for field in fields))
+    facts: dict[str, Any] = {field.name: payload.get(field.name) for field in fields(PictureRow)}
+    return PictureRow(**facts)  # an older index has no cameras
 
 
 def record_of(id_: int, payload: dict[str, Any]) -> tuple[Any, ...]:
     """Facts of an item as an update wants them."""
-    path, *others = (payload[field] for field in FACTS)
-    return (id_, unquote_to_bytes(path), *others)
+    path, *others = FACTS
+    return (id_, unquote_to_bytes(payload[path]), *(payload.get(field) for field in others))
 
 
 def item_of(id_: int, payload: dict[str, Any]) -> Item:
-    _, path, _, content, bytes_, changed, _, _, sidecar, caption, _, width, height, _, taken = record_of(
-        id_, payload
+    text = "\n".join(text for text in (payload["sidecar"], payload["caption"]) if text)
+    taken = payload["taken"]
+    return Item(
+        id_,
+        os.fsdecode(unquote_to_bytes(payload["path"])),
+        payload["content"],
+        payload["bytes"],
+        payload["changed"] / 1e9,
+        payload["width"],
+        payload["height"],
+        text,
+        None if taken is None else taken / 1e9,
+        payload.get("camera") or "",
+        place_of(payload.get("latitude"), payload.get("longitude")),
     )
-    text = "\n".join(text for text in (sidecar, caption) if text)
-    date = None if taken is None else taken / 1e9
-    return Item(id_, os.fsdecode(path), content, bytes_, changed / 1e9, width, height, text, date)
 
 
 def boxes_text(boxes: np.ndarray | None) -> str:

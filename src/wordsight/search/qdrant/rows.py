@@ -12,14 +12,17 @@ from jaxtyping import Float, Int
 
 from wordsight.errors import MissingItemError
 from wordsight.search.index.database import Filters, Item, shown
+from wordsight.search.index.photo_columns import not_stored
 from wordsight.search.index.vector_files import Layout
 from wordsight.search.qdrant.conditions import conditions, equal
 from wordsight.search.qdrant.points import FACTS, composed, item_of, path_key, vectors_of
 from wordsight.search.qdrant.store import GENERATION, Store
 from wordsight.search.remote.rows import RemoteRows, Vectors
+from wordsight.search.remote.words import holds, joined, phrases_in
 from wordsight.sets import EmbeddingSet
 
 MAX_FOLDERS = 1_000_000
+MAX_CAMERAS = 100_000
 IDS_PER_REQUEST = 200  # of items whose vectors are fetched
 
 
@@ -64,9 +67,46 @@ class QdrantRows(RemoteRows):
         return Counter({str(one.value): one.count for one in found})
 
     def condition(self, filters: Filters | None) -> Any:
-        """The condition of these filters."""
-        needs_folders = filters is not None and filters.folder is not None
-        return conditions(filters, self.folders if needs_folders else ())
+        """The condition of these filters. Raises InputError for cameras and places that were never stored."""
+        filters = filters or Filters()
+        if (filters.camera or filters.near) and not self._has_cameras:
+            raise not_stored(self.name)
+        found = conditions(
+            filters,
+            self.folders if filters.folder is not None else (),
+            self.cameras if filters.camera is not None else (),
+        )
+        phrases = [words for words in phrases_in(filters.text or "") if len(words) > 1]
+        return found if not phrases else self._with_phrases(phrases, found)
+
+    def _with_phrases(self, phrases: list[list[str]], condition: Any) -> Any:
+        """The condition, for those items whose words have this order: a list of their ids."""
+        from qdrant_client import models
+
+        ids = []
+        for point in self.store.points(condition, payload=["shown", "sidecar", "caption"]):
+            said = point.payload or {}
+            words = joined((said["shown"], said["sidecar"], said["caption"]))
+            if all(holds(words, phrase) for phrase in phrases):
+                ids.append(int(point.id))
+        return models.Filter(must=[models.HasIdCondition(has_id=ids)])
+
+    @cached_property
+    def cameras(self) -> list[str]:
+        """The cameras of the index's pictures."""
+        with self.store.client() as client:
+            found = client.facet(self.store.items, "camera", limit=MAX_CAMERAS, exact=True).hits
+        return [str(one.value) for one in found]
+
+    @cached_property
+    def _has_cameras(self) -> bool:
+        """Whether the EXIF of any picture was read: an older index gains it with its next update."""
+        from qdrant_client import models
+
+        unread = models.IsEmptyCondition(is_empty=models.PayloadField(key="camera"))
+        with self.store.client() as client:
+            read = client.count(self.store.items, models.Filter(must_not=[unread]), exact=True).count
+        return bool(read) or not len(self)
 
     def read_vectors(self, ids: Sequence[int]) -> dict[int, Vectors]:
         found: dict[int, Vectors] = {}

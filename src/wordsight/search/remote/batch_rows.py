@@ -1,8 +1,8 @@
 """Rows of a batch that an update writes to a server, and the interface of what takes them."""
 
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,6 +40,18 @@ class ItemRow:
     shown: str
     sidecar: str
     caption: str
+
+
+def adopt_ids(
+    items: Sequence[ItemRow], stored: Iterable[tuple[int, tuple[bytes, str]]], deleted: Sequence[int]
+) -> list[ItemRow]:
+    """Give new items the ids that another writer has stored at their paths; ``stored``: id, path and part.
+
+    A reader that has found such an item still finds it.
+    """
+    taken = {item.id for item in items} | set(deleted)
+    at = {where: id_ for id_, where in sorted(stored, reverse=True) if id_ not in taken}
+    return [replace(item, id=at.get((item.path, item.part))) if item.id is None else item for item in items]
 
 
 class ServerFacts(Protocol):
