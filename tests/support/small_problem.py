@@ -113,7 +113,12 @@ def untrained_run(folder: Path, seed: int = 0, images: int = 24) -> Path:
     """What training on the demo's world, in small, would leave after no step at all."""
     from wordsight.config import CONFIG, load_config
 
-    small = [f"data.images={images}", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"]
+    small = [
+        f"data.images={images}",
+        "image_encoder.dim=16",
+        "image_encoder.width=8",
+        "text_encoder.word_dim=8",
+    ]
     config = load_config("demo", small)
     torch.manual_seed(seed)
     Builder(config).matcher(Builder(config).pairs("train")).save_pretrained(folder / "best")

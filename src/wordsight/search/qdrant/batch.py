@@ -95,7 +95,7 @@ def write_batch(
 
 
 def _stored_facts(facts: tuple[str, PhotoFacts]) -> "models.SetPayloadOperation":
-    """What the EXIF of a content says; a date that is known stays where none is given."""
+    """The request that stores the EXIF of a content; a known date stays where none is given."""
     from qdrant_client import models
 
     content, said = facts
