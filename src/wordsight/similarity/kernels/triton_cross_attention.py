@@ -114,7 +114,7 @@ def _attention(
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, BG: tl.constexpr,
     NORM: tl.constexpr, CLIPPED: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
-    """Of two tiles: products, these normalized, shares, and each row's product with its context's blend.
+    """Compute products of two tiles, these normalized, shares, and each row's product with its blend.
 
     ``query_starts`` begins at the first of the ``members`` of the tile of queries.
     """
