@@ -145,6 +145,6 @@ def _region(place: PointedRegion, width: int, height: int, scale: float) -> str:
 
 def data_uri(picture: "Image") -> str:
     buffer = io.BytesIO()
-    kind = "png" if max(picture.size) <= LOSSLESS else "jpeg"
+    kind = "png" if max(picture.size) <= LOSSLESS or picture.mode == "RGBA" else "jpeg"
     picture.save(buffer, kind, **({"quality": 85} if kind == "jpeg" else {"optimize": True}))
     return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

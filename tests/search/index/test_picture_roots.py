@@ -1,11 +1,15 @@
 """Pictures are opened only below folders that the user indexed or named, whatever an index says."""
 
+import base64
+import io
 import os
+import re
 import shutil
 import sqlite3
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from support.small_index import draw, small_model
 from support.small_problem import wordsight
 
@@ -125,19 +129,29 @@ def test_an_index_is_made_where_nothing_can_be_remembered(
     assert remembered(made.folder) == ()
 
 
+def photographs(page: Path) -> int:
+    """How many pictures a page embeds; every other image in it is a map of heat, a pixel for each cell."""
+    html = page.read_text()
+    maps = re.findall(r'<image data-heat="-?\d+" href="data:image/png;base64,([^"]+)"', html)
+    assert {Image.open(io.BytesIO(base64.b64decode(one))).size for one in maps} == {(2, 2)}
+    found = html.count('<img src="data:image')
+    assert html.count("data:image") == found + len(maps)
+    return found
+
+
 def test_pages_embed_no_picture_that_the_user_did_not_index(made: Index, tmp_path: Path) -> None:
     page, private = tmp_path / "why.html", draw(tmp_path / "private", [40])[0]
     name_a_picture(made.folder, private)
     asked = ("search", made.folder, "a red ball", "--explain", page)
     assert wordsight(*asked).exit_code == 0
     assert "1 left out, in no folder that you indexed" in page.read_text()
-    assert page.read_text().count("data:image") == 2
+    assert photographs(page) == 2
     told = wordsight("explain", made.folder, "a red ball", 1, "--out", page)
     assert (told.exit_code, "in none of the folders that you indexed" in str(told.exception)) == (1, True)
     for path in tmp_path.glob("photos/*"):
         path.unlink()
     assert wordsight(*asked, "--root", tmp_path / "private").exit_code == 0
-    assert page.read_text().count("data:image") == 1
+    assert photographs(page) == 1
     named = wordsight("explain", made.folder, "a red ball", 1, "--out", page, "--root", tmp_path / "private")
     assert named.exit_code == 0
 
