@@ -45,8 +45,8 @@ class _Rows:
         return next(iter(self._tensors().values())).device
 
     def to(self: Rows, device: torch.device | str) -> Rows:
-        """All tensors there; the processor waits only where it is about to read them."""
-        ahead = torch.device(device).type != "cpu"
+        """All tensors there; the processor waits, except for CUDA, which keeps the order of copies itself."""
+        ahead = torch.device(device).type == "cuda"
         return self._map(lambda tensor: tensor.to(device, non_blocking=ahead))
 
     def detach(self: Rows) -> Rows:

@@ -34,7 +34,8 @@ from wordsight.search.index.index import Index
 from wordsight.search.relevance.fit_presence import fit_presence, word_vectors
 from wordsight.search.searcher import Searcher
 from wordsight.sets import EmbeddingSet
-from wordsight.similarity.base import on_device
+from wordsight.similarity.base import Similarity, on_device
+from wordsight.similarity.cross_attention import CrossAttention
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.ranking.exact import rank_matches
 
@@ -379,6 +380,15 @@ def test_a_device_without_float64_ranks_on_the_processor() -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("similarity", [MaxSim(), CrossAttention()], ids=["max-sim", "cross-attention"])
+def test_a_device_without_float64_scores(similarity: Similarity) -> None:
+    images, texts = sets(5, 3, 0), sets(6, 3, 1)
+    expected = similarity(images, texts)
+    with fake_gpu("mps") as gpu:
+        found = similarity(images.to(gpu.device), texts.to(gpu.device))
+        torch.testing.assert_close(found.cpu(), expected)
+
+
 def test_ranks_are_certified_in_true_float32() -> None:
     seen = []
     best_match = MaxSim.best_match
@@ -395,6 +405,19 @@ def test_ranks_are_certified_in_true_float32() -> None:
     finally:
         torch.set_float32_matmul_precision("highest")
     assert set(seen) == {"highest"}
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="an older torch")
+def test_the_newer_setting_of_tf32_is_set_aside_while_ranks_are_certified() -> None:
+    """torch refuses to read its older setting then; training goes on with what the user set."""
+    products = torch.backends.cuda.matmul
+    products.fp32_precision = "tf32"
+    try:
+        rank_matches(MaxSim(), sets(6, 3, 0), sets(6, 3, 1), torch.arange(6), torch.arange(6))
+        assert products.fp32_precision == "tf32"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert products.fp32_precision == "ieee"
 
 
 def test_a_module_is_copied_only_to_another_device(gpu: None) -> None:

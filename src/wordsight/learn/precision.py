@@ -49,7 +49,7 @@ def decide(setting: str, device: torch.device, speedup: Callable[[], float] | No
     Raises InputError for "bf16" on a GPU that has none.
     """
     if device.type != "cpu":
-        has = device.type == "cuda" and torch.cuda.is_bf16_supported()
+        has = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
         if setting == "bf16" and device.type == "cuda" and not has:
             raise InputError(
                 '[training] precision = "bf16", but this GPU has no bfloat16', 'use "auto" or "float32"'

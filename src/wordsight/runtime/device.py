@@ -65,7 +65,12 @@ def exact_device(device: "torch.device") -> "torch.device":
     """The device that has float64: the same one; for Apple's GPU, the processor."""
     from wordsight.tensors import torch
 
-    return torch.device(PROCESSOR) if device.type == "mps" else device
+    return device if has_float64(device) else torch.device(PROCESSOR)
+
+
+def has_float64(device: "torch.device") -> bool:
+    """Whether a device computes in float64: all but Apple's GPU do."""
+    return device.type != "mps"
 
 
 def on_gpu(device: "torch.device") -> bool:

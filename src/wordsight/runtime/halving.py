@@ -5,6 +5,10 @@ from collections.abc import Callable
 
 from wordsight.errors import InputError
 
+PHRASES = (  # of errors of the processor, CUDA, Triton, Apple's GPU and libraries
+    "can't allocate memory", "not enough memory", "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED",
+)  # fmt: skip
 _log = logging.getLogger("wordsight.device")
 
 
@@ -59,7 +63,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
-    return "can't allocate memory" in str(error) or "not enough memory" in str(error)
+    return any(phrase in str(error) for phrase in PHRASES)
 
 
 def free_cached() -> None:
@@ -68,3 +72,5 @@ def free_cached() -> None:
 
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        torch.mps.empty_cache()

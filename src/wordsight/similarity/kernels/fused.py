@@ -148,10 +148,11 @@ def fused_gradients(
 
 
 def _shape(usual: Shape, longest: int, longest_query: int, query_rows: int) -> Shape:
-    """The usual tile, changed so that it holds the longest context and the longest query.
+    """The usual tile, changed so that it holds the longest context and the longest query, and no larger.
 
     Few queries, as a search has, take a narrow tile: the rest of a wide one would multiply nothing.
     """
-    height = max(usual.BM, power_of_two(longest))
-    width = min(usual.BM * usual.BN // height, power_of_two(query_rows))
-    return usual._replace(BM=height, BN=max(SMALLEST, width, power_of_two(longest_query)))
+    numbers, least = usual.BM * usual.BN, max(SMALLEST, power_of_two(longest_query))
+    height = max(SMALLEST, power_of_two(longest), min(usual.BM, numbers // least))
+    width = min(numbers // height, power_of_two(query_rows))
+    return usual._replace(BM=height, BN=max(least, width))

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import cache, wraps
-from importlib.util import find_spec
+from subprocess import CalledProcessError
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 from jaxtyping import Integer
 
+from wordsight.runtime.compiler import missing_for_programs
 from wordsight.runtime.halving import free_cached, is_out_of_memory
 from wordsight.similarity.kernels.packed import PackedTexts
 from wordsight.similarity.pooling import LogSumExp, Max, Mean, Pooling, Softmax, Sum
@@ -28,7 +29,14 @@ OLDEST = (8, 0)  # compute capability with bfloat16
 POOLINGS: dict[type[Pooling], int] = {Mean: 0, Sum: 1, Max: 2, LogSumExp: 3, Softmax: 4}
 ON_PROCESSOR = False  # whether the interpreter may run them
 _disabled = ContextVar("disabled", default=False)
-_refused: set[torch.device] = set()  # GPUs that did not take a program
+EVERY = "every program"
+BROKEN = (
+    RuntimeError,
+    AssertionError,
+    OSError,
+    CalledProcessError,
+)  # what Triton raises where nothing starts
+_refused: set[tuple[torch.device, str]] = set()  # GPUs, and the programs that they did not take
 _said: set[str] = set()
 _log = logging.getLogger("wordsight.device")
 Arguments = ParamSpec("Arguments")
@@ -60,7 +68,7 @@ def can_fuse(vectors: Tensor, contexts: Sequence[int], queries: Sequence[int] = 
     """Whether the programs run for such vectors, of contexts and queries of these lengths (ascending)."""
     if (
         _disabled.get()
-        or vectors.device in _refused
+        or (vectors.device, EVERY) in _refused
         or vectors.dtype == torch.float64
         or not contexts
         or not queries
@@ -105,13 +113,12 @@ def _say_once(message: str) -> None:
 
 @cache
 def _is_usable(number: int) -> bool:
-    """Whether triton is there and knows this GPU; says once why not."""
+    """Whether all that Triton needs is there, and it knows this GPU; says once why not."""
     if interpreted():
         return False
-    if find_spec("triton") is None:
-        _log.warning(
-            "triton is not installed: the GPU scores in blocks, which is slower (pip install triton)"
-        )
+    missing = missing_for_programs()
+    if missing is not None:
+        _log.warning("%s: the GPU scores in blocks, which is slower", missing)
         return False
     if torch.cuda.get_device_capability(number) < OLDEST:
         _log.warning("the GPU is too old for the fused programs: it scores in blocks, which is slower")
@@ -120,21 +127,40 @@ def _is_usable(number: int) -> bool:
 
 
 def launch(program: Any, grid: tuple[int, ...], rows: Tensor, *arguments: Any, **sizes: Any) -> bool:
-    """Start a program; False where the GPU cannot hold or compile it: blocks do the work from now on."""
-    from triton.compiler.errors import CompilationError
+    """Start a program; False where the GPU cannot hold or compile it: blocks do its work from now on.
+
+    A program that takes too much memory of its processors is tried with fewer stages, which load less ahead.
+    """
+    from triton.errors import TritonError
     from triton.runtime.errors import OutOfResources
 
-    try:
-        with _current(rows.device):
-            program[grid](*arguments, **sizes)
-    except (CompilationError, OutOfResources) as error:
-        reason = str(error).strip().splitlines()[-1]
-        _log.warning(
-            "the GPU does not take a fused program (%s): it scores in blocks, which is slower", reason
-        )
-        _refused.add(rows.device)
+    if (rows.device, program.__name__) in _refused:
         return False
-    return True
+    while True:
+        try:
+            with _current(rows.device):
+                program[grid](*arguments, **sizes)
+            return True
+        except OutOfResources as error:
+            if sizes.get("num_stages", 1) > 1:
+                sizes["num_stages"] -= 1
+                continue
+            _refuse(rows.device, program.__name__, error)
+        except TritonError as error:
+            if interpreted():
+                raise
+            _refuse(rows.device, program.__name__, error)
+        except BROKEN as error:
+            if interpreted() or is_out_of_memory(error):
+                raise
+            _refuse(rows.device, EVERY, error)
+        return False
+
+
+def _refuse(device: torch.device, what: str, error: Exception) -> None:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[-1]
+    _log.warning("the GPU does not take %s (%s): it scores in blocks, which is slower", what, reason)
+    _refused.add((device, what))
 
 
 def _current(device: torch.device) -> AbstractContextManager[Any]:

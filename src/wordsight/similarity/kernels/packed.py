@@ -8,6 +8,7 @@ from itertools import accumulate, groupby
 from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
+from wordsight.runtime.device import has_float64
 from wordsight.sets import EmbeddingSet, UnitSet
 from wordsight.tensors import Tensor, torch
 
@@ -38,11 +39,15 @@ def unscaled(items: EmbeddingSet) -> UnitSet:
 
 
 def make_unit(vectors: Float[Tensor, "row dim"]) -> Float[Tensor, "row dim"]:
-    """Scale vectors to length 1 in place, without a gradient, by float64 lengths: two roundings each."""
+    """Scale vectors to length 1 in place, without a gradient, by float64 lengths: two roundings each.
+
+    A device without float64 takes float32 lengths; ranks are never certified there.
+    """
     if vectors.dtype in (torch.bfloat16, torch.float16):
         vectors = vectors.float()
+    wide = torch.float64 if has_float64(vectors.device) else torch.float32
     for some in torch.split(vectors, ROWS_AT_ONCE):  # a float64 copy of these, not of all
-        length: Tensor = torch.linalg.vector_norm(some, dim=-1, keepdim=True, dtype=torch.float64)
+        length: Tensor = torch.linalg.vector_norm(some, dim=-1, keepdim=True, dtype=wide)
         some.div_((length + EPSILON).to(some))
     return vectors
 

@@ -108,9 +108,23 @@ def _must_be_finite(items: EmbeddingSet, kind: str) -> None:
 @contextmanager
 def _true_float32() -> Iterator[None]:
     """The bounds hold for float32 products, not for the shorter formats that a setting may allow instead."""
-    before = torch.get_float32_matmul_precision()
+    products = [
+        backend.matmul
+        for backend in (torch.backends.cuda, torch.backends.mkldnn)
+        if hasattr(getattr(backend, "matmul", None), "fp32_precision")
+    ]
+    allowed = [product.fp32_precision for product in products]
+    before: str | None
+    try:
+        before = torch.get_float32_matmul_precision()
+    except RuntimeError:  # it was set by ``fp32_precision``, which newer versions of torch have
+        before = None
     torch.set_float32_matmul_precision("highest")
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        if before is not None:
+            torch.set_float32_matmul_precision(before)
+        else:
+            for product, precision in zip(products, allowed, strict=True):
+                product.fp32_precision = precision
