@@ -62,8 +62,8 @@ class NonFiniteError(WordsightError, FloatingPointError):
     """NaN or infinity where training needs a number."""
 
 
-def user_message(error: BaseException) -> str | None:
-    """The line for an error that a user can fix; None for a bug.
+def user_message(error: BaseException, verb: str = "this") -> str | None:
+    """The line for an error that a user can fix; None for a bug. ``verb``: the command that failed.
 
     That is a WordsightError; an OSError that names a file or says that the disk or the process is full; a
     package that is not installed; and too little memory.
@@ -75,13 +75,25 @@ def user_message(error: BaseException) -> str | None:
             return f"{error.filename}: {error.strerror}"
         if error.errno in _NO_ROOM:
             return f"a file could not be written: {(error.strerror or '').lower()}"
-    if isinstance(error, ModuleNotFoundError) and error.name and error.name.split(".")[0] != "wordsight":
-        package = error.name.split(".")[0]
-        wanted = "'wordsight[train]'" if package in _TRAIN else package
-        return f"this needs the package {package}: pip install {wanted}"
+    package = absent_package(error)
+    if package:
+        wanted = "'wordsight[train]'" if is_for_training(error) else package
+        return f"{verb} needs {package}, which is not installed: pip install {wanted}"
     if _is_out_of_memory(error):
         return "there is not enough memory for this; give smaller sizes or batches"
     return None
+
+
+def absent_package(error: BaseException) -> str:
+    """The package that is not installed; empty for another error, and for a module of ours."""
+    named = isinstance(error, ModuleNotFoundError) and not isinstance(error, WordsightError) and error.name
+    package = named.split(".")[0] if named else ""
+    return "" if package == "wordsight" else package
+
+
+def is_for_training(error: BaseException) -> bool:
+    """Whether an error says that a package of the extra train is not installed."""
+    return absent_package(error) in _TRAIN
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -1,12 +1,14 @@
 """Commands where torch is not installed: they index, search and measure with an exported model."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.command_without_torch import without_torch
+from support.command_verbs import verbs
+from support.command_without_torch import all_without_torch, without_torch
 from support.published_dual_encoders import photos, publish
 from support.small_index import small_model
 
@@ -41,10 +43,64 @@ def test_stored_scores_are_measured(tmp_path: Path) -> None:
     assert json.loads(measured.stdout)["rsum"] == 600, measured.stderr
 
 
-def test_what_needs_torch_says_how_to_get_it() -> None:
-    refused = without_torch("train", "chan-flickr8k")
-    assert refused.returncode == 1
-    assert refused.stderr == "wordsight: this needs the package torch: pip install 'wordsight[train]'\n"
+INSTALL = r"pip install 'wordsight\[train\]'"
+NEEDS_TORCH = {
+    "train", "demo", "config show", "evaluate", "calibrate", "compare", "audit", "labels", "import", "export",
+    "features extract", "features encode",
+}  # fmt: skip
+
+
+def test_every_verb_works_or_says_in_one_sentence_what_it_needs(home: Path, tmp_path: Path) -> None:
+    pictures, model, new = home / "pictures", home / "model", tmp_path
+    (new / "captions.csv").write_text("image,caption\n0.png,a red ball\n1.png,a dog runs\n")
+    for picture in pictures.iterdir():
+        (new / picture.name).write_bytes(picture.read_bytes())
+    pairs, index = new / "captions.csv", new / "index"
+    np.save(new / "scores.npy", np.eye(8, dtype=np.float32))
+    commands: dict[str, tuple[object, ...]] = {
+        "train": ("chan-flickr8k",),
+        "demo": ("--out", new / "demo"),
+        "config show": ("chan-flickr8k",),
+        "evaluate": (model,),
+        "calibrate": (model,),
+        "compare": (new / "grid.toml",),
+        "audit": (pairs, "--model", model),
+        "features extract": (pictures, "--model", "owner/name", "--out", new / "features"),
+        "features export": (new / "features", pairs, "--out", new / "exported"),
+        "features encode": (model, "--out", new / "vectors"),
+        "data check": (pairs,),
+        "data world": (new, "--images", 1),
+        "data convert": (new / "features.tsv", "--out", new / "converted"),
+        "data records": (pairs, "--out", new / "records"),
+        "vocab build": (pairs, "--out", new / "words.json"),
+        "vocab labels": (pairs, "--out", new / "labels.json"),
+        "import": (new / "model.pth", "--from", "chan", "--out", new / "imported"),
+        "export": (model,),
+        "labels": (model, "a red ball"),
+        "index": (pictures, "--model", model, "--out", index),
+        "search": (index, "a red ball"),
+        "similar": (index, pictures / "1.png"),
+        "captions": (index, pictures / "1.png"),
+        "explain": (index, "a red ball", 1),
+        "serve": (new / "no-index",),
+        "engine start": (pairs,),
+        "engine stop": (new / "engine",),
+        "engine status": (new / "engine",),
+        "doctor": (index, "--no-network"),
+    }
+    assert set(commands) == set(verbs())
+    answers = all_without_torch([(*verb.split(), *rest) for verb, rest in commands.items()])
+    for verb, answer in zip(commands, answers, strict=True):
+        assert "internal error" not in answer.err + answer.out, (verb, answer)
+        if verb in NEEDS_TORCH:
+            sentence = (
+                rf"wordsight: {verb} needs (torch|huggingface_hub), which is not installed: {INSTALL}\n"
+            )
+            assert answer.code == 1, verb
+            assert re.fullmatch(sentence, answer.err), (verb, answer)
+        elif answer.code:
+            assert answer.err.count("\n") == 1 or "Error: " in answer.err or answer.out, (verb, answer)
+        assert "torch" not in answer.err or verb in NEEDS_TORCH, (verb, answer)
 
 
 @pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])

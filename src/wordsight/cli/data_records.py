@@ -113,11 +113,11 @@ def _splits(
     source: str, restval: Restval, settings: dict[str, Any], trust_remote_code: bool
 ) -> tuple[dict[str, "PairSet"], str | None]:
     """The pairs by the name of their split; with a configuration, also the rule of its words."""
+    if not _is_config(source):
+        return _of_data_set(source, restval, settings), None
     from wordsight.builder import Builder
     from wordsight.config import SPLITS, load_config
 
-    if not _is_config(source):
-        return _of_data_set(source, restval, settings), None
     config = load_config(source, changes_of(**settings), trust_remote_code)
     splits = {SHORT.get(which, which): Builder(config).captioned(which) for which in SPLITS}
     return splits, config.tables.get("tokenizer", {}).get("word_splitter")

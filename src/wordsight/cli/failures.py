@@ -22,12 +22,15 @@ def without_traceback_option(arguments: Sequence[str]) -> tuple[list[str], bool]
     return [*options, *arguments[end:]], given
 
 
-def stop(error: BaseException, show_traceback: bool) -> NoReturn:
-    """End the process. An error that the user can fix is one line; a bug asks to be reported."""
+def stop(error: BaseException, show_traceback: bool, verb: str = "this") -> NoReturn:
+    """End the process. An error that the user can fix is one line; a bug asks to be reported.
+
+    ``verb``: the command that failed, without its arguments.
+    """
     if show_traceback:
         traceback.print_exception(error)
         sys.exit(FAILED)
-    message = _message(error)
+    message = _message(error, verb)
     if message is None:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         message = f"internal error: {what}; please report it, with what this command prints with {TRACEBACK}"
@@ -35,9 +38,9 @@ def stop(error: BaseException, show_traceback: bool) -> NoReturn:
     sys.exit(ABSENT if type(error).__name__ == "MissingModel" else FAILED)
 
 
-def _message(error: BaseException) -> str | None:
+def _message(error: BaseException, verb: str) -> str | None:
     if type(error).__name__ == "ProtocolMismatchError":  # its module is not imported for every command
         from wordsight.cli.evaluate import WAYS
 
         return str(error.explain(WAYS))  # type: ignore[attr-defined]
-    return user_message(error)
+    return user_message(error, verb)

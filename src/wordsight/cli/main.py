@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -85,7 +86,19 @@ def main(arguments: list[str] | None = None) -> None:
             say(f"wordsight: {_INTERRUPTED}")
         raise
     except Exception as error:
-        stop(error, show_traceback)
+        stop(error, show_traceback, _verb(given))
+
+
+def _verb(arguments: Sequence[str]) -> str:
+    """The command in a command line: train, data records."""
+    group: Any = typer.main.get_command(app)
+    words: list[str] = []
+    for word in arguments:
+        if word not in (getattr(group, "commands", None) or ()):
+            break
+        words.append(word)
+        group = group.commands[word]
+    return " ".join(words) or "this"
 
 
 def _in_one_line(message: Warning | str, *_: object) -> str:

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from functools import reduce
 from typing import Any
 
+from wordsight.errors import is_for_training
 from wordsight.registry.settings import TableError, quoted
 
 _ADDRESS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
@@ -81,11 +82,13 @@ def import_trusted(kind: str, address: str) -> Any:
 
 
 def import_address(kind: str, name: str, address: str) -> Any:
-    """Import "module:Class"; a missing module or class is an InputError."""
+    """Import "module:Class"; a missing module or class is an InputError, but for torch and its like."""
     module, _, attribute = address.partition(":")
     try:
         return reduce(getattr, attribute.split("."), importlib.import_module(module))
     except (ImportError, AttributeError) as error:
+        if is_for_training(error):
+            raise
         raise TableError(f"{kind} {quoted(name)}: {quoted(address)} cannot be imported ({error})") from error
     except Exception as error:  # whatever a module of others does while it is imported
         problem = f"{type(error).__name__}: {error}"
