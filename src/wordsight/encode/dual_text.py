@@ -16,6 +16,7 @@ from wordsight.pretrained.models import find_model
 from wordsight.pretrained.pieces import word_starts
 from wordsight.registry.limits import Whole
 from wordsight.registry.options import takes
+from wordsight.runtime.exporting import is_exporting
 from wordsight.sets import EmbeddingSet, Tokens
 
 IN_CONTEXT = "in-context"
@@ -115,7 +116,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         self, ids: Int[Tensor, "text piece"], mask: Bool[Tensor, "text piece"]
     ) -> Float[Tensor, "text piece dim"]:
         """Each word's vector as that of a text; the pieces of a word have the same."""
-        if torch.onnx.is_in_onnx_export():
+        if is_exporting():
             raise InputError(
                 f'its words are read as texts of their own (words = "{ALONE}")',
                 "import the model again with --regions whole",

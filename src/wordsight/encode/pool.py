@@ -14,6 +14,7 @@ from wordsight import registry
 from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
 from wordsight.registry.limits import Positive, Size
+from wordsight.runtime.exporting import is_exporting
 from wordsight.sets import EmbeddingSet
 
 PoolTable: TypeAlias = str | Mapping[str, Any] | nn.Module | None  # a name, a table, a pool; None = none
@@ -102,7 +103,7 @@ class GPO(Pool):
 
     def _scores(self, sizes: Int[Tensor, " size"], items: int) -> Float[Tensor, "size {items}"]:
         codes = place_codes(items, self.position_dim).to(self.linear.weight)
-        is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads sets of any sizes unsorted
+        is_export = is_exporting()  # a GRU of ONNX reads sets of any sizes unsorted
         packed = pack_padded_sequence(
             codes.expand(sizes.shape[0], -1, -1), sizes.cpu(), batch_first=True, enforce_sorted=is_export
         )
@@ -114,7 +115,7 @@ class GPO(Pool):
 
 def _distinct(sizes: Int[Tensor, " n"]) -> tuple[Int[Tensor, " size"], Int[Tensor, " n"]]:
     """Each size once, and the place of each set's; in an export every set has a place of its own."""
-    if torch.onnx.is_in_onnx_export():
+    if is_exporting():
         return sizes, torch.arange(sizes.shape[0], device=sizes.device)
     found: tuple[Tensor, Tensor] = sizes.unique(return_inverse=True)  # type: ignore[no-untyped-call]
     return found
@@ -123,7 +124,7 @@ def _distinct(sizes: Int[Tensor, " n"]) -> tuple[Int[Tensor, " size"], Int[Tenso
 def descending(values: Float[Tensor, "n dim item"]) -> Float[Tensor, "n dim item"]:
     """Sorted along the last axis. On a processor by NumPy, which takes a quarter of the time of torch."""
     values = values.contiguous()
-    if torch.onnx.is_in_onnx_export():
+    if is_exporting():
         return values.sort(2, descending=True).values
     if values.device.type == "cpu" and values.dtype in (torch.float32, torch.float64):
         order = torch.from_numpy(np.argsort(values.detach().neg().numpy(), axis=2))

@@ -15,6 +15,7 @@ from wordsight.encode.rows import zeroed
 from wordsight.errors import InputError
 from wordsight.registry.limits import Count, Limits, Share, Size
 from wordsight.registry.options import takes
+from wordsight.runtime.exporting import is_exporting
 from wordsight.sets import EmbeddingSet, Tokens
 
 CELLS: dict[str, type[nn.GRU] | type[nn.LSTM]] = {"gru": nn.GRU, "lstm": nn.LSTM}
@@ -167,7 +168,7 @@ def read_states(
     reader: nn.GRU | nn.LSTM, vectors: Float[Tensor, "text word _"], texts: Tokens, start: Any = None
 ) -> Float[Tensor, "text word unit"]:
     """The states of a recurrent network at each word; padding is not read."""
-    is_export = torch.onnx.is_in_onnx_export()  # a GRU of ONNX reads texts of any lengths unsorted
+    is_export = is_exporting()  # a GRU of ONNX reads texts of any lengths unsorted
     lengths = texts.lengths.cpu()
     packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=is_export)
     out: PackedSequence = reader(packed, start)[0]

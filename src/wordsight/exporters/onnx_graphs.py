@@ -12,6 +12,7 @@ from jaxtyping import config
 from torch import Tensor, nn
 
 from wordsight.errors import InputError, MissingPackageError
+from wordsight.runtime.exporting import exporting
 from wordsight.sets import EmbeddingSet, Pixels, Regions, Tokens
 
 OPSET = 17
@@ -76,7 +77,7 @@ def write_graph(
     _fix_positions(module)
     with torch.no_grad():
         count = len(module(*inputs)) if isinstance(module, _Side) else len(outputs)
-    with warnings.catch_warnings(), torch.no_grad(), _traceable(module):
+    with warnings.catch_warnings(), torch.no_grad(), _traceable(module), exporting():
         warnings.simplefilter("ignore")  # on values that become constants: the check of the file decides
         try:
             torch.onnx.export(

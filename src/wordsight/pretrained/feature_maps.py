@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float, Int
 
 from wordsight.errors import InputError
 from wordsight.registry.limits import Limits
-from wordsight.tensors import IS_TORCH, F, Tensor, torch
+from wordsight.runtime.exporting import is_exporting
+from wordsight.tensors import F, Tensor, torch
 
 Grid = Annotated[int, Limits(1, 1024)] | Literal["full"]  # cells along each side; "full" = all of the map
 
@@ -54,7 +55,7 @@ def _cell_means(
     features: Float[Tensor, "image channel row column"], grid: tuple[int, int]
 ) -> Float[Tensor, "image channel grid_row grid_column"]:
     """Adaptive average pooling; in an export by plain means, since ONNX has no such pooling."""
-    if not (IS_TORCH and torch.onnx.is_in_onnx_export()):
+    if not is_exporting():
         return F.adaptive_avg_pool2d(features, grid)
     native = [int(features.shape[2]), int(features.shape[3])]
     rows, columns = ([range(n * side // cells, -(-(n + 1) * side // cells)) for n in range(cells)]

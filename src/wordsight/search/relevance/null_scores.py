@@ -101,7 +101,7 @@ def captions_of(matcher: Matcher, item_texts: Sequence[str]) -> list[str]:
 
 def spread_rows(count: int, most: int) -> Int[np.ndarray, " row"]:
     """At most ``most`` rows, evenly spread and deterministic."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))[: max(0, count)]
+    return np.linspace(0, count - 1, max(0, min(count, most))).round().astype(np.int64)
 
 
 def known_words(matcher: Matcher) -> Sequence[str]:

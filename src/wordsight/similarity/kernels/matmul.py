@@ -68,5 +68,5 @@ def _cpu_product() -> Callable[[Tensor, Tensor], Tensor]:
 
 
 def _trial(dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    rows, columns = (torch.arange(n * 512, dtype=torch.float64).reshape(n, 512) for n in (576, 256))
+    rows, columns = (torch.arange(n * 256, dtype=torch.float64).reshape(n, 256) for n in (192, 48))
     return rows.mul(0.7).sin().to(dtype), columns.mul(0.3).cos().to(dtype)
