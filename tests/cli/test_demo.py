@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 from support import warm_process
 from support.small_problem import wordsight
+from support.waiting import PATIENCE
 
 from wordsight.cli import serve
 from wordsight.cli.main import app
@@ -109,12 +110,14 @@ def test_a_finished_demo_is_served_as_it_is(home: Path, told: subprocess.Complet
             if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
                 break
         assert found, said
-        with urllib.request.urlopen(found[0], timeout=20) as answer:
+        with urllib.request.urlopen(found[0], timeout=PATIENCE) as answer:
             assert b"<html" in answer.read()
-        with urllib.request.urlopen(found[0] + "v1/search?query=a+red+circle&k=2", timeout=20) as answer:
+        with urllib.request.urlopen(
+            found[0] + "v1/search?query=a+red+circle&k=2", timeout=PATIENCE
+        ) as answer:
             assert len(json.load(answer)["hits"]) == 2
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
         assert "Traceback" not in server.stderr.read()
     assert "epoch" not in said
     assert (home / "demo" / "report.html").stat().st_mtime_ns == before

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from support import search_models
+from support.waiting import PATIENCE
 from torch import Tensor, nn
 
 from wordsight import checkpoint
@@ -120,7 +121,7 @@ def test_threads_that_need_a_part_at_once_build_it_once() -> None:
         return built[-1]
 
     def first_use(_: int) -> nn.Module:
-        start.wait(20)
+        start.wait(PATIENCE)
         part: nn.Module = holder.part
         return part
 

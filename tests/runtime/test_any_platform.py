@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.search_models import model, pictures
+from support.waiting import PATIENCE
 
 from wordsight.experiments import table
 from wordsight.runtime.usage import cpu_seconds, peak_memory_mb
@@ -117,7 +118,7 @@ def test_it_indexes_and_searches_as_on_windows(tmp_path: Path) -> None:
     arguments = [str(model("max-sim")), str(folder), str(tmp_path / "index")]
     done = subprocess.run(
         [sys.executable, "-c", SEARCHED, *arguments],
-        capture_output=True, check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "cp1252"},
+        capture_output=True, check=False, timeout=PATIENCE, env=os.environ | {"PYTHONIOENCODING": "cp1252"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr.decode("cp1252")
     lines = done.stdout.decode("utf-8", "replace").splitlines()

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 import torch
+from support.waiting import PATIENCE
 
 from wordsight.runtime.parallel import run_parallel
 
@@ -18,7 +19,7 @@ def three_threads() -> object:
 
 @pytest.mark.usefixtures("three_threads")
 def test_results_come_in_order_from_threads_of_one_processor_each() -> None:
-    met = threading.Barrier(3, timeout=20)  # passed only if three are at work at once
+    met = threading.Barrier(3, timeout=PATIENCE)  # passed only if three are at work at once
 
     def work(part: int) -> tuple[int, int]:
         met.wait()

@@ -226,7 +226,7 @@ def test_two_writers_leave_one_consistent_index(make: Made, tmp_path: Path) -> N
     for name in ("a", "b"):
         child = os.fork()
         if child == 0:
-            for _ in range(50):
+            for _ in range(3000):
                 try:
                     made.reopen().update([tmp_path / name], batch_size=2, workers=1)
                     os._exit(0)

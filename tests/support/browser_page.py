@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from support.search_models import index, texts_index
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 from wordsight.search.searcher import Searcher
 
@@ -51,7 +51,7 @@ class Tab:
 
     def __init__(self, browser: Any, **settings: Any) -> None:
         self.context = browser.new_context(**({"viewport": {"width": 1200, "height": 900}} | settings))
-        self.context.set_default_timeout(15_000)
+        self.context.set_default_timeout(1000 * PATIENCE)
         self.page = self.context.new_page()
         self.errors: list[str] = []
         self.asked: list[str] = []

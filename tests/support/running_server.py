@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import uvicorn
+from support.waiting import PATIENCE
 
 from wordsight.web.http_protocol import ConnectionLimits, LimitedProtocol
 from wordsight.web.server import listen
@@ -24,4 +25,4 @@ def listening(app: Any, port: int = 0, **limits: float) -> Iterator[int]:
             yield listener.getsockname()[1]
         finally:
             server.should_exit = True
-            thread.join(20)
+            thread.join(PATIENCE)

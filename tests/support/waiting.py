@@ -4,11 +4,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-SECONDS = 30.0
+PATIENCE = 300.0  # seconds; only a fault waits so long, however busy the machine is
 
 
 def wait_until(
-    holds: Callable[[], Any], pause: Callable[[], Any] = lambda: time.sleep(0.01), seconds: float = SECONDS
+    holds: Callable[[], Any], pause: Callable[[], Any] = lambda: time.sleep(0.01), seconds: float = PATIENCE
 ) -> None:
     """Return as soon as the condition holds; fail after ``seconds``. ``pause`` runs between two checks."""
     end = time.monotonic() + seconds

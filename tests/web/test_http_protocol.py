@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from support.search_models import index, texts_index
+from support.waiting import PATIENCE
 
 pytest.importorskip("uvicorn", reason="the page and the REST interface need wordsight[serve]")
 from starlette.testclient import TestClient
@@ -22,7 +23,6 @@ from wordsight.search.searcher import Searcher
 from wordsight.web.app import create_app
 from wordsight.web.http_protocol import ConnectionLimits
 
-PATIENCE = 300.0  # seconds; only a fault waits so long, however busy the machine is
 GOOD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 

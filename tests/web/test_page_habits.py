@@ -93,10 +93,6 @@ def test_pictures_follow_as_one_scrolls(browser: Any, tmp_path: Path) -> None:
         one = Tab(browser, viewport={"width": 500, "height": 500})
         one.page.goto(address)
         one.page.wait_for_selector(".hit")
-        for _ in range(40):
-            one.page.evaluate("scrollTo(0, document.body.scrollHeight)")
-            if one.page.locator(".hit").count() == 60:
-                break
-            one.page.wait_for_timeout(50)
-        assert one.page.locator(".hit").count() == 60
+        scroll = "scrollTo(0, document.body.scrollHeight), document.querySelectorAll('.hit').length == 60"
+        until(one.page, scroll)
         one.context.close()

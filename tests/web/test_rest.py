@@ -26,7 +26,7 @@ from support.heic import save_heic, without_heic
 from support.search_models import PICTURES, index, model, path_of, pictures, searcher, texts_index
 from support.small_index import small_model
 from support.small_problem import wordsight
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 pytest.importorskip("fastapi", reason="the page and the REST interface need wordsight[serve]")
 from starlette.testclient import TestClient
@@ -409,7 +409,7 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
 
     def slow(moment: SearchSession) -> Any:
         began.set()
-        assert end.wait(20)
+        assert end.wait(PATIENCE)
         return measure(moment)
 
     monkeypatch.setattr(SearchSession, "_background", slow)
@@ -417,7 +417,7 @@ def test_questions_do_not_wait_while_a_new_state_is_measured(
     (folder / "0.png").unlink()
     made.update([folder])
     assert asking.find_images("a star").total == 4  # at once, from the state before
-    assert began.wait(20)
+    assert began.wait(PATIENCE)
     assert asking.find_images("a star").total == 4
     end.set()
     wait_until(lambda: asking.find_images("a star").total == 3)
@@ -714,7 +714,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(path: str, drips: bool) -> 
     app = create_app(Searcher(index()), policy=AccessPolicy(max_body_seconds=0.5))
     with listening(app) as port, socket.create_connection(("127.0.0.1", port), timeout=0.05) as slow:
         slow.sendall(head.encode() + b"--b\r\n")
-        answer, end = b"", time.monotonic() + 20
+        answer, end = b"", time.monotonic() + PATIENCE
         while time.monotonic() < end:
             try:
                 if not (read := slow.recv(4096)):
@@ -799,13 +799,13 @@ def test_more_than_can_wait_are_refused_and_told_when_to_come_again() -> None:
 
         def slow(*given: Any) -> Any:
             began.set()
-            assert end.wait(20)
+            assert end.wait(PATIENCE)
             return searcher().find_images("a star", k=1)
 
         library.images.find_images = slow
         with ThreadPoolExecutor(1) as pool:
             first = pool.submit(one.get, "/v1/search?query=a")
-            assert began.wait(20)
+            assert began.wait(PATIENCE)
             answer = one.get("/v1/search?query=a")
             is_problem(answer, 503, "busy")
             assert answer.headers["retry-after"] == "1"
@@ -895,10 +895,10 @@ def test_the_command_serves_until_it_is_interrupted() -> None:
             if found := re.search(r"http://127\.0\.0\.1:\d+/", line):
                 break
         assert found, told
-        with urllib.request.urlopen(found[0] + "v1/about", timeout=20) as answer:
+        with urllib.request.urlopen(found[0] + "v1/about", timeout=PATIENCE) as answer:
             assert f'"images":{PICTURES}'.encode() in answer.read()
         server.send_signal(signal.SIGINT)
-        assert server.wait(20) == 0
+        assert server.wait(PATIENCE) == 0
         assert "Traceback" not in server.stderr.read()
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from support.search_models import index, path_of, texts_index
+from support.waiting import PATIENCE
 
 pytest.importorskip("fastapi", reason="the REST interface needs wordsight[serve]")
 from starlette.testclient import TestClient
@@ -54,7 +55,7 @@ def held_back(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event
     def waiting(kinds: Any, *arguments: Any) -> Any:
         if set(kinds) & set(IMAGE_SIDE):
             wanted.set()
-            assert free.wait(60)
+            assert free.wait(PATIENCE)
         return build(kinds, *arguments)
 
     monkeypatch.setattr(saved, "build_parts", waiting)
@@ -67,7 +68,7 @@ def test_sentences_are_answered_before_the_vision_model_is_there(
 ) -> None:
     wanted, free = held_back
     with served(tmp_path) as client, ThreadPoolExecutor(3 * SEARCH_THREADS) as pool:
-        assert wanted.wait(60)  # at the start, not at the first picture
+        assert wanted.wait(PATIENCE)  # at the start, not at the first picture
         sent: list[Future[Any]] = []
         for path in ("/v1/similar", "/v1/captions"):  # more than there are threads for searches
             sent += [pool.submit(send, client, path, k=10) for _ in range(SEARCH_THREADS)]

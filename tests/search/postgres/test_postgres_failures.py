@@ -15,7 +15,7 @@ from support import postgres_server
 from support.running_server import listening
 from support.search_models import model, pictures
 from support.small_index import draw, small_model
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 from wordsight.cli.main import main
 from wordsight.errors import UnavailableError
@@ -108,14 +108,14 @@ def test_a_server_killed_in_a_query_is_a_503_and_the_next_query_is_answered(
     made.update([tmp_path / "pictures"])
     with listening(create_app(Searcher(made), None)) as port:
         place = f"http://127.0.0.1:{port}/v1/search"
-        ask = lambda: httpx.get(place, params={"query": "a ball"}, timeout=30)  # noqa: E731
+        ask = lambda: httpx.get(place, params={"query": "a ball"}, timeout=PATIENCE)  # noqa: E731
         expected = ask().json()
         answers = []
         killing = killed_when_it_waits(url, folder, made)
         asking = threading.Thread(target=lambda: answers.append(ask()))
         asking.start()
-        killing.join(30)
-        asking.join(30)
+        killing.join(PATIENCE)
+        asking.join(PATIENCE)
         assert answers[0].status_code == 503
         assert "does not answer" in answers[0].json()["detail"]
         assert ask().status_code == 503  # no server at all

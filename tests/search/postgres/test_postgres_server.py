@@ -11,7 +11,7 @@ from support import postgres_server
 from support.search_models import index, model, pictures
 from support.server_indexes import filled_index, run, typed
 from support.small_index import draw, small_model
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 from wordsight.errors import InputError, UnavailableError
 from wordsight.search.index.index import Filters
@@ -45,7 +45,7 @@ def test_older_tables_are_migrated_by_one_of_two_clients(made: PostgresIndex, tm
     for client in clients:
         client.start()
     for client in clients:
-        client.join(30)
+        client.join(PATIENCE)
     for one in opened:
         with one.snapshot() as snapshot:
             assert len(snapshot.rows_where(Filters(text='"red ball" dog'))) == 1
@@ -114,7 +114,7 @@ def test_a_query_that_the_server_ends_is_a_503_and_the_next_one_is_answered(made
             with psycopg.connect(made.server.url.conninfo, autocommit=True) as killer:
                 wait_until(lambda: killer.execute(waiting).fetchall())
                 killer.execute(f"SELECT pg_terminate_backend(pid) FROM ({waiting}) AS waiting")
-            asking.join(30)
+            asking.join(PATIENCE)
         assert answers[0].status_code == 503
         assert "terminating connection" in answers[0].json()["detail"]
         assert ask().status_code == 200

@@ -15,7 +15,7 @@ from support.search_models import index, model, pictures
 from support.server_indexes import SERVERS, filled_index, new_address, new_index, run, typed
 from support.small_index import draw, small_model
 from support.small_problem import untrained_run
-from support.waiting import wait_until
+from support.waiting import PATIENCE, wait_until
 
 from wordsight.errors import InputError
 from wordsight.search.index.index import Filters
@@ -133,7 +133,7 @@ def test_a_command_that_is_killed_goes_on_and_stores_nothing_twice(kind: str, tm
     running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_until(lambda: stored(made) >= 10)
     os.kill(running.pid, signal.SIGKILL)
-    assert running.wait(10) == -signal.SIGKILL
+    assert running.wait(PATIENCE) == -signal.SIGKILL
     made = made.reopen()
     with made.snapshot() as snapshot:
         rows, _ = snapshot.newest(Filters(), 0, 1000)
@@ -158,7 +158,7 @@ def test_two_commands_at_once_store_each_picture_once(kind: str, tmp_path: Path)
     arguments = ["index", tmp_path / "pictures", "--out", typed(made.url), "--batch-size", 2, "--workers", 1]
     command = [sys.executable, "-m", "wordsight", *map(str, arguments)]
     running = [subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) for _ in range(2)]
-    said = [one.communicate(timeout=120)[1].decode() for one in running]
+    said = [one.communicate(timeout=PATIENCE)[1].decode() for one in running]
     for one, text in zip(running, said, strict=True):
         assert one.returncode == 0 or "is in use by another process" in text, text
     made = made.reopen()
