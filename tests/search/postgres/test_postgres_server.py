@@ -1,6 +1,7 @@
 """An index on PostgreSQL: addresses, failures and recovery, older tables, distributed tables."""
 
 import json
+import logging
 import os
 import threading
 from pathlib import Path
@@ -31,7 +32,9 @@ def made(tmp_path: Path) -> PostgresIndex:
     return found
 
 
-def test_older_tables_are_migrated_by_one_of_two_clients(made: PostgresIndex, tmp_path: Path) -> None:
+def test_older_tables_are_migrated_by_one_of_two_clients(
+    made: PostgresIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """Version 2 stored words sorted and once each, so phrases were not found."""
     (tmp_path / "pictures" / "000.txt").write_text("a dog on a red ball, a blue ball\n")
     made.update([tmp_path / "pictures"])
@@ -40,6 +43,7 @@ def test_older_tables_are_migrated_by_one_of_two_clients(made: PostgresIndex, tm
             "UPDATE item SET words = ARRAY(SELECT DISTINCT w FROM unnest(words) w WHERE w != '' ORDER BY 1)"
         )
         connection.execute("UPDATE state SET version = 2")
+    caplog.set_level(logging.INFO, "wordsight.search")
     opened: list[PostgresIndex] = []
     clients = [threading.Thread(target=lambda: opened.append(made.reopen())) for _ in range(2)]
     for client in clients:
@@ -51,6 +55,7 @@ def test_older_tables_are_migrated_by_one_of_two_clients(made: PostgresIndex, tm
             assert len(snapshot.rows_where(Filters(text='"red ball" dog'))) == 1
             assert len(snapshot.rows_where(Filters(text='"ball red"'))) == 0
     assert len(opened) == 2
+    assert "its tables are brought from version 2 to 3" in caplog.text
 
 
 def test_a_folder_that_cannot_be_indexed_leaves_no_index(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 >>> index.update([Path("photos")])
 """
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 PRECISION = "float16"
 CHUNK_BYTES = 32 << 20  # of a file of the model in one statement
+_log = logging.getLogger("wordsight.search")
 
 
 class PostgresIndex(ServerIndex):
@@ -76,6 +78,7 @@ class PostgresIndex(ServerIndex):
                 f"{url} has tables of version {version}, newer than {ddl.VERSION}", "update wordsight"
             )
         if version < ddl.VERSION:
+            _log.info("%s: its tables are brought from version %d to %d", url, version, ddl.VERSION)
             with server.transaction() as connection:
                 ddl.migrate(connection)
         index = cls(url, Meta(**meta), made, trust_remote_code, device)
