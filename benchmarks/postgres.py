@@ -10,16 +10,13 @@ of exact scores, by float32 products of the same vectors.
 
 import argparse
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 from clustered_vectors import Photos, write_index
-from regions import TOP, exact_top, milliseconds, recall, report, timed
+from regions import TOP, exact_top, milliseconds, parser_of, recall, report, run, timed
 
-from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.engine.engine import EngineQuery
 from wordsight.search.engine.shortlist import MAX_QUERIES
@@ -117,27 +114,9 @@ def search(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("photos", type=Path, metavar="PHOTOS_INDEX")
-    parser.add_argument("--pictures", type=int, default=100_000)
-    parser.add_argument("--regions", type=int, default=16, help="of each picture")
-    parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--queries", type=int, default=40)
+    parser = parser_of(__doc__, regions=16, queries=40)
     parser.add_argument("--exact", type=int, default=10, help="queries that are also searched exactly")
-    parser.add_argument("--at", type=Path, help="make index and server here, or use those that are there")
-    options = parser.parse_args()
-    torch.set_num_threads(1)
-    keep_freed_memory()
-    if options.at is not None:
-        measure(options.at, options)
-        return
-    place = Path(tempfile.mkdtemp())
-    try:
-        measure(place, options)
-    finally:
-        shutil.rmtree(place)
+    run(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

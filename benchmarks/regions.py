@@ -212,22 +212,22 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                           **milliseconds(took), "recall": recall(found, by_sum)})  # fmt: skip
 
 
-def main() -> None:
+def parser_of(description: str | None, regions: int, queries: int) -> argparse.ArgumentParser:
+    """The options of benchmarks on made pictures."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("photos", type=Path, metavar="PHOTOS_INDEX")
     parser.add_argument("--pictures", type=int, default=100_000)
-    parser.add_argument("--regions", type=int, default=36, help="of each picture")
+    parser.add_argument("--regions", type=int, default=regions, help="of each picture")
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--pooling", default="mean")
-    parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--product-mb", type=float, default=3000)
-    parser.add_argument("--settings", nargs="*", metavar="EFFORT", help="instead of the measured")
-    parser.add_argument("--filters", action="store_true", help="also search with filters")
-    parser.add_argument("--others", nargs="*", default=[], choices=list(RIVALS))
-    parser.add_argument("--at", type=Path, help="make the index here, or use the one that is there")
-    options = parser.parse_args()
+    parser.add_argument("--queries", type=int, default=queries)
+    parser.add_argument("--at", type=Path, help="make what is measured here, or use what is there")
+    return parser
+
+
+def run(measure: Callable[[Path, argparse.Namespace], None], options: argparse.Namespace) -> None:
+    """Measure on one thread, in ``--at`` or in a folder that is removed afterwards."""
     torch.set_num_threads(1)
     keep_freed_memory()
     if options.at is not None:
@@ -235,9 +235,19 @@ def main() -> None:
         return
     place = Path(tempfile.mkdtemp())
     try:
-        measure(place / "index", options)
+        measure(place / "made", options)
     finally:
         shutil.rmtree(place)
+
+
+def main() -> None:
+    parser = parser_of(__doc__, regions=36, queries=100)
+    parser.add_argument("--pooling", default="mean")
+    parser.add_argument("--product-mb", type=float, default=3000)
+    parser.add_argument("--settings", nargs="*", metavar="EFFORT", help="instead of the measured")
+    parser.add_argument("--filters", action="store_true", help="also search with filters")
+    parser.add_argument("--others", nargs="*", default=[], choices=list(RIVALS))
+    run(measure, parser.parse_args())
 
 
 if __name__ == "__main__":

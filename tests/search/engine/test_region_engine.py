@@ -20,7 +20,8 @@ from wordsight.errors import InputError, MissingPackageError
 from wordsight.search.calibrate_regions import calibrate_regions
 from wordsight.search.engine import auto, regions
 from wordsight.search.engine.brute_force import QueryScorer
-from wordsight.search.engine.region_candidates import candidates
+from wordsight.search.engine.region_candidates import candidates, word_vectors
+from wordsight.search.engine.region_scores import scores_of
 from wordsight.search.index import region_build, region_meta
 from wordsight.search.index.decompose import decomposition
 from wordsight.search.index.index import Filters, Index
@@ -111,6 +112,20 @@ def test_estimates_are_scores_but_for_the_loss_of_four_bits(made: Index, pooling
     per_word = 0.03  # on average: steps of the residuals are 1/15 of their range
     loss = per_word * (query.vectors.shape[1] if pooling == "sum" else 1)
     assert np.abs(found.estimates - exact).mean() < loss
+
+
+@pytest.mark.parametrize("pooling", ["mean", "log-sum-exp"])
+@pytest.mark.parametrize("is_even", [True, False])
+def test_scores_of_a_shortlist_are_those_of_the_similarity(made: Index, pooling: str, is_even: bool) -> None:
+    similarity, rows = MaxSim("word", pooling), np.arange(3, PICTURES, 7)
+    parts, query = decomposition(similarity), made.matcher.encode_texts([SENTENCES[2]])
+    assert parts is not None
+    with made.snapshot() as snapshot, torch.no_grad():
+        if not is_even:
+            snapshot._count = (1 + np.arange(PICTURES) % 4).astype(np.int32)
+        exact = similarity(snapshot.gather(rows), query)[:, 0].numpy()
+        found = scores_of(snapshot, rows, word_vectors(query, parts), parts)
+    np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
 def test_filters_of_every_selectivity_come_before_the_candidates(full: Index) -> None:

@@ -77,7 +77,8 @@ def candidates(
     np.maximum.at(best, (at, np.nonzero(is_found)[0]), found[is_found])
     imputed = np.repeat(floors[None], len(best), 0)
     if means is not None and len(pictures) and np.isinf(best[:-1]).any():
-        imputed += _lowered(means(pictures) @ words.T)
+        of_means = product(torch.from_numpy(means(pictures)).float(), torch.from_numpy(words))
+        imputed += _lowered(of_means.numpy())
     best = np.where(np.isinf(best), imputed, best)
     estimates = parts.pool(torch.from_numpy(best)).numpy()
     return Candidates(pictures, estimates[:-1], float(estimates[-1]))

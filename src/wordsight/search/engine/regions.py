@@ -13,8 +13,9 @@ from wordsight.errors import MissingPackageError
 from wordsight.search.engine.brute_force import QueryScorer, RowScorer
 from wordsight.search.engine.engine import Engine, EngineQuery, RowScores
 from wordsight.search.engine.hybrid import Blend
-from wordsight.search.engine.region_candidates import Candidates, candidates, selector
+from wordsight.search.engine.region_candidates import Candidates, candidates, selector, word_vectors
 from wordsight.search.engine.region_recall import measure_settings
+from wordsight.search.engine.region_scores import scores_of
 from wordsight.search.index.database import Filters
 from wordsight.search.index.decompose import decomposition
 from wordsight.search.index.region_build import fits
@@ -94,7 +95,7 @@ class Regions(Engine):
         outside, size = self.outside[passes[self.outside]], settings.candidates
         while True:
             found = self._rows_of(ordered[:size])
-            scored = query.score(np.concatenate([found[passes[found]], outside]))
+            scored = self._scored(query, np.concatenate([found[passes[found]], outside]))
             if np.isfinite(scored.scores).sum() >= k:
                 return scored
             if size >= len(ordered):
@@ -104,6 +105,14 @@ class Regions(Engine):
     def candidate_rows(self, scorer: RowScorer, settings: SearchSettings) -> Int[np.ndarray, " candidate"]:
         """The rows that a search without filters scores, from the best estimate on."""
         return self._rows_of(self._candidates(scorer, settings, None).best_first()[: settings.candidates])
+
+    def _scored(self, query: EngineQuery, rows: Int[np.ndarray, " row"]) -> RowScores:
+        assert self.parts is not None
+        if query.has_operators or not isinstance(query.scorer, QueryScorer) or not len(rows):
+            return query.score(rows)
+        rows = np.unique(rows)
+        words = word_vectors(query.scorer.query, self.parts)
+        return RowScores(rows, scores_of(self.snapshot, rows, words, self.parts), exact=False)
 
     def _exact(self, query: EngineQuery, filters: Filters, k: int, reason: str) -> RowScores:
         return self.session.engine("exact").answer(query, filters, k, reason)
@@ -120,11 +129,21 @@ class Regions(Engine):
 
     def _means(self, numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n dim"]:
         """Mean vectors of these contents; zeros for those that are gone."""
-        if not len(self._rows):
-            return np.zeros((len(numbers), self.snapshot.layout.dim), np.float32)
-        at = np.minimum(np.searchsorted(self._numbers, numbers), len(self._numbers) - 1)
-        means = self.snapshot.mean_vectors(self._rows[at]).astype(np.float32)
-        return np.where((self._numbers[at] == numbers)[:, None], means, np.float32(0))
+        rows = self._row_of_number[numbers]
+        is_gone = rows < 0
+        if not is_gone.any():
+            return self.snapshot.mean_vectors(rows)
+        means = np.zeros((len(numbers), self.snapshot.layout.dim), np.float32)
+        means[~is_gone] = self.snapshot.mean_vectors(rows[~is_gone])
+        return means
+
+    @cached_property
+    def _row_of_number(self) -> Int[np.ndarray, " number"]:
+        """A row of each content in the lists; -1 for one that is gone."""
+        assert self.lists is not None
+        found = np.full(self.lists.meta.numbers, -1, np.int32)
+        found[self._numbers] = self._rows
+        return found
 
     def _rows_of(self, numbers: Int[np.ndarray, " candidate"]) -> Int[np.ndarray, " row"]:
         """The rows of these contents, in their order; files of equal bytes share a content."""

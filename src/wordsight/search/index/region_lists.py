@@ -1,6 +1,7 @@
 """Region index of a folder -> inverted lists of its regions, memory-mapped, and faiss's search of them."""
 
 import logging
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -124,6 +125,8 @@ class RegionLists:
 
 def import_faiss() -> Any:
     """The module faiss. Raises MissingPackageError."""
+    if sys.modules.get("faiss") is not None:  # a change of a log level takes a millisecond
+        return sys.modules["faiss"]
     logging.getLogger("faiss.loader").setLevel(logging.WARNING)  # it reports each build that it does not find
     try:
         import faiss

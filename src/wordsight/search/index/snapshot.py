@@ -230,6 +230,12 @@ class Snapshot:
         """Segment and place of the content of every row; rows ascend by them."""
         return self._segment, self._place
 
+    def vectors_of(
+        self, rows: Integer[np.ndarray, " row"], count: Integer[np.ndarray, " row"]
+    ) -> Float[Tensor, "vector dim"]:
+        """The first so many vectors of each row, one row after another, in float32."""
+        return self.vectors_at(self._segment[rows], self._start[rows], count)
+
     def vectors_at(
         self,
         segment: Integer[np.ndarray, " content"],
@@ -241,6 +247,8 @@ class Snapshot:
         vectors = torch.empty(int(count.sum()), self.layout.dim)
         for number, chosen in groups_by_segment(segment):
             found = self._segments[number].vectors(vector_places(start[chosen], count[chosen]))
+            if len(chosen) == len(segment):
+                return found
             vectors[vector_places((ends - count)[chosen], count[chosen])] = found
         return vectors
 
