@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from wordsight.search.searcher_state import SearchSession
 
 LADDER = (  # efforts, from the least on
-    SearchSettings(16, 256, 200),
-    SearchSettings(32, 512, 400),
-    SearchSettings(64, 1024, 400),
-    SearchSettings(64, 1024, 800),
-    SearchSettings(128, 1024, 800),
-    SearchSettings(128, 2048, 1600),
+    SearchSettings(16, 256, 400),
+    SearchSettings(32, 512, 800),
+    SearchSettings(32, 1024, 1600),
+    SearchSettings(64, 1024, 1600),
+    SearchSettings(128, 1024, 1600),
+    SearchSettings(128, 2048, 3200),
     SearchSettings(256, 4096, 3200),
 )
 SUFFICIENT_RECALL = 0.985  # with this recall no greater effort is tried
