@@ -4,8 +4,8 @@
 
 PHOTOS_INDEX is a trained index of photos with captions; the pictures are made from its vectors and the
 queries are its captions (clustered_vectors.py), as in regions.py. The vectors are written into a local index,
-copied onto the embedded server (the extra ``engine``), and searched by one client. Recall is of the ten best
-of exact scores, by float32 products of the same vectors.
+copied onto the embedded server (the extra ``engine``), and searched by one client; the local index of regions
+is searched in the same run. Recall is of the ten best of exact scores, by float32 products of these vectors.
 """
 
 import argparse
@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from clustered_vectors import Photos, write_index
-from regions import TOP, exact_top, milliseconds, parser_of, recall, report, run, timed
+from regions import TOP, Measured, exact_top, milliseconds, parser_of, recall, report, run, timed
 
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.engine.engine import EngineQuery
 from wordsight.search.engine.shortlist import MAX_QUERIES
 from wordsight.search.index.index import Filters, Index
+from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.postgres import local_server, near_index
 from wordsight.search.postgres.address import index_url
 from wordsight.search.postgres.conditions import conditions
@@ -32,6 +33,7 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Mean
 
+EFFORT = SearchSettings(32, 512, 800)  # of the local index
 SHARES = (0.5, 0.1, 0.01, 0.001)  # of the pictures that pass a filter
 _BYTES = """SELECT sum(pg_total_relation_size(c.oid))
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relkind IN ('r', 'p')"""
@@ -45,6 +47,8 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     if not (folder / "local" / "index.json").is_file():
         write_index(folder / "local", photos, options.pictures, options.regions, "mean")
     local, url = Index.open(folder / "local"), index_url(local_server.start(folder / "server") + "#made")
+    best = exact_top(local, queries, similarity)
+    report("local index", in_folder(local, queries, best))
     try:
         index, wall, _ = timed(lambda: copy_index(local, url))
         report("copy", {"wall_s": wall, "pictures_a_second": options.pictures / wall})
@@ -60,7 +64,6 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         size = int(session.server.value(_BYTES, (url.name,)))
         report("all tables and indexes", {"bytes_per_picture": size / options.pictures})
         report("plan of a shortlist", plan(session, queries[0]))
-        best = exact_top(local, queries, similarity)
         dates = local.snapshot().dates()
         for name, some in (("shortlist", queries), ("exact", queries[: options.exact])):
             report(name, search(session, name, some, best, Filters()))
@@ -70,6 +73,18 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
             report(f"filter {share:g}", search(session, "auto", queries[:10], exact, filters))
     finally:
         local_server.stop(folder / "server")
+
+
+def in_folder(local: Index, queries: list[EmbeddingSet], best: list[np.ndarray]) -> dict[str, float]:
+    """Build, bytes, time and recall of the index of regions, of the same vectors."""
+    _, wall, _ = timed(local.index_regions)
+    measured = Measured(local, queries, MaxSim("word", "mean"))
+    measured.engine.settings = EFFORT  # type: ignore[misc]
+    rows, took = measured.run()
+    bytes_ = sum(size for name, size in local.stats().bytes.items() if name != "model") / len(
+        local.snapshot()
+    )
+    return {"build_s": wall, "bytes_per_picture": bytes_, **took, "recall": recall(rows, best)}
 
 
 def found(session: PostgresSession, engine: str, words: object, filters: Filters) -> np.ndarray:
