@@ -5,6 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.read.text.padding import pad_ids
+from wordsight.read.text.vocabulary import several
 from wordsight.sets import Tokens
 
 
@@ -12,6 +14,9 @@ class Tokenizer:
     """Turns texts into ids, and says which word each id stands for."""
 
     max_length: int  # the most tokens that one text may have, specials included
+    _before: Sequence[int] = ()  # specials around the words
+    _after: Sequence[int] = ()
+    _pad: int = 0
 
     @property
     def mask_id(self) -> int | None:
@@ -24,7 +29,7 @@ class Tokenizer:
 
     def __call__(self, texts: Sequence[str]) -> Tokens:
         """Ids with specials. An empty or too long text is an error that quotes it and names the limit."""
-        raise NotImplementedError
+        return pad_ids([self.finish(self.words(text)) for text in several(texts)], self._pad)
 
     def words(self, text: str) -> list[list[int]]:
         """The ids of each word, specials left out: what augmentation works on."""
@@ -32,7 +37,7 @@ class Tokenizer:
 
     def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
         """The flat ids with specials around them: ``<start> ... <end>``, ``[CLS] ... [SEP]``."""
-        raise NotImplementedError
+        return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
         """A label for each token of ``self([text])``, specials included."""

@@ -14,13 +14,10 @@ from wordsight.pretrained.models import LOCAL, import_transformers, quiet
 from wordsight.pretrained.pieces import SPACE, is_byte
 from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
-from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.saved_tokenizer import open_saved_tokenizer
-from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.read.text.wordpiece_tokenizer import find_tokenizer
 from wordsight.registry.limits import Size
-from wordsight.sets import Tokens
 from wordsight.tensors import IS_TORCH
 
 FOLDER = "tokenizer"
@@ -68,6 +65,7 @@ class DualTokenizer(Tokenizer):
             )
         self._tokenizer = _load(folder)
         self._before, self._after = self._marks()
+        self._pad = self.pad_id
         self._bytes = _bytes_of_letters() if self._ends_words() else None
 
     @property
@@ -80,17 +78,9 @@ class DualTokenizer(Tokenizer):
         """The number of ids."""
         return len(self._tokenizer)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """One row per text. Raises ValueError, quoting the text, where one is empty or too long."""
-        return pad_ids([self.finish(self.words(text)) for text in several(texts)], self.pad_id)
-
     def words(self, text: str) -> list[list[int]]:
         """The ids of the pieces of each word; raises as calling does."""
         return [[id for id, _ in word] for word in self._words(text)]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        """The ids of the words between the marks; of SigLIP, behind its only one."""
-        return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
         """The spelling of each token; a letter that is cut into pieces belongs to the last of them.

@@ -1,7 +1,6 @@
 """Text -> Tokens of ColPali and ColQwen2: a prompt, the text, ten padding tokens, a line end."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,8 @@ from wordsight.pretrained.multi_vector import (
     save_published,
 )
 from wordsight.read.text.base import Tokenizer
-from wordsight.read.text.padding import pad_ids
-from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.registry.limits import Size
-from wordsight.sets import Tokens
 
 _WORD = re.compile(r"\w+|[^\w\s]")
 
@@ -51,23 +47,13 @@ class MultiVectorTokenizer(Tokenizer):
         ids, pieces = self._read("a")
         first = pieces[0].place
         self._before, self._after = ids[:first], ids[first + len(pieces) :]
-
-    @property
-    def pad_id(self) -> int:
-        return int(self._tokenizer.pad_token_id)
+        self._pad = int(self._tokenizer.pad_token_id)
 
     def __len__(self) -> int:
         return len(self._tokenizer)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """One row per text. Raises ValueError, quoting the text, where one is empty or too long."""
-        return pad_ids([self.finish(self.words(text)) for text in several(texts)], self.pad_id)
-
     def words(self, text: str) -> list[list[int]]:
         return [[id for id, _ in word] for word in self._words(text)]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
         before, after = (self._tokenizer.convert_ids_to_tokens(ids) for ids in (self._before, self._after))

@@ -1,16 +1,13 @@
 """Texts in, Tokens out, one per word, by a vocabulary."""
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.read.text.base import Tokenizer
-from wordsight.read.text.padding import pad_ids
-from wordsight.read.text.vocabulary import END, SPECIALS, START, Vocabulary, several
+from wordsight.read.text.vocabulary import END, SPECIALS, START, Vocabulary
 from wordsight.read.text.word_rules import split_words as split_words
 from wordsight.registry.limits import Size
-from wordsight.sets import Tokens
 
 FILE = "vocabulary.json"
 AROUND = {
@@ -67,17 +64,9 @@ class Words(Tokenizer):
         """The number of ids."""
         return len(self.vocabulary)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """One row per text. Raises ValueError, quoting the text, where one has no words or too many."""
-        return pad_ids([self.finish(self.words(text)) for text in several(texts)])
-
     def words(self, text: str) -> list[list[int]]:
         """One id per word, each in a list of its own; raises as calling does."""
         return [[word] for word in self.vocabulary.ids(self._split(text))]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        """The ids of the words, between the specials."""
-        return [*self._before, *(id for word in words for id in word), *self._after]
 
     def labels(self, text: str) -> list[str]:
         """The words as the rule cuts them, between the specials."""

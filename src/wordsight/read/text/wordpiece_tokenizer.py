@@ -1,6 +1,5 @@
 """Texts in, Tokens out, one per wordpiece: the tokenizer of a published BERT, from the hub or a folder."""
 
-from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,9 @@ from wordsight.files.atomic import atomic_folder
 from wordsight.pretrained.models import LOCAL, import_transformers
 from wordsight.pretrained.published_files import check_published
 from wordsight.read.text.base import Tokenizer
-from wordsight.read.text.padding import pad_ids
 from wordsight.read.text.saved_tokenizer import open_saved_tokenizer
-from wordsight.read.text.vocabulary import several
 from wordsight.read.text.word_tokenizer import check_length
 from wordsight.registry.limits import Size
-from wordsight.sets import Tokens
 from wordsight.tensors import IS_TORCH
 
 # any one of them makes a tokenizer
@@ -40,7 +36,8 @@ class WordPieces(Tokenizer):
     def __init__(self, model: str | Path, max_length: Size | None = None, truncate: bool = False) -> None:
         self.model = str(model)
         self._tokenizer = _load(self.model)
-        self._start, self._end, self._pad = _specials(self._tokenizer, self.model)
+        start, end, self._pad = _specials(self._tokenizer, self.model)
+        self._before, self._after = [start], [end]
         self.max_length = max_length or min(self._tokenizer.model_max_length, LONGEST)
         self.truncate = truncate
         if self.max_length < 3:
@@ -57,19 +54,11 @@ class WordPieces(Tokenizer):
         """The number of ids."""
         return len(self._tokenizer)
 
-    def __call__(self, texts: Sequence[str]) -> Tokens:
-        """One row per text. Raises ValueError, quoting the text, where one is empty or too long."""
-        return pad_ids([self.finish(self.words(text)) for text in several(texts)], self._pad)
-
     def words(self, text: str) -> list[list[int]]:
         """The wordpieces of each word; raises as calling does."""
         encoding = self._encode(text)
         pieces = list(zip(encoding.word_ids, encoding.ids, strict=True))[: self.max_length - 2]
         return [[id for _, id in word] for _, word in groupby(pieces, key=lambda piece: piece[0])]
-
-    def finish(self, words: Sequence[Sequence[int]]) -> list[int]:
-        """``[CLS]``, the ids of the words, ``[SEP]``."""
-        return [self._start, *(id for word in words for id in word), self._end]
 
     def labels(self, text: str) -> list[str]:
         """The wordpieces between ``[CLS]`` and ``[SEP]``; those not known are shown as the text has them."""
@@ -78,7 +67,7 @@ class WordPieces(Tokenizer):
             text[slice(*place)] if piece == unknown else piece
             for piece, place in zip(encoding.tokens, encoding.offsets, strict=True)
         ]
-        start, end = self._tokenizer.convert_ids_to_tokens([self._start, self._end])
+        start, end = self._tokenizer.convert_ids_to_tokens([*self._before, *self._after])
         return [start, *shown[: self.max_length - 2], end]
 
     def save(self, folder: Path) -> dict[str, Any]:
