@@ -1,10 +1,12 @@
 """How right the probabilities of a model are, on a split that it was not calibrated on.
 
-``python benchmarks/presence.py MODEL [--config C] [--split test] [--plot FILE.png]``:
+``python benchmarks/presence.py MODEL [--config C] [--split test] [--plot FILE.png]``, or of photographs with people's
+boxes ``python benchmarks/presence.py MODEL --boxes INSTANCES.json --pictures FOLDER``:
 
 (a) words against what captions mention: area under the curve, calibration error, reliability;
 (b) queries of one and two words for what at least one picture in a hundred shows, by its captions;
-(c) queries for what no picture shows; (d) captions with and without their picture.
+(c) queries for what no picture shows; (d) captions with and without their picture; with --boxes instead the names of
+COCO's categories against the boxes that people drew.
 """
 
 import argparse
@@ -18,8 +20,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from wordsight.builder import Builder
+from wordsight.files.documents import read_json
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
+from wordsight.read.annotations.coco_instances import Instances
 from wordsight.runs.opening import open_config, open_matcher
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.query.encoded import encode_plain_text
@@ -80,6 +84,28 @@ def measure(matcher: Matcher, pairs: PairSet) -> Measured:
             for stop in [min(start + 64, len(pairs.images))]
         ]
     return Measured(matcher, pairs, EmbeddingSet.join(parts), Mentions.of(matcher.tokenizer, pairs))
+
+
+def boxes_report(matcher: Matcher, boxes: Path, pictures: Path) -> None:
+    """Categories whose name is one word that the model knows, against the pictures in which people drew a box of one."""
+    presence = matcher.presence
+    assert presence is not None
+    instances = Instances(boxes, read_json(boxes))
+    files = [path for path in sorted(pictures.iterdir()) if instances.boxes_of(path.name)]
+    drawn = [instances.boxes_of(path.name) for path in files]
+    words = sorted({name for one in drawn for name in one if name in presence.rows})
+    shown_to = torch.tensor([[word in one for word in words] for one in drawn])
+    with torch.no_grad():
+        encoded = matcher.encode_images(matcher.read_images(files))
+        said = torch.sigmoid(presence.rules[[presence.rows[word] for word in words]].logits(encoded))
+    said = said.cpu()
+    each = [area_under_curve(said[:, n], shown_to[:, n]) for n in range(len(words))]
+    print(
+        f"{len(words)} categories x {len(files)} pictures: area under the curve "
+        f"{area_under_curve(said, shown_to):.4f} over all pairs, {np.nanmean(each):.4f} mean of words; "
+        f"calibration error {calibration_error(said, shown_to):.4f}; shown {shown_to.float().mean():.3f}, "
+        f"said {said.mean():.3f}"
+    )
 
 
 def words_report(one: Measured, plot: Path | None) -> None:
@@ -206,10 +232,15 @@ def main() -> None:
     parser.add_argument("--config")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"))
     parser.add_argument("--plot", type=Path)
+    parser.add_argument("--boxes", type=Path, help="COCO's instances, instead of captions")
+    parser.add_argument("--pictures", type=Path, help="the folder of their photographs")
     options = parser.parse_args()
     matcher = open_matcher(options.model)
     if matcher.presence is None:
         raise SystemExit(f"{options.model} has no probabilities; run wordsight calibrate {options.model}")
+    if options.boxes is not None:
+        boxes_report(matcher, options.boxes, options.pictures)
+        return
     one = measure(
         matcher, Builder(open_config(options.model, options.config, ())).measured_pairs(options.split)
     )
