@@ -1,12 +1,12 @@
 """How right the probabilities of a model are, on a split that it was not calibrated on.
 
-``python benchmarks/presence.py MODEL [--config C] [--split test] [--plot FILE.png]``, or of photographs with people's
-boxes ``python benchmarks/presence.py MODEL --boxes INSTANCES.json --pictures FOLDER``:
+``python benchmarks/presence.py MODEL [--config C] [--split test] [--plot FILE.png]``, or of photographs with
+people's boxes ``python benchmarks/presence.py MODEL --boxes INSTANCES.json --pictures FOLDER``:
 
 (a) words against what captions mention: area under the curve, calibration error, reliability;
 (b) queries of one and two words for what at least one picture in a hundred shows, by its captions;
-(c) queries for what no picture shows; (d) captions with and without their picture; with --boxes instead the names of
-COCO's categories against the boxes that people drew.
+(c) queries for what no picture shows; (d) captions with and without their picture; with --boxes instead the
+names of COCO's categories against the boxes that people drew.
 """
 
 import argparse
@@ -87,7 +87,7 @@ def measure(matcher: Matcher, pairs: PairSet) -> Measured:
 
 
 def boxes_report(matcher: Matcher, boxes: Path, pictures: Path) -> None:
-    """Categories whose name is one word that the model knows, against the pictures in which people drew a box of one."""
+    """Categories whose name is a word that the model knows, against the pictures with a box of one."""
     presence = matcher.presence
     assert presence is not None
     instances = Instances(boxes, read_json(boxes))

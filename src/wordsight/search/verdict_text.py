@@ -34,11 +34,11 @@ def _similar(hits: Hits) -> str:
 
 
 def _nothing(hits: Hits, kind: str) -> str:
-    """Words that no picture has are named only where the closest one has others."""
+    """Words that the closest picture does not have are named where it has others, or may have them."""
     best = hits.hits[0] if hits.hits else None
     judged = [word for word in best.words if word.judged] if best else []
     unknown = [word.word for word in judged if not word.known]
-    missing = [word.word for word in judged if word.is_missing and word.known]
+    missing = [word.word for word in judged if word.state == "not found"]
     if unknown:
         return f"No {kind[:-1]} matches; the model does not know {_listed(unknown)}"
     if best is None or hits.query is None or kind != "pictures":

@@ -153,9 +153,10 @@ export class Viewer {
 /** How good the match is, and which words are missing. */
 function verdict(hit, hasQuery) {
   if (hit.score === undefined) return "";
-  const missing = hit.words.filter((word) => word.judged && !word.is_found).map((word) => `“${word.word}”`);
-  const judged = hit.words.some((word) => word.judged);
-  const words = !judged ? "" : missing.length ? ` Not found: ${missing.join(", ")}.` : " Every word was found.";
+  const named = (states) => hit.words.filter((word) => states.includes(word.state)).map((word) => `“${word.word}”`).join(", ");
+  const [missing, weak] = [named(["not found", "unknown"]), named(["weak"])];
+  const doubts = (missing && ` Not found: ${missing}.`) + (weak && ` Perhaps there: ${weak}.`);
+  const words = doubts || (hit.words.some((word) => word.judged) ? " Every word was found." : "");
   const better = Math.floor(hit.percentile);
   const than = better > 0 ? `than ${better}\u00a0% of the pictures` : "";
   const clear = than ? `${hasQuery ? "A better match" : "More similar"} ${than}.` : "";
