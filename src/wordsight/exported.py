@@ -4,6 +4,7 @@
 ``image.onnx``      features, mask and boxes of regions, or pixels -> vectors and mask
 ``backbone.onnx``   the reader's network, where it is not an ONNX file already
 ``*.int8.onnx``     encoders with weights in 8 bits
+``starts.npy``      of TIPSv2: which pieces of a text begin a word
 ``export.json``     inputs, the reader's table, largest differences from torch, fingerprint of the weights
 """
 
@@ -28,6 +29,14 @@ SAMPLES, SAMPLE_BYTES = 64, 4096  # of a file of weights: training changes all o
 
 
 @dataclass(frozen=True)
+class WordsAlone:
+    """How words are read as texts of their own (TIPSv2): behind a word stands ``pad_id``."""
+
+    pad_id: int
+    whole: bool  # whether a set begins with the vector of the whole text
+
+
+@dataclass(frozen=True)
 class Export:
     """Content of ``export.json``."""
 
@@ -37,6 +46,7 @@ class Export:
     reader: Mapping[str, Any] | None  # its table, with paths below the matcher's folder
     no_pictures: str = ""  # why pictures cannot be read without torch
     differences: Mapping[str, float] = field(default_factory=dict)  # largest ones of scores, by precision
+    words_alone: WordsAlone | None = None
 
     def file(self, home: Path, side: str, precision: str = "float32") -> Path:
         """The ONNX file of a side. Raises InputError for a precision that was not exported."""
@@ -79,7 +89,7 @@ def read_export(home: Path) -> Export:
 
 
 def _checked(table: Mapping[str, Any]) -> Export:
-    reader = table["reader"]
+    reader, words = table["reader"], table.get("words_alone")
     inputs = {side: tuple(map(str, table["inputs"][side])) for side in SIDES if side in table["inputs"]}
     return Export(
         weights=str(table["weights"]),
@@ -88,6 +98,7 @@ def _checked(table: Mapping[str, Any]) -> Export:
         reader=None if reader is None else dict(reader),
         no_pictures=str(table.get("no_pictures", "")),
         differences={str(name): float(value) for name, value in table["differences"].items()},
+        words_alone=None if words is None else WordsAlone(int(words["pad_id"]), bool(words["whole"])),
     )
 
 

@@ -103,7 +103,7 @@ def test_every_verb_works_or_says_in_one_sentence_what_it_needs(home: Path, tmp_
         assert "torch" not in answer.err or verb in NEEDS_TORCH, (verb, answer)
 
 
-@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2"])
+@pytest.mark.parametrize("family", ["clip", "siglip", "siglip2", "tipsv2"])
 def test_a_published_dual_encoder_indexes_and_searches(family: str, tmp_path: Path) -> None:
     matcher = Matcher.from_published(publish(tmp_path / "published", family), "patches")
     matcher.save_pretrained(tmp_path / "model")

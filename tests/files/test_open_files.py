@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import numpy as np
 import pytest
-from support.search_models import model, pictures
+from support.small_index import draw, small_model
 from support.windows_files import rules_of_windows
 
 from wordsight.files import atomic
@@ -28,11 +28,9 @@ def refused(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 @pytest.fixture
 def index(tmp_path: Path) -> Index:
-    """Of copies of the pictures, which a test may delete."""
-    (tmp_path / "pictures").mkdir()
-    for path in pictures().rglob("*.png"):
-        (tmp_path / "pictures" / path.name).write_bytes(path.read_bytes())
-    made = Index.create(tmp_path / "index", model("max-sim"))
+    """Of pictures which a test may delete."""
+    draw(tmp_path / "pictures", range(24))
+    made = Index.create(tmp_path / "index", small_model(tmp_path))
     made.update([tmp_path / "pictures"])
     return made
 
@@ -41,7 +39,7 @@ def index(tmp_path: Path) -> Index:
 def test_a_compaction_leaves_mapped_files_to_the_next_writer(index: Index, refused: list[str]) -> None:
     folder, some = index.folder, sorted((index.folder.parent / "pictures").iterdir())
     searcher = Searcher(index)
-    before = {hit.item.path: hit.score for hit in searcher.find_images("a red star", k=24).hits}
+    before = {hit.item.path: hit.score for hit in searcher.find_images("a red ball", k=24).hits}
     with index.snapshot() as snapshot:
         expected = np.array(snapshot.gather(list(range(24))).vectors)
         for path in some[:9]:
@@ -50,7 +48,7 @@ def test_a_compaction_leaves_mapped_files_to_the_next_writer(index: Index, refus
         assert index.compact().dropped == 9
         assert "vectors-000001.bin" in refused
         assert np.array_equal(snapshot.gather(list(range(24))).vectors, expected)
-    after = searcher.find_images("a red star", k=24).hits
+    after = searcher.find_images("a red ball", k=24).hits
     assert sorted(hit.item.path for hit in after) == [str(path) for path in some[9:]]
     assert [hit.score for hit in after] == pytest.approx([before[hit.item.path] for hit in after], abs=1e-6)
     del searcher, snapshot
@@ -111,7 +109,7 @@ def test_where_no_symbolic_link_may_be_made_a_folder_has_its_files(
         raise OSError(1314, "A required privilege is not held by the client")
 
     monkeypatch.setattr(Path, "symlink_to", refuse)
-    source, target = model("max-sim"), tmp_path / "model"
+    source, target = small_model(tmp_path), tmp_path / "linked"
     atomic.link_folder(source, target)
     there = {path.relative_to(target) for path in target.rglob("*")}
     assert there == {path.relative_to(source) for path in source.rglob("*")}

@@ -20,6 +20,7 @@ from wordsight.exporters.onnx_export import export_onnx
 from wordsight.importers.clip_siglip import import_dual
 from wordsight.learn.augmentation import ChangePictures
 from wordsight.matcher import Matcher
+from wordsight.matcher.onnx_matcher import OnnxMatcher
 from wordsight.pretrained.naflex import grid_of
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.flexible_pixels import FlexiblePixels
@@ -240,12 +241,21 @@ def test_a_first_release_of_unknown_size_says_what_to_fetch(published: Get, tmp_
         Matcher.from_published(folder)
 
 
-def test_tips_is_exported_as_a_whole_and_says_why_not_otherwise(published: Get, tmp_path: Path) -> None:
-    for name in ("whole", "patches"):
-        import_dual(published("tipsv2"), tmp_path / name, regions=name)
-    assert export_onnx(tmp_path / "whole").differences["float32"] < 1e-4
-    with pytest.raises(ValueError, match=r"words are read as texts of their own.*--regions whole"):
-        export_onnx(tmp_path / "patches")
+@pytest.mark.parametrize("regions", ["whole", "patches"])
+def test_tips_is_exported_with_words_as_texts_of_their_own(
+    regions: str, published: Get, tmp_path: Path
+) -> None:
+    import_dual(published("tipsv2"), tmp_path / "tips", regions=regions)
+    report = export_onnx(tmp_path / "tips", int8=True)
+    assert report.differences["float32"] < 1e-4
+    matcher, exported = (kind.from_pretrained(tmp_path / "tips") for kind in (Matcher, OnnxMatcher))
+    texts = ["the red dog on a bench", "caf\u00e9", "dog"]
+    right, found = matcher.encode_texts(texts), exported.encode_texts(texts)
+    assert torch.equal(right.mask, found.mask)
+    torch.testing.assert_close(found.vectors, right.vectors, atol=1e-5, rtol=1e-4)
+    (why, same) = (one.align(photos(1), ["a red dog"])[0] for one in (matcher, exported))
+    torch.testing.assert_close(same.found, why.found, atol=1e-4, rtol=0)
+    assert same.of_wholes == why.of_wholes
 
 
 def test_naflex_says_that_it_is_not_exported(published: Get, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Tokens -> vectors of the space that a published dual encoder has for pictures and texts."""
 
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from wordsight.pretrained.models import find_model
 from wordsight.pretrained.pieces import word_starts
 from wordsight.registry.limits import Whole
 from wordsight.registry.options import takes
-from wordsight.runtime.exporting import is_exporting
 from wordsight.sets import EmbeddingSet, Tokens
 
 IN_CONTEXT = "in-context"
@@ -108,7 +108,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         ids, mask = texts.ids[:, 1:], texts.mask[:, 1:]
         output = self.tower(input_ids=ids, attention_mask=mask.long())
         words: Tensor = output.last_hidden_state
-        if self.options.words == ALONE and self.options.items != WHOLE:
+        if self.reads_words_alone:
             words = self._alone(ids, mask)
         return torch.cat([output.pooler_output[:, None], words], 1)
 
@@ -116,14 +116,22 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         self, ids: Int[Tensor, "text piece"], mask: Bool[Tensor, "text piece"]
     ) -> Float[Tensor, "text piece dim"]:
         """Each word's vector as that of a text; the pieces of a word have the same."""
-        if is_exporting():
-            raise InputError(
-                f'its words are read as texts of their own (words = "{ALONE}")',
-                "import the model again with --regions whole",
-            )
-        words = distinct_words(ids, mask, self.starts[ids], self.options.pad_id)
-        vectors: Tensor = self.tower(input_ids=words.ids, attention_mask=words.mask.long()).pooler_output
-        return vectors[words.word_of] * mask[..., None]
+        given = (one.cpu().numpy() for one in (ids, mask, self.starts[ids]))
+        found = distinct_words(*given, self.options.pad_id)
+        words, real, word_of = (torch.from_numpy(one).to(ids.device) for one in found)
+        vectors: Tensor = self.tower(input_ids=words, attention_mask=real.long()).pooler_output
+        return vectors[word_of] * mask[..., None]
+
+    def for_whole_texts(self) -> "DualTextEncoder":
+        """The same weights without vectors of words."""
+        other = copy(self)
+        other.options = replace(self.options, items=WHOLE, words=IN_CONTEXT)
+        return other
+
+    @property
+    def reads_words_alone(self) -> bool:
+        """Whether words are texts of their own, which no single graph can read."""
+        return self.options.words == ALONE and self.options.items != WHOLE
 
     def _ends_first(self, texts: Tokens) -> bool:
         """Whether the end stands first, for a model that has no mark before its texts."""

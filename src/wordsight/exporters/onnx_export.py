@@ -8,18 +8,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from wordsight import checkpoint, exported
+from wordsight.encode.dual import BOTH
+from wordsight.encode.dual_text import DualTextEncoder
 from wordsight.encode.multi_vector import MultiVectorTextEncoder
 from wordsight.errors import AlreadyExistsError, InputError
-from wordsight.exported import FOLDER, FORMAT, Export
+from wordsight.exported import FOLDER, FORMAT, Export, WordsAlone
 from wordsight.exporters.onnx_backbone import export_reader
 from wordsight.exporters.onnx_examples import image_examples, text_examples
 from wordsight.exporters.onnx_graphs import Example, write_int8, write_side
 from wordsight.files.atomic import atomic_folder, link_or_copy
 from wordsight.matcher import Matcher
 from wordsight.matcher.onnx_sides import OnnxSide
+from wordsight.matcher.onnx_words import STARTS, WordsAloneSide
 from wordsight.sets import EmbeddingSet
 
 MAX_DIFFERENCE = 1e-4  # of a score, as a share of the largest if that is above 1
@@ -86,13 +90,16 @@ def _copied(home: Path, fresh: Path) -> Path:
 
 def _write(matcher: Matcher, home: Path, folder: Path, int8: bool) -> Export:
     texts, images = text_examples(matcher), image_examples(matcher)
+    text_encoder, words = _whole_texts(matcher.text_encoder, folder)
     inputs = {
-        "text": write_side(matcher.text_encoder, texts[0], folder / "text.onnx"),
+        "text": write_side(text_encoder, texts[0], folder / "text.onnx"),
         "image": write_side(matcher.image_encoder, images[0], folder / "image.onnx"),
     }
     tables = checkpoint.read_config(home)["parts"]
     reader, no_pictures = export_reader(matcher.reader, tables["reader"], folder)
-    differences = {"float32": _difference(matcher, folder, inputs, texts, images, "")}
+    dim = matcher.encode_texts(["a dog"]).dim
+    opened = _Opened(folder, inputs, dim, words)
+    differences = {"float32": _difference(matcher, opened, texts, images, "")}
     if differences["float32"] > MAX_DIFFERENCE:
         raise InputError(
             f"scores of the export differ from torch's by {differences['float32']:.1e}; the limit is "
@@ -102,22 +109,47 @@ def _write(matcher: Matcher, home: Path, folder: Path, int8: bool) -> Export:
     if int8:
         for side in exported.SIDES:
             write_int8(folder / f"{side}.onnx", folder / f"{side}.int8.onnx")
-        differences["int8"] = _difference(matcher, folder, inputs, texts, images, ".int8")
-    dim = matcher.encode_texts(["a dog"]).dim
+        differences["int8"] = _difference(matcher, opened, texts, images, ".int8")
     weights = exported.fingerprint(home / checkpoint.WEIGHTS)
-    return Export(weights, dim, inputs, reader, no_pictures, differences)
+    return Export(weights, dim, inputs, reader, no_pictures, differences, words)
+
+
+def _whole_texts(encoder: Any, folder: Path) -> tuple[Any, WordsAlone | None]:
+    """The encoder that is written, and how words pass through it where they are texts of their own."""
+    if not isinstance(encoder, DualTextEncoder) or not encoder.reads_words_alone:
+        return encoder, None
+    if encoder.pool is not None or encoder.joint_layer is not None:
+        raise InputError(
+            "words that are read as texts of their own and then pooled cannot be written as ONNX",
+            "import the model again with --regions whole",
+        )
+    np.save(folder / STARTS, encoder.starts.cpu().numpy())
+    return encoder.for_whole_texts(), WordsAlone(encoder.options.pad_id, encoder.options.items == BOTH)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """The files that were written, opened as a search opens them."""
+
+    folder: Path
+    inputs: dict[str, tuple[str, ...]]
+    dim: int
+    words: WordsAlone | None
+
+    def side(self, side: str, suffix: str) -> Any:
+        found = OnnxSide(self.folder / f"{side}{suffix}.onnx", self.inputs[side], self.dim)
+        return WordsAloneSide(found, self.words) if self.words and side == "text" else found
 
 
 def _difference(
     matcher: Matcher,
-    folder: Path,
-    inputs: dict[str, tuple[str, ...]],
+    opened: _Opened,
     texts: Sequence[Example],
     images: Sequence[Example],
     suffix: str,
 ) -> float:
     """Largest difference of a score, as a share of the largest score if that is above 1."""
-    sides = {side: OnnxSide(folder / f"{side}{suffix}.onnx", inputs[side], 0) for side in exported.SIDES}
+    sides = {side: opened.side(side, suffix) for side in exported.SIDES}
     largest = 0.0
     for some_texts, some_images in zip(texts, images, strict=True):
         right = _both(matcher.image_encoder, matcher.text_encoder, some_images, some_texts)

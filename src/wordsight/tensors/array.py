@@ -20,7 +20,8 @@ class Device:
     type: str = "cpu"
 
     def __post_init__(self) -> None:
-        if str(self.type) not in ("cpu", "auto"):
+        object.__setattr__(self, "type", str(self.type))  # also of another Device
+        if self.type not in ("cpu", "auto"):
             raise MissingPackageError(f"the device {self.type} needs torch", INSTALL)
 
     def __str__(self) -> str:
@@ -159,6 +160,9 @@ class Tensor(Reductions, Pointwise, np.ndarray):
 
     def repeat(self, *times: Any) -> "Tensor":
         return tensor_of(np.tile(np.asarray(self), times))
+
+    def repeat_interleave(self, times: Any) -> "Tensor":
+        return tensor_of(np.repeat(np.asarray(self), np.asarray(times)))
 
     def flip(self, *axes: Any) -> "Tensor":
         return tensor_of(np.flip(np.asarray(self), axes))

@@ -28,6 +28,10 @@ class Reductions:
     def prod(self, axis: Any = None, **_: Any) -> Any:
         return self._along(np.prod, axis)
 
+    def norm(self, dim: Any = None, keepdim: Any = False) -> Any:
+        """The Euclidean length."""
+        return self.square().sum(dim, keepdim).sqrt()
+
     def amax(self, axis: Any = None, keepdim: Any = False) -> Any:
         return self._along(np.max, axis, keepdim)
 
