@@ -9,7 +9,7 @@ ARG TORCH=2.13.0
 # The CPU build, for amd64 and arm64; a GPU needs another index and a base image with CUDA.
 RUN pip install --no-cache-dir --index-url https://download.pytorch.org/whl/cpu "torch==$TORCH"
 COPY --from=wheel /wheels /wheels
-RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[train,serve,heic,siglip,postgres]" \
+RUN pip install --no-cache-dir "$(echo /wheels/*.whl)[train,serve,heic,siglip,postgres,faiss]" \
     && useradd --create-home --uid 10001 wordsight \
     && mkdir /data \
     && chown wordsight /data

@@ -247,6 +247,8 @@ def _show_report(opened: "SearchableIndex", report: "UpdateReport", as_json: boo
         )
     if report.left_out:
         say(left_out_text(report.left_out))
+    if not (any(counts.values()) or report.skipped):
+        say("nothing was found to index there; give the folder that holds the pictures")
     for path, reason in report.skipped:
         say(f"skipped {path}: {reason}")
 

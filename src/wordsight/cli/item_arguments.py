@@ -18,7 +18,7 @@ def picture_or_id(picture: str) -> str | int:
 def picture_file(picture: str) -> str:
     """The path of a file that exists."""
     if not Path(picture).is_file():
-        raise MissingFileError(f"there is no picture {picture}")
+        raise MissingFileError(f"there is no picture {picture}", "give the file of one, or an item's number")
     return picture
 
 

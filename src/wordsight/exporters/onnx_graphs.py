@@ -1,5 +1,6 @@
 """A part of a matcher and an example of its input -> an ONNX file with free numbers of items."""
 
+import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
@@ -134,4 +135,9 @@ def write_int8(source: Path, target: Path) -> None:
     """Write the file again with the weights of its matrix products and its word table in 8 bits."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)  # on what stays in 32 bits, which tells a user nothing
+    try:
+        quantize_dynamic(source, target, weight_type=QuantType.QInt8, per_channel=True)
+    finally:
+        logging.disable(disabled)

@@ -43,14 +43,14 @@ def with_paths(table: Mapping[str, Any], home: Path) -> dict[str, Any]:
 
 
 def _download(name: str, revision: str | None, local_files_only: bool, token: str | None) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
-
     looks_like_a_path = name.count("/") != 1 or name.startswith((".", "/", "~")) or os.sep * 2 in name
     if looks_like_a_path:
         raise MissingFileError(
             f"there is no folder {name}; give the folder of a saved model or a hub name user/model"
         )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
     try:
         return Path(
             snapshot_download(name, revision=revision, local_files_only=local_files_only, token=token)

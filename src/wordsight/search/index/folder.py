@@ -67,7 +67,10 @@ def _home(pictures: Path, matcher_folder: Path | None) -> Path:
 
 def _must_hold_pictures(folder: Path) -> None:
     if not any(pictures_below(folder)):
-        raise InputError(f"{folder} is no index, and holds no pictures ({', '.join(PICTURE_SUFFIXES)})")
+        raise InputError(
+            f"{folder} is no index, and holds no pictures",
+            f"give an index, or a folder with any of {len(PICTURE_SUFFIXES)} kinds of pictures: .jpg, .png, ...",
+        )
 
 
 def _update(index: Index, pictures: Path, rules: WalkRules | None, progress: Progress) -> None:
