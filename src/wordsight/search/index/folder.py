@@ -69,7 +69,7 @@ def _must_hold_pictures(folder: Path) -> None:
     if not any(pictures_below(folder)):
         raise InputError(
             f"{folder} is no index, and holds no pictures",
-            f"give an index, or a folder with any of {len(PICTURE_SUFFIXES)} kinds of pictures: .jpg, .png, ...",
+            f"give an index, or a folder of pictures ({len(PICTURE_SUFFIXES)} kinds: .jpg, .png, .heic, ...)",
         )
 
 
