@@ -179,7 +179,7 @@ def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_wha
     monkeypatch.setattr(Calibration, "threshold", lambda *_: second - 1e-6)
     wordsight("search", FOLDER, "a red star", "-k", 5, "--explain", tmp_path / "why.html")
     page = (tmp_path / "why.html").read_text()
-    assert (page.count('<p class="rank first">'), page.count("below the line")) == (2, 3)
+    assert (page.count('<p class="rank first">'), page.count(", no match")) == (2, 3)
     assert "Each word looks for itself among 16 cells of a grid" in page
     (tmp_path / "photos").mkdir()
     for row in range(2):

@@ -1,6 +1,7 @@
 """Hits and their explanation -> the files that --explain and --out write: a page, a picture with boxes."""
 
 import os
+import re
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -81,7 +82,12 @@ def write_overlay(path: Path, picture: str, explanation: Explanation) -> None:
 
 def write_page(path: Path, title: str, headline: str, examples: list[Example]) -> None:
     with atomic_file(path) as file:
-        file.write(shown(page(escape(title), escape(headline), gallery(examples))).encode())
+        file.write(shown(page(escape(title), _emphasized(escape(headline)), gallery(examples))).encode())
+
+
+def _emphasized(html: str) -> str:
+    """Words between asterisks as the page shows them; a terminal shows the asterisks."""
+    return re.sub(r"\*([^*]+)\*", r"<em>\1</em>", html)
 
 
 def match_of(word: WordFound, heat: HeatMap = ()) -> WordMatch:

@@ -77,9 +77,9 @@ def _verdict(example: Example) -> str:
 def _ranked(example: Example) -> str:
     if example.rank == 0:
         return ""
-    among = f" of {example.pictures}" if example.pictures else ""
-    below = ", below the line" if example.relevant is False else ""
-    return f"<strong>Rank {example.rank}</strong>{among}{below}"
+    among = f" of {example.pictures:,}" if example.pictures else ""
+    below = ", no match" if example.relevant is False else ""
+    return f"<strong>Rank {example.rank:,}</strong>{among}{below}"
 
 
 def _chip(word: WordMatch, place: PointedRegion | None, number: int) -> str:
