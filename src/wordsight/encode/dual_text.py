@@ -116,8 +116,8 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         self, ids: Int[Tensor, "text piece"], mask: Bool[Tensor, "text piece"]
     ) -> Float[Tensor, "text piece dim"]:
         """Each word's vector as that of a text; the pieces of a word have the same."""
-        given = (one.cpu().numpy() for one in (ids, mask, self.starts[ids]))
-        found = distinct_words(*given, self.options.pad_id)
+        starts = self.starts[ids].cpu().numpy()
+        found = distinct_words(ids.cpu().numpy(), mask.cpu().numpy(), starts, self.options.pad_id)
         words, real, word_of = (torch.from_numpy(one).to(ids.device) for one in found)
         vectors: Tensor = self.tower(input_ids=words, attention_mask=real.long()).pooler_output
         return vectors[word_of] * mask[..., None]

@@ -30,7 +30,7 @@ class Reductions:
 
     def norm(self, dim: Any = None, keepdim: Any = False) -> Any:
         """The Euclidean length."""
-        return self.square().sum(dim, keepdim).sqrt()
+        return np.sqrt(self._along(lambda values, **how: np.square(values).sum(**how), dim, keepdim))
 
     def amax(self, axis: Any = None, keepdim: Any = False) -> Any:
         return self._along(np.max, axis, keepdim)
