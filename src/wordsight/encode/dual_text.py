@@ -123,7 +123,7 @@ class DualTextEncoder(DualEncoder, TextEncoder):
         return vectors[word_of] * mask[..., None]
 
     def for_whole_texts(self) -> "DualTextEncoder":
-        """The same weights without vectors of words."""
+        """This encoder, with its weights, without vectors of words."""
         other = copy(self)
         other.options = replace(self.options, items=WHOLE, words=IN_CONTEXT)
         return other
