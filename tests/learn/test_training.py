@@ -620,21 +620,29 @@ def test_the_small_problem_is_what_it_says() -> None:
 
 COMPILED = """
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from support.small_problem import SETTINGS, small_matcher, small_pairs
 
+from wordsight.learn.compiling import Probe
 from wordsight.learn.contrastive import InfoNCE
 from wordsight.learn.training import fit
+from wordsight.pairs import PairBatch
 
-compiled, compile_module, found = [], torch.nn.Module.compile, []
+compiled, compile_module, found, graphs = [], torch.nn.Module.compile, [], []
+
+
+def counted(graph, inputs):
+    graphs.append(graph)
+    return graph.forward
 
 
 def plainly(module):  # without the code generator, which is slow and needs a compiler of C++
     compiled.append(type(module).__name__)
-    compile_module(module, backend="eager")
+    compile_module(module, backend=counted)
 
 
 torch.nn.Module.compile = plainly
@@ -645,6 +653,22 @@ for compile in (False, True):
     found.append([history.epochs[0]["loss"], *(weight.detach() for weight in matcher.parameters())])
 assert compiled == ["RegionEncoder", "RecurrentEncoder"]
 torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+encoder, before = matcher.image_encoder, len(graphs)
+for count in (3, 4, 5, 6, 7, 8):  # sizes change, and torch does not translate each anew
+    encoder(small_pairs().images.read(range(count)))
+assert len(graphs) <= before + 4, (before, len(graphs))
+
+pairs, matcher = small_pairs(), small_matcher()
+weights = [weight.detach().clone() for weight in matcher.state_dict().values()]
+batch = PairBatch(pairs.images.read(range(4)), matcher.tokenizer(pairs.texts[:4]), torch.arange(4))
+probe = Probe(matcher, lambda: batch, nullcontext, 100)
+for name in ("image_encoder", "text_encoder"):
+    assert probe.seconds(name) > 0
+    assert probe.compiled_seconds(name) > 0
+    assert getattr(matcher, name)._compiled_call_impl is None
+torch.testing.assert_close([*matcher.state_dict().values()], weights, rtol=0, atol=0)
+assert all(weight.grad is None for weight in matcher.parameters())
 """
 
 

@@ -48,6 +48,8 @@ MAY_NAME = {  # files that may name a device, and why
     "doctor/choices.py": "says what the processor can do",
     "doctor/machine.py": "says what GPU there is",
     "importers/safe_torch_load.py": "a file is read into the processor's memory",
+    "learn/compiling.py": "compiling pays on GPUs of CUDA only",
+    "runtime/compiler.py": "each kind of device has its own compiler",
     "learn/precision.py": "bfloat16 is probed on a processor and looked up on a GPU",
     "learn/processes.py": "NCCL exchanges what lies on GPUs",
     "learn/resume.py": "optimizers count their steps on the processor",

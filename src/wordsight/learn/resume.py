@@ -178,6 +178,8 @@ def _refuse_another_run(folder: Path, before: Mapping[str, Any], now: Mapping[st
         free.add("training.epochs")  # with a cosine, the learning rate of every step depends on the last one
     if now["training"]["precision"] == "auto":
         free.add("training.precision")  # the decision of run.json is repeated
+    if now["training"]["compile"] == "auto":
+        free.add("training.compile")  # likewise
     kinds = ("training", "loss", "parts", "reader", "data")
     before = _with_defaults(before)
     old, new = (_flat({kind: facts.get(kind) for kind in kinds}) for facts in (before, now))

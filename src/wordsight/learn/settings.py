@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 from wordsight.errors import InputError
 from wordsight.registry import instantiate
@@ -19,6 +19,7 @@ from wordsight.registry.limits import (
 )
 from wordsight.registry.settings import check_fields
 
+Choice: TypeAlias = Literal["auto"] | bool
 Group: TypeAlias = float | int | Mapping[str, Any]  # a learning-rate factor, or a table of a WeightGroup
 
 
@@ -115,7 +116,10 @@ class Training:
     faster; the decision stands in run.json, and a resumed run repeats it."""
     ema: ShareBelowOne = 0.0  # decay of the running average of the weights, which is validated; 0 = none
     ema_only: Sequence[str] = ()  # average only weights whose names start so (CMPL: not the LSTM)
-    compile: bool = False  # compile the encoders with torch.compile
+    compile: Choice = "auto"
+    """true compiles the encoders with torch.compile, false does not. auto compiles those that the first batch
+    shows to gain clearly, on a GPU of CUDA where Triton and a C compiler are installed, in runs that are long
+    enough to earn it back; the decision stands in run.json, and a resumed run repeats it."""
 
     validate_every: Count = 1  # epochs; the last epoch is always validated
     patience: Whole = 0  # stop after so many validations without a better rsum; 0 = never

@@ -14,6 +14,7 @@ from wordsight.errors import NonFiniteError
 from wordsight.learn.average import WeightAverage
 from wordsight.learn.batches import ahead, make_batches
 from wordsight.learn.collapse import Collapse, explain_non_finite
+from wordsight.learn.compiling import Compiled, Probe, decide_or_repeat
 from wordsight.learn.frozen import Frozen
 from wordsight.learn.interrupt import Interrupt
 from wordsight.learn.journal import Journal, Speed
@@ -106,6 +107,7 @@ class _Run:
         self.processes.same_everywhere(self.matcher, self.loss)
         self.trained = _trained(self.matcher, self.loss, settings)
         self.frozen = Frozen({"": self.matcher, "loss": self.loss}, settings.frozen_epochs)
+        self.compiled = self._decide_compile(resume)
         self.state = self._begin_or_go_on(resume)
         self.validation = Validation(validate, self.trained, self.state, folder, train.source)
         self.collapse = Collapse.over(self.steps_per_epoch)
@@ -113,15 +115,13 @@ class _Run:
             self.collapse.load(self.state.collapse)
         position, step = self.state.log_position, self.state.step
         self.journal = Journal(folder, self.processes.first, position, step, progress)
-        messages = [self.precision.warning] if self.precision.warning else []
+        messages = filter(None, [self.precision.warning, self.compiled.warning])
         for message in [*messages, *unreached_stages(settings, self.loss, self.steps_per_epoch)]:
             self.journal.note(step, message)
         self.speed, self.epochs_here, self.started = Speed(), 0, monotonic()
         bf16 = self.precision.bf16
         self.stepper = Stepper(self.trained, self.state, settings, self.processes, self.device, bf16)
-        if settings.compile:
-            self.matcher.image_encoder.compile()
-            self.matcher.text_encoder.compile()
+        self.compiled.apply(self.matcher)
 
     def close(self) -> None:
         self.stepper.close()
@@ -141,11 +141,28 @@ class _Run:
         self.processes.tell(found.to_dict())
         return found
 
+    def _decide_compile(self, resume: bool) -> Compiled:
+        """The same for ``compile``, by the first batch."""
+        if not self.processes.first:
+            return Compiled(**self.processes.tell(None))
+        epoch, epochs = self.settings.first_epoch, self.settings.epochs
+        rows = self.batches.rows(epoch)
+        probe = Probe(
+            self.matcher,
+            lambda: self.batches.make(epoch, 0, rows[0]).to(self.device),
+            lambda: torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision.bf16),
+            (epochs - epoch) * len(rows),
+        )
+        begun = run_facts(self.folder) if resume else None
+        found = decide_or_repeat(begun, self.settings.compile, self.device, probe)
+        self.processes.tell(found.to_dict())
+        return found
+
     def _begin_or_go_on(self, resume: bool) -> RunState:
         if self.processes.first:
             world = self.processes.world
             run = describe_run(self.matcher, self.loss, self.batches, self.settings, world)
-            run["precision"] = self.precision.to_dict()
+            run |= {"precision": self.precision.to_dict(), "compile": self.compiled.to_dict()}
             open_folder(self.folder, run, resume)
         self.processes.tell(None)  # wait until the folder is there
         first = self.settings.first_epoch

@@ -10,8 +10,13 @@ import sys
 import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 COMPILERS = ("gcc", "clang")
+CXX_COMPILERS = ("g++", "clang++", "cl")
 
 
 def missing_for_programs() -> str | None:
@@ -27,6 +32,17 @@ def missing_for_programs() -> str | None:
         return "no C compiler is installed, and Triton needs one (install gcc, or name one by CC)"
     if not _headers().is_file():
         return f"Python's headers are not installed, and Triton needs {_headers()} (package python3-dev)"
+    return None
+
+
+def missing_for_compiling(device: "torch.device") -> str | None:
+    """Why ``torch.compile`` cannot translate modules on a device; None if nothing is missing."""
+    if device.type == "cuda":
+        return missing_for_programs()
+    named = os.environ.get("CXX")
+    compilers = CXX_COMPILERS if named is None else (named,)
+    if device.type == "cpu" and not any(map(shutil.which, compilers)):
+        return f"torch.compile needs a C++ compiler here, and {' or '.join(compilers)} is not installed"
     return None
 
 
