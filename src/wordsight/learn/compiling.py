@@ -65,12 +65,13 @@ class Probe:
         self.matcher, self._read, self.context, self.steps = matcher, batch, context, steps
         self._batch: PairBatch | None = None
 
-    def seconds(self, name: str) -> float:
-        """The shortest of some passes, after one that is not counted."""
+    def seconds(self, name: str, least: float = 0.0) -> float:
+        """The shortest of some passes, after one that is not counted; if that is below ``least``, its own."""
         encoder: nn.Module = getattr(self.matcher, name)
         before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
         try:
-            return min([self._pass(name, encoder) for _ in range(TRIES + 1)][1:])
+            first = self._pass(name, encoder)
+            return first if first < least else min(self._pass(name, encoder) for _ in range(TRIES))
         finally:
             for name, buffer in encoder.named_buffers():
                 buffer.copy_(before[name])
@@ -120,8 +121,9 @@ def decide(setting: Choice, device: torch.device, probe: Probe) -> Compiled:
     gains: dict[str, float] = {}
     try:
         for name in ENCODERS:
-            plain = probe.seconds(name)
-            if plain * probe.steps >= LEAST_SECONDS:
+            least = LEAST_SECONDS / probe.steps
+            plain = probe.seconds(name, least)
+            if plain >= least:
                 gains[name] = round(plain / probe.compiled_seconds(name), 4)
     except Exception as error:  # of Dynamo, Inductor, Triton or a C compiler
         free_cached()
