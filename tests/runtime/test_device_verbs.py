@@ -3,6 +3,7 @@
 import csv
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,12 +15,15 @@ from PIL import Image
 from support import search_models
 from support.fake_gpu import Gpu, fake_gpu
 from support.published_backbones import photos, publish
+from support.small_problem import untrained_run
 from typer.testing import CliRunner
 
+from wordsight.cli import demo
 from wordsight.cli.main import app
 from wordsight.evaluation import evaluate
 from wordsight.experiments.grid import read_grid
 from wordsight.matcher import Matcher
+from wordsight.presence.saved import load_presence
 from wordsight.search.index.index import Index
 from wordsight.search.searcher import Searcher
 from wordsight.sets import EmbeddingSet
@@ -103,6 +107,41 @@ def test_features_extract(tmp_path: Path) -> None:
     assert here.keys() == there.keys()
     for name, stored in here.items():
         np.testing.assert_allclose(stored, there[name], atol=1e-3)
+
+
+def test_calibrate(tmp_path: Path) -> None:
+    run = untrained_run(tmp_path, images=100)
+
+    def found(device: str) -> Any:
+        said("calibrate", run, "--set", "training.calibration_pictures=100", "--device", device)
+        presence = load_presence(run / "best")
+        assert presence is not None
+        return presence.words, presence.rules.slopes.tolist()
+
+    here, there, _ = on_both(found)
+    assert len(here[0]) > 5
+    assert here[0] == there[0]
+    assert here[1] == pytest.approx(there[1], rel=0.05, abs=0.05)
+
+
+def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It trains and measures on the device, and gives it to the commands that index and search."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    small = "data.images=8", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"
+    short = "training.epochs=1", "training.batch_size=16", "training.warmup_steps=0"
+    changes = [part for change in (*small, *short) for part in ("--set", change)]
+
+    given: list[str] = []
+    for verb, options in (("index", "how"), ("search", "source")):  # which have tests of their own
+        note = partial(lambda key, *_, **how: given.append(how[key].device), options)
+        monkeypatch.setattr(demo, verb, note)
+    with fake_gpu() as gpu:
+        found = said("demo", "--out", tmp_path / "demo", "--device", "cuda", *changes)
+    assert gpu.operations > 1000
+    assert given == ["cuda"] * 4
+    assert found.startswith("protocol all: 8 images, 40 texts; generated world, seed 0, test")
+    assert (tmp_path / "demo" / "report.html").is_file()
+    assert 'device = "cuda"' in (tmp_path / "demo" / "run" / "config.toml").read_text()
 
 
 def test_export_stays_on_the_processor(tmp_path: Path) -> None:

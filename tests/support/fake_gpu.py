@@ -171,6 +171,9 @@ class _Lists(TorchFunctionMode):
             return args[0].detach().inner.tolist()
         if function is torch.Tensor.numpy and isinstance(args[0], FakeTensor):
             raise TypeError("can't convert cuda:0 device type tensor to numpy. Use Tensor.cpu() first")
+        if function is torch.Tensor.new_tensor and isinstance(args[0], FakeTensor):
+            like = {"dtype": args[0].dtype, "device": args[0].device}
+            return torch.tensor(args[1], **(like | (kwargs or {})))
         if function is torch.device:
             return function(*args, **(kwargs or {}))
         if function in (torch.Tensor.__getitem__, torch.Tensor.__setitem__):  # C++ would fill a list's memory

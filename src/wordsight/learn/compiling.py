@@ -78,7 +78,7 @@ class Probe:
             encoder.zero_grad(set_to_none=True)
 
     def compiled_seconds(self, name: str) -> float:
-        """The same after ``torch.compile``, which is taken back."""
+        """Time it after ``torch.compile``, which is taken back."""
         encoder: nn.Module = getattr(self.matcher, name)
         encoder.compile()
         try:

@@ -142,7 +142,7 @@ class _Run:
         return found
 
     def _decide_compile(self, resume: bool) -> Compiled:
-        """The same for ``compile``, by the first batch."""
+        """As the first process decides by its first batch, or as the run was begun."""
         if not self.processes.first:
             return Compiled(**self.processes.tell(None))
         epoch, epochs = self.settings.first_epoch, self.settings.epochs
