@@ -218,7 +218,7 @@ def tf32(run: Run) -> Numbers:
 
 
 def tiles(run: Run) -> Numbers:
-    """Other tiles than the constants HALF, FULL and HALF_PLACES: seconds each, and the best one."""
+    """Other tiles than HALF, FULL and HALF_PLACES, the best of them, and float32 by tensor cores."""
     images, texts, _ = scoring.make("clustered", max(2, run.images // 4), run.device)
     pairs = steps.make(run.batch, run.device)
 
@@ -247,6 +247,11 @@ def tiles(run: Run) -> Numbers:
         best = min(taken, key=lambda shape: taken[shape])
         gain = round(taken.get(str(tuple(usual)), float("nan")) / taken[best], 3)
         yield f"{name} best", {"is": best, "the constant takes its time": gain}
+
+    for precision in ("ieee", "tf32x3"):
+        with patch.object(fused, "PRECISION", precision):
+            score, train = partial(scores, torch.float32), partial(steps.step, MaxSim(), "hardest", *pairs)
+            yield f"float32 by {precision}", {"scores": timed(run, score), "step": timed(run, train)}
 
 
 def others_than(usual: fused.Shape) -> list[fused.Shape]:

@@ -110,24 +110,20 @@ def test_features_extract(tmp_path: Path) -> None:
 
 
 def test_calibrate(tmp_path: Path) -> None:
+    """The numbers equal those of the processor: see test_device.py."""
     run = untrained_run(tmp_path, images=100)
-
-    def found(device: str) -> Any:
-        said("calibrate", run, "--set", "training.calibration_pictures=100", "--device", device)
-        presence = load_presence(run / "best")
-        assert presence is not None
-        return presence.words, presence.rules.slopes.tolist()
-
-    here, there, _ = on_both(found)
-    assert len(here[0]) > 5
-    assert here[0] == there[0]
-    assert here[1] == pytest.approx(there[1], rel=0.05, abs=0.05)
+    with fake_gpu() as gpu:
+        said("calibrate", run, "--set", "training.calibration_pictures=100", "--device", "cuda")
+    assert gpu.operations > 100
+    presence = load_presence(run / "best")
+    assert presence is not None
+    assert len(presence.words) > 5
 
 
 def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It trains and measures on the device, and gives it to the commands that index and search."""
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
-    small = "data.images=8", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"
+    small = "data.images=4", "image_encoder.dim=16", "image_encoder.width=8", "text_encoder.word_dim=8"
     short = "training.epochs=1", "training.batch_size=16", "training.warmup_steps=0"
     changes = [part for change in (*small, *short) for part in ("--set", change)]
 
@@ -139,7 +135,7 @@ def test_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         found = said("demo", "--out", tmp_path / "demo", "--device", "cuda", *changes)
     assert gpu.operations > 1000
     assert given == ["cuda"] * 4
-    assert found.startswith("protocol all: 8 images, 40 texts; generated world, seed 0, test")
+    assert found.startswith("protocol all: 4 images, 20 texts; generated world, seed 0, test")
     assert (tmp_path / "demo" / "report.html").is_file()
     assert 'device = "cuda"' in (tmp_path / "demo" / "run" / "config.toml").read_text()
 

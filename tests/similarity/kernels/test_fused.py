@@ -142,7 +142,7 @@ def test_few_queries_take_a_narrow_tile_and_long_sets_one_that_holds_them() -> N
     assert fused._shape(half, 36, 8, 8) == half._replace(BN=launch.SMALLEST)
     assert fused._shape(half, 400, 5, 300_000) == half._replace(BM=512, BN=64)
     assert fused._shape(fused.FULL, 36, 130, 300_000).BN == 256
-    assert fused._shape(half, 16, 200, 300_000) == half._replace(BM=128, BN=256)  # texts that regions look at
+    assert fused._shape(half, 16, 200, 300_000) == half._replace(BM=64, BN=256)  # texts that regions look at
 
 
 def test_the_programs_of_many_queries_are_numbered_along_one_axis(monkeypatch: pytest.MonkeyPatch) -> None:

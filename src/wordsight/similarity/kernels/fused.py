@@ -27,6 +27,7 @@ from wordsight.similarity.pooling import Pooling
 from wordsight.tensors import Tensor, torch
 
 BACKWARD = {"BQ": 32, "BR": 16, "BD": 64}
+PRECISION = "ieee"  # of products in float32; benchmarks/gpu.py measures "tf32x3", of tensor cores
 
 
 class Shape(NamedTuple):
@@ -89,7 +90,7 @@ def scores_of_rows(
         left.contiguous(), right.contiguous(), scores, *context_tiles, make_starts(contexts), places[0],
         *query_tiles, make_starts(queries), places[1], len(context_tiles.first), len(queries),
         left.shape[1], pool_temperature(pooling), **shape._asdict(), **pool_sizes(pooling),
-        WIDE=interpreted(),
+        WIDE=interpreted(), PRECISION=PRECISION,
     )  # fmt: skip
     return scores if done else None
 
@@ -112,7 +113,7 @@ def fused_matches(
     done = launch(
         best_match_program, (len(context_tiles.first) * -(-count // shape.BN),), left,
         left, right, found, places, *context_tiles, make_starts(contexts), len(context_tiles.first), count,
-        left.shape[1], **shape._asdict(), WIDE=interpreted(),
+        left.shape[1], **shape._asdict(), WIDE=interpreted(), PRECISION=PRECISION,
     )  # fmt: skip
     return (found, places) if done else None
 
@@ -137,8 +138,8 @@ def fused_gradients(
     for_query = left, begins, gradient, places, for_queries, len(contexts), count, dim
     for_context = right, begins, gradient, places, for_contexts, count, dim
     if not (
-        launch(query_gradient_program, grids[0], left, *for_query, **BACKWARD)
-        and launch(context_gradient_program, grids[1], left, *for_context, **BACKWARD)
+        launch(query_gradient_program, grids[0], left, *for_query, **BACKWARD, PRECISION=PRECISION)
+        and launch(context_gradient_program, grids[1], left, *for_context, **BACKWARD, PRECISION=PRECISION)
     ):
         return None
     totals = torch.zeros_like(contexts.items.vectors), torch.zeros_like(queries.items.vectors)
@@ -152,7 +153,8 @@ def _shape(usual: Shape, longest: int, longest_query: int, query_rows: int) -> S
 
     Few queries, as a search has, take a narrow tile: the rest of a wide one would multiply nothing.
     """
-    numbers, least = usual.BM * usual.BN, max(SMALLEST, power_of_two(longest_query))
+    least = max(SMALLEST, power_of_two(longest_query))
+    numbers = usual.BM * usual.BN // (2 if least > usual.BN else 1)  # wide tiles take more registers
     height = max(SMALLEST, power_of_two(longest), min(usual.BM, numbers // least))
     width = min(numbers // height, power_of_two(query_rows))
     return usual._replace(BM=height, BN=max(least, width))

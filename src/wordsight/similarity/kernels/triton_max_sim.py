@@ -24,7 +24,7 @@ def best_match_program(
     contexts, queries, found, places,
     tile_first, tile_last, starts,
     TILES, QUERY_ROWS, DIM,
-    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr,
+    BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """found[c, q] = max over the rows r of context c of contexts[r] . queries[q]; places: the first such r.
 
@@ -35,8 +35,9 @@ def best_match_program(
     first, last, base, end = members_of_tile(tile_first, tile_last, starts, tile)
     row, query = tl.arange(0, BM), other.to(tl.int64) * BN + tl.arange(0, BN)
     products = tile_products(
-        contexts, base + row, row < end - base, queries, query, query < QUERY_ROWS, DIM, BM, BN, BK, WIDE
-    )
+        contexts, base + row, row < end - base, queries, query, query < QUERY_ROWS,
+        DIM, BM, BN, BK, WIDE, PRECISION,
+    )  # fmt: skip
     for number in range(0, last - first):
         context = first + number
         inside = rows_of_member(starts, context, base, row)
@@ -56,7 +57,7 @@ def score_program(
     query_first, query_last, query_starts, query_order,
     TILES, QUERIES, DIM, temperature,
     BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, CONTEXTS: tl.constexpr,
-    POOL: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr,
+    POOL: tl.constexpr, SCALED: tl.constexpr, WIDE: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """scores[c, t] = pooling, over the rows of query t, of their best products with context c.
 
@@ -68,8 +69,9 @@ def score_program(
     begins, ends, query_base, query_end = members_of_tile(query_first, query_last, query_starts, other)
     row, query = tl.arange(0, BM), query_base + tl.arange(0, BN)
     products = tile_products(
-        contexts, base + row, row < end - base, queries, query, query < query_end, DIM, BM, BN, BK, WIDE
-    )
+        contexts, base + row, row < end - base, queries, query, query < query_end,
+        DIM, BM, BN, BK, WIDE, PRECISION,
+    )  # fmt: skip
     member = tl.arange(0, CONTEXTS)
     found = tl.full((CONTEXTS, BN), float("-inf"), tl.float32)
     for number in range(0, last - first):
@@ -86,7 +88,7 @@ def score_program(
 def query_gradient_program(
     contexts, starts, gradient, places, totals,
     CONTEXTS, QUERY_ROWS, DIM,
-    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr,
+    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """totals[q] = sum over contexts c of gradient[c, q] x the row of c at places[c, q].
 
@@ -108,7 +110,7 @@ def query_gradient_program(
                     contexts + (begin + row).to(tl.int64)[:, None] * DIM + column[None, :],
                     mask=(row < stop - begin)[:, None] & inside[None, :], other=0.0,
                 ).to(tl.float32)  # fmt: skip
-                total = tl.dot(at_place, rows, total, input_precision="ieee")
+                total = tl.dot(at_place, rows, total, input_precision=PRECISION)
         gradient += QUERY_ROWS  # the next context's line
         places += QUERY_ROWS
     tl.store(totals + query[:, None] * DIM + column[None, :], total, mask=real[:, None] & inside[None, :])
@@ -118,7 +120,7 @@ def query_gradient_program(
 def context_gradient_program(
     queries, starts, gradient, places, totals,
     QUERY_ROWS, DIM,
-    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr,
+    BQ: tl.constexpr, BR: tl.constexpr, BD: tl.constexpr, PRECISION: tl.constexpr,
 ):  # fmt: skip
     """totals[r] = sum of gradient[c, q] x queries[q] over the query rows q whose place in c is row r."""
     context = tl.program_id(0)
@@ -140,7 +142,7 @@ def context_gradient_program(
                     queries + query.to(tl.int64)[:, None] * DIM + column[None, :],
                     mask=real[:, None] & inside[None, :], other=0.0,
                 ).to(tl.float32)  # fmt: skip
-                total = tl.dot(at_place, rows, total, input_precision="ieee")
+                total = tl.dot(at_place, rows, total, input_precision=PRECISION)
         tl.store(
             totals + (begin + row).to(tl.int64)[:, None] * DIM + column[None, :], total,
             mask=(row < stop - begin)[:, None] & inside[None, :],

@@ -31,7 +31,7 @@ def members_of_tile(firsts, lasts, starts, tile):
 def tile_products(
     left, left_rows, left_real, right, right_rows, right_real,
     DIM, BM: tl.constexpr, BN: tl.constexpr, BK: tl.constexpr, WIDE: tl.constexpr,
-    PRECISION: tl.constexpr = "ieee",
+    PRECISION: tl.constexpr,
 ):  # fmt: skip
     """Products of some rows with others, in float32; ``WIDE`` multiplies in float32 whatever comes."""
     products = tl.zeros((BM, BN), tl.float32)
