@@ -1,5 +1,6 @@
 """Shared by all tests: shapes are checked on every call, and the real photos are found by path."""
 
+import gc
 import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,6 +15,7 @@ os.environ["OMP_NUM_THREADS"] = (
 _cache = TemporaryDirectory(prefix="wordsight-tests-")  # nothing is left in the folders of who runs the tests
 os.environ["WORDSIGHT_CACHE"] = _cache.name
 torch.set_num_threads(1)
+gc.set_threshold(10_000)  # of 700: looking for cycles took up to a quarter of the time
 os.fsync = os.fstat  # type: ignore[assignment]  # no test cuts the power: the disk need not have it
 if not Path("/dev/nvidia0").exists():  # before anything imports triton, whose own library is compiled or not
     os.environ.setdefault("TRITON_INTERPRET", "1")
@@ -31,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("data"):
             item.add_marker(pytest.mark.skip(reason=absent))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays, and is not searched for cycles again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
