@@ -1,6 +1,7 @@
 """Commands where torch is not installed: they index, search and measure with an exported model."""
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from support.command_verbs import verbs
 from support.command_without_torch import all_without_torch, without_torch
 from support.published_dual_encoders import photos, publish
 from support.small_index import small_model
+from support.small_problem import wordsight
 
 from wordsight.exporters.onnx_export import export_onnx
 from wordsight.matcher import Matcher
+from wordsight.read.features.store import FeatureStore
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +38,37 @@ def test_pictures_are_indexed_searched_and_compared(home: Path) -> None:
     assert len([json.loads(line) for line in found.stdout.splitlines()]) == 4, found.stderr
     like = without_torch("similar", home / "index", home / "pictures" / "1.png", "--json")
     assert len(like.stdout.splitlines()) == 3, like.stderr
+
+
+YOLOX = Path(os.environ.get("WORDSIGHT_DATA", "../shared/data")) / "weights" / "yolox_nano_coco80.onnx"
+
+
+@pytest.mark.skipif(not YOLOX.is_file(), reason="needs the shared detector")
+def test_a_network_and_a_detector_in_onnx_read_regions_as_with_torch(home: Path, tmp_path: Path) -> None:
+    from onnx import TensorProto, helper, save
+
+    images, means = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, sizes)
+        for name, sizes in (("images", ["n", 3, 8, 8]), ("map", [None] * 4))
+    )
+    node = helper.make_node("AveragePool", ["images"], ["map"], kernel_shape=[2, 2], strides=[2, 2])
+    opset = [helper.make_opsetid("", 13)]
+    save(
+        helper.make_model(
+            helper.make_graph([node], "means", [images], [means]), opset_imports=opset, ir_version=8
+        ),
+        tmp_path / "means.onnx",
+    )
+    options = ("--model", tmp_path / "means.onnx", "--detector", YOLOX)
+    made = without_torch("features", "extract", home / "pictures", *options, "--out", tmp_path / "light")
+    assert made.returncode == 0, made.stderr
+    assert (
+        wordsight("features", "extract", home / "pictures", *options, "--out", tmp_path / "torch").exit_code
+        == 0
+    )
+    found, right = (FeatureStore.open(tmp_path / kind).read(range(4)) for kind in ("light", "torch"))
+    np.testing.assert_allclose(found.features, right.features, atol=1e-3)
+    np.testing.assert_allclose(found.boxes, right.boxes, atol=1e-3)
 
 
 def test_stored_scores_are_measured(tmp_path: Path) -> None:
