@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 LADDER = (  # efforts, from the least on
     SearchSettings(16, 256, 400),
-    SearchSettings(32, 512, 800),
+    SearchSettings(32, 512, 1600),
     SearchSettings(32, 1024, 1600),
-    SearchSettings(64, 1024, 1600),
-    SearchSettings(128, 1024, 1600),
+    SearchSettings(64, 1024, 2400),
+    SearchSettings(128, 1024, 3200),
     SearchSettings(128, 2048, 3200),
-    SearchSettings(256, 4096, 3200),
+    SearchSettings(256, 4096, 4800),
 )
 SUFFICIENT_RECALL = 0.985  # with this recall no greater effort is tried
 MAX_QUERIES = 48
