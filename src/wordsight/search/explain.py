@@ -210,12 +210,20 @@ def _is_grid(picture: EmbeddingSet, after_whole: bool) -> bool:
     return alike and abs(float(sizes.prod(1).sum()) - 1) < 0.01
 
 
+def _place_count(picture: EmbeddingSet) -> int:
+    """How many vectors are of a place in the picture; those of ColPali's prompt have boxes without a size."""
+    if picture.boxes is None:
+        return int(picture.lengths[0])
+    boxes = picture.boxes[0][picture.mask[0]]
+    return int(((boxes[:, 2:] - boxes[:, :2]).amin(1) > 0).sum())
+
+
 def describe_evidence(
     kind: Evidence, alignments: Sequence[Alignment], picture: EmbeddingSet, encoded: EncodedQuery
 ) -> str:
     """The kind of evidence, in one sentence."""
     attending = {one.direction for one in alignments}
-    count = int(picture.lengths[0])
+    count = _place_count(picture)
     if kind == "whole":
         both = "sentence and picture each as a whole" if encoded.whole else "each word with the whole picture"
         return (
