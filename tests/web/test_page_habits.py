@@ -96,3 +96,7 @@ def test_pictures_follow_as_one_scrolls(browser: Any, tmp_path: Path) -> None:
         scroll = "scrollTo(0, document.body.scrollHeight), document.querySelectorAll('.hit').length == 60"
         until(one.page, scroll)
         one.context.close()
+
+
+def test_a_page_that_nobody_uses_moves_nothing(tab: Any) -> None:
+    until(tab, "document.getAnimations().length === 0")
