@@ -73,7 +73,7 @@ def test_words_are_those_of_the_text(folder: Path) -> None:
     assert len(labels) == len(ids)
     spelt = "".join(labels[len(tokenizer._before) : len(ids) - len(tokenizer._after)])
     assert spelt == TEXTS[1].replace(" ", "")
-    assert ids.count(tokenizer.pad_id) == 10
+    assert ids.count(tokenizer._pad) == 10
     with pytest.raises(ValueError, match=r'the text " " has no words'):
         tokenizer([" "])
 
