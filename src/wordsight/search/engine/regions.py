@@ -111,6 +111,8 @@ class Regions(Engine):
         if query.has_operators or not isinstance(query.scorer, QueryScorer) or not len(rows):
             return query.score(rows)
         rows = np.unique(rows)
+        if not self.snapshot.lengths[rows].all():  # a picture without any vector
+            return query.score(rows)
         words = word_vectors(query.scorer.query, self.parts)
         return RowScores(rows, scores_of(self.snapshot, rows, words, self.parts), exact=False)
 
