@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wordsight.doctor.facts import Fact, State
 from wordsight.runtime.allocation import memory_in_numbers
+from wordsight.runtime.compiler import missing_for_programs
 
 CPU_INFO = Path("/proc/cpuinfo")
 MEMORY_LIMITS = tuple(
@@ -105,3 +106,6 @@ def gpu() -> Iterator[Fact]:
         )
     yield Fact("CUDA of torch", str(torch.version.cuda))
     yield Fact("bfloat16 on the GPU", bool(torch.cuda.is_bf16_supported()))
+    missing = missing_for_programs()
+    advice = "until then blocks do their work, and take more time and memory" if missing else ""
+    yield Fact("programs for the GPU", missing or "can start", State.note if missing else State.ok, advice)

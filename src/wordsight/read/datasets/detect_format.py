@@ -110,7 +110,7 @@ def _unknown(path: Path) -> tuple[str, str]:
         files = caption_files(path)
         return (
             f"{path} holds neither *{CAPTIONS} (a precomputed folder), nor shards (.tar, TFRecords), nor "
-            f"pictures ({', '.join(PICTURE_SUFFIXES)})",
+            f"pictures ({len(PICTURE_SUFFIXES)} kinds: .jpg, .png, .heic, ...)",
             f"if one of {some(files)} is the caption file, give its path" if files else "check the path",
         )
     found = outline(path)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Float16, Integer
 
-from wordsight.errors import InputError, MissingItemError
+from wordsight.errors import InputError
 from wordsight.search.index import database, photo_columns
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.filter_sql import conditions, date_bounds
@@ -25,7 +25,7 @@ from wordsight.search.index.gather_sets import gather_sets
 from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places
-from wordsight.search.index.stored_rows import item_of, numbers
+from wordsight.search.index.stored_rows import item_of, missing_item, numbers
 from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import Tensor, torch
@@ -134,9 +134,7 @@ class Snapshot:
         """Row of an item. Raises MissingItemError for an unknown one."""
         place = int(np.searchsorted(self.ids, min(id, 2**63 - 1), sorter=self._by_id))
         if place == len(self) or self.ids[self._by_id[place]] != id:
-            raise MissingItemError(
-                f"item {id} is not in this index of {len(self)} items; it may have been deleted"
-            )
+            raise missing_item(id, len(self))
         return int(self._by_id[place])
 
     def id_of(self, path: str) -> int | None:

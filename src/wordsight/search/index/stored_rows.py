@@ -1,4 +1,4 @@
-"""Rows of the database of an index -> arrays of whole numbers, and items."""
+"""Rows of the database of an index -> arrays of whole numbers, and items, or the error for a missing one."""
 
 import os
 import sqlite3
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wordsight.errors import InputError
+from wordsight.errors import InputError, MissingItemError
 from wordsight.search.index.database import Item
 from wordsight.search.index.near import place_of
 from wordsight.search.index.schema_check import REMEDY, whole_numbers
@@ -33,3 +33,11 @@ def item_of(record: Sequence[Any]) -> Item:
     date = None if taken is None else taken / 1e9
     name, place = os.fsdecode(path), place_of(north, east)
     return Item(id_, name, content, bytes_, changed / 1e9, width, height, text, date, camera or "", place)
+
+
+def missing_item(id: int, items: int) -> MissingItemError:
+    """The error for a number that no item of an index of so many ``items`` has."""
+    return MissingItemError(
+        f"item {id} is not in this index of {items:,} items; it may have been deleted",
+        "search with --json shows the id of each hit",
+    )

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from wordsight.errors import MissingItemError
 from wordsight.search.index import database
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.near import place_of
 from wordsight.search.index.photo_columns import not_stored
+from wordsight.search.index.stored_rows import missing_item
 from wordsight.search.index.vector_files import Layout
 from wordsight.search.postgres.conditions import Condition, conditions
 from wordsight.search.postgres.halfvec import places_and_vectors
@@ -73,9 +73,7 @@ class PostgresSnapshot(RemoteRows):
     def row_of(self, id: int) -> int:
         """Row of an item: its id. Raises MissingItemError for an unknown one."""
         if id >= 2**63 or not self.server.rows("SELECT 1 FROM item WHERE id = %s::bigint", (id,)):
-            raise MissingItemError(
-                f"item {id} is not in this index of {len(self)} items; it may have been deleted"
-            )
+            raise missing_item(id, len(self))
         return id
 
     def id_of(self, path: str) -> int | None:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from wordsight.errors import MissingItemError
 from wordsight.search.index.database import Filters, Item, shown
 from wordsight.search.index.photo_columns import not_stored
+from wordsight.search.index.stored_rows import missing_item
 from wordsight.search.index.vector_files import Layout
 from wordsight.search.qdrant.conditions import conditions, equal
 from wordsight.search.qdrant.points import FACTS, composed, item_of, path_key, vectors_of
@@ -143,9 +143,7 @@ class QdrantRows(RemoteRows):
     def row_of(self, id: int) -> int:
         """Row of an item: its id. Raises MissingItemError for an unknown one."""
         if not 0 <= id < 2**63 or not self.read_items([id]):
-            raise MissingItemError(
-                f"item {id} is not in this index of {len(self)} items; it may have been deleted"
-            )
+            raise missing_item(id, len(self))
         return id
 
     def id_of(self, path: str) -> int | None:
