@@ -12,7 +12,7 @@ from support.search_models import model
 from wordsight.errors import StorageError
 from wordsight.search.index.database import Filters
 from wordsight.search.index.vector_files import Packed
-from wordsight.search.postgres import near_index, recall
+from wordsight.search.postgres import engines, near_index, recall
 from wordsight.search.postgres.batch import write_batch
 from wordsight.search.postgres.conditions import conditions
 from wordsight.search.postgres.engines import Effort
@@ -175,6 +175,9 @@ def test_the_least_sufficient_effort_is_measured(
     drawn = np.random.default_rng(3).normal(size=(4, 3, DIM)).astype(np.float32)
     queries = [EmbeddingSet(torch.from_numpy(one[None]), torch.ones(1, 3, dtype=torch.bool)) for one in drawn]
     everything = Effort(PICTURES * SLOTS, 1e6)
+    monkeypatch.setattr(
+        engines, "MIN_NEAREST", 1
+    )  # one region a word: three pictures of the ten best at most
     monkeypatch.setattr(recall, "LADDER", (Effort(1, 0), everything, Effort(PICTURES * SLOTS, 2e6)))
     measured = session.measure_recall(queries)
     assert (measured.effort, measured.recall, measured.queries) == (everything, 1.0, 4)

@@ -211,8 +211,8 @@ def test_a_sentence_by_a_picture_and_a_picture_by_the_sentence_are_as_likely(kin
             same = next(hit for hit in sentences if hit.item.text == text)
             assert same.probability == pytest.approx(by_text[str(path_of(row))], abs=2e-3)
             matches += same.relevant
-            shown = of_texts.explain(str(path_of(row)), same.item.id)
-            assert shown.probability == pytest.approx(same.probability, abs=2e-3)
+        shown = of_texts.explain(str(path_of(row)), same.item.id)
+        assert shown.probability == pytest.approx(same.probability, abs=2e-3)
     assert matches
 
 
