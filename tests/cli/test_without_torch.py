@@ -40,7 +40,7 @@ def test_pictures_are_indexed_searched_and_compared(home: Path) -> None:
     assert len(like.stdout.splitlines()) == 3, like.stderr
 
 
-YOLOX = Path(os.environ.get("WORDSIGHT_DATA", "../shared/data")) / "weights" / "yolox_nano_coco80.onnx"
+YOLOX = Path(os.environ.get("WORDSIGHT_DATA", "../shared/data")).resolve() / "weights/yolox_nano_coco80.onnx"
 
 
 @pytest.mark.skipif(not YOLOX.is_file(), reason="needs the shared detector")
