@@ -91,20 +91,27 @@ def boxes_report(matcher: Matcher, boxes: Path, pictures: Path) -> None:
     presence = matcher.presence
     assert presence is not None
     instances = Instances(boxes, read_json(boxes))
-    files = [path for path in sorted(pictures.iterdir()) if instances.boxes_of(path.name)]
-    drawn = [instances.boxes_of(path.name) for path in files]
+    found = {path: instances.boxes_of(path.name) for path in sorted(pictures.iterdir())}
+    files = [path for path, boxes_there in found.items() if boxes_there]
+    drawn = [found[path] for path in files]
     words = sorted({name for one in drawn for name in one if name in presence.rows})
     shown_to = torch.tensor([[word in one for word in words] for one in drawn])
     with torch.no_grad():
         encoded = matcher.encode_images(matcher.read_images(files))
         said = torch.sigmoid(presence.rules[[presence.rows[word] for word in words]].logits(encoded))
     said = said.cpu()
-    each = [area_under_curve(said[:, n], shown_to[:, n]) for n in range(len(words))]
     print(
-        f"{len(words)} categories x {len(files)} pictures: area under the curve "
-        f"{area_under_curve(said, shown_to):.4f} over all pairs, {np.nanmean(each):.4f} mean of words; "
-        f"calibration error {calibration_error(said, shown_to):.4f}; shown {shown_to.float().mean():.3f}, "
-        f"said {said.mean():.3f}"
+        f"{len(words)} categories x {len(files)} pictures: {quality(said, shown_to)}; "
+        f"shown {shown_to.float().mean():.3f}, said {said.mean():.3f}"
+    )
+
+
+def quality(said: Float[Tensor, "image word"], true: Bool[Tensor, "image word"]) -> str:
+    """Areas under the curve, and the calibration error."""
+    each = [area_under_curve(said[:, n], true[:, n]) for n in range(said.shape[1])]
+    return (
+        f"area under the curve {area_under_curve(said, true):.4f} over all pairs, "
+        f"{np.nanmean(each):.4f} mean of words; calibration error {calibration_error(said, true):.4f}"
     )
 
 
@@ -117,12 +124,8 @@ def words_report(one: Measured, plot: Path | None) -> None:
     with torch.no_grad():
         said = torch.sigmoid(rules.mentioned_logits(one.pictures)).cpu()
         shown = torch.sigmoid(rules.logits(one.pictures)).cpu()
-    each = [area_under_curve(said[:, n], mentioned[:, n]) for n in range(len(words))]
-    each = [area for area in each if not np.isnan(area)]
     print(
-        f"(a) {len(words)} nouns x {len(one.pictures)} pictures: area under the curve "
-        f"{area_under_curve(said, mentioned):.4f} over all pairs, {np.mean(each):.4f} mean of words; "
-        f"calibration error {calibration_error(said, mentioned):.4f} "
+        f"(a) {len(words)} nouns x {len(one.pictures)} pictures: {quality(said, mentioned)} "
         f"(of shown against mentions {calibration_error(shown, mentioned):.4f})"
     )
     for row in reliability(said, mentioned, 10):

@@ -23,7 +23,7 @@ from wordsight.exporters.onnx_graphs import Example, write_int8, write_side
 from wordsight.files.atomic import atomic_folder, link_or_copy
 from wordsight.matcher import Matcher
 from wordsight.matcher.onnx_sides import OnnxSide
-from wordsight.matcher.onnx_words import STARTS, WordsAloneSide
+from wordsight.matcher.onnx_words import STARTS, text_side
 from wordsight.sets import EmbeddingSet
 
 MAX_DIFFERENCE = 1e-4  # of a score, as a share of the largest if that is above 1
@@ -138,7 +138,7 @@ class _Opened:
 
     def side(self, side: str, suffix: str) -> Any:
         found = OnnxSide(self.folder / f"{side}{suffix}.onnx", self.inputs[side], self.dim)
-        return WordsAloneSide(found, self.words) if self.words and side == "text" else found
+        return text_side(found, self.words) if side == "text" else found
 
 
 def _difference(

@@ -15,7 +15,7 @@ from wordsight.errors import InputError, MissingPackageError
 from wordsight.exported import AGAIN, Export, read_export
 from wordsight.matcher.folders import model_folder, with_paths
 from wordsight.matcher.onnx_sides import OnnxSide
-from wordsight.matcher.onnx_words import WordsAloneSide
+from wordsight.matcher.onnx_words import text_side
 from wordsight.matcher.parts import check_tables
 from wordsight.matcher.reads_pictures import ReadsPictures
 from wordsight.pairs import Picture
@@ -53,8 +53,7 @@ class OnnxMatcher(ReadsPictures):
             check_tables(self.tables)
         self.device = torch.device("cpu")
         texts = OnnxSide(export.file(home, "text", precision), export.inputs["text"], export.dim)
-        words = export.words_alone
-        self.text_encoder = texts if words is None else WordsAloneSide(texts, words)
+        self.text_encoder = text_side(texts, export.words_alone)
         self._precision = precision
         self.presence: PresenceModel | None = read(lambda: load_presence(home))
 

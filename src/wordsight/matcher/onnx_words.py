@@ -51,6 +51,11 @@ class WordsAloneSide:
         return np.asarray(vectors.cpu().numpy())[:, 0]
 
 
+def text_side(wholes: OnnxSide, words: WordsAlone | None) -> OnnxSide | WordsAloneSide:
+    """The encoder of texts of an export: its file, or words sent through it one by one."""
+    return wholes if words is None else WordsAloneSide(wholes, words)
+
+
 def _behind_a_first(values: np.ndarray, first: int) -> np.ndarray:
     return np.pad(values, ((0, 0), (1, 0)), constant_values=first)
 

@@ -67,7 +67,8 @@ class Library:
     def prepare(self) -> None:
         """Load what answers sentences, and measure the background, before the first query."""
         for searcher in self.searchers:
-            assert searcher.session().matcher.eval().tokenizer  # an export opens it at its first use
+            matcher = searcher.session().matcher.eval()
+            len(matcher.tokenizer)  # an export opens it at its first use
 
     async def load_vision(self) -> None:
         """Load the vision models of all indexes, while sentences are answered."""

@@ -14,7 +14,7 @@ from wordsight.read.datasets.folder import caption_files
 from wordsight.read.datasets.precomputed_layout import CAPTIONS
 from wordsight.read.datasets.table import TABLE_SUFFIXES, Table
 from wordsight.read.features.extract import find_pictures
-from wordsight.read.pictures.walk import PICTURE_SUFFIXES, WalkNotes, WalkRules
+from wordsight.read.pictures.walk import PICTURE_KINDS, WalkNotes, WalkRules
 from wordsight.read.validate.report import some
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def _unknown(path: Path) -> tuple[str, str]:
         files = caption_files(path)
         return (
             f"{path} holds neither *{CAPTIONS} (a precomputed folder), nor shards (.tar, TFRecords), nor "
-            f"pictures ({len(PICTURE_SUFFIXES)} kinds: .jpg, .png, .heic, ...)",
+            f"pictures ({PICTURE_KINDS})",
             f"if one of {some(files)} is the caption file, give its path" if files else "check the path",
         )
     found = outline(path)

@@ -21,6 +21,7 @@ PICTURE_SUFFIXES = (
     ".tif", ".tiff", ".avif", ".jp2", ".j2k", ".ppm", ".pgm", ".pbm", ".pnm",
     ".heic", ".heif", ".hif",  # opened with the extra heic
 )  # fmt: skip
+PICTURE_KINDS = f"{len(PICTURE_SUFFIXES)} kinds: .jpg, .png, .heic, ..."  # for messages
 SYSTEM_FOLDERS = frozenset({
     "@eadir", "#recycle", "#snapshot", "@tmp",  # Synology
     "@recycle", "@recently-snapshot", "@__thumb",  # QNAP

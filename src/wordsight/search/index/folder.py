@@ -12,7 +12,7 @@ from pathlib import Path
 from wordsight.errors import InputError
 from wordsight.files.lock import StoreInUse
 from wordsight.files.user_cache import cached_index_folder
-from wordsight.read.pictures.walk import PICTURE_SUFFIXES, WalkRules, left_out_text, pictures_below
+from wordsight.read.pictures.walk import PICTURE_KINDS, WalkRules, left_out_text, pictures_below
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index.index import Index, begun_or_removed
 from wordsight.search.index.manifest import META, identity
@@ -69,7 +69,7 @@ def _must_hold_pictures(folder: Path) -> None:
     if not any(pictures_below(folder)):
         raise InputError(
             f"{folder} is no index, and holds no pictures",
-            f"give an index, or a folder of pictures ({len(PICTURE_SUFFIXES)} kinds: .jpg, .png, .heic, ...)",
+            f"give an index, or a folder of pictures ({PICTURE_KINDS})",
         )
 
 
