@@ -5,6 +5,7 @@ Command line, REST interface and page all say this sentence.
 
 from wordsight.search.results import Hit, Hits
 
+POSSIBLE = 0.1  # from this probability on the sentence does not deny a match, it only says that none is sure
 CALIBRATE = (
     "no probabilities: this index's model was never calibrated; run wordsight calibrate MODEL --index INDEX"
 )
@@ -34,8 +35,8 @@ def _similar(hits: Hits) -> str:
 
 
 def _nothing(hits: Hits, kind: str) -> str:
-    """Words that the closest picture does not have are named where it has others, or may have them."""
-    best = hits.hits[0] if hits.hits else None
+    """Words that the likeliest picture does not have are named where it has others, or may have them."""
+    best = max(hits.hits, key=lambda hit: hit.probability or 0.0, default=None)
     judged = [word for word in best.words if word.judged] if best else []
     unknown = [word.word for word in judged if not word.known]
     missing = [word.word for word in judged if word.state == "not found"]
@@ -47,14 +48,18 @@ def _nothing(hits: Hits, kind: str) -> str:
     if not missing and judged:
         return f"No picture surely shows {'all of it' if len(judged) > 1 else 'it'}{_chance(best)}"
     if len(missing) == len(judged):
-        return "No picture matches"
+        return f"No picture surely matches{_chance(best)}" if _is_possible(best) else "No picture matches"
     return f"No picture shows all of it; the closest are missing {_listed(missing)}"
+
+
+def _is_possible(best: Hit) -> bool:
+    return best.probability is not None and best.probability >= POSSIBLE
 
 
 def _chance(best: Hit | None) -> str:
     if best is None or best.probability is None:
         return ""
-    return f"; the closest has a probability of {percent(best.probability)}"
+    return f"; the likeliest has a probability of {percent(best.probability)}"
 
 
 def _listed(words: list[str]) -> str:
