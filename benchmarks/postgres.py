@@ -33,7 +33,7 @@ from wordsight.sets import EmbeddingSet
 from wordsight.similarity.max_sim import MaxSim
 from wordsight.similarity.pooling import Mean
 
-EFFORT = SearchSettings(32, 512, 800)  # of the local index
+EFFORT = SearchSettings(32, 1024, 1600)  # of the local index
 SHARES = (0.5, 0.1, 0.01, 0.001)  # of the pictures that pass a filter
 _BYTES = """SELECT sum(pg_total_relation_size(c.oid))
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace WHERE nspname = %s AND relkind IN ('r', 'p')"""

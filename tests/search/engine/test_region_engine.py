@@ -22,7 +22,7 @@ from wordsight.search.engine import auto, regions
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.region_candidates import candidates, word_vectors
 from wordsight.search.engine.region_scores import scores_of
-from wordsight.search.index import region_build, region_meta
+from wordsight.search.index import region_build, region_lists, region_meta, vector_files
 from wordsight.search.index.decompose import decomposition
 from wordsight.search.index.index import Filters, Index
 from wordsight.search.index.region_lists import RegionLists
@@ -128,6 +128,14 @@ def test_scores_of_a_shortlist_are_those_of_the_similarity(made: Index, pooling:
     np.testing.assert_allclose(found, exact, atol=1e-6)
 
 
+def test_an_index_of_more_than_memory_holds_is_read_by_rows(
+    full: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_files, "MUCH_BYTES", 0)
+    monkeypatch.setattr(region_lists, "MUCH_BYTES", 0)
+    agree(full, SENTENCES, k=50)
+
+
 def test_filters_of_every_selectivity_come_before_the_candidates(full: Index) -> None:
     dates = 1e9 + np.array([PICTURES / 2, PICTURES - 125, PICTURES - 3])
     for after, count in zip(dates.tolist(), (1250, 125, 3), strict=True):
@@ -180,7 +188,7 @@ def test_added_deleted_renamed_and_compacted_pictures(
         agree(index, ["a red ball", "a dog runs"], k=20)
         assert index.verify() == []
         with_settings(folder, FULL)
-        assert len(list(folder.glob("regions*"))) == 3
+        assert len(list(folder.glob("regions*"))) == 4
     meta, stats = region_meta.read_meta(folder), index.stats().regions
     assert meta is not None
     assert stats is not None
@@ -224,7 +232,7 @@ def test_a_build_that_is_killed_leaves_the_index_whole(
         agree(index, ["a red ball"], k=20)
     assert deaths >= 5
     index.index_regions()
-    assert len(list(folder.glob("regions*"))) == 3
+    assert len(list(folder.glob("regions*"))) == 4
     with_settings(folder, FULL)
     assert not agree(index, ["a red ball"], k=20).exact
 
@@ -307,3 +315,11 @@ def test_the_command_makes_shows_and_removes_it(made: Index, tmp_path: Path) -> 
     assert "index of regions: 10000 vectors in" in shown.stdout
     wrong = CliRunner().invoke(app, [*command, "--engine", "faiss"])
     assert 'engine = "faiss" is no engine to index for; known: auto, regions, exact' in str(wrong.exception)
+
+
+def test_an_index_of_regions_of_an_older_build_is_made_again(full: Index) -> None:
+    path = full.folder / region_meta.META
+    path.write_text(path.read_text().replace(f'"format": {region_meta.FORMAT}', '"format": 1'))
+    assert agree(full, SENTENCES[:1]).exact
+    full.index_regions("auto")
+    assert not agree(full, SENTENCES[:1]).exact

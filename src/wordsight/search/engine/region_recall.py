@@ -36,9 +36,14 @@ MIN_CAPTIONS = 16  # with fewer of them, generated texts are queries too
 
 
 @torch.no_grad()
-def measure_settings(session: "SearchSession", engine: "Regions") -> SearchSettings:
-    """The first of LADDER with sufficient recall, or else the last, with its recall."""
-    queries = sample_queries(session)
+def measure_settings(
+    session: "SearchSession", engine: "Regions", queries: Sequence[EmbeddingSet] | None = None
+) -> SearchSettings:
+    """The first of LADDER with sufficient recall, or else the last, with its recall.
+
+    ``queries``: by default ``sample_queries``; an index of vectors whose model reads no texts needs its own
+    """
+    queries = sample_queries(session) if queries is None else queries
     best = best_of_each(session.matcher, session.snapshot, queries, session.memory_mb)
     scorers = [QueryScorer(session.matcher.similarity, query) for query in queries]
     measured = LADDER[-1]

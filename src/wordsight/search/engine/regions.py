@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 
 from wordsight.errors import MissingPackageError
 from wordsight.search.engine.brute_force import QueryScorer, RowScorer
@@ -127,25 +127,7 @@ class Regions(Engine):
             words = self._candidates(scorer.words, settings, allowed)
             return _blended(scorer, picture, words)
         assert isinstance(scorer, QueryScorer)
-        return candidates(scorer, self.parts, self.lists, settings, allowed, self._means)
-
-    def _means(self, numbers: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n dim"]:
-        """Mean vectors of these contents; zeros for those that are gone."""
-        rows = self._row_of_number[numbers]
-        is_gone = rows < 0
-        if not is_gone.any():
-            return self.snapshot.mean_vectors(rows)
-        means = np.zeros((len(numbers), self.snapshot.layout.dim), np.float32)
-        means[~is_gone] = self.snapshot.mean_vectors(rows[~is_gone])
-        return means
-
-    @cached_property
-    def _row_of_number(self) -> Int[np.ndarray, " number"]:
-        """A row of each content in the lists; -1 for one that is gone."""
-        assert self.lists is not None
-        found = np.full(self.lists.meta.numbers, -1, np.int32)
-        found[self._numbers] = self._rows
-        return found
+        return candidates(scorer, self.parts, self.lists, settings, allowed)
 
     def _rows_of(self, numbers: Int[np.ndarray, " candidate"]) -> Int[np.ndarray, " row"]:
         """The rows of these contents, in their order; files of equal bytes share a content."""
@@ -180,7 +162,7 @@ class Regions(Engine):
             import_faiss()
         except MissingPackageError as error:
             return str(error)
-        _ = self.lists.searcher  # built before several threads use it
+        self.lists.prepare()
         return ""
 
 

@@ -18,9 +18,15 @@ from jaxtyping import Float, Int, UInt8
 from wordsight.files.atomic import sync_folder
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import region_meta
-from wordsight.search.index.region_lists import RegionLists, Tables, import_faiss, new_faiss_index
+from wordsight.search.index.region_lists import (
+    RegionLists,
+    Tables,
+    import_faiss,
+    mean_quantizer,
+    new_faiss_index,
+)
 from wordsight.search.index.region_meta import Covered, RegionMeta, SearchSettings
-from wordsight.search.index.region_training import assign, sample_size, train
+from wordsight.search.index.region_training import QUANTIZER_SAMPLE, assign, quantizer, sample_size, train
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.similarity.kernels.packed import unit
 
@@ -100,12 +106,13 @@ class RegionBuild:
         """Write the files. Raises MissingPackageError without faiss, OSError for a full disk."""
         import_faiss()
         region_meta.remove_unnamed(self.folder, None if self.there is None else self.there.meta.number)
-        numbers = RegionMeta(0, self._covered(), 0, 0, 0, False, 0, (0, 0))
+        numbers = RegionMeta(0, self._covered(), 0, 0, 0, False, 0, ())
         every = self._contents(numbers)
         new = every if self.old is None else every.some(self._numbers(self.old.meta) < 0)
         number = region_meta.next_number(self.folder)
-        tables = self.old.tables if self.old else train(self._sample(every), every.vectors, progress)
+        tables = self.old.tables if self.old else self._trained(every, progress)
         tables, of_lists = self._write_lists(new, tables, number, progress)
+        of_means = self._write_means(numbers.segments, tables, number)
         meta = replace(
             numbers,
             number=number,
@@ -114,7 +121,7 @@ class RegionBuild:
             vectors=int(tables.sizes.sum()),
             first_only=self.first_only,
             trained_on=every.vectors if self.old is None else self.old.meta.trained_on,
-            checksums=(self._write_tables(number, tables), of_lists),
+            checksums=(self._write_tables(number, tables), of_lists, of_means),
             settings=SearchSettings() if self.old is None else replace(self.old.meta.settings, queries=0),
         )
         sync_folder(self.folder)
@@ -148,6 +155,13 @@ class RegionBuild:
                 first += extent.contents - before
         return tuple(covered)
 
+    def _trained(self, contents: _Contents, progress: Progress) -> Tables:
+        tables = train(self._sample(contents), contents.vectors, progress)
+        extents = self.snapshot.extents()
+        every = slice(None, None, 1 + sum(extent.contents for extent in extents) // QUANTIZER_SAMPLE)
+        means = [self.snapshot.segment(extent.number).pooled(every) for extent in extents]
+        return replace(tables, means=quantizer(np.concatenate(means))) if means else tables
+
     def _sample(self, contents: _Contents) -> Float[np.ndarray, "vector dim"]:
         """Vectors of contents chosen by chance, enough to train the lists."""
         share = sample_size(contents.vectors) / max(1, contents.vectors)
@@ -178,6 +192,33 @@ class RegionBuild:
                 file.flush()
                 os.fsync(file.fileno())
         return replace(tables, sizes=sizes if self.old is None else self.old.tables.sizes + sizes), checksum
+
+    def _write_means(self, covered: tuple[Covered, ...], tables: Tables, number: int) -> int:
+        """Write the codes of the means of old and new contents, by number; returns a checksum."""
+        encoder, checksum = mean_quantizer(tables), 0
+        with region_meta.means_file(self.folder, number).open("wb") as file:
+            for means in self._new_means(covered):
+                codes = means if means.dtype == np.uint8 else encoder.compute_codes(means.astype(np.float32))
+                checksum = zlib.crc32(codes.tobytes(), checksum)
+                file.write(codes.tobytes())
+            file.flush()
+            os.fsync(file.fileno())
+        return checksum
+
+    def _new_means(self, covered: tuple[Covered, ...]) -> Iterator[np.ndarray]:
+        """The codes of the old contents, then the means of the new ones, in blocks."""
+        if self.first_only:
+            return
+        done = 0
+        if self.old is not None:
+            done = self.old.meta.numbers
+            yield self.old.mean_codes
+        for one in covered[0 if self.old is None else len(self.old.meta.segments) :]:
+            segment, last = self.snapshot.segment(one.segment), one.first + one.contents
+            for first in range(done, last, VECTORS_AT_ONCE):
+                stop = min(last, first + VECTORS_AT_ONCE)
+                yield segment.pooled(slice(first - one.first, stop - one.first))
+            done = last
 
     def _write_tables(self, number: int, tables: Tables) -> int:
         from safetensors.numpy import save
@@ -226,7 +267,7 @@ def _fingerprint(snapshot: Snapshot, segment: int, vectors: int) -> int:
 
 def region_problems(snapshot: Snapshot, lists: RegionLists) -> Iterator[str]:
     """One sentence per problem of a region index."""
-    files = (region_meta.tables_file(lists.folder, lists.meta.number), lists.path)
+    files = region_meta.files_of(lists.folder, lists.meta.number)
     for path, expected in zip(files, lists.meta.checksums, strict=True):
         if region_meta.checksum_of(path) != expected:
             yield f"{path} is damaged: its checksum differs; {region_meta.REMEDY}"

@@ -2,9 +2,11 @@
 
 The files, in the folder of the index::
 
-    regions.json                  names the two others, the covered segments, and the measured recall
-    regions-000001.safetensors    centroids of the lists, their groups, the quantizer, the size of each list
+    regions.json                  names the three others, the covered segments, and the measured recall
+    regions-000001.safetensors    centroids of the lists, their groups, the quantizers, the size of each list
     regions-000001.lists          for each list: 4-bit codes of residuals, then the content of each (int64)
+    regions-000001.means          4-bit codes of the mean vector of each content, by number; of contents with
+                                  one vector that counts there are none
 
 All of it can be made again from the vectors. ``regions.json`` is replaced last, so a reader sees a whole
 region index or the one before. A segment's number is never used again and its committed rows never change: an
@@ -25,7 +27,7 @@ from wordsight.files.atomic import remove_unless_open
 from wordsight.files.contained import inside
 from wordsight.search.index.vector_files import file_of
 
-FORMAT = 1
+FORMAT = 2  # 1 had no means
 META = "regions.json"
 FINGERPRINT_BYTES = 4096  # of the beginning of a segment's vectors
 REMEDY = "make it again: wordsight index --out INDEX --engine regions"
@@ -84,7 +86,7 @@ class RegionMeta:
     vectors: int
     first_only: bool  # only the first vector of each content is there: the similarity compares no others
     trained_on: int  # vectors of the index when the lists were trained
-    checksums: tuple[int, int]  # of the tables and of the lists
+    checksums: tuple[int, ...]  # of the tables, the lists and the means
     settings: SearchSettings = SearchSettings()
 
     @property
@@ -111,6 +113,15 @@ def lists_file(folder: Path, number: int) -> Path:
     return folder / f"regions-{number:06d}.lists"
 
 
+def means_file(folder: Path, number: int) -> Path:
+    return folder / f"regions-{number:06d}.means"
+
+
+def files_of(folder: Path, number: int) -> tuple[Path, ...]:
+    """The files of a build, in the order of their checksums."""
+    return tables_file(folder, number), lists_file(folder, number), means_file(folder, number)
+
+
 def read_meta(folder: Path) -> RegionMeta | None:
     """The region index of this folder; None without one. Raises InputError for a damaged description."""
     path = inside(folder, META)
@@ -123,7 +134,9 @@ def read_meta(folder: Path) -> RegionMeta | None:
     settings = plain_json.table_of(table.get("settings"), _SETTINGS, f"settings in {path}")
     try:
         covered = tuple(Covered(*map(int, one)) for one in fields["segments"])
-        checksums = (int(fields["checksums"][0]), int(fields["checksums"][1]))
+        checksums = tuple(map(int, fields["checksums"]))
+        if len(checksums) != len(files_of(folder, 0)):
+            raise ValueError("a checksum for each file")
         total = sum(one.contents for one in covered)
         if any(min(one.contents, one.first) < 0 or one.first + one.contents > total for one in covered):
             raise ValueError("numbers beyond the contents")
@@ -152,7 +165,7 @@ def store_settings(folder: Path, number: int, settings: SearchSettings) -> None:
 
 def remove_unnamed(folder: Path, number: int | None) -> None:
     """Remove the files of all builds but this one."""
-    named = set() if number is None else {tables_file(folder, number), lists_file(folder, number)}
+    named = set() if number is None else set(files_of(folder, number))
     for path in folder.glob("regions-*.*"):
         if path not in named:
             remove_unless_open(path)

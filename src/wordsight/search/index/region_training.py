@@ -33,7 +33,7 @@ def sample_size(vectors: int) -> int:
 
 
 def train(sample: Float[np.ndarray, "vector dim"], vectors: int, progress: Progress = silent) -> Tables:
-    """Tables for so many vectors, with empty lists."""
+    """Tables for so many vectors, with empty lists, and without means."""
     lists = min(list_count(vectors), max(1, len(sample)))
     if not len(sample):
         sample = np.eye(1, sample.shape[1], dtype=np.float32)
@@ -48,10 +48,11 @@ def train(sample: Float[np.ndarray, "vector dim"], vectors: int, progress: Progr
         progress("training lists", group + 1, len(groups))
     centroids = np.concatenate(parts)
     starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
-    empty = Tables(centroids, groups, starts, np.zeros(0, np.float32), np.zeros(len(centroids), np.int64))
+    untrained, sizes = np.zeros(2 * sample.shape[1], np.float32), np.zeros(len(centroids), np.int64)
+    empty = Tables(centroids, groups, starts, untrained, sizes, untrained)
     some = sample[:: max(1, len(sample) // QUANTIZER_SAMPLE)]
-    trained = _quantizer(some - centroids[assign(some, empty)])
-    return Tables(centroids, groups, starts, trained, empty.sizes)
+    trained = quantizer(some - centroids[assign(some, empty)])
+    return Tables(centroids, groups, starts, trained, sizes, untrained)
 
 
 def _blocks(vectors: Float[np.ndarray, "vector dim"]) -> Iterator[Float[np.ndarray, "some dim"]]:
@@ -79,12 +80,12 @@ def _means(vectors: Float[np.ndarray, "vector dim"], count: int) -> Float[np.nda
     return unit_means
 
 
-def _quantizer(residuals: Float[np.ndarray, "vector dim"]) -> Float[np.ndarray, " number"]:
+def quantizer(vectors: Float[np.ndarray, "vector dim"]) -> Float[np.ndarray, " number"]:
     """The trained table of a 4-bit quantizer: minima of the dimensions, then their widths."""
     faiss = import_faiss()
-    quantizer = faiss.ScalarQuantizer(residuals.shape[1], faiss.ScalarQuantizer.QT_4bit)
-    quantizer.train(np.ascontiguousarray(residuals, dtype=np.float32))
-    table: np.ndarray = faiss.vector_to_array(quantizer.trained)
+    trained = faiss.ScalarQuantizer(vectors.shape[1], faiss.ScalarQuantizer.QT_4bit)
+    trained.train(np.ascontiguousarray(vectors, dtype=np.float32))
+    table: np.ndarray = faiss.vector_to_array(trained.trained)
     return table.astype(np.float32)
 
 

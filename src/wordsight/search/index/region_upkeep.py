@@ -35,7 +35,8 @@ def update_regions(
         region_lists.import_faiss()
         parts = required(similarity)
     there = opened(snapshot.folder)
-    if parts is None or not (engine == "regions" or there or _is_large(snapshot, parts)):
+    is_named = (snapshot.folder / region_meta.META).is_file()  # also one that an older version made
+    if parts is None or not (engine == "regions" or is_named or _is_large(snapshot, parts)):
         return None
     if there is None and not len(snapshot):
         return None

@@ -26,7 +26,7 @@ from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places
 from wordsight.search.index.stored_rows import item_of, missing_item, numbers
-from wordsight.search.index.vector_files import Extent, Layout, Place, Segment
+from wordsight.search.index.vector_files import Extent, Layout, Place, Segment, is_much_of
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import Tensor, torch
 
@@ -70,7 +70,8 @@ class Snapshot:
         if len(rows) and rows.min() < 0:
             raise InputError("the index is damaged: it has a negative number of vectors", REMEDY)
         extents = [Extent(*row) for row in rows.tolist()]
-        return {extent.number: Segment(self.folder, self.layout, extent) for extent in extents}
+        is_much = is_much_of(self.layout, extents)
+        return {extent.number: Segment(self.folder, self.layout, extent, is_much) for extent in extents}
 
     def _read_rows(self) -> None:
         query = """SELECT i.id, c.segment, c.place, c.start, c.count
@@ -207,7 +208,7 @@ class Snapshot:
         rows = np.asarray(rows, dtype=np.int64)
         out = np.zeros((len(rows), self.layout.dim), np.float16)
         for number, chosen in groups_by_segment(self._segment[rows]):
-            out[chosen] = self._segments[number].pooled[self._place[rows[chosen]]]
+            out[chosen] = self._segments[number].pooled(self._place[rows[chosen]])
         return out
 
     def contents(self) -> Iterator[tuple[str, int, Place]]:

@@ -13,22 +13,23 @@ and the next writer cuts them off.
 """
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float16, Int
 
 from wordsight.errors import InputError
 from wordsight.files.append import AppendFile
+from wordsight.files.row_map import RowMap
 from wordsight.sets import EmbeddingSet
 from wordsight.tensors import F, Tensor, torch
 
 PRECISIONS = ("float16", "int8")
 KINDS = ("vectors", "scales", "boxes", "labels", "pooled")
 SEGMENT_BYTES = 1 << 29  # of vectors; after that a new segment begins
+MUCH_BYTES = 1 << 32  # of vectors: an index of more is not counted on to stay in memory
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,11 @@ class Extent:
 
     def rows(self, kind: str) -> int:
         return self.contents if kind == "pooled" else self.vectors
+
+
+def is_much_of(layout: Layout, extents: Iterable[Extent]) -> bool:
+    """Whether these segments are not counted on to stay in memory."""
+    return layout.row_bytes("vectors") * sum(extent.vectors for extent in extents) > MUCH_BYTES
 
 
 def pack(embeddings: EmbeddingSet, layout: Layout, unit: bool) -> Packed:
@@ -209,38 +215,50 @@ class SegmentWriter:
 
 
 class Segment:
-    """Memory maps of a segment's committed rows, which never change."""
+    """Memory maps of a segment's committed rows, which never change.
 
-    def __init__(self, folder: Path, layout: Layout, extent: Extent) -> None:
+    ``is_part_of_much``  the index is not counted on to stay in memory: of rows that are not adjacent only
+                         their pages are read
+    """
+
+    def __init__(self, folder: Path, layout: Layout, extent: Extent, is_part_of_much: bool = False) -> None:
         self.layout, self.extent = layout, extent
-        self._files = {}
+        self._files, self._scattered = {}, {}
         for kind in layout.kinds(extent.placed):
-            self._files[kind] = _mapped(file_of(folder, kind, extent.number), layout, kind, extent.rows(kind))
+            path, rows = file_of(folder, kind, extent.number), extent.rows(kind)
+            self._files[kind] = _mapped(path, layout, kind, rows)
+            if is_part_of_much and rows:
+                self._scattered[kind] = RowMap(path, layout.row(kind)[0], self._files[kind].shape)
 
     @property
     def boxes(self) -> np.ndarray | None:
         return self._files.get("boxes")
 
-    @cached_property
-    def pooled(self) -> np.ndarray:
-        return self._files["pooled"]
+    def pooled(self, places: slice | np.ndarray) -> Float16[np.ndarray, "n dim"]:
+        """Means of contents, as stored."""
+        return self._rows("pooled", places)
 
     def vectors(self, rows: slice | np.ndarray) -> Float[Tensor, "*n dim"]:
         """Vectors in float32."""
-        stored = torch.from_numpy(np.asarray(self._files["vectors"][rows])).float()
+        stored = torch.from_numpy(self._rows("vectors", rows)).float()
         if self.layout.precision == "float16":
             return stored
-        return stored * torch.from_numpy(np.asarray(self._files["scales"][rows]))
+        return stored * torch.from_numpy(self._rows("scales", rows))
 
     def boxes_at(self, rows: slice | np.ndarray) -> Float[Tensor, "*n 4"]:
-        return torch.from_numpy(np.asarray(self._files["boxes"][rows])).float()
+        return torch.from_numpy(self._rows("boxes", rows)).float()
 
     @property
     def has_labels(self) -> bool:
         return "labels" in self._files
 
     def labels_at(self, rows: slice | np.ndarray) -> Int[Tensor, " n"]:
-        return torch.from_numpy(np.asarray(self._files["labels"][rows])[:, 0]).long()
+        return torch.from_numpy(self._rows("labels", rows)[:, 0]).long()
+
+    def _rows(self, kind: str, rows: slice | np.ndarray) -> np.ndarray:
+        if not isinstance(rows, slice) and kind in self._scattered:
+            return self._scattered[kind][rows]
+        return np.asarray(self._files[kind][rows])
 
     def content(self, place: Place) -> Packed:
         """One content as stored."""
