@@ -67,7 +67,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         dates = local.snapshot().dates()
         for name, some in (("shortlist", queries), ("exact", queries[: options.exact])):
             report(name, search(session, name, some, best, Filters()))
-        for share in SHARES:
+        for share in options.shares:
             filters = Filters(after=float(np.quantile(dates, 1 - share)))
             exact = [found(session, "exact", query, filters) for query in queries[:10]]
             report(f"filter {share:g}", search(session, "auto", queries[:10], exact, filters))
@@ -131,6 +131,7 @@ def search(
 def main() -> None:
     parser = parser_of(__doc__, regions=16, queries=40)
     parser.add_argument("--exact", type=int, default=10, help="queries that are also searched exactly")
+    parser.add_argument("--shares", type=float, nargs="*", default=SHARES, help="that filters pass")
     run(measure, parser.parse_args())
 
 

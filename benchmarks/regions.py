@@ -9,6 +9,11 @@ vectors, in float32 and of unit length, with the words of a query and takes each
 exact search cannot save. Its vectors are in memory up to ``--product-mb``; of larger data a part is used and
 its time is scaled. Recall is of the ten best of exact scores, by float32 products.
 
+The made index cannot read texts, so ``--held-out`` of the queries measure the effort that it stores, as its
+own captions do for a real index. With ``--truth FILE`` the best rows are computed once: a second run, with
+``--product-mb 0``, is a fresh process whose memory is that of the searches. ``--cold`` makes the system
+forget the files before. The axes depend on ``--queries``: an index needs the number that it was made with.
+
 ``--others`` search the same vectors: numpy by brute force, lancedb by its index, qdrant-edge-py by a scan.
 They score by the sum of maxima and are compared with the ten best by that sum. One that is not installed is
 skipped with a sentence; fast-plaid always is: its wheels need a torch of their own (2.11, with CUDA).
@@ -28,12 +33,13 @@ from typing import Any
 import numpy as np
 import torch
 from clustered_vectors import Photos, write_index
-from measuring import resident
+from measuring import anonymous, resident
 from region_rivals import RIVALS
 
 from wordsight.runtime.malloc import keep_freed_memory
 from wordsight.search.engine.brute_force import QueryScorer, score_rows
 from wordsight.search.engine.engine import EngineQuery
+from wordsight.search.engine.region_recall import least_effort
 from wordsight.search.engine.regions import Regions
 from wordsight.search.index import region_meta
 from wordsight.search.index.index import Filters, Index
@@ -160,9 +166,31 @@ def report(name: str, numbers: dict[str, Any]) -> None:
     print(json.dumps({"what": name} | shown), flush=True)
 
 
+def truth(
+    index: Index, queries: list[EmbeddingSet], similarity: Similarity, stored: Path | None
+) -> list[np.ndarray]:
+    """The ten best rows of each query; from a file, if they are there."""
+    if stored is not None and stored.is_file():
+        return list(np.load(stored))
+    best, _, cpu = timed(lambda: exact_top(index, queries, similarity))
+    report("exact scores of all queries together", {"cpu_s": cpu, "queries": len(queries)})
+    if stored is not None:
+        np.save(stored, np.stack(best))
+    return best
+
+
+def forget(folder: Path) -> None:
+    """Make the system forget these files, as after a start of the machine."""
+    for path in folder.iterdir():
+        with path.open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def measure(folder: Path, options: argparse.Namespace) -> None:
     photos = Photos.of(options.photos, options.dim, options.queries)
-    queries, similarity = photos.query_sets(), MaxSim("word", options.pooling)
+    drawn, similarity = photos.query_sets(), MaxSim("word", options.pooling)
+    is_held_out = np.arange(len(drawn)) < 2 * options.held_out
+    is_held_out[1::2] = False
     size = (options.pictures, options.regions)
     if not (folder / "index.json").is_file():
         _, wall, cpu = timed(lambda: write_index(folder, photos, *size, options.pooling))
@@ -175,12 +203,23 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
     assert lists is not None
     sizes = {name: size / options.pictures for name, size in index.stats().bytes.items() if name != "model"}
     report("bytes per picture", {**sizes, "lists": len(lists.tables.sizes), "entries": lists.meta.vectors})
-    best, _, cpu = timed(lambda: exact_top(index, queries, similarity))
-    report("exact scores of all queries together", {"cpu_s": cpu, "queries": len(queries)})
-    bare = product(index, queries, options.product_mb)
+    true = truth(index, drawn, similarity, options.truth)
+    queries = [drawn[n] for n in np.flatnonzero(~is_held_out)]
+    best = [true[n] for n in np.flatnonzero(~is_held_out)]
+    bare = product(index, queries, options.product_mb) if options.product_mb else {"cpu": float("nan")}
     report("product", bare)
+    if options.cold:
+        forget(folder)
     before = resident()
-    measured = Measured(index, queries, similarity)
+    measured, wall, cpu = timed(lambda: Measured(index, queries, similarity))
+    report("open", {"wall_s": wall, "cpu_s": cpu, "anonymous_mb": anonymous()})
+    if options.held_out:
+        some = np.flatnonzero(is_held_out)
+        scorers = [QueryScorer(similarity, drawn[n]) for n in some]
+        effort = least_effort(measured.engine, scorers, [true[n] for n in some])
+        measured.engine.settings = effort  # type: ignore[misc]
+        index.store_region_settings(lists.meta.number, effort)
+        report("effort measured by other captions", vars(effort))
     for settings in options.settings or [None]:
         if settings is not None:
             chosen = region_meta.SearchSettings(*map(int, settings.split(",")), recall=0.0, queries=1)
@@ -189,13 +228,18 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
         chosen = measured.engine.settings
         effort = {"probes": chosen.probes, "nearest": chosen.nearest, "candidates": chosen.candidates}
         ratio = {"of_product_cpu": took["cpu"] / bare["cpu"], "recall": recall(found, best)}
-        stored = {"stored_recall": chosen.recall, "extra_mb": resident() - before}
-        report("regions", {**effort, **took, **ratio, **stored})
+        memory = {"extra_mb": resident() - before, "resident_mb": resident(), "anonymous_mb": anonymous()}
+        report("regions", {**effort, **took, **ratio, "stored_recall": chosen.recall, **memory})
     for share in SHARES if options.filters else ():
         report("filter", filtered(measured, share))
+    compare_with_others(index, queries[:20], options)
+
+
+def compare_with_others(index: Index, queries: list[EmbeddingSet], options: argparse.Namespace) -> None:
+    """The same vectors searched by other libraries, which score by the sum."""
     for name in options.others:
-        by_sum = exact_top(index, queries[:20], MaxSim("word", "sum"))
-        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
+        by_sum = exact_top(index, queries, MaxSim("word", "sum"))
+        with tempfile.TemporaryDirectory(dir=index.folder.parent) as place:
             vectors = torch.cat([part for _, part in blocks(index)]).numpy()
             try:
                 rival, wall, cpu = timed(lambda: RIVALS[name](vectors, Path(place)))  # noqa: B023
@@ -203,7 +247,7 @@ def measure(folder: Path, options: argparse.Namespace) -> None:
                 report(name, {"not run": str(error)})
                 continue
             found, took = [], []
-            for query in queries[:20]:
+            for query in queries:
                 rows, *seconds = timed(lambda q=query: rival(q.vectors[0].numpy(), TOP))  # noqa: B023
                 found.append(rows)
                 took.append((seconds[0], seconds[1]))
@@ -245,6 +289,9 @@ def main() -> None:
     parser.add_argument("--pooling", default="mean")
     parser.add_argument("--product-mb", type=float, default=3000)
     parser.add_argument("--settings", nargs="*", metavar="EFFORT", help="instead of the measured")
+    parser.add_argument("--held-out", type=int, default=0, help="of the queries, to measure the effort")
+    parser.add_argument("--truth", type=Path, metavar="FILE", help="the best rows, stored by the first run")
+    parser.add_argument("--cold", action="store_true", help="search files that the system has forgotten")
     parser.add_argument("--filters", action="store_true", help="also search with filters")
     parser.add_argument("--others", nargs="*", default=[], choices=list(RIVALS))
     run(measure, parser.parse_args())

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int
 
 from wordsight.search.engine.brute_force import QueryScorer
 from wordsight.search.engine.shortlist import best_of_each
@@ -36,21 +37,22 @@ MIN_CAPTIONS = 16  # with fewer of them, generated texts are queries too
 
 
 @torch.no_grad()
-def measure_settings(
-    session: "SearchSession", engine: "Regions", queries: Sequence[EmbeddingSet] | None = None
-) -> SearchSettings:
-    """The first of LADDER with sufficient recall, or else the last, with its recall.
-
-    ``queries``: by default ``sample_queries``; an index of vectors whose model reads no texts needs its own
-    """
-    queries = sample_queries(session) if queries is None else queries
+def measure_settings(session: "SearchSession", engine: "Regions") -> SearchSettings:
+    """The least sufficient effort for texts of the index."""
+    queries = sample_queries(session)
     best = best_of_each(session.matcher, session.snapshot, queries, session.memory_mb)
-    scorers = [QueryScorer(session.matcher.similarity, query) for query in queries]
+    return least_effort(engine, [QueryScorer(session.matcher.similarity, query) for query in queries], best)
+
+
+def least_effort(
+    engine: "Regions", scorers: Sequence[QueryScorer], best: Sequence[Int[np.ndarray, " ten"]]
+) -> SearchSettings:
+    """The first of LADDER with sufficient recall of the best rows, or else the last, with its recall."""
     measured = LADDER[-1]
     for settings in LADDER:
         found = [engine.candidate_rows(scorer, settings) for scorer in scorers]
         shares = [_share(rows, named) for rows, named in zip(best, found, strict=True)]
-        measured = replace(settings, recall=round(float(np.mean(shares)), 4), queries=len(queries))
+        measured = replace(settings, recall=round(float(np.mean(shares)), 4), queries=len(scorers))
         if measured.recall >= SUFFICIENT_RECALL:
             break
     return measured
