@@ -309,6 +309,13 @@ def test_a_dot_ends_a_key_and_the_message_says_so(tmp_path: Path) -> None:
         open_dataset(tmp_path).read()
 
 
+def test_one_tar_file_and_one_without_a_number_say_how_shards_are_given(tmp_path: Path) -> None:
+    shard(tmp_path / "cc3m.tar", sample("0"))
+    for given, message in ((".", "holds cc3m.tar, which is no shard by its name"), ("cc3m.tar", "one file")):
+        with pytest.raises(ValueError, match=rf"{message}.*name the shards .* 00000\.tar"):
+            open_dataset(tmp_path / given)
+
+
 def test_samples_without_a_caption_are_counted_or_left_out(tmp_path: Path) -> None:
     said = json.dumps({"caption": None}).encode()
     shard(tmp_path / "00000.tar", {**sample("0"), "1.jpg": b"1", "1.json": said, "2.jpg": b"2"})

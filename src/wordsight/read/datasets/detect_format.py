@@ -99,6 +99,9 @@ def _formats() -> Iterator[type[Dataset]]:
             yield found
 
 
+NAMES_OF_TARS = "name the shards of a WebDataset 00000.tar, 00001.tar or train-000000.tar"
+
+
 def _unknown(path: Path) -> tuple[str, str]:
     """Why a path is no data set that is known, and what may help."""
     if path.is_dir():
@@ -107,12 +110,17 @@ def _unknown(path: Path) -> tuple[str, str]:
                 f"{path} holds features but no captions",
                 f"put train{CAPTIONS} beside train_ims.npy, one caption per line, five lines per row",
             )
+        tar = next(path.rglob("*.tar"), None)
+        if tar is not None:
+            return f"{path} holds {tar.name}, which is no shard by its name", NAMES_OF_TARS
         files = caption_files(path)
         return (
             f"{path} holds neither *{CAPTIONS} (a precomputed folder), nor shards (.tar, TFRecords), nor "
             f"pictures ({PICTURE_KINDS})",
             f"if one of {some(files)} is the caption file, give its path" if files else "check the path",
         )
+    if path.suffix.lower() == ".tar":
+        return f"{path} is one file, and shards are read by their folder", f"give {path.parent}; {NAMES_OF_TARS}"
     found = outline(path)
     if found is not None and "word2idx" in found.keys:
         return f"{path} is a vocabulary", f"check a data set with it: --vocabulary {path}"
