@@ -190,7 +190,8 @@ def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_wha
     page = (tmp_path / "whole.html").read_text()
     assert "sentence and picture each as a whole" in page
     assert (page.count("<article"), "1 left out, whose files are no longer there" in page) == (1, True)
-    wordsight("explain", tmp_path / "index", "a red star", 2, "--out", tmp_path / "one.html")
+    done = wordsight("explain", tmp_path / "index", "a red star", 2, "--out", tmp_path / "one.html")
+    assert f"explanation written to {tmp_path / 'one.html'}" in done.stderr, "a new user's report"
     assert "Rank" not in (tmp_path / "one.html").read_text().split("</style>")[1]
 
 

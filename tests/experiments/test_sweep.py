@@ -196,6 +196,8 @@ def test_a_comparison_runs_every_cell_names_what_failed_and_goes_on(grid: Path, 
     rows = read_rows(top, cells, home)
     assert [row.name for row in rows] == ["hard, words look", "both ways"]
     table = (home / "table.md").read_text()
+    # A new user's report: p 0.036 between two untrained systems, and nothing said what the test covers.
+    assert "They cover the choice of queries, for these trained models" in table
     assert "a small p does not say that one system is better than another" in table
     assert table == to_markdown(top, rows)
     assert "| reference |" in table

@@ -18,12 +18,27 @@ from wordsight.sets import EmbeddingSet
 
 COLOURS = {"dog": (255, 0, 0), "people": (0, 255, 0), "beach": (0, 0, 255)}
 WORDS = tuple(COLOURS)
-SHOWN = {"dog.png": ["dog"], "beach.png": ["beach"], "walk.png": ["dog", "people"], "sea.png": ["people", "beach"]}  # fmt: skip
+SHOWN = {
+    "dog.png": ["dog"],
+    "beach.png": ["beach"],
+    "walk.png": ["dog", "people"],
+    "sea.png": ["people", "beach"],
+}
 CAPTIONS = {
     "dog.png": ["a dog", "one dog"],
     "beach.png": ["a beach", "the beach"],
-    "walk.png": ["a dog with people", "people with a dog", "two people and their dog", "the people and a dog"],
-    "sea.png": ["two people on a beach", "people on the beach", "a beach with people", "the people of a beach"],
+    "walk.png": [
+        "a dog with people",
+        "people with a dog",
+        "two people and their dog",
+        "the people and a dog",
+    ],
+    "sea.png": [
+        "two people on a beach",
+        "people on the beach",
+        "a beach with people",
+        "the people of a beach",
+    ],
 }
 DIM = 6  # two groups of three channels, normalized apart: what is seen, twice
 
@@ -50,7 +65,7 @@ def written_matcher() -> Matcher:
     reader = matcher.text_encoder.reader
     for name, values in reader.named_parameters():
         values.zero_()
-        reset, update, new = values.chunk(3)
+        _, update, new = values.chunk(3)
         if name.startswith("weight_ih"):
             new.copy_(torch.eye(DIM))  # a state is the word itself, ...
         elif name.startswith("bias_ih"):
@@ -64,9 +79,7 @@ def written_matcher() -> Matcher:
 def written_presence(matcher: Matcher) -> PresenceModel:
     """A word is shown where a region has its colour."""
     none = torch.zeros(len(WORDS))
-    rules = WordRules(
-        torch.eye(3).repeat(1, 2) / 2**0.5, torch.zeros(3, DIM), none + 12, none - 6, none - 20
-    )
+    rules = WordRules(torch.eye(3).repeat(1, 2) / 2**0.5, torch.zeros(3, DIM), none + 12, none - 6, none - 20)
     reference = matcher.encode_images([picture(things) for things in SHOWN.values()])
     return PresenceModel(
         tuple(map(lemma, WORDS)), rules, CommonRule(0.0, 0.0, -6.0, -20.0), MatchRule(), PictureRule(),

@@ -120,7 +120,10 @@ def _unknown(path: Path) -> tuple[str, str]:
             f"if one of {some(files)} is the caption file, give its path" if files else "check the path",
         )
     if path.suffix.lower() == ".tar":
-        return f"{path} is one file, and shards are read by their folder", f"give {path.parent}; {NAMES_OF_TARS}"
+        return (
+            f"{path} is one file, and shards are read by their folder",
+            f"give {path.parent}; {NAMES_OF_TARS}",
+        )
     found = outline(path)
     if found is not None and "word2idx" in found.keys:
         return f"{path} is a vocabulary", f"check a data set with it: --vocabulary {path}"
