@@ -22,7 +22,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
@@ -97,6 +99,8 @@ def server(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
                 break
         else:
             raise SystemExit(f"the server did not start:\n{told}")
+        # Whoever reads no warnings of slow requests stops the server: a pipe holds 64 kB of them.
+        threading.Thread(target=deque, args=(process.stderr, 0), daemon=True).start()
         try:
             yield int(found[1]), process.pid
         finally:
