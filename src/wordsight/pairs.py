@@ -33,6 +33,13 @@ class ImageSource(Protocol):
     def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]": ...
 
 
+def read_plain(images: ImageSource, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
+    """These images as they are, where ``read`` takes the mean of both ways in which they were stored."""
+    read = getattr(images, "read_plain", images.read)
+    regions: Regions | Pixels | list[Picture] = read(rows)
+    return regions
+
+
 def read_mirrored(images: ImageSource, rows: Sequence[int]) -> "Regions":
     """Stored features of these images mirrored left to right.
 
@@ -170,6 +177,9 @@ class _Subset:
 
     def read(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
         return self.source.read([self.rows[row] for row in rows])
+
+    def read_plain(self, rows: Sequence[int]) -> "Regions | Pixels | list[Picture]":
+        return read_plain(self.source, [self.rows[row] for row in rows])
 
     def read_mirrored(self, rows: Sequence[int]) -> "Regions":
         return read_mirrored(self.source, [self.rows[row] for row in rows])

@@ -81,7 +81,9 @@ class PictureOptions:
     mirrored: Annotated[
         bool,
         typer.Option(
-            "--mirrored", help="Store each picture mirrored as well, for training with flip_pictures."
+            "--mirrored",
+            help="Store each picture mirrored as well, for training with flip_pictures. A reader with "
+            "mirrored = true always does.",
         ),
     ] = False
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 32
@@ -139,13 +141,14 @@ def extract(
 def _extracted(reader: Any, paths: Sequence[Path], out: Path, which: PictureOptions) -> "Extraction":
     """Features of the pictures as they are, and mirrored where that is wanted."""
     from wordsight.read.features.extract import extract
-    from wordsight.read.features.mirrored import MirroredReader
+    from wordsight.read.features.mirrored import OneWayReader
     from wordsight.read.features.store import MIRRORED
 
     with ProgressDisplay() as progress:
-        result = extract(reader, paths, out, which.batch_size, progress)
-        if which.mirrored:
-            extract(MirroredReader(reader), paths, out / MIRRORED, which.batch_size, progress)
+        if not which.mirrored and not reader.settings.get("mirrored"):
+            return extract(reader, paths, out, which.batch_size, progress)
+        result = extract(OneWayReader(reader, mirrored=False), paths, out, which.batch_size, progress)
+        extract(OneWayReader(reader, mirrored=True), paths, out / MIRRORED, which.batch_size, progress)
     return result
 
 

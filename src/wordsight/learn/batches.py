@@ -7,6 +7,7 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from typing import Any, TypeVar, cast
 
@@ -21,7 +22,7 @@ from wordsight.learn.processes import Processes
 from wordsight.learn.settings import Training
 from wordsight.learn.swap_words import SwapWords
 from wordsight.matcher import Matcher
-from wordsight.pairs import PairBatch, PairSet, read_mirrored
+from wordsight.pairs import PairBatch, PairSet, read_mirrored, read_plain
 from wordsight.read.text.base import Tokenizer
 from wordsight.read.text.padding import pad_ids
 from wordsight.runtime.prefetch import prefetch
@@ -145,7 +146,8 @@ class Batches:
     def _images(self, rows: Sequence[int], draw: np.random.Generator) -> Regions | Pixels:
         """Each image is read once, however many of its texts are in the batch; but a part for each text."""
         different, place = np.unique(rows, return_inverse=True)
-        pictures = self.pairs.images.read(different.tolist())
+        read = partial(read_plain, self.pairs.images) if self.change_pictures else self.pairs.images.read
+        pictures = read(different.tolist())
         cuts = self.change_pictures.cuts(len(rows), draw) if self.change_pictures else None
         if cuts is None:
             images = self.read_images(pictures)[torch.from_numpy(place)]

@@ -134,6 +134,12 @@ def in_picture(
     return corner.repeat(1, 1, 2) + boxes * (far - corner).repeat(1, 1, 2)
 
 
+def mirrored(boxes: Float[Tensor, "*box 4"]) -> Float[Tensor, "*box 4"]:
+    """The same boxes in the picture mirrored left to right."""
+    left, top, right, bottom = boxes.unbind(-1)
+    return torch.stack([1 - right, top, 1 - left, bottom], -1)
+
+
 def in_window(
     boxes: Float[Tensor, "image region 4"], windows: Float[Tensor, "image 4"]
 ) -> Float[Tensor, "image region 4"]:

@@ -1,6 +1,7 @@
 """Mirrored features: those of the mirrored picture, stored under the picture as it is, drawn in training."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,15 @@ from wordsight.errors import InputError
 from wordsight.learn.augmentation import ChangePictures
 from wordsight.learn.batches import Batches
 from wordsight.pairs import PairSet
+from wordsight.pretrained import feature_maps
 from wordsight.read.features.extract import extract
-from wordsight.read.features.mirrored import MirroredReader, mirrored
+from wordsight.read.features.mirrored import OneWayReader, mirrored
 from wordsight.read.features.store import MIRRORED, FeatureStore
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.read.text.vocabulary import Vocabulary
 from wordsight.read.text.word_tokenizer import Words
+from wordsight.sets import Regions
 
 COUNT = 6
 
@@ -33,19 +36,23 @@ def photos(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.fixture(scope="module")
-def reader(data: Path) -> BackboneReader:
+def reader_of(data: Path, **settings: Any) -> BackboneReader:
     return BackboneReader(
         str(data / "weights" / "mobilenet_v2_1.0_224"), size=96, grid=[1, 2],
-        detector=str(data / "weights" / "yolox_nano_coco80.onnx"), detections=3, kinds_weight=0.5,
+        detector=str(data / "weights" / "yolox_nano_coco80.onnx"), detections=3, kinds_weight=0.5, **settings,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def reader(data: Path) -> BackboneReader:
+    return reader_of(data)
 
 
 @pytest.fixture(scope="module")
 def store(photos: list[Path], reader: BackboneReader, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stores") / "store"
     extract(reader, photos, folder)
-    extract(MirroredReader(reader), photos, folder / MIRRORED)
+    extract(OneWayReader(reader, mirrored=True), photos, folder / MIRRORED)
     return folder
 
 
@@ -75,10 +82,57 @@ def test_mirrored_features_are_those_of_the_mirrored_picture(
         ImageOps.mirror(Image.open(path)).save(turned[-1])
     expected = reader(turned)
     found = FeatureStore.open(store).source(photos).read_mirrored(range(COUNT))
-    torch.testing.assert_close(found.features, expected.features, atol=1e-2, rtol=1e-2)
-    assert found.boxes is not None
-    assert expected.boxes is not None
-    torch.testing.assert_close(found.boxes, expected.boxes, atol=1e-3, rtol=0)
+    whole_and_left = (
+        [0, 1, 3],
+        [0, 2, 4],
+    )  # the left cells of the mirrored picture are the right ones of its own
+    for own, of_mirrored in zip(*whole_and_left, strict=True):
+        torch.testing.assert_close(
+            found.features[:, of_mirrored, :-80], expected.features[:, own, :-80], atol=1e-2, rtol=1e-2
+        )
+        torch.testing.assert_close(_boxes(found)[:, of_mirrored], _boxes(expected)[:, own], atol=1e-6, rtol=0)
+
+
+@pytest.mark.data
+def test_a_region_has_one_number_in_both_ways(photos: list[Path], reader: BackboneReader) -> None:
+    frames = [reader.prepare(path) for path in photos]
+    plain, turned = (reader.read_one_way(frames, way) for way in (False, True))
+    assert torch.equal(plain.mask, turned.mask)
+    again = feature_maps.mirrored(_boxes(turned)) * plain.mask[..., None]
+    torch.testing.assert_close(again, _boxes(plain), atol=1e-6, rtol=0)
+    torch.testing.assert_close(plain.features, reader(photos).features)
+    assert not torch.allclose(plain.features, turned.features, atol=1e-2)
+
+
+@pytest.mark.data
+def test_a_reader_may_take_the_mean_of_both_ways(
+    data: Path, photos: list[Path], store: Path, tmp_path: Path
+) -> None:
+    """It reads from files what its store gives; training draws one of the two where it flips pictures."""
+    both = reader_of(data, mirrored=True)
+    assert both.identity != FeatureStore.open(store).identity
+    for way, folder in ((False, tmp_path / "s"), (True, tmp_path / "s" / MIRRORED)):
+        extract(OneWayReader(both, mirrored=way), photos, folder)
+    opened = FeatureStore.open(tmp_path / "s")
+    stored = opened.source(photos).read(range(COUNT))
+    found = both(photos)
+    torch.testing.assert_close(stored.features, found.features, atol=1e-2, rtol=1e-2)
+    torch.testing.assert_close(_boxes(stored), _boxes(found), atol=1e-6, rtol=0)
+    plain, turned = opened.read_plain(range(COUNT)), opened.read_mirrored(range(COUNT))
+    assert torch.equal(stored.features, (plain.features + turned.features) / 2)
+    pairs = pairs_of(tmp_path / "s", photos)
+    words = Words(Vocabulary.learn(pairs.texts, min_count=1))
+    for flip, expected in ((0.0, stored), (1.0, turned)):
+        change = ChangePictures(flip=flip) if flip else None
+        made = Batches(pairs, words, lambda images: images, 30, change_pictures=change)
+        numbers = pairs.image_of[made.rows(0)[0]]
+        images = made.make(0, 0, made.rows(0)[0]).images
+        assert torch.equal(images.features, expected[numbers].features)  # type: ignore[union-attr]
+
+
+def _boxes(regions: Regions) -> torch.Tensor:
+    assert regions.boxes is not None
+    return regions.boxes
 
 
 @pytest.mark.data
@@ -114,7 +168,7 @@ def test_a_store_without_them_says_how_to_add_them(
     source = FeatureStore.open(tmp_path / "store").source(photos[:2])
     with pytest.raises(InputError, match=r"no mirrored pictures.*--mirrored"):
         source.read_mirrored([0])
-    extract(MirroredReader(reader), photos[:1], tmp_path / "store" / MIRRORED)
+    extract(OneWayReader(reader, mirrored=True), photos[:1], tmp_path / "store" / MIRRORED)
     source = FeatureStore.open(tmp_path / "store").source(photos[:2])
     assert len(source.read_mirrored([0])) == 1
     with pytest.raises(InputError, match=r"1\.png was not stored mirrored.*--mirrored"):

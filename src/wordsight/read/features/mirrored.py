@@ -1,4 +1,4 @@
-"""A feature store's second view: the same pictures mirrored left to right, for training."""
+"""Two ways to read a picture, which a feature store holds apart: as it is, and mirrored left to right."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,20 +12,27 @@ from wordsight.read.pictures.pixel_reader import PreparedPicture
 from wordsight.sets import Regions
 
 
-class MirroredReader:
-    """Reads every picture mirrored, as another reader reads it; boxes are places in the mirrored picture."""
+class OneWayReader:
+    """Reads every picture as it is, or mirrored, as another reader does; boxes are places in what was read.
 
-    def __init__(self, reader: RegionReader) -> None:
-        self.reader = reader
+    A reader that can (``read_one_way``) gives a region the same number in both.
+    """
+
+    def __init__(self, reader: RegionReader, mirrored: bool) -> None:
+        self.reader, self.mirrored = reader, mirrored
         self.identity: str = reader.identity
         self.feature_dim: int = reader.feature_dim
         self.settings: dict[str, Any] = reader.settings
 
     def prepare(self, picture: Picture) -> PreparedPicture:
-        return mirrored(self.reader.prepare(picture))
+        return self.reader.prepare(picture)
 
     def read(self, frames: Sequence[PreparedPicture]) -> Regions:
-        return self.reader.read(frames)
+        read = getattr(self.reader, "read_one_way", None)
+        if read is not None:
+            regions: Regions = read(frames, self.mirrored)
+            return regions
+        return self.reader.read([mirrored(frame) for frame in frames] if self.mirrored else frames)
 
 
 def mirrored(frame: PreparedPicture) -> PreparedPicture:

@@ -6,7 +6,8 @@
 ``pictures.jsonl``   line i: content hash, name, width, height and number of real regions of row i; with a
                      detector that reads text, "phrases": of each region, the number of its phrase, or 0
 ``files.jsonl``      where each content was seen, so that unchanged files need not be read again
-``mirrored/``        optional: a store of the same pictures mirrored, by the same hashes
+``mirrored/``        a store of the same pictures mirrored, by the same hashes; optional, unless the reader
+                     takes the mean of both (``mirrored = true``)
 
 A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond in the arrays is cut off.
 """
@@ -14,7 +15,7 @@ A row counts once its line in ``pictures.jsonl`` is complete; what lies beyond i
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from tokenize import TokenError
@@ -105,9 +106,10 @@ class FeatureStore:
         """
         if not (self.folder / MIRRORED / META).is_file():
             raise InputError(
-                f"{self.folder} holds no mirrored pictures, which flip_pictures needs",
+                f"{self.folder} holds no mirrored pictures, which flip_pictures and a reader with "
+                "mirrored = true need",
                 f"store them: wordsight features extract DATA --out {self.folder} --mirrored; "
-                "or leave flip_pictures out",
+                "or leave both out",
             )
         store = FeatureStore.open(self.folder / MIRRORED)
         store.check_reader(self.identity, self.settings)
@@ -127,7 +129,26 @@ class FeatureStore:
             )
 
     def read(self, rows: Sequence[int]) -> Regions:
-        """The stored regions of these rows, in float32."""
+        """The regions of these rows as the reader gives them, in float32."""
+        plain = self.read_plain(rows)
+        if not self.settings.get("mirrored"):
+            return plain
+        return replace(plain, features=(plain.features + self.read_mirrored(rows).features) / 2)
+
+    def read_mirrored(self, rows: Sequence[int]) -> Regions:
+        """Those of the mirrored pictures. Raises InputError if one was not stored mirrored."""
+        other = self.mirrored
+        found = [other.row_of.get(self.contents[row]) for row in rows]
+        if None in found:
+            name = self.names[rows[found.index(None)]]
+            raise InputError(
+                f"{name} was not stored mirrored in {other.folder}, which has {len(other):,} pictures",
+                f"add it: wordsight features extract DATA --out {self.folder} --mirrored",
+            )
+        return other.read_plain([row for row in found if row is not None])
+
+    def read_plain(self, rows: Sequence[int]) -> Regions:
+        """Those of the pictures as they are."""
         index = np.asarray(rows, dtype=np.int64)
         features = torch.from_numpy(self._features[index].astype(np.float32))
         boxes = torch.from_numpy(np.array(self._boxes[index]))
@@ -181,18 +202,12 @@ class StoredImages:
     def read(self, rows: Sequence[int]) -> Regions:
         return self.store.read([self.rows[row] for row in rows])
 
+    def read_plain(self, rows: Sequence[int]) -> Regions:
+        return self.store.read_plain([self.rows[row] for row in rows])
+
     def read_mirrored(self, rows: Sequence[int]) -> Regions:
         """Raises InputError if one of the pictures was not stored mirrored."""
-        other = self.store.mirrored
-        places = [self.rows[row] for row in rows]
-        found = [other.row_of.get(self.store.contents[place]) for place in places]
-        if None in found:
-            name = self.store.names[places[found.index(None)]]
-            raise InputError(
-                f"{name} was not stored mirrored in {other.folder}, which has {len(other):,} pictures",
-                f"add it: wordsight features extract DATA --out {self.store.folder} --mirrored",
-            )
-        return other.read([row for row in found if row is not None])
+        return self.store.read_mirrored([self.rows[row] for row in rows])
 
 
 def _labels(folder: Path, pictures: Sequence[dict[str, Any]], regions: int) -> torch.Tensor | None:

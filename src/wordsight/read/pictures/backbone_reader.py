@@ -5,9 +5,9 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxtyping import Bool, Float
 
@@ -27,6 +27,8 @@ from wordsight.tensors import F, Tensor, torch
 
 PIXELS_AT_ONCE = 16 * 224 * 224  # larger slices are no faster, and a deep network's activations take memory
 COPY = "reader"  # the folder, inside a saved model, that holds the backbone's files
+Ways: TypeAlias = Sequence[bool]  # whether a picture is read mirrored, for each time that it is read
+AS_IT_IS, MIRRORED, BOTH_WAYS = (False,), (True,), (False, True)
 
 
 class BackboneReader(Reader):
@@ -128,11 +130,26 @@ class BackboneReader(Reader):
 
     def read(self, frames: Sequence[PreparedPicture]) -> Regions:
         """Prepared pictures -> features on the CPU, in float32."""
+        return self._in_slices(frames, BOTH_WAYS if self.options.mirrored else AS_IT_IS)
+
+    def read_one_way(self, frames: Sequence[PreparedPicture], mirrored: bool) -> Regions:
+        """The pictures as they are, or mirrored: what ``mirrored = true`` takes the mean of.
+
+        A region has the same number in both, and its box is a place in what was read.
+        """
+        if not mirrored:
+            return self._in_slices(frames, AS_IT_IS)
+        regions = self._in_slices(frames, MIRRORED)
+        assert regions.boxes is not None
+        return replace(regions, boxes=feature_maps.mirrored(regions.boxes) * regions.mask[..., None])
+
+    def _in_slices(self, frames: Sequence[PreparedPicture], ways: Ways) -> Regions:
+        read = partial(self._read, ways=ways)
         if self.device.type != "cpu" or not frames:
-            return self._read(frames)
+            return read(frames)
         step = min(self._pictures_at_once, -(-len(frames) // torch.get_num_threads()))
         slices = [frames[start : start + step] for start in range(0, len(frames), step)]
-        return Regions.join(run_parallel(self._read, slices))
+        return Regions.join(run_parallel(read, slices))
 
     @cached_property
     def _pictures_at_once(self) -> int:
@@ -140,45 +157,60 @@ class BackboneReader(Reader):
         largest = max(math.prod(view.pixels.square) for view in self._views)
         return max(PIXELS_AT_ONCE // largest, 1)
 
-    def _read(self, frames: Sequence[PreparedPicture]) -> Regions:
+    def _read(self, frames: Sequence[PreparedPicture], ways: Ways) -> Regions:
         """Pictures of one shape are read together."""
         if not self.backbone.keeps_shape:
-            return self._read_alike(frames)
+            return self._read_alike(frames, ways)
         groups: dict[tuple[Any, ...], list[int]] = {}
         for row, frame in enumerate(frames):
             shapes = [one.values.shape for one in (frame, *frame.others)]
             groups.setdefault(tuple(shapes), []).append(row)
-        parts = [self._read_alike([frames[row] for row in rows]) for rows in groups.values()]
+        parts = [self._read_alike([frames[row] for row in rows], ways) for rows in groups.values()]
         order = torch.tensor([row for rows in groups.values() for row in rows], dtype=torch.long)
-        return Regions.join(parts)[order.argsort()] if parts else self._read_alike(frames)
+        return Regions.join(parts)[order.argsort()] if parts else self._read_alike(frames, ways)
 
     @torch.no_grad()
-    def _read_alike(self, frames: Sequence[PreparedPicture]) -> Regions:
+    def _read_alike(self, frames: Sequence[PreparedPicture], ways: Ways) -> Regions:
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
-        boxes, features, maps = [], [], []
-        for number, view in enumerate(self._views):
-            maps = self._maps(view.pixels.stack([_other(frame, number) for frame in frames]).values)
-            native = max((layer.shape[2], layer.shape[3]) for layer in maps)
-            sides = view.sides_of(native)
-            features.append(self._side_by_side([feature_maps.pooled(layer, sides) for layer in maps]))
-            boxes.append(feature_maps.boxes(sides, native).expand(len(frames), -1, -1))
-        cells = torch.cat(boxes, 1)
+        things = None if self._detector is None else self._find(frames, windows)
+        read = [self._features(frames, things, mirrored) for mirrored in ways]
+        cells, features = read[0]
+        for _, others in read[1:]:
+            features = features + others
+        features = features / len(read)
         mask = torch.ones(cells.shape[:2], dtype=torch.bool)
-        if self._detector is None:
-            return self._regions(torch.cat(features, 1), cells, mask, windows)
-        things = self._find(frames, windows)
-        inside = [feature_maps.averaged(layer, things.boxes.to(layer.device)) for layer in maps]
-        whole = torch.cat([*features, self._side_by_side(inside)], 1)
-        if self.options.kinds_weight:
-            kinds = [chances_of_cells(cells, things.boxes, things.chances), things.chances]
-            whole = with_kinds(whole, torch.cat(kinds, 1), self.options.kinds_weight)
+        if things is None:
+            return self._regions(features, cells, mask, windows)
         regions = self._regions(
-            whole, torch.cat([cells, things.boxes], 1), torch.cat([mask, things.found], 1), windows
+            features, torch.cat([cells, things.boxes], 1), torch.cat([mask, things.found], 1), windows
         )
         if not self.phrases:
             return regions
         labels = (things.chances.argmax(-1) + 1) * things.found
         return replace(regions, labels=F.pad(labels, (cells.shape[1], 0)))
+
+    def _features(
+        self, frames: Sequence[PreparedPicture], things: Detections | None, mirrored: bool
+    ) -> tuple[Float[Tensor, "image cell 4"], Float[Tensor, "image region feature"]]:
+        """Boxes of the cells, and features of cells and things, at their places in the picture as it is."""
+        boxes, features, maps = [], [], []
+        for number, view in enumerate(self._views):
+            values = view.pixels.stack([_other(frame, number) for frame in frames]).values
+            maps = self._maps(values.flip(-1) if mirrored else values)
+            maps = [layer.flip(-1) for layer in maps] if mirrored else maps
+            native = max((layer.shape[2], layer.shape[3]) for layer in maps)
+            sides = view.sides_of(native)
+            features.append(self._side_by_side([feature_maps.pooled(layer, sides) for layer in maps]))
+            boxes.append(feature_maps.boxes(sides, native).expand(len(frames), -1, -1))
+        cells = torch.cat(boxes, 1)
+        if things is None:
+            return cells, torch.cat(features, 1)
+        inside = [feature_maps.averaged(layer, things.boxes.to(layer.device)) for layer in maps]
+        whole = torch.cat([*features, self._side_by_side(inside)], 1)
+        if self.options.kinds_weight:
+            kinds = [chances_of_cells(cells, things.boxes, things.chances), things.chances]
+            whole = with_kinds(whole, torch.cat(kinds, 1), self.options.kinds_weight)
+        return cells, whole
 
     @staticmethod
     def _regions(
