@@ -59,16 +59,18 @@ def test_a_network_and_a_detector_in_onnx_read_regions_as_with_torch(home: Path,
         ),
         tmp_path / "means.onnx",
     )
-    options = ("--model", tmp_path / "means.onnx", "--detector", YOLOX)
+    options = ("--model", tmp_path / "means.onnx", "--detector", YOLOX, "--mirrored")
     made = without_torch("features", "extract", home / "pictures", *options, "--out", tmp_path / "light")
     assert made.returncode == 0, made.stderr
     assert (
         wordsight("features", "extract", home / "pictures", *options, "--out", tmp_path / "torch").exit_code
         == 0
     )
-    found, right = (FeatureStore.open(tmp_path / kind).read(range(4)) for kind in ("light", "torch"))
-    np.testing.assert_allclose(found.features, right.features, atol=1e-3)
-    np.testing.assert_allclose(found.boxes, right.boxes, atol=1e-3)
+    light, torch = (FeatureStore.open(tmp_path / kind) for kind in ("light", "torch"))
+    for read in (FeatureStore.read, FeatureStore.read_mirrored):
+        found, right = read(light, range(4)), read(torch, range(4))
+        np.testing.assert_allclose(found.features, right.features, atol=1e-3)
+        np.testing.assert_allclose(found.boxes, right.boxes, atol=1e-3)
 
 
 def test_stored_scores_are_measured(tmp_path: Path) -> None:
