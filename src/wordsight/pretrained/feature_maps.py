@@ -135,7 +135,7 @@ def in_picture(
 
 
 def mirrored(boxes: Float[Tensor, "*box 4"]) -> Float[Tensor, "*box 4"]:
-    """The same boxes in the picture mirrored left to right."""
+    """Boxes in a picture -> the same boxes in the mirrored picture."""
     left, top, right, bottom = boxes.unbind(-1)
     return torch.stack([1 - right, top, 1 - left, bottom], -1)
 
