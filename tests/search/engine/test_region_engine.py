@@ -132,7 +132,7 @@ def test_an_index_of_more_than_memory_holds_is_read_by_rows(
     full: Index, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(vector_files, "MUCH_BYTES", 0)
-    monkeypatch.setattr(region_lists, "MUCH_BYTES", 0)
+    monkeypatch.setattr(region_lists, "MUCH_LIST_BYTES", 0)
     agree(full, SENTENCES, k=50)
 
 

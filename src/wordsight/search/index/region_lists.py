@@ -23,10 +23,10 @@ from wordsight.search.index.region_meta import (
     read_meta,
     tables_file,
 )
-from wordsight.search.index.vector_files import MUCH_BYTES
 from wordsight.tensors import Tensor, torch
 
 ID_BYTES = 8  # of a content in a list
+MUCH_LIST_BYTES = 1 << 30  # lists of more are not counted on to stay in memory
 _KINDS = {
     "centroids": "<f4",
     "groups": "<f4",
@@ -123,7 +123,7 @@ class RegionLists:
 
     def fetch(self, lists: Int[np.ndarray, "word list"]) -> None:
         """Begin to read these lists from the disk, if all lists are not counted on to stay in memory."""
-        if self.tables.offsets[-1] > MUCH_BYTES:
+        if self.tables.offsets[-1] > MUCH_LIST_BYTES:
             some = np.unique(lists)
             first, stop = self.tables.offsets[some], self.tables.offsets[some + 1]
             fetch(self._pages, first // mmap.PAGESIZE, -(-stop // mmap.PAGESIZE))
