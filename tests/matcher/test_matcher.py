@@ -140,6 +140,15 @@ def test_saved_and_opened_again_it_scores_the_same(
     assert "made up" in (tmp_path / "moved" / "README.md").read_text()
 
 
+def test_the_folder_of_a_run_opens_its_best_model(
+    matcher: Matcher, pictures: list[np.ndarray], tmp_path: Path
+) -> None:
+    """A new user's report: Matcher.from_pretrained("runs/own-pairs") said "holds no config.json"."""
+    matcher.save_pretrained(tmp_path / "run" / "best")
+    again = Matcher.from_pretrained(tmp_path / "run")
+    assert torch.equal(again.score(pictures, TEXTS), matcher.eval().score(pictures, TEXTS))
+
+
 def test_the_card_of_a_pushed_model_opens_it_from_where_it_lies(
     matcher: Matcher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

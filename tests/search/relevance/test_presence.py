@@ -202,7 +202,7 @@ def test_texts_for_a_picture_have_a_probability_too() -> None:
 @pytest.mark.parametrize("kind", ["max-sim", "cross-attention", "cosine"])
 def test_a_sentence_by_a_picture_and_a_picture_by_the_sentence_are_as_likely(kind: str) -> None:
     of_texts, of_pictures = searcher(kind, texts=True, least=0.05), searcher(kind)
-    by_picture = {row: of_texts.find_texts(str(path_of(row)), 1000).hits for row in range(0, PICTURES, 5)}
+    by_picture = {row: of_texts.find_texts(str(path_of(row)), 1000).hits for row in (0, 11)}
     matches = 0
     for text in sorted({hit.item.text for hit in by_picture[0]})[::4]:
         hits = of_pictures.find_images(f'"{text}"', PICTURES).hits
