@@ -181,7 +181,7 @@ def truth(
 
 def forget(folder: Path) -> None:
     """Make the system forget these files, as after a start of the machine."""
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
