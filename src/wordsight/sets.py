@@ -147,4 +147,5 @@ class UnitSet(EmbeddingSet):
     @cached_property
     def means(self) -> Float[Tensor, "n dim"]:
         """Mean of the vectors of each item, computed once."""
-        return self.vectors.masked_fill(~self.mask[..., None], 0).sum(1) / self.lengths[:, None]
+        real = self.vectors if self.mask.all() else self.vectors.masked_fill(~self.mask[..., None], 0)
+        return real.sum(1) / self.lengths[:, None]

@@ -16,6 +16,7 @@ from wordsight.errors import AlreadyExistsError, InputError, MissingFileError
 from wordsight.exported import FOLDER, has_export, read_export
 from wordsight.exporters import onnx_export
 from wordsight.exporters.onnx_export import MAX_DIFFERENCE, export_onnx
+from wordsight.files.index_folder import MODEL
 from wordsight.matcher import Matcher
 from wordsight.matcher.onnx_matcher import OnnxMatcher
 from wordsight.search.index import manifest
@@ -87,9 +88,9 @@ def test_a_process_without_torch_answers_as_torch_does() -> None:
     """Every similarity: hits, order, words, boxes, operators, similar pictures, reasons, captions."""
     indexes = [*map(search_models.index, search_models.KINDS), search_models.texts_index()]
     for index in indexes:
-        before = manifest.identity(index.folder / manifest.MODEL)
-        export_onnx(index.folder / manifest.MODEL)
-        assert manifest.identity(index.folder / manifest.MODEL) == before
+        before = manifest.identity(index.folder / MODEL)
+        export_onnx(index.folder / MODEL)
+        assert manifest.identity(index.folder / MODEL) == before
     picture, folders = search_models.path_of(3), [index.folder for index in indexes]
     right = [json.loads(json.dumps(search_answers.answers(folder, picture))) for folder in folders]
     found = search_answers.answers_without_torch(folders, picture)

@@ -22,9 +22,10 @@ from PIL import Image
 import wordsight.search
 from wordsight.cli.main import main as command
 from wordsight.files import append
+from wordsight.files.index_folder import META
 from wordsight.matcher import Matcher
 from wordsight.read.text.vocabulary import Vocabulary
-from wordsight.search.index import database, manifest
+from wordsight.search.index import database
 from wordsight.search.index.database import IndexFull
 from wordsight.search.index.index import Index
 from wordsight.sets import EmbeddingSet
@@ -81,7 +82,7 @@ def as_bytes(embeddings: EmbeddingSet) -> bytes:
 
 def make(folder: Path, model: Path, pictures: Path, **settings: Any) -> Index:
     """What ``wordsight index`` does: go on with the index, or begin it."""
-    there = (folder / manifest.META).is_file()
+    there = (folder / META).is_file()
     index = Index.open_to_write(folder) if there else Index.create(folder, model)
     index.update([pictures], batch_size=BATCH, workers=2, **settings)
     return index
@@ -165,14 +166,14 @@ class World:
 
     def check(self) -> None:
         """Every promise of an index that is there holds."""
-        if (self.index / manifest.META).is_file():
+        if (self.index / META).is_file():
             index = Index.open(self.index)
             problems = index.verify()
             assert not problems, problems
 
     def check_batches(self) -> None:
         """What was committed are whole batches: 22 contents in batches of 4."""
-        if (self.index / manifest.META).is_file():
+        if (self.index / META).is_file():
             assert Index.open(self.index).stats().contents in (0, 4, 8, 12, 16, 20, 22)
 
     def check_finished(self) -> None:

@@ -64,6 +64,7 @@ METHODS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {  # of values, mask, 
     "gather": lambda x, m, n, t: x.gather(1, x.argsort(1)),
     "scatter": lambda x, m, n, t: t.zeros_like(x).scatter(-2, x.argmax(-2)[..., None, :], 1.0),
     "product": lambda x, m, n, t: x @ x.transpose(1, 2),
+    "product with one matrix": lambda x, m, n, t: x.transpose(0, 1) @ x[0].T,
     "bmm": lambda x, m, n, t: t.bmm(x, x.transpose(1, 2)),
     "cat": lambda x, m, n, t: t.cat([x, x], 1),
     "stack": lambda x, m, n, t: t.stack([x, x], 2),
@@ -87,6 +88,7 @@ METHODS: dict[str, Callable[[Any, Any, Any, Any], Any]] = {  # of values, mask, 
     "cartesian": lambda x, m, n, t: t.cartesian_prod(t.arange(2), t.arange(3)),
     "bincount": lambda x, m, n, t: t.bincount(n.flatten(), minlength=8),
 }
+HALVES = np.arange(2**16, dtype=np.uint16).view(np.float16)  # all of them
 FUNCTIONAL: dict[str, Callable[[Any, Any], Any]] = {
     "normalize": lambda f, x: f.normalize(x, dim=-1),
     "pad": lambda f, x: f.pad(x, (0, 0, 0, 2)),
@@ -115,6 +117,17 @@ def test_arrays_compute_as_torch_does(name: str) -> None:
 def test_functions_of_layers_compute_as_torch_does(name: str) -> None:
     right = FUNCTIONAL[name](torch.nn.functional, torch.from_numpy(VALUES))
     agree(FUNCTIONAL[name](functional, tensor_of(VALUES)), right)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value")  # numpy's own conversion says it of some NaN
+@pytest.mark.parametrize("chosen", [HALVES, HALVES[np.isfinite(HALVES)]])
+def test_every_half_becomes_its_float(chosen: np.ndarray) -> None:
+    found = functions.from_numpy(chosen).float()
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(np.asarray(found), chosen.astype(np.float32))
+    part = functions.zeros(2, len(chosen))
+    part[1].copy_(functions.from_numpy(chosen))
+    np.testing.assert_array_equal(np.asarray(part), [np.zeros(len(chosen)), chosen.astype(np.float32)])
 
 
 def test_changes_in_place_reach_the_array_that_a_part_was_taken_of() -> None:

@@ -17,6 +17,7 @@ from wordsight.errors import WordsightError
 from wordsight.registry.names import REGISTRY
 
 WITHOUT_TORCH = "WORDSIGHT_WITHOUT_TORCH"
+NUMPY_THREADS = "OPENBLAS_NUM_THREADS"  # read by numpy when it is loaded
 LOADED = ("torch", "wordsight.tensors")  # after which nothing is left to choose
 NO_TRAINING = ("reader", "tokenizer", "similarity")  # parts that run beside an export
 NAMES = {name for parts in REGISTRY.values() for name in parts}
@@ -29,11 +30,13 @@ def choose_export(
     device: str = "auto",
     engine: str = "auto",
     reads_pictures: bool = True,
+    one_query: bool = True,
 ) -> None:
     """Run the exports of models for the rest of this process, where they suffice.
 
     ``indexes``: those in folders, or folders of pictures, which may have one already. ``model``: the one that
     is named, if any. ``reads_pictures``: whether pictures that are in no index may be encoded.
+    ``one_query``: the process ends after one, whose few products wait for memory, not for more threads.
     """
     if os.environ.get(WITHOUT_TORCH) is not None or any(name in sys.modules for name in LOADED):
         return
@@ -43,19 +46,21 @@ def choose_export(
     reads_pictures = reads_pictures or not all(map(_is_index, indexes))
     if homes and all(export_suffices(home, reads_pictures) for home in homes) and _is_for_processor(device):
         os.environ[WITHOUT_TORCH] = "1"
+        if one_query:
+            os.environ.setdefault(NUMPY_THREADS, "1")
 
 
 def _is_index(path: Path) -> bool:
-    from wordsight.search.index.replaced import META
+    from wordsight.files.index_folder import META
 
     return (path / META).is_file()
 
 
 def _homes(index: Path, model: str | None) -> Iterator[Path]:
     """Folders of the models that the command will open."""
+    from wordsight.files.index_folder import META, MODEL
     from wordsight.files.model_folder import BEST, CONFIG
     from wordsight.files.user_cache import cached_index_folder
-    from wordsight.search.index.replaced import META, MODEL
 
     if model is not None:
         named = Path(model).expanduser()

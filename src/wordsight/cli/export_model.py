@@ -37,8 +37,8 @@ def export(
     """
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # remarks of the exporter that tell a user nothing
     from wordsight.exporters.onnx_export import export_onnx
+    from wordsight.files.index_folder import META, MODEL
     from wordsight.runs.opening import matcher_folder
-    from wordsight.search.index.manifest import META, MODEL
 
     if form != "onnx":
         raise InputError(f"--format {form} is unknown; known: onnx")

@@ -160,8 +160,8 @@ def _opened_to_write(
 ) -> "SearchableIndex":
     if not isinstance(out, Path):
         return server_to_write(out, model, kind, how, trust_remote_code)
+    from wordsight.files.index_folder import META
     from wordsight.search.index.index import Index
-    from wordsight.search.index.manifest import META
 
     if not (out / META).is_file():
         if model is None:

@@ -44,7 +44,7 @@ def index_at(
 
     if device != "auto":
         find_device(device)  # an error comes before anything is loaded
-    from wordsight.search.index.manifest import META
+    from wordsight.files.index_folder import META
 
     if not isinstance(path, Path):
         return _opened(path, model, trust_remote_code, device)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from wordsight.errors import MissingPackageError
+from wordsight.tensors.halves import can_widen, widen
 from wordsight.tensors.pointwise import Pointwise
 from wordsight.tensors.reductions import Reductions
 
@@ -59,7 +60,11 @@ class Tensor(Reductions, Pointwise, np.ndarray):
         return (tensor_of(row) for row in np.asarray(self))
 
     def __matmul__(self, other: Any) -> "Tensor":
-        return tensor_of(np.matmul(np.asarray(self), np.asarray(other)))
+        left, right = np.asarray(self), np.asarray(other)
+        if left.ndim > 2 and right.ndim == 2:  # one product, not one for each matrix
+            rows = np.matmul(left.reshape(-1, left.shape[-1]), right)
+            return tensor_of(rows.reshape(*left.shape[:-1], right.shape[1]))
+        return tensor_of(np.matmul(left, right))
 
     def __reduce__(self) -> Any:
         return tensor_of, (np.asarray(self),)
@@ -104,7 +109,18 @@ class Tensor(Reductions, Pointwise, np.ndarray):
         return self.type_as_numbers(target)
 
     def type_as_numbers(self, dtype: Any) -> "Tensor":
-        return tensor_of(np.asarray(self).astype(dtype, copy=False))
+        values = np.asarray(self)
+        if values.dtype != np.float16 or dtype != np.float32:
+            return tensor_of(values.astype(dtype, copy=False))
+        return tensor_of(np.empty(values.shape, np.float32)).copy_(values)
+
+    def copy_(self, source: Any) -> "Tensor":
+        values, own = np.asarray(source), np.asarray(self)
+        if can_widen(values, own):
+            widen(values, own)
+        else:
+            np.copyto(own, values, casting="unsafe")
+        return self
 
     def float(self) -> "Tensor":
         return self.type_as_numbers(np.float32)

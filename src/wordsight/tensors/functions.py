@@ -267,8 +267,10 @@ ops = SimpleNamespace()  # private products of torch, which are tried and not mi
 def _vector_norm(values: Any, dim: Any = -1, keepdim: Any = False, dtype: Any = None, **_: Any) -> Tensor:
     array = np.asarray(values)
     array = array if dtype is None else array.astype(dtype)
-    length = np.sqrt(np.square(array).sum(dim, keepdims=keepdim))
-    return tensor_of(length)
+    if dim != -1:
+        return tensor_of(np.sqrt(np.square(array).sum(dim, keepdims=keepdim)))
+    length = np.sqrt(np.einsum("...i,...i->...", array, array))  # without an array of the squares
+    return tensor_of(length[..., None] if keepdim else length)
 
 
 linalg = SimpleNamespace(vector_norm=_vector_norm)

@@ -13,13 +13,14 @@ from jaxtyping import Int
 
 from wordsight.runtime.device import PROCESSOR, cache_mb, on_gpu
 from wordsight.runtime.halving import free_cached, is_out_of_memory
-from wordsight.search.engine.brute_force import BLOCK_COPIES, BLOCK_NUMBERS, Places
+from wordsight.search.engine.brute_force import BLOCK_COPIES, Places
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.sets import EmbeddingSet, UnitSet
-from wordsight.similarity.kernels.packed import masked_unit
+from wordsight.similarity.kernels.packed import scale_to_unit
 from wordsight.tensors import torch
 
 CACHED_BLOCK_NUMBERS = 1 << 22  # numbers of a cached block
+PREPARED_NUMBERS = 1 << 18  # numbers that stay in a processor's cache while they are read and scaled
 GPU_BLOCK_NUMBERS = 1 << 26  # likewise on a GPU, which small blocks leave idle
 _log = logging.getLogger("wordsight.device")
 
@@ -93,10 +94,12 @@ class RowCache:
     def _read_block(self, places: Places) -> EmbeddingSet:
         rows = np.arange(places.start, places.stop) if isinstance(places, slice) else places
         length, dim = int(self.snapshot.lengths[rows[0]]), self.snapshot.layout.dim
-        vectors, rows_per_block = torch.empty(len(rows), length, dim), max(1, BLOCK_NUMBERS // (length * dim))
-        for start in range(0, len(rows), rows_per_block):
-            stored = self.snapshot.gather(rows[start : start + rows_per_block])
-            vectors[start : start + rows_per_block] = masked_unit(stored) if self.unit else stored.vectors
+        vectors, at_once = torch.empty(len(rows), length, dim), max(1, PREPARED_NUMBERS // (length * dim))
+        for start in range(0, len(rows), at_once):
+            some = vectors[start : start + at_once]
+            self.snapshot.fill(rows[start : start + at_once], some)
+            if self.unit:
+                scale_to_unit(some)
         mask = torch.ones(len(rows), length, dtype=torch.bool)
         return UnitSet(vectors, mask) if self.unit else EmbeddingSet(vectors, mask)
 

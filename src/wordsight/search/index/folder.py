@@ -10,12 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 
 from wordsight.errors import InputError
+from wordsight.files.index_folder import META
 from wordsight.files.lock import StoreInUse
 from wordsight.files.user_cache import cached_index_folder
 from wordsight.read.pictures.walk import PICTURE_KINDS, WalkRules, left_out_text, pictures_below
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index.index import Index, begun_or_removed
-from wordsight.search.index.manifest import META, identity
+from wordsight.search.index.manifest import identity
 
 _log = logging.getLogger("wordsight.search")
 

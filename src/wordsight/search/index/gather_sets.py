@@ -3,11 +3,12 @@
 from collections.abc import Mapping
 
 import numpy as np
+from jaxtyping import Float
 
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.vector_files import Segment
 from wordsight.sets import EmbeddingSet
-from wordsight.tensors import torch
+from wordsight.tensors import Tensor, torch
 
 
 def gather_sets(
@@ -46,3 +47,19 @@ def gather_sets(
         None if boxes is None else boxes.view(*shape, 4),
         None if labels is None else labels.view(*shape),
     )
+
+
+def fill_vectors(
+    segments: Mapping[int, Segment],
+    segment_of: np.ndarray,
+    start: np.ndarray,
+    out: Float[Tensor, "content item dim"],
+) -> None:
+    """Write contents of one number of vectors, which begin at ``start``, in float32."""
+    count, length, dim = out.shape
+    for number, chosen in groups_by_segment(segment_of):
+        index = vector_places(start[chosen], np.full(len(chosen), length))
+        if len(chosen) == count:
+            segments[number].fill(index, out.view(count * length, dim))
+        else:
+            out[torch.from_numpy(chosen)] = segments[number].vectors(index).view(-1, length, dim)

@@ -16,6 +16,7 @@ from typing import Any
 from wordsight.encode.projection import out_dim
 from wordsight.errors import InputError
 from wordsight.files.atomic import removed_on_failure
+from wordsight.files.index_folder import META, MODEL
 from wordsight.matcher import Matcher, open_saved
 from wordsight.read.pictures.walk import WalkRules
 from wordsight.registry import names_of
@@ -32,7 +33,7 @@ from wordsight.search.index import (
 from wordsight.search.index.compact import Compaction, compact
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.interface import BatchWriter, SearchableIndex
-from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.manifest import Meta
 from wordsight.search.index.region_meta import SearchSettings
 from wordsight.search.index.replaced import Fingerprint, IndexReplaced, read_one_index
 from wordsight.search.index.report import UpdateReport
@@ -116,7 +117,7 @@ class Index(SearchableIndex):
     ) -> "Index":
         """Open an index for writing; an older format is migrated first."""
         folder = Path(folder)
-        if (folder / manifest.META).is_file():
+        if (folder / META).is_file():
             with manifest.writing(folder):
                 manifest.migrate(folder)
         return cls.open(folder, trust_remote_code, device)

@@ -23,11 +23,12 @@ from wordsight.files import plain_json
 from wordsight.files.atomic import atomic_file, link_or_copy, recover, removed_on_failure, sync_folder
 from wordsight.files.contained import check_links
 from wordsight.files.fingerprint import content_of
+from wordsight.files.index_folder import META, MODEL
 from wordsight.files.lock import LOCK, locked
 from wordsight.matcher import Matcher
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.read.features.store import difference
-from wordsight.search.index import database, photo_columns, replaced
+from wordsight.search.index import database, photo_columns
 from wordsight.search.index.schema_check import REMEDY
 from wordsight.search.index.vector_files import PRECISIONS, Layout
 from wordsight.sets import EmbeddingSet
@@ -35,8 +36,6 @@ from wordsight.tensors import torch
 
 FORMAT = 3
 OLDEST = 1  # oldest format that is read without migration
-META = replaced.META
-MODEL = replaced.MODEL
 KINDS = ("images", "texts")
 MAX_DIM = 10**6
 # Migrations from a format to the next; a kill leaves one of the two formats.

@@ -15,8 +15,8 @@ from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file
+from wordsight.files.index_folder import META
 from wordsight.files.user_cache import cache_folder
-from wordsight.search.index.manifest import META
 
 
 class OutsideRootsError(InputError):

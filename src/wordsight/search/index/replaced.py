@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from wordsight.errors import InputError
+from wordsight.files.index_folder import META
 from wordsight.search.index import database
 
-META = "index.json"
-MODEL = "model"  # the folder of its model
 MAX_READINGS = 10
 PAUSE_SECONDS = 0.01  # before the second reading; the next pauses are longer
 Fingerprint = tuple[int, ...]

@@ -7,6 +7,9 @@ import numpy as np
 
 def groups_by_segment(segments: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
     """Each segment with the positions of its rows."""
+    if len(segments) and (segments == segments[0]).all():
+        yield int(segments[0]), np.arange(len(segments))
+        return
     for number in np.unique(segments):
         yield int(number), np.flatnonzero(segments == number)
 

@@ -21,7 +21,7 @@ from wordsight.errors import InputError
 from wordsight.search.index import database, photo_columns
 from wordsight.search.index.database import Filters, Item
 from wordsight.search.index.filter_sql import conditions, date_bounds
-from wordsight.search.index.gather_sets import gather_sets
+from wordsight.search.index.gather_sets import fill_vectors, gather_sets
 from wordsight.search.index.recent_rows import RecentRows
 from wordsight.search.index.row_places import groups_by_segment, vector_places
 from wordsight.search.index.schema_check import REMEDY, check_places
@@ -117,6 +117,10 @@ class Snapshot:
     def _gather(self, rows: np.ndarray) -> EmbeddingSet:
         where = (self._segment[rows], self._start[rows], self._count[rows])
         return gather_sets(self._segments, where, self.layout.dim, self._all_boxed, self._any_labels)
+
+    def fill(self, rows: Integer[np.ndarray, " n"], out: Float[Tensor, "n item dim"]) -> None:
+        """Write the vectors of the named rows, which all have as many, in float32."""
+        fill_vectors(self._segments, self._segment[rows], self._start[rows], out)
 
     def item(self, row: int) -> Item:
         return self.items([row])[0]

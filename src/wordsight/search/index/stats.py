@@ -4,8 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wordsight.files.index_folder import MODEL
 from wordsight.search.index import database
-from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.manifest import Meta
 from wordsight.search.index.region_upkeep import opened
 from wordsight.search.index.snapshot import Snapshot
 from wordsight.search.index.vector_files import KINDS

@@ -6,9 +6,10 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from wordsight.files.index_folder import MODEL
 from wordsight.runtime.progress import Progress
 from wordsight.search.index import database, manifest
-from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.manifest import Meta
 from wordsight.search.index.region_build import region_problems
 from wordsight.search.index.region_lists import RegionLists
 from wordsight.search.index.snapshot import Snapshot

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from wordsight.errors import InputError
+from wordsight.files.index_folder import MODEL
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index import picture_roots
 from wordsight.search.index.index import Index, Snapshot
-from wordsight.search.index.manifest import MODEL
 from wordsight.search.index.vector_files import Packed, Place
 from wordsight.search.places import ServerAddress, server_index
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow

@@ -14,9 +14,10 @@ from typing import Any
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import link_folder
+from wordsight.files.index_folder import MODEL
 from wordsight.read.pictures.photo_facts import PhotoFacts
 from wordsight.search.index import database
-from wordsight.search.index.manifest import MODEL, Meta
+from wordsight.search.index.manifest import Meta
 from wordsight.search.index.photo_columns import update_photo_facts
 from wordsight.search.index.vector_files import Packed, Place
 from wordsight.search.remote.batch_rows import ItemRow, PictureRow, ServerFacts

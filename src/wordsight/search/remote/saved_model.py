@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from wordsight.errors import InputError
 from wordsight.files.atomic import atomic_file, removed_on_failure
+from wordsight.files.index_folder import META
 from wordsight.files.user_cache import cache_folder
 from wordsight.presence.saved import FILE as PRESENCE
 from wordsight.search.index import manifest
@@ -50,8 +51,8 @@ def home(address: object, identity: str) -> Path:
     """Folder of an index in the user's cache; made if it can be."""
     stamp = hashlib.blake2b(f"{address} {identity}".encode(), digest_size=10).hexdigest()
     folder = cache_folder() / "servers" / stamp
-    if not (folder / manifest.META).is_file():
-        with suppress(OSError), atomic_file(_made(folder) / manifest.META) as file:
+    if not (folder / META).is_file():
+        with suppress(OSError), atomic_file(_made(folder) / META) as file:
             file.write(f'{{"server": "{stamp}"}}\n'.encode())
     return folder
 

@@ -30,6 +30,11 @@ def masked_unit(items: EmbeddingSet) -> Float[Tensor, "n item dim"]:
     return vectors if isinstance(items, UnitSet) else unit(vectors)
 
 
+def scale_to_unit(vectors: Float[Tensor, "*n dim"]) -> None:
+    """Do in place, to vectors in float32, what ``unit`` returns."""
+    vectors.div_(torch.linalg.vector_norm(vectors, dim=-1, keepdim=True) + EPSILON)
+
+
 def unscaled(items: EmbeddingSet) -> UnitSet:
     """A set whose lengths count, marked as ready to be compared; in float32 at least. Differentiable."""
     if isinstance(items, UnitSet):
