@@ -14,6 +14,7 @@ os.environ["OMP_NUM_THREADS"] = (
 )
 _cache = TemporaryDirectory(prefix="wordsight-tests-")  # nothing is left in the folders of who runs the tests
 os.environ["WORDSIGHT_CACHE"] = _cache.name
+os.environ["WORDSIGHT_NO_EXPORT"] = "1"  # a second for each index that a command makes; its test says 0
 torch.set_num_threads(1)
 gc.set_threshold(10_000)  # of 700: looking for cycles took up to a quarter of the time
 os.fsync = os.fstat  # type: ignore[assignment]  # no test cuts the power: the disk need not have it

@@ -1,6 +1,7 @@
 """The folder onnx/ of a saved matcher: both encoders as ONNX, and export.json, which says what they read.
 
 ``text.onnx``       ids and mask of texts -> vectors and mask
+``text.onnx.data``  the weights of a large one, which are mapped into memory
 ``image.onnx``      features, mask and boxes of regions, or pixels -> vectors and mask
 ``backbone.onnx``   the reader's network, where it is not an ONNX file already
 ``*.int8.onnx``     encoders with weights in 8 bits

@@ -5,14 +5,21 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+import torch
 from support import search_models
 
 from wordsight import checkpoint
 from wordsight.cli.choose_export import WITHOUT_TORCH, export_suffices
+from wordsight.cli.leave_export import NO_EXPORT, leave_export
+from wordsight.cli.main import main as command
+from wordsight.exported import has_export
 from wordsight.exporters.onnx_export import export_onnx
+from wordsight.files.index_folder import MODEL
+from wordsight.search.index.index import Index
 
 RUN = """
 import json, sys
@@ -50,6 +57,37 @@ def test_an_export_is_used_by_itself_and_finds_the_same(home: Path) -> None:
     pairs = list(zip(map(json.loads, found[2]), map(json.loads, right[2]), strict=True))
     assert [one["path"] for one, _ in pairs] == [one["path"] for _, one in pairs]
     assert [one["score"] for one, _ in pairs] == pytest.approx([one["score"] for _, one in pairs], abs=1e-4)
+
+
+def test_indexing_by_torch_leaves_an_export_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(NO_EXPORT, "0")
+    shutil.copytree(search_models.index().folder, tmp_path / "index")
+    onnx, update = tmp_path / "index" / MODEL / "onnx", ["index", search_models.pictures(), "--out"]
+    arguments = [*map(str, [*update, tmp_path / "index"])]
+    index(arguments, "--no-export")
+    assert not onnx.exists()
+    index(arguments)
+    assert export_suffices(onnx.parent, reads_pictures=False)
+    assert capsys.readouterr().err.count("the model is exported (") == 1
+    made = (onnx / "export.json").stat().st_mtime_ns
+    index(arguments)
+    assert (onnx / "export.json").stat().st_mtime_ns == made
+
+
+def test_a_failed_export_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(NO_EXPORT, "0")
+    shutil.copytree(search_models.index().folder, tmp_path / "index")
+    opened = Index.open(tmp_path / "index")
+    opened.matcher.text_encoder = torch.nn.Identity()  # it encodes nothing
+    leave_export(opened)
+    assert not has_export(opened.model_folder)
+
+
+def index(arguments: list[str], *more: str) -> None:
+    with suppress(SystemExit):
+        command([*arguments, *more])
 
 
 def test_pictures_are_read_and_indexed_by_the_export(home: Path, tmp_path: Path) -> None:

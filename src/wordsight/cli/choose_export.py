@@ -50,6 +50,11 @@ def choose_export(
             os.environ.setdefault(NUMPY_THREADS, "1")
 
 
+def silence_exporter() -> None:
+    """Leave out remarks of torch's exporter that tell a user nothing; torch reads this when it is loaded."""
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+
+
 def _is_index(path: Path) -> bool:
     from wordsight.files.index_folder import META
 
@@ -87,19 +92,27 @@ def _is_for_processor(device: str) -> bool:
 def export_suffices(home: Path, reads_pictures: bool) -> bool:
     """Whether a saved model has an export that does what the command needs."""
     from wordsight.exported import has_export, read_export
-    from wordsight.files import plain_json
-    from wordsight.files.model_folder import CONFIG
 
     if not has_export(home):
         return False
     try:
         export = read_export(home)
-        parts = plain_json.read(home / CONFIG)["parts"]
-        named = [name for kind in NO_TRAINING for name in _names_in(parts[kind])]
-    except (WordsightError, OSError, LookupError, TypeError):
+    except (WordsightError, OSError):
         return False  # torch opens the model, or says what is wrong with it
     can_read = export.reader is not None and "image" in export.inputs
-    return (can_read or not reads_pictures) and all(_is_own(name) for name in named)
+    return (can_read or not reads_pictures) and has_own_parts(home)
+
+
+def has_own_parts(home: Path) -> bool:
+    """Whether all parts of a saved model that run beside an export are wordsight's."""
+    from wordsight.files import plain_json
+    from wordsight.files.model_folder import CONFIG
+
+    try:
+        parts = plain_json.read(home / CONFIG)["parts"]
+        return all(_is_own(name) for kind in NO_TRAINING for name in _names_in(parts[kind]))
+    except (WordsightError, OSError, LookupError, TypeError):
+        return False
 
 
 def _names_in(table: Any) -> Iterator[Any]:

@@ -1,11 +1,11 @@
 """The command export: a model folder in, its ONNX export beside the weights."""
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wordsight.cli.choose_export import silence_exporter
 from wordsight.cli.stderr import say
 from wordsight.cli.trust import TrustRemoteCode
 from wordsight.errors import InputError
@@ -35,7 +35,7 @@ def export(
     Its folder gets onnx/: the image side, the text side and the reader's network as ONNX, and a JSON. Scores
     are compared with torch's first; an export that differs by more than 1e-4 is not written.
     """
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # remarks of the exporter that tell a user nothing
+    silence_exporter()
     from wordsight.exporters.onnx_export import export_onnx
     from wordsight.files.index_folder import META, MODEL
     from wordsight.runs.opening import matcher_folder

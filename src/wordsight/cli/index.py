@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wordsight.cli.choose_export import choose_export
+from wordsight.cli.choose_export import choose_export, silence_exporter
 from wordsight.cli.detector_options import model_with
 from wordsight.cli.index_on_server import copy_to_server, server_to_write
 from wordsight.cli.index_options import CaptionOptions, UpdateOptions, UpkeepOptions
+from wordsight.cli.leave_export import leave_export
 from wordsight.cli.open_index import index_place
 from wordsight.cli.option_groups import with_options
 from wordsight.cli.shared_options import NoLock
@@ -83,10 +84,10 @@ def index(
     if folders or texts:
         opened, report = _updated(out, folders or [], texts or [], model, captions, how, trust_remote_code)
         _show_report(opened, report, as_json)
-        _calibrate(opened)
+        _prepare_search(opened, how.export)
         skipped = bool(report.skipped)
     elif upkeep.copy_from is not None:
-        _calibrate(opened := copy_to_server(upkeep.copy_from, out, how.shards, trust_remote_code))
+        _prepare_search(opened := copy_to_server(upkeep.copy_from, out, how.shards, trust_remote_code))
     else:
         opened = _opened(out, model, how.precision, trust_remote_code)
     _upkeep(opened, upkeep, as_json)
@@ -114,6 +115,7 @@ def _updated(
 ) -> "tuple[SearchableIndex, UpdateReport]":
     """The index of these folders or files, made if it is not there; a failure leaves no new folder."""
     how.check()
+    silence_exporter()
     if how.detector is None:  # it runs in torch
         choose_export([out], model, how.device)
     from wordsight.search.index import caption_join
@@ -253,8 +255,8 @@ def _show_report(opened: "SearchableIndex", report: "UpdateReport", as_json: boo
         say(f"skipped {path}: {reason}")
 
 
-def _calibrate(opened: "SearchableIndex") -> None:
-    """Measure the relevance threshold of this index now, not at the first search."""
+def _prepare_search(opened: "SearchableIndex", export: bool = False) -> None:
+    """Prepare the first search: measure the relevance threshold of this index, and export its model."""
     from wordsight.search.calibrate_index import calibrate
 
     recall = calibrate(opened)
@@ -262,6 +264,7 @@ def _calibrate(opened: "SearchableIndex") -> None:
         counted = f"{100 * recall.recall:.0f} % of the ten best, on {recall.queries} queries"
         say(f"a shortlist of {recall.size} holds {counted}")
     _calibrate_regions(opened)
+    leave_export(opened, export)
 
 
 def _index_regions(opened: "SearchableIndex", engine: str) -> None:

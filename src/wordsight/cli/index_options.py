@@ -79,6 +79,15 @@ class UpdateOptions(DetectorOptions):
         ),
     ] = None
 
+    export: Annotated[
+        bool,
+        typer.Option(
+            "--export/--no-export",
+            help="Leave an ONNX export of the model in the index, once: searches then start without torch. "
+            "WORDSIGHT_NO_EXPORT=1 switches it off too.",
+        ),
+    ] = True
+
     def check(self) -> None:
         super().check()
         if self.features is not None and self.ray is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from wordsight.cli.choose_export import silence_exporter
 from wordsight.cli.config_options import Changes, ConfigFile
 from wordsight.cli.data_options import DatasetOptions
 from wordsight.cli.option_groups import with_options
@@ -106,6 +107,8 @@ def demo(
 ) -> None:
     """Generate a world of pictures, learn to match it, measure it, index it, search it; a page shows why."""
     from wordsight.cli import serve as serving
+
+    silence_exporter()
     from wordsight.cli.demo import finished, run_demo
 
     if serve:

@@ -19,7 +19,7 @@ from wordsight.errors import AlreadyExistsError, InputError
 from wordsight.exported import FOLDER, FORMAT, Export, WordsAlone
 from wordsight.exporters.onnx_backbone import export_reader
 from wordsight.exporters.onnx_examples import image_examples, text_examples
-from wordsight.exporters.onnx_graphs import Example, write_int8, write_side
+from wordsight.exporters.onnx_graphs import Example, move_weights_to_sidecar, write_int8, write_side
 from wordsight.files.atomic import atomic_folder, link_or_copy
 from wordsight.matcher import Matcher
 from wordsight.matcher.onnx_sides import OnnxSide
@@ -49,13 +49,20 @@ class ExportReport:
 
 
 def export_onnx(
-    home: Path, out: Path | None = None, int8: bool = False, trust_remote_code: bool = False
+    home: Path,
+    out: Path | None = None,
+    int8: bool = False,
+    trust_remote_code: bool = False,
+    matcher: Matcher | None = None,
 ) -> ExportReport:
     """Export a saved matcher. ``out``: a folder for a copy of the model with the export.
 
+    ``matcher``: that of the folder, where it is open already.
+
     Raises InputError for a part that ONNX cannot say, or whose scores differ; the folder is then as before.
     """
-    matcher = Matcher.from_pretrained(home, trust_remote_code=trust_remote_code)
+    if matcher is None:
+        matcher = Matcher.from_pretrained(home, trust_remote_code=trust_remote_code)
     if isinstance(matcher.text_encoder, MultiVectorTextEncoder):
         raise InputError(
             f"both encoders of {home} share one language model (ColPali, ColQwen2), which is not exported",
@@ -95,6 +102,7 @@ def _write(matcher: Matcher, home: Path, folder: Path, int8: bool) -> Export:
         "text": write_side(text_encoder, texts[0], folder / "text.onnx"),
         "image": write_side(matcher.image_encoder, images[0], folder / "image.onnx"),
     }
+    move_weights_to_sidecar(folder / "text.onnx")
     tables = checkpoint.read_config(home)["parts"]
     reader, no_pictures = export_reader(matcher.reader, tables["reader"], folder)
     dim = matcher.encode_texts(["a dog"]).dim
