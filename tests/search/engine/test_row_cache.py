@@ -77,13 +77,13 @@ def test_at_most_half_the_budget_is_held_and_that_is_read_once(
         budget = 2 * 10 * numbers * 4 / MB  # half of it are ten pictures
         held = RowCache(snapshot, True, budget)
         read: list[int] = []
-        gather = Snapshot.gather
+        fill = Snapshot.fill
 
-        def counted(self: Snapshot, rows: np.ndarray) -> EmbeddingSet:
+        def counted(self: Snapshot, rows: np.ndarray, out: torch.Tensor) -> None:
             read.extend(np.asarray(rows).tolist())
-            return gather(self, rows)
+            fill(self, rows, out)
 
-        monkeypatch.setattr(Snapshot, "gather", counted)
+        monkeypatch.setattr(Snapshot, "fill", counted)
         scores = [score_rows(asking("max-sim"), held) for _ in range(3)]
     assert (scores[0] == scores[1]).all()
     assert len(read) <= 3 * PICTURES - 2 * 8
