@@ -33,6 +33,7 @@ def leave_export(opened: "SearchableIndex", wanted: bool = True) -> None:
 def _reason(opened: "SearchableIndex") -> str:
     """Why the model is left as it is; empty if it is to be exported."""
     from wordsight.exported import has_export
+    from wordsight.runtime.device import PROCESSOR
     from wordsight.search.index.index import Index
     from wordsight.tensors import IS_TORCH
 
@@ -45,7 +46,7 @@ def _reason(opened: "SearchableIndex") -> str:
         return "onnx is not installed"
     if not has_own_parts(home):
         return "it has parts of other packages"
-    if opened.matcher.device.type != "cpu":
+    if opened.matcher.device.type != PROCESSOR:
         return f"it runs on {opened.matcher.device}"
     size = (home / WEIGHTS).stat().st_size
     return f"its weights are {size / 1e6:,.0f} MB" if size > MAX_BYTES else ""
