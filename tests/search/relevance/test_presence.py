@@ -84,7 +84,7 @@ KINDS = ("max-sim", "cross-attention", "bidirectional", "cosine")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("least", [0.2, 0.5, 0.8])
+@pytest.mark.parametrize("least", [0.2, 0.7])
 def test_one_probability_decides_on_every_match(kind: str, least: float) -> None:
     for query in ("star", "a red star", "red ring or a blue circle", "a red giraffe", "the"):
         for filters, engine in ((None, "exact"), (Filters(folder="even"), "exact"), (None, "shortlist")):
@@ -204,7 +204,7 @@ def test_a_sentence_by_a_picture_and_a_picture_by_the_sentence_are_as_likely(kin
     of_texts, of_pictures = searcher(kind, texts=True, least=0.05), searcher(kind)
     by_picture = {row: of_texts.find_texts(str(path_of(row)), 1000).hits for row in (0, 11)}
     matches = 0
-    for text in sorted({hit.item.text for hit in by_picture[0]})[::4]:
+    for text in sorted({hit.item.text for hit in by_picture[0]})[::8]:
         hits = of_pictures.find_images(f'"{text}"', PICTURES).hits
         by_text = {hit.item.path: hit.probability for hit in hits}
         for row, sentences in by_picture.items():
