@@ -30,13 +30,11 @@ def choose_export(
     device: str = "auto",
     engine: str = "auto",
     reads_pictures: bool = True,
-    one_query: bool = True,
 ) -> None:
     """Run the exports of models for the rest of this process, where they suffice.
 
     ``indexes``: those in folders, or folders of pictures, which may have one already. ``model``: the one that
     is named, if any. ``reads_pictures``: whether pictures that are in no index may be encoded.
-    ``one_query``: the process ends after one, whose few products wait for memory, not for more threads.
     """
     if os.environ.get(WITHOUT_TORCH) is not None or any(name in sys.modules for name in LOADED):
         return
@@ -46,8 +44,7 @@ def choose_export(
     reads_pictures = reads_pictures or not all(map(_is_index, indexes))
     if homes and all(export_suffices(home, reads_pictures) for home in homes) and _is_for_processor(device):
         os.environ[WITHOUT_TORCH] = "1"
-        if one_query:
-            os.environ.setdefault(NUMPY_THREADS, "1")
+        os.environ.setdefault(NUMPY_THREADS, "1")  # products of few words wait for memory, not for threads
 
 
 def silence_exporter() -> None:

@@ -57,5 +57,5 @@ def _exported(opened: "SearchableIndex") -> str:
     from wordsight.exporters.onnx_export import export_onnx
 
     report = export_onnx(opened.model_folder, matcher=opened.matcher)
-    say(f"the model is exported ({report.megabytes:.0f} MB): searches of this index start without torch")
+    say(f"the model is exported ({report.megabytes:.1f} MB): searches of this index start without torch")
     return ""

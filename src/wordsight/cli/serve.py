@@ -111,7 +111,7 @@ def serve(
     An index that is updated meanwhile is followed; nothing needs to be restarted.
     """
     need_extra()
-    choose_export(indexes, model, device, one_query=False)
+    choose_export(indexes, model, device)
     from wordsight.web import server
     from wordsight.web.app import create_app
 
