@@ -247,9 +247,9 @@ class Segment:
 
     def fill(self, rows: slice | np.ndarray, out: Float[Tensor, "n dim"]) -> None:
         """Write vectors in float32."""
-        out.copy_(torch.from_numpy(np.asarray(self._files["vectors"][rows])))
+        out.copy_(torch.from_numpy(self._rows("vectors", rows)))
         if self.layout.precision != "float16":
-            out.mul_(torch.from_numpy(np.asarray(self._files["scales"][rows])))
+            out.mul_(torch.from_numpy(self._rows("scales", rows)))
 
     def boxes_at(self, rows: slice | np.ndarray) -> Float[Tensor, "*n 4"]:
         return torch.from_numpy(self._rows("boxes", rows)).float()
