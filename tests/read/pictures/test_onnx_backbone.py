@@ -14,6 +14,7 @@ from wordsight.errors import InputError
 from wordsight.pretrained.models import MissingModel, load_vision
 from wordsight.read.pictures.backbone_reader import BackboneReader
 from wordsight.read.pictures.onnx_backbone import IMAGENET, OnnxBackbone
+from wordsight.read.pictures.onnx_session import open_session
 
 pytest.importorskip("onnxruntime", reason="ONNX files are read where wordsight[onnx] is installed")
 onnx = pytest.importorskip("onnx", reason="makes the networks of these tests")
@@ -171,3 +172,25 @@ def test_files_that_are_no_network(tmp_path: Path) -> None:
     (tmp_path / "torn.onnx").write_bytes(b"torn")
     with pytest.raises(InputError, match="cannot be read as ONNX"):
         OnnxBackbone(tmp_path / "torn.onnx")
+
+
+@pytest.mark.parametrize("kind", ["above the folder", "absolute", "a link"])
+def test_weights_in_another_folder_are_not_read(tmp_path: Path, kind: str) -> None:
+    """A model made by others opens no file but its own."""
+    from onnx import TensorProto, helper
+
+    secret, folder = tmp_path / "secret.bin", tmp_path / "model"
+    folder.mkdir()
+    secret.write_bytes(bytes(16))
+    (folder / "link.bin").symlink_to(secret)
+    place = {"above the folder": "../secret.bin", "absolute": str(secret), "a link": "link.bin"}[kind]
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
+    for key, value in (("location", place), ("offset", "0"), ("length", "16")):
+        weights.external_data.add(key=key, value=value)
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    node = helper.make_node("Add", ["x", "w"], ["y"])
+    graph = helper.make_graph([node], "sum", ends[:1], ends[1:], [weights])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (folder / "net.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match="cannot be read as ONNX"):
+        open_session(folder / "net.onnx")
