@@ -1,5 +1,6 @@
 """The command line: words in, calls out. Results go to stdout, talk to stderr, verdicts to the exit code."""
 
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         "ignore", "Image size .* exceeds limit"
     )  # twice that limit is an error with a message
     warnings.filterwarnings("ignore", module=r"PIL\.")  # a damaged EXIF block does not stop a picture
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")  # its dozen lines on retries; the error says it once
     given, show_traceback = without_traceback_option(sys.argv[1:] if arguments is None else arguments)
     try:
         with logged_to_stderr():
