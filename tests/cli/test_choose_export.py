@@ -76,6 +76,19 @@ def test_indexing_by_torch_leaves_an_export_once(
     assert (onnx / "export.json").stat().st_mtime_ns == made
 
 
+def test_a_folder_of_pictures_is_searched_without_torch_from_the_second_time_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(NO_EXPORT, "0")
+    pictures = shutil.copytree(search_models.pictures(), tmp_path / "pictures")
+    model = search_models.index().folder / MODEL
+    first = run("search", pictures, "a red star", "--model", model)
+    second = run("search", pictures, "a red star")
+    assert first[:2] == (True, 0)
+    assert second[:2] == (False, 0)
+    assert first[2] == second[2]
+
+
 def test_a_failed_export_costs_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(NO_EXPORT, "0")
     shutil.copytree(search_models.index().folder, tmp_path / "index")

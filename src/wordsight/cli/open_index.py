@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from wordsight.cli.leave_export import leave_export
 from wordsight.errors import MissingFileError
 from wordsight.runtime.malloc import share_freed_memory
 from wordsight.runtime.progress import ProgressDisplay
@@ -80,8 +81,11 @@ def _of_folder(
     trust_remote_code: bool,
     device: str,
 ) -> "SearchableIndex":
+    from wordsight.files.index_folder import META
+    from wordsight.files.user_cache import cached_index_folder
     from wordsight.search.index.folder import NoIndexYet, open_folder_index
 
+    known = set(cached_index_folder(path).glob(f"*/{META}"))
     made_by = None
     if model is not None:
         from wordsight.runs.opening import matcher_folder
@@ -90,10 +94,13 @@ def _of_folder(
     share_freed_memory()
     try:
         with ProgressDisplay(QUIET_SECONDS) as progress:
-            return open_folder_index(
+            opened = open_folder_index(
                 path, made_by, exclude, follow_links, progress, trust_remote_code, device
             )
     except NoIndexYet as error:
         raise typer.BadParameter(
             f"{error}, once, with --model: a run's folder, or a published one such as {EXAMPLE}"
         ) from error
+    if opened.folder / META not in known:
+        leave_export(opened)
+    return opened
