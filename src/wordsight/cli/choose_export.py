@@ -60,9 +60,9 @@ def _is_index(path: Path) -> bool:
 
 def _homes(index: Path, model: str | None) -> Iterator[Path]:
     """Folders of the models that the command will open."""
-    from wordsight.files.index_folder import META, MODEL
+    from wordsight.files.index_folder import MODEL
     from wordsight.files.model_folder import BEST, CONFIG
-    from wordsight.files.user_cache import cached_index_folder
+    from wordsight.files.user_cache import cached_indexes
 
     if model is not None:
         named = Path(model).expanduser()
@@ -70,8 +70,7 @@ def _homes(index: Path, model: str | None) -> Iterator[Path]:
     if _is_index(index):
         yield index / MODEL
     elif model is None:
-        existing = sorted(cached_index_folder(index).glob(f"*/{META}"), key=os.path.getmtime)
-        yield from (path.parent / MODEL for path in existing[-1:])
+        yield from (path / MODEL for path in cached_indexes(index)[-1:])
 
 
 def _is_for_processor(device: str) -> bool:

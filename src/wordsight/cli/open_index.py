@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from wordsight.cli.choose_export import silence_exporter
 from wordsight.cli.leave_export import leave_export
 from wordsight.errors import MissingFileError
 from wordsight.runtime.malloc import share_freed_memory
@@ -81,11 +82,11 @@ def _of_folder(
     trust_remote_code: bool,
     device: str,
 ) -> "SearchableIndex":
-    from wordsight.files.index_folder import META
-    from wordsight.files.user_cache import cached_index_folder
+    silence_exporter()
+    from wordsight.files.user_cache import cached_indexes
     from wordsight.search.index.folder import NoIndexYet, open_folder_index
 
-    known = set(cached_index_folder(path).glob(f"*/{META}"))
+    known = cached_indexes(path)
     made_by = None
     if model is not None:
         from wordsight.runs.opening import matcher_folder
@@ -101,6 +102,6 @@ def _of_folder(
         raise typer.BadParameter(
             f"{error}, once, with --model: a run's folder, or a published one such as {EXAMPLE}"
         ) from error
-    if opened.folder / META not in known:
+    if opened.folder not in known:  # a model that cannot be exported is tried once, not at every search
         leave_export(opened)
     return opened

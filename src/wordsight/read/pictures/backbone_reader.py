@@ -174,10 +174,7 @@ class BackboneReader(Reader):
         windows = torch.tensor([frame.window for frame in frames]).view(-1, 4)
         things = None if self._detector is None else self._find(frames, windows)
         read = [self._features(frames, things, mirrored) for mirrored in ways]
-        cells, features = read[0]
-        for _, others in read[1:]:
-            features = features + others
-        features = features / len(read)
+        cells, features = read[0][0], torch.stack([features for _, features in read]).mean(0)
         mask = torch.ones(cells.shape[:2], dtype=torch.bool)
         if things is None:
             return self._regions(features, cells, mask, windows)

@@ -12,7 +12,7 @@ from pathlib import Path
 from wordsight.errors import InputError
 from wordsight.files.index_folder import META
 from wordsight.files.lock import StoreInUse
-from wordsight.files.user_cache import cached_index_folder
+from wordsight.files.user_cache import cached_index_folder, cached_indexes
 from wordsight.read.pictures.walk import PICTURE_KINDS, WalkRules, left_out_text, pictures_below
 from wordsight.runtime.progress import Progress, silent
 from wordsight.search.index.index import Index, begun_or_removed
@@ -59,9 +59,8 @@ def open_folder_index(
 def _home(pictures: Path, matcher_folder: Path | None) -> Path:
     if matcher_folder is not None:
         return cached_index_folder(pictures) / identity(matcher_folder)[:12]
-    existing = sorted(cached_index_folder(pictures).glob(f"*/{META}"), key=os.path.getmtime)
-    if existing:
-        return existing[-1].parent
+    if existing := cached_indexes(pictures):
+        return existing[-1]
     _must_hold_pictures(pictures)
     raise NoIndexYet(f"{pictures} is no index, and has none yet", "name the model that makes it")
 
