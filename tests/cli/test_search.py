@@ -180,15 +180,16 @@ def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_wha
     wordsight("search", FOLDER, "a red star", "-k", 5, "--explain", tmp_path / "why.html")
     page = (tmp_path / "why.html").read_text()
     assert (page.count('<p class="rank first">'), page.count(", no match")) == (2, 3)
-    assert "Each word looks for itself among 16 cells of a grid" in page
+    assert "Each word was compared with 16 cells of a grid" in page
     (tmp_path / "photos").mkdir()
     for row in range(2):
         (tmp_path / "photos" / f"{row}.png").write_bytes(path_of(row).read_bytes())
     Index.create(tmp_path / "index", model("cosine")).update([tmp_path / "photos"])
     (tmp_path / "photos" / "0.png").unlink()
-    wordsight("search", tmp_path / "index", "a red star", "--explain", tmp_path / "whole.html")
+    lines = wordsight("search", tmp_path / "index", "a red star", "--explain", tmp_path / "whole.html").stdout
+    assert lines.count(".png\n") == 2, "the sentence as its only word is the query once more"
     page = (tmp_path / "whole.html").read_text()
-    assert "sentence and picture each as a whole" in page
+    assert "the sentence with the whole picture" in page
     assert (page.count("<article"), "1 left out, whose files are no longer there" in page) == (1, True)
     done = wordsight("explain", tmp_path / "index", "a red star", 2, "--out", tmp_path / "one.html")
     assert f"explanation written to {tmp_path / 'one.html'}" in done.stderr, "a new user's report"
@@ -198,7 +199,7 @@ def test_a_page_of_hits_says_where_relevance_ends_what_evidence_it_shows_and_wha
 def test_explain_tells_words_boxes_and_what_adds_up(tmp_path: Path) -> None:
     done = wordsight("explain", FOLDER, "a red giraffe", path_of(2), "--out", tmp_path / "why.png")
     assert done.exit_code == 0
-    assert "Each word looks for itself among 16 cells of a grid" in done.stdout
+    assert "Each word was compared with 16 cells of a grid" in done.stdout
     assert "giraffe  .09 (level 1.00)  unknown to the model" in done.stdout
     assert Image.open(tmp_path / "why.png").width == 640
     told = json.loads(wordsight("explain", FOLDER, "a red star", path_of(2), "--json").stdout)

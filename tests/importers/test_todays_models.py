@@ -173,7 +173,7 @@ def test_a_search_with_tips_shows_cells_as_evidence(published: Get, tmp_path: Pa
     hit = searcher.find_images("the red dog", k=4).hits[0]
     explanation = searcher.explain("the red dog", hit.item.id)
     assert explanation.kind == hit.evidence == "cell"
-    assert "nearest of 16 cells of a grid" in explanation.sentence
+    assert "one of 16 cells of a grid" in explanation.sentence
     left, top, right, bottom = explanation.words[2].word.box
     assert (right - left, bottom - top) == pytest.approx((0.25, 0.25), abs=1e-3)
 

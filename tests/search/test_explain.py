@@ -73,13 +73,13 @@ def test_a_word_s_box_is_that_of_the_region_with_its_largest_share(kind: str) ->
 def test_evidence_is_named_for_what_it_is() -> None:
     assert searcher("max-sim").explain("a star", 1).kind == "cell"
     assert "16 cells of a grid" in searcher("max-sim").explain("a star", 1).sentence
-    assert "looks for itself among the words" in searcher("max-sim regions").explain("a star", 1).sentence
-    assert "regions look among words too" in searcher("bidirectional").explain("a star", 1).sentence
-    assert "agreement on labels" in searcher("label-agreement").explain("a star", 1).sentence
+    assert "was compared with the words; a word's box" in searcher("max-sim regions").explain("a star", 1).sentence
+    assert "each region was compared with the words, too" in searcher("bidirectional").explain("a star", 1).sentence
+    assert "labels on which both agree" in searcher("label-agreement").explain("a star", 1).sentence
     for kind in ("cosine", "order"):
         whole = searcher(kind).explain("a star", 1)
         assert whole.kind == "whole"
-        assert "each as a whole" in whole.sentence
+        assert "the sentence with the whole picture" in whole.sentence
         assert [one.word.word for one in whole.words] == ["a star"]
 
 

@@ -34,6 +34,9 @@ def name_of(hit: Hit) -> str:
 
 
 def _words(hit: Hit) -> str:
+    """Words by state; none for a model that judges the sentence as one word, which the score says already."""
+    if hit.evidence == "whole" and len(hit.words) == 1:
+        return ""
     named = {"": "found", "weak: ": "weak", "not found: ": "not found", "unknown to the model: ": "unknown"}
     parts = []
     for title, state in named.items():

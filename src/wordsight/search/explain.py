@@ -225,33 +225,25 @@ def describe_evidence(
     attending = {one.direction for one in alignments}
     count = _place_count(picture)
     if kind == "whole":
-        both = "sentence and picture each as a whole" if encoded.whole else "each word with the whole picture"
-        return (
-            f"This model compares {both}: the score is no evidence of where anything is, and a box would "
-            "claim more than it knows."
-        )
+        both = "the sentence with the whole picture" if encoded.whole else "each word with the whole picture"
+        return f"This model compares {both}: it cannot say where anything is."
     if kind == "hint":
         return (
-            "The evidence is the whole picture against the whole sentence; the box of a word is the patch "
-            "nearest to it, a hint: this model was never trained to say where a word is."
+            "The score compares the whole picture with the whole sentence. The box of a word is only a hint: "
+            "this model was never trained to say where a word is."
         )
-    name = "cells of a grid" if kind == "cell" else "regions"
+    name = "cells of a grid on the picture" if kind == "cell" else "regions of the picture"
     if any(one.of_wholes for one in alignments):
         return (
-            "The score is the whole picture against the whole sentence; the box of a word is the nearest of "
-            f"{count - 1} {name}, and this model was trained so that those are near which show it."
+            "The score compares the whole picture with the whole sentence. The box of a word is the one of "
+            f"{count - 1} {name} that fits it best; this model was trained to say where a word is."
         )
     if "word" in attending:
-        sentence = (
-            f"Each word looks for itself among {count} {name}; the box is the one that it looks at most"
-        )
+        sentence = f"Each word was compared with {count} {name}; its box is the one that fits it best"
     else:
-        sentence = (
-            f"Each of {count} {name} looks for itself among the words; the box is the one that looks most "
-            "at the word"
-        )
+        sentence = f"Each of {count} {name} was compared with the words; a word's box is the one that it fits best"
     extra = [
-        *(["regions look among words too"] if {"word", "region"} <= attending else []),
-        *(["the agreement on labels is a part of the score"] if "label" in attending else []),
+        *(["each region was compared with the words, too"] if {"word", "region"} <= attending else []),
+        *(["the labels on which both agree count in the score"] if "label" in attending else []),
     ]
     return sentence + "".join(f"; {one}" for one in extra) + "."

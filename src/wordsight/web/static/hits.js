@@ -52,6 +52,9 @@ function tag(word, evidence) {
 const CLASSES = { "weak": " weak", "not found": " missing", "unknown": " missing unknown" };
 const MARKS = { "weak": "~", "not found": "✕", "unknown": "?" };
 
+/** Words that say more than the query itself: a model of one vector per sentence judges the sentence as one word. */
+export const tellingWords = ({ words, evidence, item }) => (evidence === "whole" && words.length === 1 && item.thumbnail ? [] : words);
+
 /** Button of a word. ``light`` is called with the word while it is pointed at or focused, then with null. */
 export function chip(word, { light, evidence, number = false } = {}) {
   if (!word.judged) return element("span", { class: "plain" }, word.word);
@@ -149,9 +152,9 @@ export class Hits {
       type: "button", class: "open", "aria-label": label(hit, at), onclick: () => this.open(at),
     }, picture);
     const light = (word) => lightRegion(picture, word, hit.evidence);
-    const words = hit.words.map((word) => chip(word, { light, evidence: hit.evidence }));
+    const words = tellingWords(hit).map((word) => chip(word, { light, evidence: hit.evidence }));
     const chips = element("p", { class: `chips${words.length > MAX_WORDS ? " many" : ""}` }, ...spaced(words));
-    return element("li", { class: "hit" }, open, ...(hit.words.length ? [chips] : []));
+    return element("li", { class: "hit" }, open, ...(words.length ? [chips] : []));
   }
 
   image(item) {
@@ -166,7 +169,7 @@ export class Hits {
 }
 
 function label(hit, at) {
-  const judged = hit.words.filter((word) => word.judged);
+  const judged = tellingWords(hit).filter((word) => word.judged);
   const missing = judged.filter((word) => !word.is_found).map((word) => word.word);
   const summary = !judged.length ? "" : missing.length ? `, without ${missing.join(", ")}` : ", every word found";
   return `Open picture ${at + 1}, ${hit.item.name}${summary}`;
@@ -179,7 +182,7 @@ function sentence(hit, light, from) {
 }
 
 function thresholdMark() {
-  return element("li", { class: "threshold" }, element("span", {}, "Below the relevance threshold"));
+  return element("li", { class: "threshold" }, element("span", {}, "No match from here on"));
 }
 
 function spaced(parts) {

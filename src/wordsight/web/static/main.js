@@ -4,7 +4,7 @@ import * as server from "./api.js";
 import { Albums } from "./albums.js";
 import { element } from "./dom.js";
 import { Filters } from "./filters.js";
-import { Hits, forgetHues, hue, lightRegion } from "./hits.js";
+import { Hits, forgetHues, hue, lightRegion, tellingWords } from "./hits.js";
 import { listenForHelp } from "./help.js";
 import * as keys from "./keyboard.js";
 import { Liked } from "./picture_query.js";
@@ -32,12 +32,13 @@ let timer = 0;
 
 const hits = new Hits(list, {
   light: (word, evidence) => lightRegion(queryPicture, word, evidence),
-  open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals), shows: Boolean(about?.shows_files) }),
+  open: (at) => viewer.open(at, typed(), { texts: Boolean(about?.texts), originals: Boolean(about?.originals && about.opens_pictures), shows: Boolean(about?.shows_files && about.opens_pictures) }),
 });
 const viewer = new Viewer(byId("viewer"), {
   turn: (n) => hits.shown[n],
   count: () => hits.shown.length,
-  total: () => Math.max(hits.shown.length, reachable(answer)),
+  total: () => Math.max(hits.shown.length, available(answer)),
+  last: () => Math.max(hits.shown.length, reachable(answer)),
   more: async () => {
     const before = hits.shown.length;
     if (!more.hidden) await search({ offset: before });
@@ -128,7 +129,7 @@ function showAnswer(found, offset) {
   if (at >= 0) opens()[Math.min(at, hits.shown.length - 1)]?.focus({ preventScroll: !offset });
   list.classList.toggle("sentences", isSearch && wanted() === "sentences");
   queryPicture.hidden = !list.classList.contains("sentences");
-  list.classList.toggle("bare", !items[0]?.words.length);
+  list.classList.toggle("bare", !(items[0] && tellingWords(items[0]).length));
   more.hidden = !found || hits.shown.length >= reachable(found);
   list.classList.remove("stale");
   showStatus(found);
@@ -152,8 +153,9 @@ function placeOfFocus(offset) {
   if (offset) return focused === more ? hits.shown.length : -1;
   return opens().indexOf(focused?.closest(".hit")?.querySelector(".open"));
 }
+const available = (found) => (isSorted(found ?? {}) ? found.relevant : found?.total) ?? 0;
 /** Number of hits that this page can show. */
-const reachable = (found) => Math.min(MAX_HITS, (isSorted(found ?? {}) ? found.relevant : found?.total) ?? 0);
+const reachable = (found) => Math.min(MAX_HITS, available(found));
 const isSorted = (found) => Boolean(found.hits) && wanted() === "pictures" && filters.values.sort === "date";
 
 /** A new query assigns colours anew, in the order of its words. */

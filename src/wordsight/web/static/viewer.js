@@ -3,7 +3,7 @@
 import * as server from "./api.js";
 import { copied, date, element, size } from "./dom.js";
 import { heatMap } from "./heat.js";
-import { chip, hue, lightRegion, listenForLight, percent } from "./hits.js";
+import { chip, hue, lightRegion, listenForLight, percent, tellingWords } from "./hits.js";
 import { Zoom } from "./zoom.js";
 
 const PARTS = ["img", ".picture", ".view", ".shares", ".place", "h2", ".verdict", ".chips", ".evidence", ".caption", ".path", ".facts",
@@ -12,9 +12,9 @@ const SENTENCE = { word: "whole sentence", box: null, state: "found" };
 const NOTICE_MS = 1500;  // a button shows the result of its action
 
 export class Viewer {
-  /** ``turn(n)`` gives the n-th hit of ``count()``, ``more()`` fetches the next ones; ``similar`` and ``sentences`` are called with an item. */
-  constructor(dialog, { turn, count, total, more, similar, sentences, closed }) {
-    Object.assign(this, { dialog, turn, count, total, more, at: 0, request: null });
+  /** ``turn(n)`` gives the n-th hit of ``count()``, ``more()`` fetches the next ones, up to ``last()`` of all ``total()``; ``similar`` and ``sentences`` are called with an item. */
+  constructor(dialog, { turn, count, total, last, more, similar, sentences, closed }) {
+    Object.assign(this, { dialog, turn, count, total, last, more, at: 0, request: null });
     this.parts = Object.fromEntries(PARTS.map((selector) => [selector.replace(".", ""), dialog.querySelector(selector)]));
     const { parts } = this;
     this.zoom = new Zoom(parts.view, parts.picture, {
@@ -107,7 +107,7 @@ export class Viewer {
     for (const link of [parts.original, parts.download]) link.hidden = !has.originals;
     for (const name of ["program", "reveal"]) parts[name].hidden = !has.shows;
     parts.before.disabled = at === 0;
-    parts.after.disabled = at >= this.total() - 1;
+    parts.after.disabled = at >= this.last() - 1;
     parts.picture.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
     parts.view.style.setProperty("--shape", item.height ? item.width / item.height : 4 / 3);
     parts.img.alt = item.text || item.name;
@@ -153,16 +153,16 @@ export class Viewer {
 /** How good the match is, and which words are missing. */
 function verdict(hit, hasQuery) {
   if (hit.score === undefined) return "";
-  const named = (states) => hit.words.filter((word) => states.includes(word.state)).map((word) => `“${word.word}”`).join(", ");
+  const judged = tellingWords(hit), named = (states) => judged.filter((word) => states.includes(word.state)).map((word) => `“${word.word}”`).join(", ");
   const [missing, weak] = [named(["not found", "unknown"]), named(["weak"])];
   const doubts = (missing && ` Not found: ${missing}.`) + (weak && ` Perhaps there: ${weak}.`);
-  const words = doubts || (hit.words.some((word) => word.judged) ? " Every word was found." : "");
+  const words = doubts || (judged.some((word) => word.judged) ? " Every word was found." : "");
   const better = Math.floor(hit.percentile);
   const than = better > 0 ? `than ${better}\u00a0% of the pictures` : "";
-  const clear = than ? `${hasQuery ? "A better match" : "More similar"} ${than}.` : "";
-  const vague = `No match${than && `, but ${hasQuery ? "better" : "more similar"} ${than}`}.`;
-  const chance = hit.probability === null ? "" : `A match with a probability of ${percent(hit.probability)}. `;
-  return `${chance}${hit.relevant ? clear : vague}${words}`.trim();
+  const sure = hit.probability === null ? "" : percent(hit.probability), rank = `${hasQuery ? "better" : "more similar"} ${than}`;
+  if (!hit.relevant) return `No match${sure && ` (probability ${sure})`}${than && `, but ${rank}`}.${words}`;
+  if (sure) return `A match with a probability of ${sure}${than && `, ${rank}`}.${words}`;
+  return `${than ? `${hasQuery ? "A better match" : "More similar"} ${than}.` : ""}${words}`.trim();
 }
 
 function sentenceChip(sentence, light) {
