@@ -1018,12 +1018,16 @@ def test_a_query_that_the_model_does_not_read_or_know_is_said(browser: Any, tmp_
 def test_pictures_that_may_not_be_shown_are_explained(
     browser: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    made = index()
     monkeypatch.setenv("WORDSIGHT_CACHE", str(tmp_path))  # another user
-    with serving(create_app(Searcher(index()))) as where:
+    with serving(create_app(Searcher(made))) as where:
         one = Tab(browser)
         one.page.goto(where)
         playwright.expect(one.page.locator("#status")).to_contain_text("Start the server with --root")
         playwright.expect(one.page.locator(".unseeable").first).to_be_visible()
+        one.page.locator(".open").first.click()
+        playwright.expect(one.page.locator("#viewer .unseeable")).to_be_visible()
+        playwright.expect(one.page.locator("#viewer .original")).to_be_hidden()
         one.context.close()
 
 

@@ -161,7 +161,10 @@ export class Hits {
     const known = this.images.get(item.thumbnail);
     if (known && !known.isConnected) return known;
     const made = element("img", { alt: "", loading: "lazy", decoding: "async", width: item.width, height: item.height });
-    made.addEventListener("error", () => made.closest(".picture")?.classList.add("unseeable"));
+    made.addEventListener("error", () => {
+      this.images.delete(item.thumbnail);  // the next answer tries again
+      made.closest(".picture")?.classList.add("unseeable");
+    });
     this.images.set(item.thumbnail, made);
     show(made, item.thumbnail);
     return made;

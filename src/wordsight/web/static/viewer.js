@@ -33,6 +33,10 @@ export class Viewer {
     parts.in.addEventListener("click", () => this.zoom.step(1));
     parts.out.addEventListener("click", () => this.zoom.step(-1));
     parts.copy.addEventListener("click", () => this.copy());
+    parts.img.addEventListener("error", () => {
+      delete parts.img.dataset.path;  // to be tried again
+      parts.picture.classList.add("unseeable");
+    });
     for (const [name, where] of [["program", "viewer"], ["reveal", "folder"]])
       parts[name].addEventListener("click", () => this.show(where));
     for (const name of ["original", "download"]) parts[name].addEventListener("click", (event) => this.file(event, name));
