@@ -116,23 +116,23 @@ def serve(
     from wordsight.web.app import create_app
 
     share_freed_memory()
-    server.log_to_stderr(log_level.value)
     policy = network.policy()
-    images, texts = _searchers(indexes, model, memory_mb, trust_remote_code, device)
-    if images is not None:
-        _confirm_roots(images, policy.roots)
-    app = create_app(images, texts, policy)
-    listener = server.listen(network.host, network.port)
-    address = server.address_of(listener, network.host)
-    _log.info("getting ready: the model, and what the index scores in general")
-    app.state.library.prepare()
+    with server.logged_to_stderr(log_level.value):
+        images, texts = _searchers(indexes, model, memory_mb, trust_remote_code, device)
+        if images is not None:
+            _confirm_roots(images, policy.roots)
+        app = create_app(images, texts, policy)
+        listener = server.listen(network.host, network.port)
+        address = server.address_of(listener, network.host)
+        _log.info("getting ready: the model, and what the index scores in general")
+        app.state.library.prepare()
 
-    def started() -> None:
-        _log.info("serving %s at %s (Ctrl-C ends)", ", ".join(map(str, indexes)), address)
-        if open_page:
-            typer.launch(address + (f"#token={quote(network.token)}" if network.token else ""))
+        def started() -> None:
+            _log.info("serving %s at %s (Ctrl-C ends)", ", ".join(map(str, indexes)), address)
+            if open_page:
+                typer.launch(address + (f"#token={quote(network.token)}" if network.token else ""))
 
-    server.run(app, listener, started)
+        server.run(app, listener, started)
 
 
 def missing_packages() -> list[str]:

@@ -5,7 +5,8 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import uvicorn
@@ -14,6 +15,7 @@ from fastapi import FastAPI
 from wordsight.errors import InputError, MissingFileError
 from wordsight.runtime.malloc import return_freed_memory
 from wordsight.web.http_protocol import LimitedProtocol
+from wordsight.web.log_writer import LogWriter
 from wordsight.web.security import HOST, LOOPBACK, AccessPolicy, is_loopback
 
 MIN_TOKEN_CHARACTERS = 16
@@ -82,7 +84,7 @@ def _addresses(host: str) -> list[str]:
 def listen(host: str, port: int) -> socket.socket:
     """Listen on a port. Raises InputError if it is taken or not allowed."""
     family = socket.AF_INET6 if ":" in _addresses(host)[0] else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # named: asyncio sends at once
     if sys.platform != "win32":  # there it would take the port from a server that listens already
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -101,16 +103,22 @@ def address_of(listener: socket.socket, host: str) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{listener.getsockname()[1]}/"
 
 
-def log_to_stderr(level: str) -> None:
-    """Log wordsight from this level on, and warnings of other packages."""
-    logging.basicConfig(
-        level=logging.WARNING,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(message)s",
-        datefmt="%Y-%m-%d %H:%M:%S",
-    )
-    logging.getLogger("wordsight").handlers.clear()  # a command's plain lines: those here have a time
-    logging.getLogger("wordsight").setLevel(level.upper())
+@contextmanager
+def logged_to_stderr(level: str) -> Iterator[None]:
+    """Log wordsight from this level on, and warnings of other packages; no request waits for the log."""
+    root, ours = logging.getLogger(), logging.getLogger("wordsight")
+    ours.handlers.clear()  # a command's plain lines: those here have a time
+    ours.setLevel(level.upper())
+    line = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    writer = LogWriter(sys.stderr, line)
+    root.addHandler(writer)
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        root.removeHandler(writer)
+        writer.close()
 
 
 def run(app: FastAPI, listener: socket.socket, started: Callable[[], None]) -> None:
