@@ -106,9 +106,9 @@ def address_of(listener: socket.socket, host: str) -> str:
 @contextmanager
 def logged_to_stderr(level: str) -> Iterator[None]:
     """Log wordsight from this level on, and warnings of other packages; no request waits for the log."""
-    root, ours = logging.getLogger(), logging.getLogger("wordsight")
-    ours.handlers.clear()  # a command's plain lines: those here have a time
-    ours.setLevel(level.upper())
+    root, wordsight = logging.getLogger(), logging.getLogger("wordsight")
+    wordsight.handlers.clear()  # a command's plain lines: those here have a time
+    wordsight.setLevel(level.upper())
     line = logging.Formatter("%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     writer = LogWriter(sys.stderr, line)
     root.addHandler(writer)
