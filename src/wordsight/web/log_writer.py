@@ -70,7 +70,7 @@ def _warning(message: str, *values: object) -> logging.LogRecord:
 
 
 def _writes(stream: TextIO) -> Callable[[str], object]:
-    """What writes text without the stream's lock, for which the process would wait at its end."""
+    """A function that writes text, without the stream's lock: the end of the process would wait for it."""
     try:
         raw = open(os.dup(stream.fileno()), "wb", buffering=0)  # noqa: SIM115  open as long as the process
     except (OSError, ValueError):  # of a program that replaced the stream by one in memory
