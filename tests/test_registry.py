@@ -6,10 +6,12 @@ from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
+from torch import Tensor
 
 from wordsight import registry
 from wordsight.extending import Limits, OneOf, takes
 from wordsight.learn.loss import Loss
+from wordsight.pairs import EncodedPairs
 from wordsight.registry.trust import trusting
 
 NAMES = [(kind, name) for kind, menu in registry.REGISTRY.items() for name in menu]
@@ -93,6 +95,9 @@ class Strange(Loss):
         super().__init__()
         self.depth = depth
 
+    def forward(self, pairs: EncodedPairs) -> Tensor:
+        return pairs.scores.mean()
+
 
 def test_what_a_number_means_in_other_peoples_parts_is_for_them_to_say() -> None:
     with trusting(["test_registry:Strange"]):
@@ -116,6 +121,9 @@ class Focal(Loss):
     def __init__(self, options: FocalOptions) -> None:
         super().__init__()
         self.options = options
+
+    def forward(self, pairs: EncodedPairs) -> Tensor:
+        return pairs.scores.mean()
 
 
 def test_settings_may_be_a_dataclass_with_limits() -> None:

@@ -38,6 +38,15 @@ warmup_steps = 0
 """
 
 
+SETTINGS = """from wordsight import Loss
+class Focal(Loss):
+    def __init__(self, gamma: float = 1):
+        super().__init__()
+        self.gamma = gamma
+    def forward(self, pairs):
+"""
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     """A folder with twelve pictures, their captions, a configuration, and the file of the documentation."""
@@ -73,6 +82,7 @@ def test_the_file_of_the_documentation_trains(home: Path) -> None:
         ("def Focal(gamma=1): ...\n", 'loss "my_lab:Focal" does not say that it returns a Loss'),
         ("def broken(:\n", 'loss "my_lab:Focal": my_lab fails when it is imported (SyntaxError'),
         ("x = 1\n", "module 'my_lab' has no attribute 'Focal'"),
+        ("from wordsight import Loss\nclass Focal(Loss): ...\n", 'loss "my_lab:Focal" has no forward()'),
     ],
 )
 def test_what_is_no_loss_is_one_sentence(
@@ -90,3 +100,19 @@ def test_what_is_no_loss_is_one_sentence(
     assert message in sentence
     assert sentence.startswith("wordsight: own.toml: ")
     assert not (home / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("return pairs.scores", "the loss Focal returned a tensor of shape [4, 4]; expected one number"),
+        (
+            "return pairs.nonsense",
+            "my_lab.py, line 7, in forward: AttributeError: 'EncodedPairs'",
+        ),
+    ],
+)
+def test_a_loss_that_fails_is_not_called_a_fault_of_wordsight(line: str, message: str, home: Path) -> None:
+    (home / "my_lab.py").write_text(f"{SETTINGS}        {line}\n")
+    done = train(home)
+    assert (done.returncode, message in done.stderr, "internal error" in done.stderr) == (1, True, False)

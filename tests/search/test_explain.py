@@ -73,8 +73,14 @@ def test_a_word_s_box_is_that_of_the_region_with_its_largest_share(kind: str) ->
 def test_evidence_is_named_for_what_it_is() -> None:
     assert searcher("max-sim").explain("a star", 1).kind == "cell"
     assert "16 cells of a grid" in searcher("max-sim").explain("a star", 1).sentence
-    assert "was compared with the words; a word's box" in searcher("max-sim regions").explain("a star", 1).sentence
-    assert "each region was compared with the words, too" in searcher("bidirectional").explain("a star", 1).sentence
+    assert (
+        "was compared with the words; a word's box"
+        in searcher("max-sim regions").explain("a star", 1).sentence
+    )
+    assert (
+        "each region was compared with the words, too"
+        in searcher("bidirectional").explain("a star", 1).sentence
+    )
     assert "labels on which both agree" in searcher("label-agreement").explain("a star", 1).sentence
     for kind in ("cosine", "order"):
         whole = searcher(kind).explain("a star", 1)

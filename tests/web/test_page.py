@@ -877,7 +877,9 @@ def test_a_model_of_the_whole_picture_frames_nothing(browser: Any) -> None:
         playwright.expect(hit.locator(".chip")).to_have_count(0)  # the query again, under every picture
         playwright.expect(one.page.locator("#status")).to_contain_text("it cannot say where a word is")
         hit.locator(".open").click()
-        playwright.expect(one.page.locator("#viewer .evidence")).to_contain_text("cannot say where anything is")
+        playwright.expect(one.page.locator("#viewer .evidence")).to_contain_text(
+            "cannot say where anything is"
+        )
         chip = one.page.locator("#viewer .chip")
         chip.hover()
         playwright.expect(one.page.locator("#viewer .tag")).to_have_text("the whole picture, no place")

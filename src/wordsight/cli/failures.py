@@ -33,9 +33,20 @@ def stop(error: BaseException, show_traceback: bool, verb: str = "this") -> NoRe
     message = _message(error, verb)
     if message is None:
         what = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        message = f"internal error: {what}; please report it, with what this command prints with {TRACEBACK}"
+        place = _place_outside(error)
+        message = (
+            f"{place}: {what}; this is no code of wordsight, {TRACEBACK} shows how it was called"
+            if place
+            else f"internal error: {what}; please report it, with what this command prints with {TRACEBACK}"
+        )
     say(f"wordsight: {message}")
     sys.exit(ABSENT if type(error).__name__ == "MissingModel" else FAILED)
+
+
+def _place_outside(error: BaseException) -> str:
+    """Where a part of the user's own failed; the registry is there if it built one."""
+    trust = sys.modules.get("wordsight.registry.trust")
+    return trust.place_outside(error) if trust else ""
 
 
 def _message(error: BaseException, verb: str) -> str | None:

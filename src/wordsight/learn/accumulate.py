@@ -13,7 +13,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from wordsight.errors import InputError
 from wordsight.learn.collapse import score_spread
 from wordsight.learn.divide import Divided, Whole
-from wordsight.learn.loss import Loss
+from wordsight.learn.loss import Loss, value_of
 from wordsight.pairs import EncodedPairs, PairBatch
 
 Numbered = tuple[int, PairBatch, float]  # a batch's number in the epoch, the batch, its gradient's factor
@@ -96,7 +96,7 @@ class AtOnce:
     def _gradients(self, numbered: Numbered) -> tuple[EncodedPairs, Tensor, Sequence[Tensor | None]]:
         _, batch, factor = numbered
         pairs = self.encode(batch)
-        value = self.loss(pairs)
+        value = value_of(self.loss, pairs)
         if not value.requires_grad:
             return pairs, value, [None] * len(self.weights)
         learned = [weight for weight in self.weights if weight.requires_grad]

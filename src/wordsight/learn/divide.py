@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from wordsight.errors import InputError
-from wordsight.learn.loss import Loss
+from wordsight.learn.loss import Loss, value_of
 from wordsight.matcher import Matcher
 from wordsight.pairs import EncodedPairs, PairBatch
 from wordsight.runtime.halving import free_cached, is_out_of_memory
@@ -36,7 +36,7 @@ class Whole:
 
     def __call__(self, batch: PairBatch, number: int, factor: float) -> Found:
         pairs = self.encode(batch, number)
-        value = self.loss(pairs)
+        value = value_of(self.loss, pairs)
         if value.requires_grad:  # not when no pair of the batch has a negative
             (value * factor).backward()
         return pairs, value
@@ -123,7 +123,7 @@ class Divided:
                 images, own, batch.identities, batch.labels, batch.image_of, negatives
             )
         pairs = self.finish(pairs)
-        value = self.loss(pairs)
+        value = value_of(self.loss, pairs)
         if value.requires_grad:
             (value * factor).backward()
             for side, encoded in zip(sides, (images, every), strict=True):

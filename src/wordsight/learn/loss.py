@@ -32,6 +32,18 @@ class Loss(nn.Module):
         return None
 
 
+def value_of(loss: Loss, pairs: EncodedPairs) -> Float[Tensor, ""]:
+    """The loss of a batch. Raises InputError for a loss of another's that returns anything but one number."""
+    value = loss(pairs)
+    if isinstance(value, Tensor) and value.shape == ():
+        return value
+    given = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+    raise InputError(
+        f"the loss {type(loss).__name__} returned {given}; expected one number, a tensor of shape []: "
+        "take its mean or its sum"
+    )
+
+
 def check_takes_negative_texts(loss: Loss) -> None:
     """Raise InputError for a loss that would ignore the texts of ``swap_words``."""
     if not loss.takes_negative_texts:

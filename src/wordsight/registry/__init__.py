@@ -74,9 +74,12 @@ def _check_kind(kind: str, name: str, part: Any) -> None:
     """Raises TableError for what is no part of that kind, before it is called."""
     base = trust.import_address(kind, name, BASES[kind])
     made = part if isinstance(part, type) else _returned(part)
-    if isinstance(made, type) and issubclass(made, base):
-        return
     right = f"{base.__module__}.{base.__name__}"
+    if isinstance(made, type) and issubclass(made, base):
+        left_out = [f"{each}()" for each in vars(base) if made is part and _is_left_out(made, base, each)]
+        if not left_out:
+            return
+        raise TableError(f"{kind} {quoted(name)} has no {', '.join(left_out)}", f"{right} says what it does")
     if isinstance(part, type):
         promised = [each for each in vars(base) if not each.startswith("_") and callable(getattr(base, each))]
         missing = [f"{each}()" for each in promised if not hasattr(part, each)]
@@ -89,6 +92,15 @@ def _check_kind(kind: str, name: str, part: Any) -> None:
         f"{kind} {quoted(name)} does not say that it returns a {base.__name__}",
         f"a function of yours is declared so: def {name.rpartition(':')[2]}(...) -> {right}",
     )
+
+
+def _is_left_out(part: type, base: type, name: str) -> bool:
+    """Whether a class lacks a method that its base leaves to it."""
+    promised = inspect.unwrap(vars(base)[name]) if callable(vars(base)[name]) else None
+    if not inspect.isfunction(promised) or getattr(part, name) is not getattr(base, name):
+        return False
+    is_abstract = getattr(promised, "__isabstractmethod__", False)
+    return is_abstract or "NotImplementedError" in promised.__code__.co_names
 
 
 def _returned(part: Any) -> Any:

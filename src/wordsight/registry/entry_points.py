@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 from typing import Any, TypeVar
 
 from wordsight.errors import InputError
+from wordsight.registry import trust
 from wordsight.registry.names import REGISTRY
 from wordsight.registry.settings import TableError
 
@@ -24,6 +25,7 @@ def installed(kind: str) -> dict[str, EntryPoint]:
 
 def load(kind: str, entry: EntryPoint) -> Any:
     """The object behind an entry point. Raises TableError if its package cannot be imported."""
+    trust.note_import(entry.module)
     try:
         return entry.load()
     except (ImportError, AttributeError) as error:

@@ -20,6 +20,7 @@ from wordsight.registry.settings import TableError, quoted
 
 _ADDRESS = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 _log = logging.getLogger(__name__)
+_outside: set[str] = set()  # modules of others that were imported for a part
 
 
 class UntrustedCodeError(TableError):
@@ -76,9 +77,26 @@ def import_trusted(kind: str, address: str) -> Any:
     """The class or function at a trusted address; a module that is not imported yet is named in the log."""
     must_be_trusted(kind, address)
     module = address.partition(":")[0]
+    _outside.add(module)
     if module not in sys.modules:
         _log.warning('importing %s, which runs its code, for %s "%s"', module, kind, address)
     return import_address(kind, address, address)
+
+
+def note_import(module: str) -> None:
+    """Remember that an installed package's module holds a part."""
+    _outside.add(module)
+
+
+def place_outside(error: BaseException) -> str:
+    """The innermost line of a part of others that an exception came through; empty if there is none."""
+    found, step = "", error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals.get("__name__") in _outside:
+            code = step.tb_frame.f_code
+            found = f"{code.co_filename}, line {step.tb_lineno}, in {code.co_name}"
+        step = step.tb_next
+    return found
 
 
 def import_address(kind: str, name: str, address: str) -> Any:

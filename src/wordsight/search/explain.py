@@ -241,7 +241,9 @@ def describe_evidence(
     if "word" in attending:
         sentence = f"Each word was compared with {count} {name}; its box is the one that fits it best"
     else:
-        sentence = f"Each of {count} {name} was compared with the words; a word's box is the one that it fits best"
+        sentence = (
+            f"Each of {count} {name} was compared with the words; a word's box is the one that it fits best"
+        )
     extra = [
         *(["each region was compared with the words, too"] if {"word", "region"} <= attending else []),
         *(["the labels on which both agree count in the score"] if "label" in attending else []),

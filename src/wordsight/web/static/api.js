@@ -75,7 +75,7 @@ export async function isBack() {
 }
 
 /** Path relative to this page, without the prefix of a proxy. */
-const relative = (path) => path.slice(path.indexOf("v1/"));
+const relative = (path) => path.slice(path.lastIndexOf("v1/"));
 export const original = (item) => `v1/items/${item.id}/original`;
 
 const blobUrl = async (path) => URL.createObjectURL(await (await fetched(path)).blob());
