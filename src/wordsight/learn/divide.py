@@ -38,7 +38,7 @@ class Whole:
         pairs = self.encode(batch, number)
         value = value_of(self.loss, pairs)
         if value.requires_grad:  # not when no pair of the batch has a negative
-            (value * factor).backward()
+            torch.autograd.backward(value * factor)
         return pairs, value
 
 
@@ -125,7 +125,7 @@ class Divided:
         pairs = self.finish(pairs)
         value = value_of(self.loss, pairs)
         if value.requires_grad:
-            (value * factor).backward()
+            torch.autograd.backward(value * factor)
             for side, encoded in zip(sides, (images, every), strict=True):
                 self._pass_on(*side, number, encoded.vectors.grad)
         return pairs, value
