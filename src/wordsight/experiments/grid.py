@@ -10,6 +10,7 @@ from wordsight.config import Config, configs_folder, load_config
 from wordsight.errors import InputError
 from wordsight.files.toml import changed, read_tables
 from wordsight.registry import instantiate, nearest
+from wordsight.registry.settings import settings_of
 from wordsight.runtime.device import find_device
 
 OWN = ("config",)  # of a system: what it starts from instead of the grid's base
@@ -95,6 +96,12 @@ def _read(names: Sequence[str]) -> tuple[Grid, Named, Named]:
     if "systems" not in tables:
         return Grid(), _by_stem(names), {}
     top = {key: value for key, value in tables.items() if key not in AXES}
+    known = [*settings_of(Grid), *AXES]
+    for key in top:
+        if key not in known:
+            raise InputError(
+                f"{path}: {key} is no part of a grid{nearest(key, known)}; known: {', '.join(known)}"
+            )
     grid: Grid = instantiate(Grid, str(path), top)
     for axis in AXES:
         for name, table in tables.get(axis, {}).items():

@@ -15,6 +15,7 @@ from wordsight.evaluation.bootstrap import Difference, QueryHits, difference, in
 from wordsight.evaluation.recall import RESAMPLES
 from wordsight.experiments.grid import Cell, Grid
 from wordsight.experiments.run_cell import MEASURED, RANKS
+from wordsight.files.json_text import rounded
 
 RECALLS = [f"{way} R@{k}" for way in ("i2t", "t2i") for k in (1, 5, 10)]
 
@@ -152,7 +153,7 @@ def _seeds_note(grid: Grid) -> str:
 
 
 def to_csv(rows: Sequence[SystemRow]) -> str:
-    """One line per row, numbers unrounded."""
+    """One line per row, numbers as JSON has them."""
     keys = [*RECALLS, "rsum", "minutes", "peak_memory_mb", "pairs_scored_per_second", "weights"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -162,5 +163,6 @@ def to_csv(rows: Sequence[SystemRow]) -> str:
         against = row.against
         difference = [None] * 4 if against is None else [against.rsum, *against.ends, against.p]
         numbers = [number for key in keys for number in (row.mean(key), row.spread(key))]
-        writer.writerow([row.name, len(row.cells), *numbers, *row.interval, *difference, row.pointing])
+        measured = rounded([*numbers, *row.interval, *difference, row.pointing])
+        writer.writerow([row.name, len(row.cells), *measured])
     return text.getvalue()
