@@ -411,6 +411,7 @@ def test_the_command_reports_to_stderr_and_the_folder_to_stdout(tmp_path: Path) 
     done = warm_process.run("import", scan_checkpoint(tmp_path), "--from", "scan", *files)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(tmp_path / "out")
-    assert "img.fc.weight -> image_encoder.linear.weight (8 x 6)" in done.stderr
-    assert "11 weights have their places, 0 are unused" in done.stderr
+    assert "11 weights have their places, 0 unused; import.json lists each" in done.stderr
+    assert "img.fc.weight" not in done.stderr, "hundreds of plain moves would hide what is unused"
+    assert "img.fc.weight" in (tmp_path / "out" / "import.json").read_text()
     assert "401.5" in (tmp_path / "out" / "README.md").read_text()

@@ -56,9 +56,11 @@ class Imported:
         }
 
     def to_text(self) -> str:
+        """What is unused, made up or changed; plain moves are only counted, import.json lists them."""
         used = sum(line.target is not None for line in self.lines)
-        total = f"{used} weights have their places, {len(self.lines) - used} are unused"
-        return "\n".join([*(line.to_text() for line in self.lines), *self.notes, total])
+        told = [line.to_text() for line in self.lines if line.target is None or line.reason or line.is_made]
+        total = f"{used} weights have their places, {len(self.lines) - used} unused; import.json lists each"
+        return "\n".join([*told, *self.notes, total])
 
 
 def import_checkpoint(

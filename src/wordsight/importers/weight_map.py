@@ -30,6 +30,11 @@ class Line:
     shape: tuple[int, ...]
     reason: str = ""
 
+    @property
+    def is_made(self) -> bool:
+        """Whether it is in no file, but follows from what the published code does."""
+        return self.source.startswith("(")
+
     def to_dict(self) -> dict[str, Any]:
         row = {"from": self.source, "to": self.target, "shape": list(self.shape), "reason": self.reason}
         return {key: value for key, value in row.items() if value not in (None, "")}
