@@ -14,7 +14,7 @@ from wordsight.config import load_config
 from wordsight.matcher import Matcher
 from wordsight.read.export.precomputed import write_precomp
 from wordsight.runs.measuring import measure_model
-from wordsight.runs.opening import matcher_folder
+from wordsight.runs.opening import matcher_folder, open_config
 from wordsight.runs.training import train
 
 
@@ -91,6 +91,8 @@ def test_a_run_has_the_configuration_that_it_was_begun_with(config: Path, tmp_pa
     chosen = load_config(str(config), ["training.epochs=1"])
     train(chosen, run)
     assert load_config(str(run)).tables == chosen.tables
+    best = open_config(str(run / "best"), None, [])  # the folder that train prints at its end
+    assert best.tables == chosen.tables
     with pytest.raises(FileExistsError, match="already holds a run"):
         train(load_config(str(config), ["training.epochs=2"]), run)
     assert load_config(str(run)).tables == chosen.tables

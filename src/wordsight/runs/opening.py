@@ -6,6 +6,7 @@ from pathlib import Path
 
 from wordsight.config import CONFIG, Config, Split, load_config
 from wordsight.errors import InputError
+from wordsight.files.model_folder import BEST
 from wordsight.importers.clip_siglip import opened_folder
 from wordsight.matcher import Matcher
 from wordsight.pairs import PairSet
@@ -34,9 +35,12 @@ def open_config(
     model: str, config: str | None, changes: Sequence[str], trust_remote_code: bool = False
 ) -> Config:
     """The given configuration, or the run's own."""
-    if config is None and not (Path(model) / CONFIG).is_file():
+    if config is not None:
+        return load_config(config, changes, trust_remote_code)
+    home = Path(model).parent if Path(model).name == BEST else Path(model)
+    if not (home / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
-    return load_config(config or model, changes, trust_remote_code)
+    return load_config(str(home), changes, trust_remote_code)
 
 
 def open_matcher(model: str, trust_remote_code: bool = False, device: str = "auto") -> Matcher:
