@@ -56,11 +56,11 @@ class Imported:
         }
 
     def to_text(self) -> str:
-        """What is unused, made up or changed; plain moves are only counted, import.json lists them."""
+        """Unused, made and changed weights; plain moves are counted here and listed in import.json."""
         used = sum(line.target is not None for line in self.lines)
-        told = [line.to_text() for line in self.lines if line.target is None or line.reason or line.is_made]
+        named = [line.to_text() for line in self.lines if line.target is None or line.reason or line.is_made]
         total = f"{used} weights have their places, {len(self.lines) - used} unused; import.json lists each"
-        return "\n".join([*told, *self.notes, total])
+        return "\n".join([*named, *self.notes, total])
 
 
 def import_checkpoint(
