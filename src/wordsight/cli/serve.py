@@ -112,10 +112,10 @@ def serve(
     """
     need_extra()
     choose_export(indexes, model, device)
+    share_freed_memory()
     from wordsight.web import server
     from wordsight.web.app import create_app
 
-    share_freed_memory()
     policy = network.policy()
     with server.logged_to_stderr(log_level.value):
         images, texts = _searchers(indexes, model, memory_mb, trust_remote_code, device)

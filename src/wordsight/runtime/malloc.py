@@ -13,6 +13,7 @@ from functools import cache
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX, _ARENA_MAX = -1, -2, -4, -8  # of mallopt(3)
 _NEVER = -1
 _HEAP_STEP = 64 * 2**20  # bytes by which the heap grows
+_MKL_FREES = "MKL_DISABLE_FAST_MM"  # any value: its buffers are freed after each product
 _BY_THE_USER = ("MALLOC_MMAP_MAX_", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD")
 
 
@@ -26,11 +27,13 @@ def keep_freed_memory() -> bool:
 
 @cache
 def share_freed_memory() -> bool:
-    """Use one malloc arena so threads reuse freed memory; call it before they start.
+    """Let threads reuse freed memory; call it before they start and before torch is loaded.
 
-    By default glibc gives each thread an arena of its own. A server's memory then grows until every thread
-    has met its largest query, and what short-lived threads free goes back to the system.
+    By default glibc gives each thread an arena of its own, and MKL keeps the buffers of each thread's largest
+    product. A server's memory then grows until every thread has met its largest query, and what short-lived
+    threads free goes back to the system. MKL reads its variable when it is loaded.
     """
+    os.environ.setdefault(_MKL_FREES, "1")
     return not os.environ.get("MALLOC_ARENA_MAX") and _configure((_ARENA_MAX, 1))
 
 
