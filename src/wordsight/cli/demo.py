@@ -108,7 +108,7 @@ def _search(folder: Path, nowhere: str, device: str) -> None:
     queries = {
         "what a sentence finds, and how well each of its words was found:": PLAIN,
         "what must be there, what must not, and what counts twice:": OPERATORS,
-        "what no picture shows:": nowhere,
+        "what no picture shows; how near do the closest come?": nowhere,
     }
     for number, (caption, query) in enumerate(queries.items(), 1):
         why = folder / f"search-{number}.html"
