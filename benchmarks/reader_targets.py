@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import pickle
+import shutil
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ class Target:
 
 def targets(home: Path) -> dict[str, Target]:
     """Readers by name; ``home`` holds what lies around their files."""
-    return {**texts(home), **annotations(home), **binaries(home), **models(home)}
+    return {**texts(home), **annotations(home), **binaries(home), **models(home), **derived(home)}
 
 
 def texts(home: Path) -> dict[str, Target]:
@@ -299,4 +300,66 @@ def models(home: Path) -> dict[str, Target]:
         "store lines": Target(
             features, "pictures.jsonl", [(home / "store" / "pictures.jsonl").read_bytes()], home / "store"
         ),
+    }
+
+
+def derived(home: Path) -> dict[str, Target]:
+    """Readers of what is computed from a model or an index: probabilities, an export, an index of regions."""
+    from made_index import make_index
+
+    from wordsight.exporters.onnx_export import export_onnx
+    from wordsight.matcher.onnx_matcher import OnnxMatcher
+    from wordsight.presence.model import CommonRule, MatchRule, PictureRule, PresenceModel, WordRules
+    from wordsight.presence.saved import load_presence, save_presence
+    from wordsight.read.pictures.onnx_backbone import OnnxBackbone
+    from wordsight.search.index.index import Index
+    from wordsight.search.searcher import Searcher
+    from wordsight.sets import EmbeddingSet
+
+    index = make_index(home / "regions", 40, regions=2, dim=8)
+    index.index_regions()
+    Searcher(index).find_images("a dog", 2)  # which writes background.json
+    model = index.folder / "model"
+    export_onnx(model)
+    vectors, each = torch.eye(2, 8), torch.zeros(2)
+    rules = WordRules(vectors, vectors, each, each, each)
+    reference = EmbeddingSet(vectors[None], torch.ones(1, 2, dtype=torch.bool))
+    common = CommonRule(1.0, 1.0, 0.0, 0.0)
+    save_presence(
+        PresenceModel(("dog", "cat"), rules, common, MatchRule(), PictureRule(), reference), home / "presence"
+    )
+
+    def presence(path: Path) -> None:
+        loaded = load_presence(path.parent)
+        if loaded is not None:
+            loaded.rules.logits(loaded.reference)
+
+    def regions(path: Path) -> None:
+        Searcher(Index.open(path.parent)).find_images("a dog", 2, engine="regions")
+
+    def exported(path: Path) -> None:
+        OnnxMatcher.from_pretrained(path.parent.parent).encode_texts(["a dog"])
+
+    def described(path: Path) -> None:
+        OnnxBackbone(path.with_suffix(".onnx")).pixels("squash", None)
+
+    names = ("regions.json", "regions-000001.safetensors", "regions-000001.lists", "regions-000001.means")
+    description = {"size": [8, 8], "mean": [0.5] * 3, "std": [0.5] * 3, "channels": "bgr", "output": "map"}
+    (home / "network").mkdir()
+    shutil.copy(model / "onnx" / "image.onnx", home / "network" / "image.onnx")
+    return {
+        **{
+            name.replace("-000001.", " ").removesuffix(".json"): Target(
+                regions, name, [(index.folder / name).read_bytes()], index.folder
+            )
+            for name in names
+        },
+        "presence": Target(
+            presence, "presence.safetensors", [(home / "presence" / "presence.safetensors").read_bytes()]
+        ),
+        "export": Target(
+            exported, "onnx/export.json", [(model / "onnx" / "export.json").read_bytes()], model
+        ),
+        "onnx": Target(exported, "onnx/text.onnx", [(model / "onnx" / "text.onnx").read_bytes()], model),
+        "backbone": Target(described, "image.json", [_json(description)], home / "network"),
     }

@@ -7,7 +7,8 @@ from fuzz_readers import fuzz
 from reader_targets import Target, targets
 
 CASES = 60
-SLOW = ("background",)  # which is measured again where it is damaged
+REGIONS = ("regions", "regions safetensors", "regions lists", "regions means")
+SLOW = ("background", *REGIONS)  # without them much is computed again
 
 
 @pytest.fixture(scope="module")

@@ -194,3 +194,16 @@ def test_weights_in_another_folder_are_not_read(tmp_path: Path, kind: str) -> No
     (folder / "net.onnx").write_bytes(model.SerializeToString())
     with pytest.raises(InputError, match="cannot be read as ONNX"):
         open_session(folder / "net.onnx")
+
+
+def test_a_damaged_file_is_refused_in_one_sentence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """The runtime would try again on its own, and say so on stdout, where answers are."""
+    from onnx import TensorProto, helper
+
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [4]) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Relu", ["x"], ["y"])], "relu", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString().replace(b"Relu", b"R\x85lu"))
+    with pytest.raises(InputError, match="cannot be read as ONNX"):
+        open_session(tmp_path / "net.onnx")
+    assert capfd.readouterr() == ("", "")

@@ -24,7 +24,10 @@ def open_session(path: Path, provider: str = CPU) -> Any:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider])
+        again = provider != CPU  # with the CPU there is nothing else to fall back to but the same once more
+        return onnxruntime.InferenceSession(
+            str(path), options, providers=[provider], enable_fallback=int(again)
+        )
     except Exception as error:  # onnxruntime's own classes, which differ between its versions
         raise InputError(f"{path} cannot be read as ONNX ({first_line(error)}); fetch it again") from error
 
