@@ -178,6 +178,7 @@ def test_stored_features_become_a_precomputed_folder(tmp_path: Path) -> None:
     torch.testing.assert_close(pairs.images.read([3]).features, stored.features)
     torch.testing.assert_close(pairs.images.read([3]).boxes, stored.boxes)
     assert run("data", "check", out).exit_code == 0
+    assert (out / "dev_caps.txt").is_file(), "the published code opens dev, not val"
 
 
 def test_pictures_with_different_numbers_of_regions_have_no_place_in_the_format(tmp_path: Path) -> None:

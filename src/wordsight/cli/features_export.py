@@ -23,13 +23,14 @@ def export(
 ) -> None:
     """Write stored regions and their captions as SCAN, VSE-infinity and CHAN read them (SPLIT_ims.npy...)."""
     from wordsight.read.datasets.detect_format import open_dataset
+    from wordsight.read.datasets.records import VALIDATION
     from wordsight.read.export.precomputed import write_store
     from wordsight.read.features.store import FeatureStore
 
     data = open_dataset(source, **dataset.settings())
     opened = FeatureStore.open(store)
     for name in data.chosen(None):
-        written = name or "train"
+        written = "dev" if name in VALIDATION else name or "train"  # dev is what their code opens
         with ProgressDisplay() as progress:
             images = write_store(out, written, opened, data.read(name), progress)
         shape = f"{images} x {opened.regions} x {opened.feature_dim}"
