@@ -9,7 +9,8 @@ lists and folders. No two clients send the same sequence, and few requests are s
 
 Growth is that of the resident set at rest, from the end of the warm-up to the end of all requests. The pages
 that belong to no file are reported apart: those of libraries and of the index come and go with the system's
-cache. The exit code is 1 if it is over the limit (percent), or if a request failed.
+cache. The server runs the model's export where there is one; ``WORDSIGHT_WITHOUT_TORCH=0`` in the environment
+makes it run torch. The exit code is 1 if it is over the limit (percent), or if a request failed.
 """
 
 import argparse

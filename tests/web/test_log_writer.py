@@ -69,6 +69,13 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
         assert writer.lost == 1
 
 
+def test_a_process_without_stderr_has_no_log() -> None:
+    writer = LogWriter(None, LINE)
+    say(writer, "to nobody")
+    writer.close()
+    assert writer.lost == 0
+
+
 def test_closing_writes_all_that_waits() -> None:
     stderr = io.StringIO()
     writer = LogWriter(stderr, LINE)

@@ -23,7 +23,7 @@ LOST = "%d lines of this log were lost, because nobody read it or it could not b
 class LogWriter(QueueHandler):
     """Handler that never waits. ``lost``: records that are not written, until the log has said how many."""
 
-    def __init__(self, stream: TextIO, line: logging.Formatter, most: int = MAX_RECORDS) -> None:
+    def __init__(self, stream: TextIO | None, line: logging.Formatter, most: int = MAX_RECORDS) -> None:
         self.records: Queue[logging.LogRecord | None] = Queue(most)
         super().__init__(self.records)
         self.line, self.lost = line, 0
@@ -69,8 +69,10 @@ def _warning(message: str, *values: object) -> logging.LogRecord:
     return logging.LogRecord(__name__, logging.WARNING, __file__, 0, message, values, None)
 
 
-def _writes(stream: TextIO) -> Callable[[str], object]:
+def _writes(stream: TextIO | None) -> Callable[[str], object]:
     """A function that writes text, without the stream's lock: the end of the process would wait for it."""
+    if stream is None:  # of a process that was started without it
+        return lambda _: None
     try:
         raw = open(os.dup(stream.fileno()), "wb", buffering=0)  # noqa: SIM115  open as long as the process
     except (OSError, ValueError):  # of a program that replaced the stream by one in memory
