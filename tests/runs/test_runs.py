@@ -91,6 +91,8 @@ def test_a_run_has_the_configuration_that_it_was_begun_with(config: Path, tmp_pa
     chosen = load_config(str(config), ["training.epochs=1"])
     train(chosen, run)
     assert load_config(str(run)).tables == chosen.tables
+    with pytest.raises(ValueError, match="there is no folder runs/of-nobody; train it first"):
+        open_config("runs/of-nobody", None, [])
     best = open_config(str(run / "best"), None, [])  # the folder that train prints at its end
     assert best.tables == chosen.tables
     with pytest.raises(FileExistsError, match="already holds a run"):

@@ -38,6 +38,11 @@ def open_config(
     if config is not None:
         return load_config(config, changes, trust_remote_code)
     home = Path(model).parent if Path(model).name == BEST else Path(model)
+    if not home.exists():
+        raise InputError(
+            f"there is no folder {model}; train it first, or give the folder of another run; a model of the hub "
+            "needs --config, which names the data"
+        )
     if not (home / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")
     return load_config(str(home), changes, trust_remote_code)
