@@ -40,8 +40,8 @@ def open_config(
     home = Path(model).parent if Path(model).name == BEST else Path(model)
     if not home.exists():
         raise InputError(
-            f"there is no folder {model}; train it first, or give the folder of another run; a model of the hub "
-            "needs --config, which names the data"
+            f"there is no folder {model}; train it first, or give the folder of another run; a model of the "
+            "hub needs --config, which names the data"
         )
     if not (home / CONFIG).is_file():
         raise InputError(f"{model} is not the folder of a run, so its data is not known; give --config")

@@ -370,7 +370,7 @@ def test_a_table_without_splits_is_divided_by_picture(tmp_path: Path) -> None:
         for found in check(path).findings
         if found.severity == "warning" and "split" in found.what
     ]
-    assert what == "no splits: train cannot tell training from validation among 50 pictures"
+    assert what == "no splits: train cannot tell training from validation; pictures: 50"
     assert "--split 80/10/10" in todo
     divided = Table(path, split="80/10/10", missing="keep")
     parts = {split: divided.read(split) for split in ("train", "val", "test")}

@@ -16,6 +16,12 @@ from wordsight.search.query.encoded import words_of
 from wordsight.search.query.spelling import closest_word
 from wordsight.search.query.unread import unread_end
 
+
+def test_a_quotation_mark_is_shown_as_it_was_typed() -> None:
+    texts = [word.text for word in words_of(Words(Vocabulary((*SPECIALS, "a", "red"))), 'a "red" ring')]
+    assert texts == ["a", '"', "red", '"', "ring"]
+
+
 FREQUENT = (
     "a",
     "the",

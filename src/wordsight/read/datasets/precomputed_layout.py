@@ -56,8 +56,8 @@ def find_precomp_folder(path: Path) -> Path:
     """The folder itself, its ``precomp``, or the only ``*_precomp`` or ``*/precomp`` below it."""
     if not path.is_dir():
         raise MissingFileError(
-            f"there is no folder {path}; name the one with {{split}}_caps.txt in it: path under [data], or for "
-            "one command --set data.path=FOLDER"
+            f"there is no folder {path}; name the one with {{split}}_caps.txt in it: path under [data], or "
+            "for one command --set data.path=FOLDER"
         )
     below = [path, path / "precomp", *sorted(path.glob("*_precomp")), *sorted(path.glob("*/precomp"))]
     found = list(dict.fromkeys(folder for folder in below if any(folder.glob(f"*{CAPTIONS}"))))

@@ -30,7 +30,7 @@ def note_without_splits(items: Sequence[Captioned], remedy: str, report: Report)
     if not any(item.split for item in items):
         report.add(
             "warning",
-            f"no splits: train cannot tell training from validation among {len(items):,} pictures",
+            f"no splits: train cannot tell training from validation; pictures: {len(items):,}",
             str(report.path),
             f"nothing, to index or to extract features; to train, {remedy}",
         )

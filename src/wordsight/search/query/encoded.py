@@ -26,6 +26,8 @@ from wordsight.similarity.base import Alignment
 from wordsight.similarity.word_alignment import shares_by_word
 from wordsight.tensors import Tensor, torch
 
+TREEBANK_QUOTES = ("``", "''")  # how that tokenizer spells a quotation mark
+
 
 @dataclass(frozen=True)
 class EncodedWord:
@@ -121,13 +123,14 @@ def words_of(tokenizer: Tokenizer, text: str) -> list[EncodedWord]:
         items = range(first, first + len(pieces))
         label = "".join(labels[item].removeprefix("##") for item in items)
         known = vocabulary is None or label in vocabulary
+        label = '"' if label in TREEBANK_QUOTES else label
         folded_label = _fold(label)
         at = folded.find(folded_label, cursor)
         if folded_label and at >= 0:
             cursor = at + len(folded_label)
             start, stop = places[at], places[cursor - 1] + 1
             found.append(EncodedWord(text[start:stop], tuple(items), start, stop, known))
-        else:  # the tokenizer spells it differently, such as treebank's quotes
+        else:  # the tokenizer spells it differently
             found.append(EncodedWord(label, tuple(items), -1, -1, known))
     return found
 
