@@ -68,7 +68,9 @@ def notes(hits: Hits) -> Iterator[str]:
     if hits.suggestions:
         words = ", ".join(one.word for one in hits.suggestions)
         instead = ", ".join(one.instead for one in hits.suggestions)
-        yield f"the model does not know {printable(words)}; did you mean {instead}?"
+        unknown = [printable(one.word) for one in hits.suggestions if not one.is_known]
+        known = f"the model does not know {', '.join(unknown)}; " if unknown else ""
+        yield f"{known}did you mean {instead}{'' if unknown else f' instead of {printable(words)}'}?"
     if hits.unread:
         yield unread_note(hits.unread)
 

@@ -12,7 +12,7 @@ from wordsight.matcher import Matcher
 from wordsight.pairs import Picture
 from wordsight.search.engine.brute_force import Keep, QueryScorer
 from wordsight.search.explain import Chances, Reason, explain, reasons
-from wordsight.search.query.encoded import EncodedQuery, encode_plain_text
+from wordsight.search.query.encoded import EncodedQuery, encode_plain_text, probable_typos
 from wordsight.search.relevance.verdict import TextVerdict, log_odds
 from wordsight.search.results import Explanation, Hit, Hits, WordFound
 from wordsight.search.searcher_state import SearchSession
@@ -115,9 +115,12 @@ class TextQuery:
         aligned, phrases = self.scorer.align(pictures), self.session.matcher.phrases
         explained = reasons(self.encoded, aligned, pictures, self.levels, chances, phrases)
         whole = self.encoded.whole
-        return replace(
-            hits, hits=tuple(_agreed(*pair, whole) for pair in zip(hits.hits, explained, strict=True))
-        )
+        agreed = tuple(_agreed(*pair, whole) for pair in zip(hits.hits, explained, strict=True))
+        if hits.nothing_matches and not hits.suggestions:
+            found = {word.word for hit in agreed for word in hit.words if word.is_found}
+            typos = probable_typos(self.session.matcher.tokenizer, self.encoded.sentence, found)
+            hits = replace(hits, suggestions=typos)
+        return replace(hits, hits=agreed)
 
     def explain(self, row: int) -> Explanation:
         """The score of one picture."""

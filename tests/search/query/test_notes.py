@@ -12,9 +12,18 @@ from support.small_problem import wordsight
 from wordsight.read.text.clip_tokenizer import DualTokenizer
 from wordsight.read.text.vocabulary import SPECIALS, Vocabulary
 from wordsight.read.text.word_tokenizer import Words
-from wordsight.search.query.encoded import words_of
+from wordsight.search.query.encoded import probable_typos, words_of
 from wordsight.search.query.spelling import closest_word
 from wordsight.search.query.unread import unread_end
+
+
+def test_a_slip_in_a_word_that_is_spelt_from_pieces_is_seen(tmp_path: Path) -> None:
+    """CLIP and BERT know every word by its letters, so none is unknown."""
+    tokenizer = DualTokenizer(publish(tmp_path / "clip", "clip"))
+    assert "dogs" in tokenizer.whole_words()
+    slips = probable_typos(tokenizer, "a dgos runs on the bech", found={"bech"})
+    assert [(one.word, one.instead, one.is_known) for one in slips] == [("dgos", "dogs", True)]
+    assert probable_typos(tokenizer, "a dog runs", found=()) == ()
 
 
 def test_a_quotation_mark_is_shown_as_it_was_typed() -> None:

@@ -43,6 +43,10 @@ class Tokenizer:
         """A label for each token of ``self([text])``, specials included."""
         raise NotImplementedError
 
+    def whole_words(self) -> list[str]:
+        """Words that are one piece, frequent ones first; none where words are never cut into pieces."""
+        return []
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Write what the tokenizer needs into the folder; return its settings, file names relative to it."""
         raise NotImplementedError

@@ -103,6 +103,13 @@ class DualTokenizer(Tokenizer):
         names = ("max_length", "truncate", "lower", "family")
         return {"model": FOLDER, **{name: getattr(self, name) for name in names}}
 
+    def whole_words(self) -> list[str]:
+        """Pieces that end a word (CLIP) or begin one (sentencepiece), in the order of the vocabulary."""
+        pieces = self._tokenizer.get_vocab()
+        edge = END_OF_WORD if self._bytes is not None else SPACE
+        words = {piece.replace(edge, ""): id for piece, id in pieces.items() if edge in piece}
+        return sorted((word for word in words if word.isalpha() and len(word) > 1), key=words.__getitem__)
+
     def _marks(self) -> tuple[list[int], list[int]]:
         """The ids before and after the words: start and end, or the end alone, or padding, to stand first."""
         starts, ends = self._tokenizer.bos_token_id, self._tokenizer.eos_token_id

@@ -70,6 +70,13 @@ class WordPieces(Tokenizer):
         start, end = self._tokenizer.convert_ids_to_tokens([*self._before, *self._after])
         return [start, *shown[: self.max_length - 2], end]
 
+    def whole_words(self) -> list[str]:
+        """Wordpieces that begin a word, in the order of the vocabulary."""
+        pieces = self._tokenizer.get_vocab()
+        return sorted(
+            (piece for piece in pieces if piece.isalpha() and len(piece) > 1), key=pieces.__getitem__
+        )
+
     def save(self, folder: Path) -> dict[str, Any]:
         """Write the tokenizer's files into a folder of their own, so that reading them back needs no hub."""
         with atomic_folder(folder / FOLDER) as fresh:

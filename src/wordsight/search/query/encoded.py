@@ -10,7 +10,7 @@ Exact meaning of the operators:
 """
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from jaxtyping import Float
@@ -105,6 +105,14 @@ def _suggestions(tokenizer: Tokenizer, words: Sequence[EncodedWord]) -> tuple[Su
     unknown = dict.fromkeys(word.text for word in words if not word.known)
     found = ((word, closest_word(word, tokenizer.vocabulary.entries)) for word in unknown)  # type: ignore[attr-defined]
     return tuple(Suggestion(word, instead) for word, instead in found if instead is not None)
+
+
+def probable_typos(tokenizer: Tokenizer, text: str, found: Collection[str]) -> tuple[Suggestion, ...]:
+    """Words of a text that are spelt from pieces and close to a whole word; ``found`` are left out."""
+    rare = [word.text for word in words_of(tokenizer, text) if len(word.items) > 1 and word.text not in found]
+    whole = tokenizer.whole_words() if rare else []
+    closest = ((word, closest_word(word, whole)) for word in dict.fromkeys(rare))
+    return tuple(Suggestion(word, instead, is_known=True) for word, instead in closest if instead is not None)
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:
