@@ -193,7 +193,7 @@ def test_words_are_those_that_were_written() -> None:
         "A", "RED", "Star", ",", "is", "n't", "it", "?",
     ]  # fmt: skip
     quoted = words_of(tokenizer, 'The "Red" star')
-    assert [word.text for word in quoted] == ["The", "``", "Red", "''", "star"]
+    assert [word.text for word in quoted] == ["The", '"', "Red", '"', "star"]
     assert [word.items for word in quoted] == [(1,), (2,), (3,), (4,), (5,)]
     assert [(word.start, word.stop) for word in quoted][2] == (5, 8)
 

@@ -26,11 +26,6 @@ def test_a_slip_in_a_word_that_is_spelt_from_pieces_is_seen(tmp_path: Path) -> N
     assert probable_typos(tokenizer, "a dog runs", found=()) == ()
 
 
-def test_a_quotation_mark_is_shown_as_it_was_typed() -> None:
-    texts = [word.text for word in words_of(Words(Vocabulary((*SPECIALS, "a", "red"))), 'a "red" ring')]
-    assert texts == ["a", '"', "red", '"', "ring"]
-
-
 FREQUENT = (
     "a",
     "the",
