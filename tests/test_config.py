@@ -34,7 +34,7 @@ def test_every_configuration_opens_with_what_it_is_and_how_to_run_it(name: str) 
     text = (configs_folder() / f"{name}.toml").read_text()
     head = text.split("[data]")[0]
     assert head.startswith("# ")
-    assert f"wordsight train configs/{name}.toml" in head or f"wordsight {name}" in head
+    assert f"wordsight train {name}" in head or f"wordsight {name}" in head
 
 
 @pytest.mark.parametrize("data", ["f30k", "coco"])
