@@ -16,9 +16,7 @@ from wordsight.runtime.progress import ProgressDisplay
 
 
 def register(app: typer.Typer) -> None:
-    app.command(epilog="Example: wordsight train chan-flickr8k --set training.seed=1")(
-        with_options(train)
-    )
+    app.command(epilog="Example: wordsight train chan-flickr8k --set training.seed=1")(with_options(train))
     app.command(epilog="Example: wordsight demo --out demo")(demo)
 
 
