@@ -60,17 +60,14 @@ def summary(hits: Hits, seconds: float, kind: str) -> str:
 
 
 def notes(hits: Hits) -> Iterator[str]:
-    """Lines for people about the query itself: what the model does not know, and what it did not read."""
+    """Lines for people about the query itself: what was probably meant, and what the model did not read."""
     if hits.min_probability is None and hits.nothing_matches and hits.total:
         yield CALIBRATE
     if hits.fallback:
         yield hits.fallback
     if hits.suggestions:
-        words = ", ".join(one.word for one in hits.suggestions)
-        instead = ", ".join(one.instead for one in hits.suggestions)
-        unknown = [printable(one.word) for one in hits.suggestions if not one.is_known]
-        known = f"the model does not know {', '.join(unknown)}; " if unknown else ""
-        yield f"{known}did you mean {instead}{'' if unknown else f' instead of {printable(words)}'}?"
+        words = printable(", ".join(one.word for one in hits.suggestions))
+        yield f"did you mean {', '.join(one.instead for one in hits.suggestions)} instead of {words}?"
     if hits.unread:
         yield unread_note(hits.unread)
 

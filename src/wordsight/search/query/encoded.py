@@ -112,7 +112,7 @@ def probable_typos(tokenizer: Tokenizer, text: str, found: Collection[str]) -> t
     rare = [word.text for word in words_of(tokenizer, text) if len(word.items) > 1 and word.text not in found]
     whole = tokenizer.whole_words() if rare else []
     closest = ((word, closest_word(word, whole)) for word in dict.fromkeys(rare))
-    return tuple(Suggestion(word, instead, is_known=True) for word, instead in closest if instead is not None)
+    return tuple(Suggestion(word, instead) for word, instead in closest if instead is not None)
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:

@@ -17,7 +17,6 @@ class Suggestion:
 
     word: str
     instead: str
-    is_known: bool = False  # the model spells the word from pieces
 
 
 def closest_word(word: str, vocabulary: Sequence[str]) -> str | None:
