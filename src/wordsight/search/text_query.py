@@ -117,8 +117,11 @@ class TextQuery:
         whole = self.encoded.whole
         agreed = tuple(_agreed(*pair, whole) for pair in zip(hits.hits, explained, strict=True))
         if hits.nothing_matches and not hits.suggestions:
+            tokenizer, presence = self.session.matcher.tokenizer, self.session.matcher.presence
             found = {word.word for hit in agreed for word in hit.words if word.is_found}
-            typos = probable_typos(self.session.matcher.tokenizer, self.encoded.sentence, found)
+            typos = probable_typos(
+                tokenizer, self.encoded.sentence, found, presence.words if presence else ()
+            )
             hits = replace(hits, suggestions=typos)
         return replace(hits, hits=agreed)
 

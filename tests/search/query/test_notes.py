@@ -21,9 +21,17 @@ def test_a_slip_in_a_word_that_is_spelt_from_pieces_is_seen(tmp_path: Path) -> N
     """CLIP and BERT know every word by its letters, so none is unknown."""
     tokenizer = DualTokenizer(publish(tmp_path / "clip", "clip"))
     assert "dogs" in tokenizer.whole_words()
-    slips = probable_typos(tokenizer, "a dgos runs on the bech", found={"bech"})
+    slips = probable_typos(tokenizer, "a dgos runs on the bech", {"bech"}, ())
     assert [(one.word, one.instead) for one in slips] == [("dgos", "dogs")]
-    assert probable_typos(tokenizer, "a dog runs", found=()) == ()
+    assert probable_typos(tokenizer, "a dog runs", (), ()) == ()
+    assert probable_typos(tokenizer, "a dgosx", (), ()) == (), "two slips, as any rare word may have"
+
+
+def test_rare_words_are_no_slips_and_slips_are_compared_with_words_of_captions(tmp_path: Path) -> None:
+    """A schnauzer is no Schneider, though only that is a word of one piece."""
+    tokenizer = DualTokenizer(publish(tmp_path / "clip", "clip"))
+    slips = probable_typos(tokenizer, "frisbe kayaks", (), ["frisbee", "kayak", "kayaker"])
+    assert [(one.word, one.instead) for one in slips] == [("frisbe", "frisbee")]
 
 
 FREQUENT = (

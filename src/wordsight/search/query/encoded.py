@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from jaxtyping import Float
 
+from wordsight.inflection import lemma
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import Tokenizer, word_starts
 from wordsight.search.query.parser import Query, QueryError, Term
@@ -107,11 +108,18 @@ def _suggestions(tokenizer: Tokenizer, words: Sequence[EncodedWord]) -> tuple[Su
     return tuple(Suggestion(word, instead) for word, instead in found if instead is not None)
 
 
-def probable_typos(tokenizer: Tokenizer, text: str, found: Collection[str]) -> tuple[Suggestion, ...]:
-    """Words of a text that are spelt from pieces and close to a whole word; ``found`` are left out."""
-    rare = [word.text for word in words_of(tokenizer, text) if len(word.items) > 1 and word.text not in found]
-    whole = tokenizer.whole_words() if rare else []
-    closest = ((word, closest_word(word, whole)) for word in dict.fromkeys(rare))
+def probable_typos(
+    tokenizer: Tokenizer, text: str, found: Collection[str], captions: Sequence[str]
+) -> tuple[Suggestion, ...]:
+    """Words of a text that are spelt from pieces and one slip from a word of the captions.
+
+    ``captions`` are lemmas that the training captions mention; without any, words of one piece serve.
+    Rare words are spelt from pieces, too, so more than one slip says nothing. ``found`` words are right.
+    """
+    pieced = dict.fromkeys(word.text for word in words_of(tokenizer, text) if len(word.items) > 1)
+    rare = [word for word in pieced if word not in found and lemma(word) not in captions]
+    known = (captions or tokenizer.whole_words()) if rare else []
+    closest = ((word, closest_word(word, known, most=1)) for word in rare)
     return tuple(Suggestion(word, instead) for word, instead in closest if instead is not None)
 
 

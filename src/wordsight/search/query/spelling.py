@@ -19,12 +19,15 @@ class Suggestion:
     instead: str
 
 
-def closest_word(word: str, vocabulary: Sequence[str]) -> str | None:
-    """The word with the fewest slips; of equal ones the most frequent (first in the vocabulary)."""
+def closest_word(word: str, vocabulary: Sequence[str], most: int | None = None) -> str | None:
+    """The word with the fewest slips, of equal ones the most frequent (first in the vocabulary).
+
+    ``most`` slips are taken for one; by default a long word may have more.
+    """
     wanted = word.casefold()
     if len(wanted) < MIN_LETTERS or not wanted.isalpha():
         return None
-    slips = next((most for length, most in MAX_SLIPS if len(wanted) <= length), 3)
+    slips = most or next((slips for length, slips in MAX_SLIPS if len(wanted) <= length), 3)
     letters, closest, instead = set(wanted), slips + 0.5, None
     for candidate in map(str.lower, vocabulary):
         if abs(len(candidate) - len(wanted)) > slips or not candidate.isalpha():
