@@ -107,6 +107,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
         from wordsight import checkpoint
         from wordsight.files import atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        sys.dont_write_bytecode = True  # what Python keeps would be cut off, and never be imported again
         resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail as on a full disk
         with atomic.atomic_folder(Path(sys.argv[1])) as fresh:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
@@ -124,6 +125,7 @@ def test_a_file_without_room_is_named_and_left_as_before(tmp_path: Path) -> None
         import resource, signal, sys
         from wordsight.cli.main import main
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        sys.dont_write_bytecode = True
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # larger files fail as on a full disk
         main(["vocab", "build", sys.argv[1], "--out", sys.argv[2], "--min-count", "1"])
     """)

@@ -142,7 +142,7 @@ def test_the_matrix_that_evaluate_saves_measures_the_same(run: Path, tmp_path: P
         (["train", "demo", "--set", "training.epoch=3"], 1, 'did you mean "epochs"'),
         (["train", "demo", "--set", "trainign.epochs=3"], 1, "did you mean"),
         (["train", "demo", "--set", "epochs"], 1, "table.key=value"),
-        (["evaluate", "no/such/run"], 1, "give --config"),
+        (["evaluate", "no/such/run"], 1, "train it first"),
         (["evaluate"], 2, "give a MODEL"),
         (["evaluate", "x", "--split", "holdout"], 2, "known: train, validation, test"),
         (["data", "check", "/no/such/place"], 1, "/no/such/place"),

@@ -66,6 +66,6 @@ def test_features_are_extracted_learned_from_indexed_and_searched(
     hits = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert len(hits) == 6
     assert all(hit["evidence"] == "cell" for hit in hits)
-    assert "among 36 cells of a grid" in page.read_text()
+    assert "with 36 cells of a grid" in page.read_text()
     config = plain_json.read(next((tmp_path / "run").rglob("best/config.json")))
     assert config["parts"]["reader"]["size"] == 48

@@ -2,9 +2,6 @@
 
 import errno
 import pickle
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.full_disk import files_of_at_most
 
 from wordsight.pairs import PictureFiles
 from wordsight.read.datasets.precomputed import Precomp
@@ -457,22 +455,11 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
     assert not (tmp_path / "train.partial").exists()
 
 
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file may grow beyond this size: what a full disk does to a writer."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 @pytest.mark.parametrize("full_after", [0, 1, 7, 19])
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, full_after: int) -> None:
     images = features(20, 30, 100)
     full = pytest.raises(OSError, match=r"while writing train_ims\.npy; make room on the disk")
-    with room_for(500 + full_after * images[0].nbytes), full as caught:
+    with files_of_at_most(500 + full_after * images[0].nbytes), full as caught:
         write_precomp(tmp_path, "train", images, [["a"]] * 20, [f"{n}" for n in range(20)])
     assert caught.value.errno == errno.EFBIG
     assert list(tmp_path.iterdir()) == []

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import signal
 import sys
@@ -17,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 from support import warm_process
+from support.full_disk import files_of_at_most
 from torch.nn import functional as F
 
 from wordsight.files.append import AppendFile
@@ -257,13 +257,8 @@ def test_one_writer_at_a_time(tmp_path: Path, pictures: list[Path]) -> None:
 def test_a_full_disk_leaves_a_valid_store(tmp_path: Path, pictures: list[Path], limit: int) -> None:
     """The system itself refuses every write beyond ``limit`` bytes of a file."""
     folder = tmp_path / "store"
-    before, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
-    try:
-        with pytest.raises(store_writer.StoreFull) as caught:
-            run(pictures, folder)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (before, hard))
+    with files_of_at_most(limit), pytest.raises(store_writer.StoreFull) as caught:
+        run(pictures, folder)
     stored = check_prefix(folder, pictures)
     assert f"the {stored} pictures stored so far are safe" in str(caught.value)
     assert "make room and run the same command again" in str(caught.value)
