@@ -1,6 +1,7 @@
 """JSON of others -> plain values, with limits on its size, its depth and its numbers."""
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ DEEPEST = 100
 
 
 def read(path: Path, finite: bool = False, most_bytes: int = MOST_BYTES) -> Any:
-    """The value of a JSON file. ``finite``: NaN and Infinity, which are no JSON, are an error.
+    """The value of a JSON file. ``finite``: NaN and Infinity, which are no JSON, are errors, and so is 1e999.
 
     Raises InputError, with what to do, for a file that is too large, no UTF-8, no JSON, or nested too deep.
     """
@@ -28,7 +29,7 @@ def parse(content: bytes | str, source: str, finite: bool = False) -> Any:
     """The value of a JSON text; ``source`` names it in errors."""
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
-        value = json.loads(text, parse_constant=_refuse if finite else None)
+        value = json.loads(text, **(_FINITE if finite else {}))
     except RecursionError:
         raise _too_deep(source) from None
     except ValueError as error:  # no JSON, no UTF-8, a constant, or a number of thousands of digits
@@ -69,6 +70,16 @@ def _brief(value: Any) -> str:
 
 def _refuse(constant: str) -> Any:
     raise ValueError(f"it holds {constant}, which is no number")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds {digits[:20]}, which is too large for a number")
+    return value
+
+
+_FINITE: Mapping[str, Any] = {"parse_constant": _refuse, "parse_float": _float}
 
 
 def _too_deep(source: str) -> InputError:

@@ -127,7 +127,7 @@ def read_meta(folder: Path) -> RegionMeta | None:
     path = inside(folder, META)
     if not path.is_file():
         return None
-    table = plain_json.table_of(plain_json.read(path), {"format": int}, str(path))
+    table = plain_json.table_of(plain_json.read(path, finite=True), {"format": int}, str(path))
     if table["format"] != FORMAT:
         raise InputError(f"{path} has format {table['format']}, and format {FORMAT} is read here", REMEDY)
     fields = plain_json.table_of(table, _FIELDS, str(path))
