@@ -90,8 +90,8 @@ def read_export(home: Path) -> Export:
 
 
 def _checked(table: Mapping[str, Any]) -> Export:
-    reader, words = table["reader"], table.get("words_alone")
-    inputs = {side: tuple(map(str, table["inputs"][side])) for side in SIDES if side in table["inputs"]}
+    reader, words, given = table["reader"], table.get("words_alone"), table["inputs"]
+    inputs = {side: tuple(map(str, given[side])) for side in SIDES if side == "text" or side in given}
     return Export(
         weights=str(table["weights"]),
         dim=int(table["dim"]),

@@ -148,3 +148,11 @@ def test_a_damaged_description_is_an_error(model: Path, content: str) -> None:
     (model / FOLDER / "export.json").write_text(content)
     with pytest.raises(InputError):
         OnnxMatcher.from_pretrained(model)
+
+
+def test_a_description_without_texts_is_damaged(model: Path) -> None:
+    export_onnx(model)
+    path = model / FOLDER / "export.json"
+    path.write_text(path.read_text().replace('"text": [', '"txet": [', 1))
+    with pytest.raises(InputError, match=r"damaged \(KeyError: 'text'\)"):
+        OnnxMatcher.from_pretrained(model)
