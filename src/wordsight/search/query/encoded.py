@@ -19,7 +19,7 @@ from wordsight.inflection import lemma
 from wordsight.matcher import Matcher
 from wordsight.read.text.base import Tokenizer, word_starts
 from wordsight.search.query.parser import Query, QueryError, Term
-from wordsight.search.query.spelling import Suggestion, closest_word
+from wordsight.search.query.spelling import Suggestion, suggestions
 from wordsight.search.query.stop_words import names_something
 from wordsight.search.query.unread import unread_end
 from wordsight.sets import EmbeddingSet
@@ -104,8 +104,7 @@ def encode_plain_text(matcher: Matcher, text: str) -> EncodedQuery:
 
 def _suggestions(tokenizer: Tokenizer, words: Sequence[EncodedWord]) -> tuple[Suggestion, ...]:
     unknown = dict.fromkeys(word.text for word in words if not word.known)
-    found = ((word, closest_word(word, tokenizer.vocabulary.entries)) for word in unknown)  # type: ignore[attr-defined]
-    return tuple(Suggestion(word, instead) for word, instead in found if instead is not None)
+    return suggestions(unknown, tokenizer.vocabulary.entries) if unknown else ()  # type: ignore[attr-defined]
 
 
 def probable_typos(
@@ -118,9 +117,7 @@ def probable_typos(
     """
     pieced = dict.fromkeys(word.text for word in words_of(tokenizer, text) if len(word.items) > 1)
     rare = [word for word in pieced if word not in found and lemma(word) not in captions]
-    known = (captions or tokenizer.whole_words()) if rare else []
-    closest = ((word, closest_word(word, known, most=1)) for word in rare)
-    return tuple(Suggestion(word, instead) for word, instead in closest if instead is not None)
+    return suggestions(rare, captions or tokenizer.whole_words(), most=1) if rare else ()
 
 
 def _any_known(words: Sequence[EncodedWord]) -> bool:

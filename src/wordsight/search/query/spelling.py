@@ -1,6 +1,6 @@
 """An unknown word -> the closest word of the vocabulary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 MIN_LETTERS = 3  # letters: of fewer, nearly every word is near
@@ -38,6 +38,14 @@ def closest_word(word: str, vocabulary: Sequence[str], most: int | None = None) 
         if distance < closest:
             closest, instead = distance, candidate
     return instead
+
+
+def suggestions(
+    words: Iterable[str], vocabulary: Sequence[str], most: int | None = None
+) -> tuple[Suggestion, ...]:
+    """The closest word of each that has one."""
+    closest = ((word, closest_word(word, vocabulary, most)) for word in words)
+    return tuple(Suggestion(word, instead) for word, instead in closest if instead is not None)
 
 
 def _distance(left: str, right: str) -> float:
