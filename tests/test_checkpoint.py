@@ -101,15 +101,13 @@ def test_what_is_not_a_model_is_said(tmp_path: Path, content: str | None, messag
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
     program = textwrap.dedent("""
-        import resource, signal, sys
+        import sys
         from pathlib import Path
         import torch
+        from support.full_disk import files_of_at_most
         from wordsight import checkpoint
         from wordsight.files import atomic
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        sys.dont_write_bytecode = True  # what Python keeps would be cut off, and never be imported again
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))  # larger files fail as on a full disk
-        with atomic.atomic_folder(Path(sys.argv[1])) as fresh:
+        with files_of_at_most(10_000), atomic.atomic_folder(Path(sys.argv[1])) as fresh:
             checkpoint.save_weights(fresh / "weights.safetensors", {"weight": torch.zeros(100_000)})
     """)
     write(tmp_path / "model", "old")
@@ -122,12 +120,11 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path) -> None:
 
 def test_a_file_without_room_is_named_and_left_as_before(tmp_path: Path) -> None:
     program = textwrap.dedent("""
-        import resource, signal, sys
+        import sys
+        from support.full_disk import files_of_at_most
         from wordsight.cli.main import main
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        sys.dont_write_bytecode = True
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))  # larger files fail as on a full disk
-        main(["vocab", "build", sys.argv[1], "--out", sys.argv[2], "--min-count", "1"])
+        with files_of_at_most(100):
+            main(["vocab", "build", sys.argv[1], "--out", sys.argv[2], "--min-count", "1"])
     """)
     texts, out = tmp_path / "texts.txt", tmp_path / "vocabulary.json"
     texts.write_text("a dog runs\n")
